@@ -1,0 +1,1 @@
+//! User authentication (being written).

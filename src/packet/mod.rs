@@ -1,0 +1,1 @@
+//! Framing, encryption, integrity, compression of packets (being written).

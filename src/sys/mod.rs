@@ -1,0 +1,1 @@
+//! What std lacks of the system, by safe crates (being written).
