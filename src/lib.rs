@@ -5,6 +5,8 @@
 mod agent;
 mod auth;
 mod crypto;
+mod engine;
+mod error;
 mod hostkeys;
 mod kex;
 mod key;
@@ -13,7 +15,16 @@ mod packet;
 mod sys;
 mod wire;
 
+pub use agent::{Agent, AgentError};
+pub use auth::{AuthAnswer, AuthError, AuthInfo, InteractiveAnswer, InteractiveQuery, Prompt};
 pub use crypto::secret::Secret;
 pub use crypto::{CryptoError, Rank};
-pub use key::{KeyError, PKey, PublicKey};
+pub use engine::{
+    Closer, ExitStatus, Halves, Limits, MemoryStream, ReadHalf, Stream, WriteHalf, running_threads,
+};
+pub use error::{AuthAttempt, Error, Phase, Result};
+pub use hostkeys::*;
+pub use kex::{Algorithms, KexError, Negotiated};
+pub use key::{KeyError, KeyKind, PKey, PublicKey, Signer};
+pub use packet::{IdentError, PacketError};
 pub use wire::Malformed;

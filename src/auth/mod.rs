@@ -1,1 +1,60 @@
-//! User authentication (being written).
+//! User authentication: RFC 4252, keyboard-interactive (RFC 4256), signatures of RFC 8332.
+//!
+//! Pure machines, one a side: what to send, what to ask the application, when it is over.
+
+mod client;
+mod method;
+mod server;
+
+use std::fmt;
+
+use crate::key::KeyError;
+use crate::wire::Malformed;
+
+pub(crate) use client::{Attempt, AuthClient, ClientAction, service_request};
+pub use method::{AuthAnswer, AuthInfo, InteractiveAnswer, InteractiveQuery, Prompt};
+pub(crate) use server::{AuthServer, Question, ServerAction};
+
+#[cfg(test)]
+mod tests;
+
+/// Why authentication cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuthError {
+    /// A message could not be read.
+    Malformed(Malformed),
+    /// A message that may not come now.
+    Unexpected(u8),
+    /// More of something than is accepted.
+    TooMany(&'static str),
+    /// A service that nobody offers.
+    Service(String),
+    /// A key failed.
+    Key(KeyError),
+}
+
+impl fmt::Display for AuthError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(error) => write!(f, "an authentication message {error}"),
+            Self::Unexpected(number) => write!(f, "message {number} out of order in authentication"),
+            Self::TooMany(what) => write!(f, "too many {what} in authentication"),
+            Self::Service(name) => write!(f, "service {name} is not available"),
+            Self::Key(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for AuthError {}
+
+impl From<Malformed> for AuthError {
+    fn from(error: Malformed) -> Self {
+        Self::Malformed(error)
+    }
+}
+
+impl From<KeyError> for AuthError {
+    fn from(error: KeyError) -> Self {
+        Self::Key(error)
+    }
+}

@@ -2,7 +2,13 @@
 //!
 //! Pure, and the only room besides `key/` that may name `openssl`. Knows no SSH message.
 
+pub(crate) mod chachapoly;
+pub(crate) mod cipher;
+pub(crate) mod dh;
+pub(crate) mod ec;
 pub(crate) mod hash;
+pub(crate) mod hmac;
+pub(crate) mod pq;
 pub(crate) mod rand;
 pub(crate) mod secret;
 

@@ -1,0 +1,314 @@
+//! The client's machine: one attempt at a time; which one is next is decided above.
+
+use zeroize::Zeroizing;
+
+use super::AuthError;
+use super::method::{CONNECTION, InteractiveQuery, Prompt, USERAUTH, signed_data};
+use crate::crypto::secret::Secret;
+use crate::key::PKey;
+use crate::msg::auth::{
+    HiddenRest, UserauthBanner, UserauthFailure, UserauthInfoRequest, UserauthInfoResponse,
+    UserauthPasswdChangereq, UserauthPkOk, UserauthRequest, UserauthSuccess,
+};
+use crate::msg::transport::{ServiceAccept, ServiceRequest};
+use crate::wire::{Encode, Escaped, Reader, Rest, Writer};
+
+/// Prompts in one round; OpenSSH's figure.
+const PROMPTS: u32 = 100;
+/// Rounds of one keyboard-interactive attempt.
+const ROUNDS: u32 = 20;
+/// Bytes of all banners together that are passed on; the rest is dropped.
+const BANNER_BYTES: usize = 64 * 1024;
+/// Banners in all; a server that sends more is up to no good.
+const BANNERS: u32 = 1024;
+/// Attempts in all, also after partial successes; Go's figure.
+const ATTEMPTS: u32 = 64;
+
+/// One attempt.
+#[derive(Debug)]
+pub(crate) enum Attempt {
+    None,
+    Password(Secret),
+    PublicKey {
+        key: PKey,
+        algorithm: &'static str,
+        /// Ask first whether the key would do; sign only then.
+        probe: bool,
+    },
+    Interactive,
+}
+
+/// What whoever drives the machine has to do.
+#[derive(Debug)]
+pub(crate) enum ClientAction {
+    Send(Zeroizing<Vec<u8>>),
+    /// Sign; answer with [`AuthClient::signed`].
+    Sign {
+        key: PKey,
+        algorithm: &'static str,
+        data: Vec<u8>,
+    },
+    /// Ask the user; answer with [`AuthClient::answers`].
+    Prompt(InteractiveQuery),
+    /// Ask the user for a new password; answer with [`AuthClient::new_password`].
+    ChangePassword(String),
+    Banner(Vec<u8>),
+    Success,
+    Failure {
+        methods: Vec<String>,
+        partial: bool,
+    },
+}
+
+enum State {
+    Idle,
+    /// Sent; 51, 52 or a method's 60 may come.
+    Password(Secret),
+    Probe {
+        key: PKey,
+        algorithm: &'static str,
+    },
+    Signing {
+        key: PKey,
+        algorithm: &'static str,
+    },
+    Interactive {
+        rounds: u32,
+        prompts: usize,
+    },
+    /// Only success or failure may come.
+    Verdict,
+    Done,
+}
+
+/// The client's side of authentication.
+pub(crate) struct AuthClient {
+    user: Vec<u8>,
+    session_id: Vec<u8>,
+    state: State,
+    accepted: bool,
+    attempts: u32,
+    banners: u32,
+    banner_bytes: usize,
+}
+
+/// Asks for the authentication service; may be sent together with the first attempt.
+pub(crate) fn service_request() -> Vec<u8> {
+    ServiceRequest { service: Escaped(USERAUTH) }.to_vec()
+}
+
+impl AuthClient {
+    pub(crate) fn new(user: &[u8], session_id: &[u8]) -> Self {
+        Self {
+            user: user.to_vec(),
+            session_id: session_id.to_vec(),
+            state: State::Idle,
+            accepted: false,
+            attempts: 0,
+            banners: 0,
+            banner_bytes: 0,
+        }
+    }
+
+    fn request(&self, method: &[u8], rest: &[u8]) -> ClientAction {
+        let request = UserauthRequest {
+            user: Escaped(&self.user),
+            service: Escaped(CONNECTION),
+            method: Escaped(method),
+            rest: Rest(rest),
+        };
+        // Room for all, so that growing leaves no copy of a password behind.
+        let mut payload =
+            Zeroizing::new(Vec::with_capacity(self.user.len().saturating_add(rest.len()).saturating_add(64)));
+        request.encode(&mut payload);
+        ClientAction::Send(payload)
+    }
+
+    /// Starts an attempt; the one before must be over.
+    pub(crate) fn attempt(&mut self, attempt: Attempt) -> Result<Vec<ClientAction>, AuthError> {
+        if !matches!(self.state, State::Idle) {
+            return Err(AuthError::Unexpected(50));
+        }
+        self.attempts = self.attempts.saturating_add(1);
+        if self.attempts > ATTEMPTS {
+            return Err(AuthError::TooMany("attempts"));
+        }
+        let action = match attempt {
+            Attempt::None => {
+                self.state = State::Verdict;
+                self.request(b"none", b"")
+            }
+            Attempt::Password(password) => {
+                let mut rest = Zeroizing::new(Vec::with_capacity(password.expose().len().saturating_add(8)));
+                rest.put(&false).put(password.expose());
+                let action = self.request(b"password", &rest);
+                self.state = State::Password(password);
+                action
+            }
+            Attempt::PublicKey { key, algorithm, probe: true } => {
+                let mut rest = Vec::new();
+                rest.put(&false).put(algorithm).put(key.public_key().blob());
+                let action = self.request(b"publickey", &rest);
+                self.state = State::Probe { key, algorithm };
+                action
+            }
+            Attempt::PublicKey { key, algorithm, probe: false } => self.sign(key, algorithm),
+            Attempt::Interactive => {
+                let mut rest = Vec::new();
+                rest.put("").put("");
+                self.state = State::Interactive { rounds: 0, prompts: 0 };
+                self.request(b"keyboard-interactive", &rest)
+            }
+        };
+        Ok(vec![action])
+    }
+
+    fn sign(&mut self, key: PKey, algorithm: &'static str) -> ClientAction {
+        let data = signed_data(&self.session_id, &self.user, algorithm, key.public_key().blob());
+        self.state = State::Signing { key: key.clone(), algorithm };
+        ClientAction::Sign { key, algorithm, data }
+    }
+
+    /// The signature that `Sign` asked for.
+    pub(crate) fn signed(&mut self, signature: &[u8]) -> Result<Vec<ClientAction>, AuthError> {
+        let State::Signing { key, algorithm } = std::mem::replace(&mut self.state, State::Verdict) else {
+            return Err(AuthError::Unexpected(50));
+        };
+        let mut rest = Vec::new();
+        rest.put(&true).put(algorithm).put(key.public_key().blob()).put(signature);
+        Ok(vec![self.request(b"publickey", &rest)])
+    }
+
+    /// The key cannot sign after all: the attempt is over without the server knowing.
+    pub(crate) fn give_up(&mut self) {
+        self.state = State::Idle;
+    }
+
+    /// A message of the server: 6, 51, 52, 53, 60.
+    pub(crate) fn feed(&mut self, payload: &[u8]) -> Result<Vec<ClientAction>, AuthError> {
+        let number = payload.first().copied().unwrap_or(0);
+        match number {
+            6 if !self.accepted => {
+                let service = ServiceAccept::decode_packet(payload)?.service;
+                if service.0 != USERAUTH {
+                    return Err(AuthError::Service(service.to_string()));
+                }
+                self.accepted = true;
+                Ok(Vec::new())
+            }
+            53 => self.banner(payload),
+            _ if !self.accepted => Err(AuthError::Unexpected(number)),
+            51 => self.failure(payload),
+            52 => self.success(payload),
+            60 => self.method_message(payload),
+            _ => Err(AuthError::Unexpected(number)),
+        }
+    }
+
+    fn banner(&mut self, payload: &[u8]) -> Result<Vec<ClientAction>, AuthError> {
+        let text = UserauthBanner::decode_packet(payload)?.text.0;
+        self.banners = self.banners.saturating_add(1);
+        if self.banners > BANNERS {
+            return Err(AuthError::TooMany("banners"));
+        }
+        self.banner_bytes = self.banner_bytes.saturating_add(text.len());
+        let shown = self.banner_bytes <= BANNER_BYTES;
+        Ok(shown.then(|| ClientAction::Banner(text.to_vec())).into_iter().collect())
+    }
+
+    fn outstanding(&self) -> bool {
+        !matches!(self.state, State::Idle | State::Done | State::Signing { .. })
+    }
+
+    fn failure(&mut self, payload: &[u8]) -> Result<Vec<ClientAction>, AuthError> {
+        let message = UserauthFailure::decode_packet(payload)?;
+        if !self.outstanding() {
+            return Err(AuthError::Unexpected(51));
+        }
+        self.state = State::Idle;
+        let methods = message.methods.names().map(str::to_owned).collect();
+        Ok(vec![ClientAction::Failure { methods, partial: message.partial_success }])
+    }
+
+    fn success(&mut self, payload: &[u8]) -> Result<Vec<ClientAction>, AuthError> {
+        UserauthSuccess::decode_packet(payload)?;
+        // A probe asks only; success without a signature would be an authentication nobody made.
+        if !self.outstanding() || matches!(self.state, State::Probe { .. }) {
+            return Err(AuthError::Unexpected(52));
+        }
+        self.state = State::Done;
+        Ok(vec![ClientAction::Success])
+    }
+
+    fn method_message(&mut self, payload: &[u8]) -> Result<Vec<ClientAction>, AuthError> {
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Probe { key, algorithm } => {
+                let message = UserauthPkOk::decode_packet(payload)?;
+                if message.algorithm.0 != algorithm.as_bytes() || message.key != key.public_key().blob() {
+                    return Err(AuthError::Unexpected(60));
+                }
+                Ok(vec![self.sign(key, algorithm)])
+            }
+            State::Password(old) => {
+                let message = UserauthPasswdChangereq::decode_packet(payload)?;
+                self.state = State::Password(old);
+                Ok(vec![ClientAction::ChangePassword(message.prompt.to_string())])
+            }
+            State::Interactive { rounds, .. } => self.info_request(payload, rounds),
+            _ => Err(AuthError::Unexpected(60)),
+        }
+    }
+
+    fn info_request(&mut self, payload: &[u8], rounds: u32) -> Result<Vec<ClientAction>, AuthError> {
+        let message = UserauthInfoRequest::decode_packet(payload)?;
+        if message.count > PROMPTS {
+            return Err(AuthError::TooMany("prompts"));
+        }
+        if rounds >= ROUNDS {
+            return Err(AuthError::TooMany("rounds of prompts"));
+        }
+        let mut reader = Reader::new(message.prompts.0);
+        let mut prompts = Vec::new();
+        for _ in 0..message.count {
+            let text = reader.get::<Escaped<'_>>()?.to_string();
+            prompts.push(Prompt { text, echo: reader.get()? });
+        }
+        reader.finish()?;
+        self.state = State::Interactive { rounds: rounds.saturating_add(1), prompts: prompts.len() };
+        Ok(vec![ClientAction::Prompt(InteractiveQuery {
+            name: message.name.to_string(),
+            instructions: message.instruction.to_string(),
+            prompts,
+        })])
+    }
+
+    /// The user's answers, one a prompt.
+    pub(crate) fn answers(&mut self, answers: &[Secret]) -> Result<Vec<ClientAction>, AuthError> {
+        match &self.state {
+            State::Interactive { prompts, .. } if *prompts == answers.len() => {}
+            _ => return Err(AuthError::Unexpected(61)),
+        }
+        let size: usize = answers.iter().map(|answer| answer.expose().len().saturating_add(4)).sum();
+        let mut packed = Zeroizing::new(Vec::with_capacity(size));
+        for answer in answers {
+            packed.put(answer.expose());
+        }
+        let count = u32::try_from(answers.len()).unwrap_or(u32::MAX);
+        let mut payload = Zeroizing::new(Vec::with_capacity(size.saturating_add(8)));
+        UserauthInfoResponse { count, answers: HiddenRest(&packed) }.encode(&mut payload);
+        Ok(vec![ClientAction::Send(payload)])
+    }
+
+    /// The new password that `ChangePassword` asked for.
+    pub(crate) fn new_password(&mut self, new: Secret) -> Result<Vec<ClientAction>, AuthError> {
+        let State::Password(old) = std::mem::replace(&mut self.state, State::Idle) else {
+            return Err(AuthError::Unexpected(50));
+        };
+        let size = old.expose().len().saturating_add(new.expose().len()).saturating_add(16);
+        let mut rest = Zeroizing::new(Vec::with_capacity(size));
+        rest.put(&true).put(old.expose()).put(new.expose());
+        let action = self.request(b"password", &rest);
+        self.state = State::Password(new);
+        Ok(vec![action])
+    }
+}

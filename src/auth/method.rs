@@ -1,0 +1,100 @@
+//! What applications answer and ask in authentication, and the bytes that a key signs.
+
+use crate::key::PublicKey;
+use crate::wire::Writer;
+
+/// RFC 4252 §1: the only service there is to authenticate for.
+pub(super) const CONNECTION: &[u8] = b"ssh-connection";
+pub(super) const USERAUTH: &[u8] = b"ssh-userauth";
+
+/// An application's verdict on an attempt to authenticate.
+#[must_use]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuthAnswer {
+    /// The user is who they say.
+    Accept,
+    /// Right, but another method is needed too.
+    Partial,
+    /// No.
+    Refuse,
+    /// The password is right but has expired: ask for a new one with this prompt.
+    ChangePassword(String),
+}
+
+impl AuthAnswer {
+    /// Accepts when `yes`.
+    pub fn when(yes: bool) -> Self {
+        if yes { Self::Accept } else { Self::Refuse }
+    }
+}
+
+/// One question of a keyboard-interactive round.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prompt {
+    /// What to show.
+    pub text: String,
+    /// Whether the answer may be shown while it is typed.
+    pub echo: bool,
+}
+
+/// One round of keyboard-interactive questions, RFC 4256 §3.2.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct InteractiveQuery {
+    /// A title.
+    pub name: String,
+    /// What to tell the user.
+    pub instructions: String,
+    /// The questions.
+    pub prompts: Vec<Prompt>,
+}
+
+impl InteractiveQuery {
+    /// A round without questions yet.
+    #[must_use]
+    pub fn new(name: &str, instructions: &str) -> Self {
+        Self { name: name.to_owned(), instructions: instructions.to_owned(), prompts: Vec::new() }
+    }
+
+    /// Adds a question.
+    #[must_use]
+    pub fn prompt(mut self, text: &str, echo: bool) -> Self {
+        self.prompts.push(Prompt { text: text.to_owned(), echo });
+        self
+    }
+}
+
+/// An application's reaction to a keyboard-interactive request or its answers.
+#[must_use]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InteractiveAnswer {
+    /// Ask this.
+    Ask(InteractiveQuery),
+    /// It is decided.
+    Done(AuthAnswer),
+}
+
+/// How a user was authenticated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AuthInfo {
+    /// The user's name, as the client gave it.
+    pub user: String,
+    /// The methods that were passed, in order.
+    pub methods: Vec<&'static str>,
+    /// The key whose signature was verified, if a key was used.
+    pub key: Option<PublicKey>,
+}
+
+/// RFC 4252 §7: what a key signs.
+pub(super) fn signed_data(session_id: &[u8], user: &[u8], algorithm: &str, key: &[u8]) -> Vec<u8> {
+    let mut data = Vec::new();
+    data.put(session_id)
+        .put(&50_u8)
+        .put(user)
+        .put(CONNECTION)
+        .put("publickey")
+        .put(&true)
+        .put(algorithm)
+        .put(key);
+    data
+}

@@ -1,0 +1,368 @@
+//! The server's machine. Every request is read to its end before anybody is asked; signatures are
+//! checked here and nowhere else; whatever the reason, a refusal looks the same.
+
+use super::AuthError;
+use super::method::{
+    AuthAnswer, AuthInfo, CONNECTION, InteractiveAnswer, InteractiveQuery, USERAUTH, signed_data,
+};
+use crate::crypto::secret::Secret;
+use crate::key::PublicKey;
+use crate::msg::auth::{
+    UserauthFailure, UserauthInfoRequest, UserauthInfoResponse, UserauthPasswdChangereq, UserauthPkOk,
+    UserauthRequest, UserauthSuccess,
+};
+use crate::msg::transport::{ServiceAccept, ServiceRequest};
+use crate::wire::{Encode, Escaped, NameList, Reader, Rest, Writer};
+
+/// A user name longer than this is nobody's.
+const USER_BYTES: usize = 1024;
+/// A password longer than this is none; odd input must not reach crypt (CVE-2026-123158).
+const PASSWORD_BYTES: usize = 1024;
+/// Rounds of keyboard-interactive questions that an application may ask for.
+const ROUNDS: u32 = 20;
+
+/// What is asked of the application.
+#[derive(Debug)]
+pub(crate) enum Question {
+    None {
+        user: String,
+    },
+    Password {
+        user: String,
+        password: Secret,
+    },
+    ChangePassword {
+        user: String,
+        old: Secret,
+        new: Secret,
+    },
+    /// Whether the key would do; nothing is proven unless `verified`.
+    PublicKey {
+        user: String,
+        key: PublicKey,
+        verified: bool,
+    },
+    Interactive {
+        user: String,
+    },
+    InteractiveResponse {
+        user: String,
+        answers: Vec<Secret>,
+    },
+}
+
+/// What whoever drives the machine has to do.
+#[derive(Debug)]
+pub(crate) enum ServerAction {
+    Send(Vec<u8>),
+    /// A refusal: to be sent after a while, the same while for all.
+    Refuse(Vec<u8>),
+    Ask(Question),
+    Success(AuthInfo, Vec<u8>),
+    /// The client has failed too often.
+    TooMany,
+}
+
+enum State {
+    /// Before SERVICE_REQUEST.
+    Service,
+    Idle,
+    Password,
+    Query {
+        algorithm: &'static str,
+        key: PublicKey,
+    },
+    Verified {
+        key: PublicKey,
+        good: bool,
+    },
+    None,
+    InteractiveStart,
+    /// Prompts are out.
+    Prompted {
+        count: u32,
+        rounds: u32,
+    },
+    InteractiveAnswered {
+        rounds: u32,
+    },
+    Done,
+}
+
+/// The server's side of authentication.
+pub(crate) struct AuthServer {
+    session_id: Vec<u8>,
+    algorithms: Vec<&'static str>,
+    methods: Vec<&'static str>,
+    max_tries: u32,
+    failures: u32,
+    nones: u32,
+    user: Option<String>,
+    passed: Vec<&'static str>,
+    key: Option<PublicKey>,
+    method: &'static str,
+    state: State,
+}
+
+impl AuthServer {
+    /// `algorithms` are the signature algorithms accepted, `max_tries` the failures after which it
+    /// is enough.
+    pub(crate) fn new(session_id: &[u8], algorithms: &[&'static str], max_tries: u32) -> Self {
+        Self {
+            session_id: session_id.to_vec(),
+            algorithms: algorithms.to_vec(),
+            methods: Vec::new(),
+            max_tries,
+            failures: 0,
+            nones: 0,
+            user: None,
+            passed: Vec::new(),
+            key: None,
+            method: "none",
+            state: State::Service,
+        }
+    }
+
+    /// The methods that a refusal lists; asked of the application for each user.
+    pub(crate) fn set_methods(&mut self, methods: Vec<&'static str>) {
+        self.methods = methods;
+    }
+
+    /// The user of the request that was just fed.
+    pub(crate) fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// A message of the client: 5, 50, 61.
+    pub(crate) fn feed(&mut self, payload: &[u8]) -> Result<Vec<ServerAction>, AuthError> {
+        let number = payload.first().copied().unwrap_or(0);
+        match (std::mem::replace(&mut self.state, State::Idle), number) {
+            (State::Service, 5) | (State::Idle, 5) => {
+                let service = ServiceRequest::decode_packet(payload)?.service;
+                if service.0 != USERAUTH {
+                    return Err(AuthError::Service(service.to_string()));
+                }
+                Ok(vec![ServerAction::Send(ServiceAccept { service: Escaped(USERAUTH) }.to_vec())])
+            }
+            (State::Done, 50 | 61) => {
+                self.state = State::Done;
+                Ok(Vec::new())
+            }
+            // A request in the middle of a keyboard-interactive attempt abandons it, RFC 4256 §3.1.
+            (State::Idle | State::Prompted { .. }, 50) => self.request(payload),
+            (State::Prompted { count, rounds }, 61) => self.response(payload, count, rounds),
+            (_, number) => Err(AuthError::Unexpected(number)),
+        }
+    }
+
+    fn request(&mut self, payload: &[u8]) -> Result<Vec<ServerAction>, AuthError> {
+        let message = UserauthRequest::decode_packet(payload)?;
+        if message.service.0 != CONNECTION {
+            return Err(AuthError::Service(message.service.to_string()));
+        }
+        let user = std::str::from_utf8(message.user.0).ok();
+        let user = user.filter(|user| user.len() <= USER_BYTES && !user.chars().any(char::is_control));
+        if self.user.as_deref() != user {
+            // Whatever was passed was passed by somebody else.
+            self.passed.clear();
+            self.key = None;
+            self.user = user.map(str::to_owned);
+        }
+        let rest = message.rest.0;
+        match message.method.0 {
+            b"none" => self.none(rest),
+            b"password" => self.password(rest),
+            b"publickey" => self.public_key(message.user.0, rest),
+            b"keyboard-interactive" => self.interactive(rest),
+            _ => Ok(self.refuse()),
+        }
+    }
+
+    fn ask(
+        &mut self,
+        method: &'static str,
+        state: State,
+        question: impl FnOnce(String) -> Question,
+    ) -> Vec<ServerAction> {
+        let Some(user) = self.user.clone() else { return self.refuse() };
+        self.method = method;
+        self.state = state;
+        vec![ServerAction::Ask(question(user))]
+    }
+
+    fn none(&mut self, rest: &[u8]) -> Result<Vec<ServerAction>, AuthError> {
+        Reader::new(rest).finish()?;
+        self.nones = self.nones.saturating_add(1);
+        Ok(self.ask("none", State::None, |user| Question::None { user }))
+    }
+
+    fn password(&mut self, rest: &[u8]) -> Result<Vec<ServerAction>, AuthError> {
+        let mut reader = Reader::new(rest);
+        let change = reader.get::<bool>()?;
+        let old = reader.string()?;
+        let new = if change { Some(reader.string()?) } else { None };
+        reader.finish()?;
+        let sane = |password: &[u8]| password.len() <= PASSWORD_BYTES && !password.contains(&0);
+        if !sane(old) || !new.is_none_or(sane) || !self.methods.contains(&"password") {
+            return Ok(self.refuse());
+        }
+        let old = Secret::from(old);
+        Ok(self.ask("password", State::Password, |user| match new {
+            None => Question::Password { user, password: old },
+            Some(new) => Question::ChangePassword { user, old, new: Secret::from(new) },
+        }))
+    }
+
+    fn public_key(&mut self, raw_user: &[u8], rest: &[u8]) -> Result<Vec<ServerAction>, AuthError> {
+        let mut reader = Reader::new(rest);
+        let signed = reader.get::<bool>()?;
+        let (name, blob) = (reader.string()?, reader.string()?);
+        let signature = if signed { Some(reader.string()?) } else { None };
+        reader.finish()?;
+        let algorithm = self.algorithms.iter().copied().find(|known| known.as_bytes() == name);
+        let key = PublicKey::from_blob(blob).ok();
+        let (Some(algorithm), Some(key)) = (algorithm, key) else { return Ok(self.refuse()) };
+        if !key.algorithms().contains(&algorithm) || !self.methods.contains(&"publickey") {
+            return Ok(self.refuse());
+        }
+        let Some(signature) = signature else {
+            let state = State::Query { algorithm, key: key.clone() };
+            return Ok(self.ask("publickey", state, |user| Question::PublicKey {
+                user,
+                key,
+                verified: false,
+            }));
+        };
+        let data = signed_data(&self.session_id, raw_user, algorithm, blob);
+        let good = key.verify(algorithm, &data, signature).is_ok();
+        // The application is asked either way, so that the time tells nothing.
+        let state = State::Verified { key: key.clone(), good };
+        Ok(self.ask("publickey", state, |user| Question::PublicKey { user, key, verified: good }))
+    }
+
+    fn interactive(&mut self, rest: &[u8]) -> Result<Vec<ServerAction>, AuthError> {
+        let mut reader = Reader::new(rest);
+        reader.string()?;
+        reader.string()?;
+        reader.finish()?;
+        if !self.methods.contains(&"keyboard-interactive") {
+            return Ok(self.refuse());
+        }
+        Ok(self.ask("keyboard-interactive", State::InteractiveStart, |user| Question::Interactive { user }))
+    }
+
+    fn response(&mut self, payload: &[u8], count: u32, rounds: u32) -> Result<Vec<ServerAction>, AuthError> {
+        let message = UserauthInfoResponse::decode_packet(payload)?;
+        if message.count != count {
+            return Ok(self.refuse());
+        }
+        let mut reader = Reader::new(message.answers.0);
+        let mut answers = Vec::new();
+        for _ in 0..count {
+            answers.push(Secret::from(reader.string()?));
+        }
+        reader.finish()?;
+        let sane = |answer: &Secret| answer.expose().len() <= PASSWORD_BYTES && !answer.expose().contains(&0);
+        if !answers.iter().all(sane) {
+            return Ok(self.refuse());
+        }
+        let state = State::InteractiveAnswered { rounds };
+        Ok(self.ask("keyboard-interactive", state, |user| Question::InteractiveResponse { user, answers }))
+    }
+
+    /// The application's answer to every question but keyboard-interactive ones.
+    pub(crate) fn answer(&mut self, answer: AuthAnswer) -> Vec<ServerAction> {
+        match (std::mem::replace(&mut self.state, State::Idle), answer) {
+            (State::Query { algorithm, key }, AuthAnswer::Accept | AuthAnswer::Partial) => {
+                let ok = UserauthPkOk { algorithm: Escaped(algorithm.as_bytes()), key: key.blob() };
+                vec![ServerAction::Send(ok.to_vec())]
+            }
+            (State::Verified { good: false, .. }, _) => self.refuse(),
+            (State::Verified { key, .. }, answer) => {
+                if matches!(answer, AuthAnswer::Accept | AuthAnswer::Partial) {
+                    self.key = Some(key);
+                }
+                self.decide(answer)
+            }
+            (State::Password, AuthAnswer::ChangePassword(prompt)) => {
+                let ask = UserauthPasswdChangereq { prompt: Escaped(prompt.as_bytes()), language: b"" };
+                vec![ServerAction::Send(ask.to_vec())]
+            }
+            (State::Password | State::None, answer) => self.decide(answer),
+            (_, _) => self.refuse(),
+        }
+    }
+
+    /// The application's answer to a keyboard-interactive question.
+    pub(crate) fn interactive_answer(&mut self, answer: InteractiveAnswer) -> Vec<ServerAction> {
+        let rounds = match std::mem::replace(&mut self.state, State::Idle) {
+            State::InteractiveStart => 0,
+            State::InteractiveAnswered { rounds } => rounds,
+            _ => return self.refuse(),
+        };
+        match answer {
+            InteractiveAnswer::Done(answer) => self.decide(answer),
+            InteractiveAnswer::Ask(_) if rounds >= ROUNDS => self.refuse(),
+            InteractiveAnswer::Ask(query) => self.prompt(&query, rounds),
+        }
+    }
+
+    fn prompt(&mut self, query: &InteractiveQuery, rounds: u32) -> Vec<ServerAction> {
+        let count = u32::try_from(query.prompts.len()).unwrap_or(u32::MAX);
+        let mut prompts = Vec::new();
+        for prompt in &query.prompts {
+            prompts.put(prompt.text.as_str()).put(&prompt.echo);
+        }
+        self.state = State::Prompted { count, rounds: rounds.saturating_add(1) };
+        let ask = UserauthInfoRequest {
+            name: Escaped(query.name.as_bytes()),
+            instruction: Escaped(query.instructions.as_bytes()),
+            language: b"",
+            count,
+            prompts: Rest(&prompts),
+        };
+        vec![ServerAction::Send(ask.to_vec())]
+    }
+
+    fn decide(&mut self, answer: AuthAnswer) -> Vec<ServerAction> {
+        match (answer, self.user.clone()) {
+            (AuthAnswer::Accept, Some(user)) => {
+                self.passed.push(self.method);
+                self.state = State::Done;
+                let info = AuthInfo { user, methods: self.passed.clone(), key: self.key.take() };
+                vec![ServerAction::Success(info, UserauthSuccess {}.to_vec())]
+            }
+            (AuthAnswer::Partial, Some(_)) => {
+                if !self.passed.contains(&self.method) {
+                    self.passed.push(self.method);
+                }
+                vec![ServerAction::Send(self.failure(true))]
+            }
+            _ => self.refuse(),
+        }
+    }
+
+    fn failure(&self, partial_success: bool) -> Vec<u8> {
+        let left: Vec<_> =
+            self.methods.iter().copied().filter(|method| !self.passed.contains(method)).collect();
+        UserauthFailure { methods: NameList::from_joined(&left.join(",")), partial_success }.to_vec()
+    }
+
+    /// No, for whatever reason. The first "none" is how clients ask for the methods; it is free.
+    fn refuse(&mut self) -> Vec<ServerAction> {
+        self.state = State::Idle;
+        let free = self.method == "none" && self.nones == 1 && self.failures == 0;
+        if free {
+            self.nones = self.nones.saturating_add(1);
+        } else {
+            self.failures = self.failures.saturating_add(1);
+        }
+        let failure = self.failure(false);
+        self.method = "";
+        if self.failures >= self.max_tries {
+            vec![ServerAction::TooMany]
+        } else {
+            vec![ServerAction::Refuse(failure)]
+        }
+    }
+}

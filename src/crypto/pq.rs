@@ -1,0 +1,97 @@
+//! Post-quantum key encapsulation: ML-KEM-768 (FIPS 203) and Streamlined NTRU Prime 761.
+
+use ml_kem::array::Array;
+use ml_kem::kem::{Decapsulate, KeyExport};
+use ml_kem::{DecapsulationKey768, EncapsulationKey768};
+use sntrup761::{Ciphertext, DecapsulationKey, EncapsulationKey};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::{CryptoError, rand};
+
+/// A key encapsulation mechanism.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kem {
+    MlKem768,
+    Sntrup761,
+}
+
+/// The private half of an exchange.
+pub(crate) enum KemKey {
+    MlKem768(Box<DecapsulationKey768>),
+    Sntrup761(Box<DecapsulationKey>),
+}
+
+impl Kem {
+    /// The length of a public key on the wire.
+    pub(crate) fn public_len(self) -> usize {
+        match self {
+            Self::MlKem768 => 1184,
+            Self::Sntrup761 => 1158,
+        }
+    }
+
+    /// The length of an encapsulated secret on the wire.
+    pub(crate) fn ciphertext_len(self) -> usize {
+        match self {
+            Self::MlKem768 => 1088,
+            Self::Sntrup761 => 1039,
+        }
+    }
+
+    /// A fresh key and its public half.
+    pub(crate) fn generate(self) -> Result<(KemKey, Vec<u8>), CryptoError> {
+        match self {
+            Self::MlKem768 => {
+                let mut seed = rand::array::<64>()?;
+                let key = DecapsulationKey768::from_seed(Array(seed));
+                seed.zeroize();
+                let public = key.encapsulation_key().to_bytes().to_vec();
+                Ok((KemKey::MlKem768(Box::new(key)), public))
+            }
+            Self::Sntrup761 => {
+                let mut seed = rand::array::<32>()?;
+                let (public, key) = sntrup761::generate_key_from_seed(seed);
+                seed.zeroize();
+                Ok((KemKey::Sntrup761(Box::new(key)), public.as_ref().to_vec()))
+            }
+        }
+    }
+
+    /// A secret for the owner of `public`: the ciphertext and the secret.
+    pub(crate) fn encapsulate(self, public: &[u8]) -> Result<(Vec<u8>, Zeroizing<Vec<u8>>), CryptoError> {
+        let bad = || CryptoError("a post-quantum share that is no public key".to_owned());
+        let mut random = rand::array::<32>()?;
+        let result = match self {
+            Self::MlKem768 => {
+                let public = Array::try_from(public).map_err(|_| bad())?;
+                let public = EncapsulationKey768::new(&public).map_err(|_| bad())?;
+                let (ciphertext, secret) = public.encapsulate_deterministic(&Array(random));
+                (ciphertext.to_vec(), Zeroizing::new(secret.to_vec()))
+            }
+            Self::Sntrup761 => {
+                let public = EncapsulationKey::try_from(public).map_err(|_| bad())?;
+                let (ciphertext, secret) = public.encapsulate_deterministic(random);
+                (ciphertext.as_ref().to_vec(), Zeroizing::new(secret.as_ref().to_vec()))
+            }
+        };
+        random.zeroize();
+        Ok(result)
+    }
+}
+
+impl KemKey {
+    /// The secret in `ciphertext`. A ciphertext that was tampered with gives another secret.
+    pub(crate) fn decapsulate(&self, ciphertext: &[u8]) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+        let bad = || CryptoError("a post-quantum share of the wrong length".to_owned());
+        match self {
+            Self::MlKem768(key) => {
+                let ciphertext = Array::try_from(ciphertext).map_err(|_| bad())?;
+                Ok(Zeroizing::new(key.decapsulate(&ciphertext).to_vec()))
+            }
+            Self::Sntrup761(key) => {
+                let ciphertext = Ciphertext::try_from(ciphertext).map_err(|_| bad())?;
+                Ok(Zeroizing::new(key.decapsulate(&ciphertext).as_ref().to_vec()))
+            }
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! What the threads of one transport share: the tables, the lanes, the cause of death.
+//!
+//! Never two of its locks at a time; none is held across I/O or a callback.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use parking_lot::Mutex;
+
+use super::incoming::{Incoming, Tickets};
+use super::limits::Limits;
+use super::outbox::{Control, KexItem, Outbox, Stop, Waiter};
+use super::slot::{Answer, Slot};
+use super::stream::Closer;
+use crate::error::{Error, Result};
+use crate::kex::{Kex, Negotiated, Role, Setup};
+use crate::key::{PKey, PublicKey};
+use crate::msg::transport::Disconnect;
+use crate::wire::{Encode, Escaped};
+
+/// Time for a last DISCONNECT to leave; the peer may not read any more.
+pub(super) const GOODBYE: Duration = Duration::from_secs(1);
+
+/// The channels by our number. Numbers are used again once both CLOSEs have passed.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    slots: Vec<Option<Arc<Slot>>>,
+    used: usize,
+}
+
+impl Table {
+    pub(super) fn insert(&mut self, make: impl FnOnce(u32) -> Slot) -> Arc<Slot> {
+        let at = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
+        let slot = Arc::new(make(u32::try_from(at).unwrap_or(u32::MAX)));
+        match self.slots.get_mut(at) {
+            Some(place) => *place = Some(Arc::clone(&slot)),
+            None => self.slots.push(Some(Arc::clone(&slot))),
+        }
+        self.used = self.used.saturating_add(1);
+        slot
+    }
+
+    pub(super) fn get(&self, local: u32) -> Option<&Arc<Slot>> {
+        self.slots.get(usize::try_from(local).ok()?)?.as_ref()
+    }
+
+    fn remove(&mut self, slot: &Slot) {
+        let place = usize::try_from(slot.local).ok().and_then(|at| self.slots.get_mut(at));
+        if let Some(place) =
+            place.filter(|place| place.as_ref().is_some_and(|kept| std::ptr::eq(&**kept, slot)))
+        {
+            *place = None;
+            self.used = self.used.saturating_sub(1);
+        }
+        while self.slots.last().is_some_and(Option::is_none) {
+            self.slots.pop();
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.used
+    }
+}
+
+/// Our KEXINIT of the exchange under way.
+#[derive(Debug, Default)]
+pub(super) struct Rekey {
+    pub(super) ours: Option<Vec<u8>>,
+    pub(super) since: Option<Instant>,
+    pub(super) last: Option<Instant>,
+}
+
+/// What a running transport starts with.
+pub(crate) struct Start {
+    pub(crate) role: Role,
+    pub(crate) setup: Setup,
+    pub(crate) kex: Kex,
+    pub(crate) host_keys: Vec<PKey>,
+    pub(crate) peer_host_key: Option<PublicKey>,
+    pub(crate) limits: Limits,
+    pub(crate) peer: String,
+    pub(crate) peer_ident: String,
+    pub(crate) keepalive: Option<(Duration, u32)>,
+    pub(crate) round_trip: Duration,
+    pub(crate) closer: Arc<dyn Closer>,
+}
+
+pub(crate) struct Core {
+    pub(crate) role: Role,
+    pub(crate) setup: Setup,
+    pub(crate) limits: Limits,
+    pub(crate) peer: String,
+    pub(crate) peer_ident: String,
+    pub(crate) keepalive: Option<(Duration, u32)>,
+    pub(crate) peer_host_key: Option<PublicKey>,
+    pub(super) host_keys: Vec<PKey>,
+    pub(super) outbox: Outbox,
+    /// Taken by the reader (what arrives), users (open), the writer (forget).
+    pub(super) table: Mutex<Table>,
+    /// Taken by the reader, and by the thread that signs for it.
+    pub(super) kex: Mutex<Kex>,
+    /// Taken by whoever starts an exchange, and the reader.
+    pub(super) rekey: Mutex<Rekey>,
+    /// Who waits for REQUEST_SUCCESS and REQUEST_FAILURE, in order. Filled by the writer.
+    global_replies: Mutex<VecDeque<Sender<Answer>>>,
+    /// Answers owed to the peer's global requests.
+    pub(super) global_tickets: Tickets,
+    incoming: Mutex<Option<Sender<Incoming>>>,
+    incoming_receiver: Receiver<Incoming>,
+    /// Whether anybody takes what the peer opens and asks.
+    pub(super) serving: AtomicBool,
+    cause: Mutex<Option<Arc<Error>>>,
+    pub(super) dying: AtomicBool,
+    round_trip_us: AtomicU64,
+    window_spent: AtomicU32,
+    /// Counts reads of the socket: the writer sees that the peer lives.
+    pub(super) heard: AtomicU64,
+    pub(super) bytes_in: AtomicU64,
+    closer: Arc<dyn Closer>,
+    /// Raised when the writer has ended and the stream is closed.
+    pub(super) ended: (Mutex<bool>, parking_lot::Condvar),
+}
+
+impl Core {
+    pub(super) fn new(start: Start, outbox: Outbox) -> Self {
+        let (sender, receiver) = crossbeam_channel::bounded(start.limits.pending_requests);
+        Self {
+            role: start.role,
+            setup: start.setup,
+            peer: start.peer,
+            peer_ident: start.peer_ident,
+            keepalive: start.keepalive,
+            peer_host_key: start.peer_host_key,
+            host_keys: start.host_keys,
+            outbox,
+            table: Mutex::default(),
+            kex: Mutex::new(start.kex),
+            rekey: Mutex::new(Rekey { last: Some(Instant::now()), ..Rekey::default() }),
+            global_replies: Mutex::default(),
+            global_tickets: Tickets::default(),
+            incoming: Mutex::new(Some(sender)),
+            incoming_receiver: receiver,
+            serving: AtomicBool::new(false),
+            cause: Mutex::new(None),
+            dying: AtomicBool::new(false),
+            round_trip_us: AtomicU64::new(u64::try_from(start.round_trip.as_micros()).unwrap_or(u64::MAX)),
+            window_spent: AtomicU32::new(0),
+            heard: AtomicU64::new(0),
+            bytes_in: AtomicU64::new(0),
+            closer: start.closer,
+            ended: (Mutex::new(false), parking_lot::Condvar::new()),
+            limits: start.limits,
+        }
+    }
+
+    // ---- life and death
+
+    /// The transport ends because of `cause`; the first cause stays. Never waits.
+    pub(crate) fn die(&self, cause: Error) {
+        if self.dying.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        log::debug!(target: "feramiko::transport", "{}: ends: {cause}", self.peer);
+        let goodbye = cause.disconnect_code().map(|code| goodbye(code, &cause.disconnect_text()));
+        let cause = Arc::new(cause);
+        *self.cause.lock() = Some(Arc::clone(&cause));
+        *self.incoming.lock() = None;
+        self.global_replies.lock().clear();
+        let slots: Vec<_> = self.table.lock().slots.iter().flatten().cloned().collect();
+        for slot in slots {
+            slot.die(&cause);
+        }
+        self.outbox.stop(Stop { flush_until: None, goodbye });
+        if self.outbox.blocked.load(Ordering::SeqCst) {
+            // The writer waits for a peer that does not read: no goodbye will get through.
+            self.closer.close();
+        }
+    }
+
+    /// Asks the writer to send what waits, say goodbye, and end. Never waits.
+    pub(crate) fn close_gracefully(&self) {
+        let goodbye = goodbye(crate::error::reason::BY_APPLICATION, "closed by the user");
+        self.outbox.stop(Stop {
+            flush_until: Instant::now().checked_add(self.limits.linger),
+            goodbye: Some(goodbye),
+        });
+    }
+
+    /// The writer is done: the stream is cut.
+    pub(super) fn end(&self) {
+        self.die(Error::Closed(None));
+        self.closer.close();
+        *self.ended.0.lock() = true;
+        self.ended.1.notify_all();
+    }
+
+    /// Why the transport ended, as the error of a call that needs it alive.
+    pub(crate) fn closed(&self) -> Error {
+        match self.cause.lock().clone() {
+            Some(cause) if !matches!(*cause, Error::Closed(None)) => Error::Closed(Some(cause)),
+            _ => Error::Closed(None),
+        }
+    }
+
+    pub(crate) fn alive(&self) -> bool {
+        !self.dying.load(Ordering::SeqCst)
+    }
+
+    /// Waits until the stream is cut.
+    pub(crate) fn wait_end(&self, deadline: Option<Instant>) -> bool {
+        let mut ended = self.ended.0.lock();
+        while !*ended {
+            match deadline {
+                None => self.ended.1.wait(&mut ended),
+                Some(deadline) => {
+                    if self.ended.1.wait_until(&mut ended, deadline).timed_out() {
+                        return *ended;
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    // ---- sending
+
+    /// Posts a message of the connection layer that concerns the connection or an answer.
+    pub(super) fn post(&self, message: &impl Encode) {
+        self.post_control(message.to_vec(), Waiter::Nobody);
+    }
+
+    pub(super) fn post_control(&self, payload: Vec<u8>, waiter: Waiter) {
+        if let Err(error) = self.outbox.post_control(self, Control { payload, waiter }) {
+            self.die(error);
+        }
+    }
+
+    pub(super) fn post_slot(&self, slot: &Arc<Slot>, size: usize) {
+        self.outbox.post_data(self, Arc::clone(slot), size);
+    }
+
+    pub(super) fn expect_global_reply(&self, sender: Sender<Answer>) {
+        self.global_replies.lock().push_back(sender);
+    }
+
+    /// REQUEST_SUCCESS or REQUEST_FAILURE arrived; false when nobody asked.
+    pub(super) fn global_reply(&self, answer: Answer) -> bool {
+        let waiter = self.global_replies.lock().pop_front();
+        waiter.map(|waiter| drop(waiter.try_send(answer))).is_some()
+    }
+
+    // ---- channels
+
+    pub(super) fn slot(&self, local: u32) -> Option<Arc<Slot>> {
+        self.table.lock().get(local).cloned()
+    }
+
+    /// Both CLOSEs have passed, or the open was refused.
+    pub(super) fn forget(&self, slot: &Slot) {
+        self.table.lock().remove(slot);
+        self.window_spent.fetch_sub(slot.state.lock().flow.grown(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn new_slot(&self, kind: &str) -> Result<Arc<Slot>> {
+        let mut table = self.table.lock();
+        if table.len() >= self.limits.channels {
+            return Err(Error::Limit { which: "channels", limit: self.limits.channels as u64 });
+        }
+        Ok(table.insert(|local| Slot::new(local, kind)))
+    }
+
+    // ---- what the peer opens and asks
+
+    /// Hands something to the serving thread; gives it back when too much waits or nobody serves.
+    pub(super) fn hand_in(&self, incoming: Incoming) -> std::result::Result<(), Incoming> {
+        match &*self.incoming.lock() {
+            Some(sender) if self.serving.load(Ordering::Relaxed) => {
+                sender.try_send(incoming).map_err(|error| match error {
+                    TrySendError::Full(incoming) | TrySendError::Disconnected(incoming) => incoming,
+                })
+            }
+            _ => Err(incoming),
+        }
+    }
+
+    pub(crate) fn incoming(&self) -> &Receiver<Incoming> {
+        &self.incoming_receiver
+    }
+
+    // ---- keys
+
+    /// Starts an exchange unless one is under way: our KEXINIT leaves.
+    pub(crate) fn begin_rekey(&self) -> Result<()> {
+        let mut rekey = self.rekey.lock();
+        if rekey.ours.is_some() || !self.alive() {
+            return Ok(());
+        }
+        let ours = Kex::kexinit(&self.setup, false)?;
+        rekey.ours = Some(ours.clone());
+        rekey.since = Some(Instant::now());
+        drop(rekey);
+        log::debug!(target: "feramiko::kex", "{}: KEXINIT sent", self.peer);
+        self.outbox.post_kex(self, KexItem::Send(ours), true);
+        Ok(())
+    }
+
+    /// After something was sealed or opened: new keys when the old ones were used enough.
+    pub(super) fn after_seal(&self, bytes: u64, due: bool) {
+        if due || bytes >= self.limits.rekey_bytes {
+            if let Err(error) = self.begin_rekey() {
+                self.die(error);
+            }
+        }
+    }
+
+    pub(crate) fn negotiated(&self) -> Option<Negotiated> {
+        self.kex.lock().negotiated().cloned()
+    }
+
+    // ---- the path
+
+    pub(super) fn round_trip(&self) -> Duration {
+        Duration::from_micros(self.round_trip_us.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn window_budget(&self) -> u32 {
+        self.limits.window_budget.saturating_sub(self.window_spent.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn spend_window(&self, bytes: u32) {
+        if bytes > 0 {
+            self.window_spent.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn trace_out(&self, payload: &[u8]) {
+        if log::log_enabled!(target: "feramiko::packet", log::Level::Trace) {
+            let number = payload.first().copied().unwrap_or(0);
+            log::trace!(target: "feramiko::packet", "{}: > {} ({} bytes)", self.peer, crate::msg::number::name(number), payload.len());
+        }
+    }
+}
+
+/// A DISCONNECT.
+pub(super) fn goodbye(code: u32, text: &str) -> Vec<u8> {
+    Disconnect { code, text: Escaped(text.as_bytes()), language: b"" }.to_vec()
+}

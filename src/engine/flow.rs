@@ -1,0 +1,205 @@
+//! Credit and half-close of one channel, RFC 4254 §5.2 and §5.3.
+//!
+//! Pure: bytes are counted here, not kept; no lock, no thread. The clock comes in as an argument.
+
+use std::time::{Duration, Instant};
+
+/// The window a channel starts with; OpenSSH's and paramiko's figure.
+pub(super) const WINDOW: u32 = 2 * 1024 * 1024;
+/// The largest data packet we ask for; OpenSSH's figure, and more makes nobody faster.
+pub(super) const MAX_PACKET: u32 = 32 * 1024;
+/// On short round trips a window beyond this makes sshd slower (it buffers all of it).
+const WINDOW_SHORT: u32 = 8 * 1024 * 1024;
+/// The largest window at all: 1.2 GB/s at 50 ms.
+pub(super) const WINDOW_LONG: u32 = 64 * 1024 * 1024;
+/// Round trips up to this are short: a local network.
+const SHORT: Duration = Duration::from_millis(5);
+
+/// How the peer broke the rules of flow control.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FlowError {
+    /// More data than the window allowed.
+    OverWindow,
+    /// A data packet larger than we said we take.
+    OverPacket,
+    /// A window of 2^32 bytes or more.
+    WindowOverflow,
+    /// Data after EOF or CLOSE.
+    AfterEof,
+}
+
+/// One channel's counters.
+#[derive(Debug)]
+pub(super) struct Flow {
+    /// What we may still send.
+    send_window: u32,
+    /// The largest data packet the peer takes.
+    send_packet: u32,
+    /// What the peer may still send.
+    receive_window: u32,
+    /// What the receive window is filled up to.
+    target: u32,
+    /// Consumed, not yet told to the peer.
+    owed: u32,
+    /// Consumed since `since`: the rate that decides whether the window is too small.
+    measured: u32,
+    since: Option<Instant>,
+    pub(super) eof_sent: bool,
+    pub(super) eof_received: bool,
+    pub(super) close_sent: bool,
+    pub(super) close_received: bool,
+}
+
+impl Flow {
+    /// A channel that offered `window` and does not know the peer's side yet.
+    pub(super) fn new(window: u32) -> Self {
+        Self {
+            send_window: 0,
+            send_packet: 0,
+            receive_window: window,
+            target: window,
+            owed: 0,
+            measured: 0,
+            since: None,
+            eof_sent: false,
+            eof_received: false,
+            close_sent: false,
+            close_received: false,
+        }
+    }
+
+    /// The peer's side became known: its window and its largest packet.
+    pub(super) fn opened(&mut self, window: u32, packet: u32) {
+        self.send_window = window;
+        // More than our own limit would only make larger bursts.
+        self.send_packet = packet.min(MAX_PACKET);
+    }
+
+    /// The peer's CHANNEL_WINDOW_ADJUST.
+    pub(super) fn adjusted(&mut self, bytes: u32) -> Result<(), FlowError> {
+        self.send_window = self.send_window.checked_add(bytes).ok_or(FlowError::WindowOverflow)?;
+        Ok(())
+    }
+
+    pub(super) fn send_window(&self) -> usize {
+        usize::try_from(self.send_window).unwrap_or(usize::MAX)
+    }
+
+    pub(super) fn send_packet(&self) -> usize {
+        usize::try_from(self.send_packet).unwrap_or(usize::MAX)
+    }
+
+    /// `bytes` leave.
+    pub(super) fn sent(&mut self, bytes: usize) {
+        self.send_window = self.send_window.saturating_sub(u32::try_from(bytes).unwrap_or(u32::MAX));
+    }
+
+    /// `bytes` arrived.
+    pub(super) fn received(&mut self, bytes: usize) -> Result<(), FlowError> {
+        if self.eof_received || self.close_received {
+            return Err(FlowError::AfterEof);
+        }
+        let bytes = u32::try_from(bytes).map_err(|_| FlowError::OverPacket)?;
+        if bytes > MAX_PACKET {
+            return Err(FlowError::OverPacket);
+        }
+        self.receive_window = self.receive_window.checked_sub(bytes).ok_or(FlowError::OverWindow)?;
+        Ok(())
+    }
+
+    /// `bytes` were consumed. True when the peer should be told now: an eighth of the window, long
+    /// before the half at which a fast sender stands still.
+    pub(super) fn consumed(&mut self, bytes: usize) -> bool {
+        self.owed = self.owed.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        self.owed >= self.target / 8
+    }
+
+    /// Whether more than half of the window waits to be granted or used: time to look at the rate.
+    pub(super) fn owed(&self) -> u32 {
+        self.owed
+    }
+
+    /// The adjust that is due, at `now`, on a path with that round trip; grows the window out of
+    /// `budget` when more than half of it was consumed within one round trip.
+    pub(super) fn take_adjust(&mut self, now: Instant, round_trip: Duration, budget: u32) -> u32 {
+        let mut grant = std::mem::take(&mut self.owed);
+        self.measured = self.measured.saturating_add(grant);
+        match self.since {
+            Some(since) if now.saturating_duration_since(since) < round_trip => {}
+            Some(since) => {
+                let trips =
+                    now.saturating_duration_since(since).as_secs_f64() / round_trip.as_secs_f64().max(1e-6);
+                let per_trip = f64::from(self.measured) / trips.max(1.0);
+                let ceiling = if round_trip <= SHORT { WINDOW_SHORT } else { WINDOW_LONG };
+                if per_trip * 2.0 > f64::from(self.target) && self.target < ceiling {
+                    let growth = self.target.min(ceiling.saturating_sub(self.target)).min(budget);
+                    self.target = self.target.saturating_add(growth);
+                    grant = grant.saturating_add(growth);
+                }
+                self.since = Some(now);
+                self.measured = 0;
+            }
+            None => {
+                self.since = Some(now);
+                self.measured = 0;
+            }
+        }
+        self.receive_window = self.receive_window.saturating_add(grant);
+        grant
+    }
+
+    /// What the window grew beyond what the channel started with: its share of the budget.
+    pub(super) fn grown(&self) -> u32 {
+        self.target.saturating_sub(WINDOW)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_beyond_the_window_is_an_error() {
+        let mut flow = Flow::new(40_000);
+        assert_eq!(flow.received(32_768), Ok(()));
+        assert_eq!(flow.received(32_768), Err(FlowError::OverWindow));
+        assert_eq!(flow.received(32_769), Err(FlowError::OverPacket));
+        flow.eof_received = true;
+        assert_eq!(flow.received(1), Err(FlowError::AfterEof));
+    }
+
+    #[test]
+    fn a_window_of_four_gigabytes_is_an_error() {
+        let mut flow = Flow::new(WINDOW);
+        flow.opened(u32::MAX, 1 << 20);
+        assert_eq!(flow.send_packet(), 32 * 1024);
+        assert_eq!(flow.adjusted(1), Err(FlowError::WindowOverflow));
+    }
+
+    #[test]
+    fn credit_goes_back_at_an_eighth() {
+        let mut flow = Flow::new(WINDOW);
+        assert!(!flow.consumed(1000));
+        assert!(flow.consumed(WINDOW as usize / 8));
+        assert_eq!(flow.take_adjust(Instant::now(), Duration::from_micros(100), 0), 1000 + WINDOW / 8);
+    }
+
+    #[test]
+    fn the_window_grows_when_a_round_trip_uses_it_up_and_only_then() {
+        for (trip_ms, grows) in [(50, true), (1, false)] {
+            let mut flow = Flow::new(WINDOW);
+            let start = Instant::now();
+            let mut granted = 0_u64;
+            let mut consumed = 0_u64;
+            // 2 MiB every 50 ms, told in eighths.
+            for step in 1..=64_u64 {
+                flow.receive_window -= WINDOW / 8;
+                consumed += u64::from(WINDOW / 8);
+                flow.consumed(WINDOW as usize / 8);
+                let now = start + Duration::from_micros(6250 * step);
+                granted += u64::from(flow.take_adjust(now, Duration::from_millis(trip_ms), u32::MAX));
+            }
+            assert_eq!(granted > consumed, grows, "{trip_ms} ms");
+        }
+    }
+}

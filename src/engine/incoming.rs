@@ -1,0 +1,223 @@
+//! What the peer opens and asks, on its way to the application, and the answers on their way back.
+//!
+//! SSH answers carry no number, so they must leave in the order of the questions, whoever answers
+//! first: each scope (the connection, each channel) has one queue of tickets.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::core::Core;
+use super::link::{ChannelLink, Link};
+use super::outbox::Waiter;
+use super::slot::{Phase, Slot};
+use crate::msg::connection::{
+    ChannelFailure, ChannelOpenConfirmation, ChannelOpenFailure, ChannelSuccess, RequestFailure,
+    RequestSuccess,
+};
+use crate::wire::{Encode, Escaped, Rest};
+
+/// Something for the application to decide.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// The peer wants to open a channel.
+    Open(OpenRequest),
+    /// The peer asks something on a channel.
+    Channel { slot: Arc<Slot>, kind: String, rest: Vec<u8>, reply: Reply },
+    /// The peer asks something of the connection.
+    Global { kind: String, rest: Vec<u8>, reply: Reply },
+}
+
+/// Answers in the order of the questions; `None` is not yet answered.
+#[derive(Debug, Default)]
+pub(super) struct Tickets(Mutex<TicketQueue>);
+
+#[derive(Debug, Default)]
+struct TicketQueue {
+    first: u64,
+    answers: VecDeque<Option<Vec<u8>>>,
+}
+
+impl Tickets {
+    /// Takes a ticket for a question that just arrived.
+    pub(super) fn take(&self) -> u64 {
+        let mut queue = self.0.lock();
+        queue.answers.push_back(None);
+        queue.first.saturating_add(queue.answers.len() as u64).saturating_sub(1)
+    }
+
+    /// Notes an answer; returns those that may leave now, in order.
+    fn answer(&self, ticket: u64, payload: Vec<u8>) -> Vec<Vec<u8>> {
+        let mut queue = self.0.lock();
+        let at = usize::try_from(ticket.saturating_sub(queue.first)).unwrap_or(usize::MAX);
+        if let Some(answer) = queue.answers.get_mut(at) {
+            *answer = Some(payload);
+        }
+        let mut ready = Vec::new();
+        while queue.answers.front().is_some_and(Option::is_some) {
+            ready.extend(queue.answers.pop_front().flatten());
+            queue.first = queue.first.saturating_add(1);
+        }
+        ready
+    }
+}
+
+/// Where a question was asked.
+#[derive(Clone)]
+enum Scope {
+    Connection,
+    Channel(Arc<Slot>, Arc<Tickets>),
+}
+
+/// The answer that the application owes the peer; dropped is refused.
+pub(crate) struct Reply {
+    core: Arc<Core>,
+    scope: Scope,
+    /// None: the peer wants no answer.
+    ticket: Option<u64>,
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reply({:?})", self.ticket)
+    }
+}
+
+impl Reply {
+    pub(super) fn global(core: &Arc<Core>, want_reply: bool) -> Self {
+        let ticket = want_reply.then(|| core.global_tickets.take());
+        Self { core: Arc::clone(core), scope: Scope::Connection, ticket }
+    }
+
+    pub(super) fn channel(
+        core: &Arc<Core>,
+        slot: &Arc<Slot>,
+        tickets: &Arc<Tickets>,
+        want_reply: bool,
+    ) -> Self {
+        let ticket = want_reply.then(|| tickets.take());
+        Self { core: Arc::clone(core), scope: Scope::Channel(Arc::clone(slot), Arc::clone(tickets)), ticket }
+    }
+
+    /// Yes, with `rest` behind REQUEST_SUCCESS (global requests only).
+    pub(crate) fn accept(mut self, rest: &[u8]) {
+        self.send(Some(rest));
+    }
+
+    /// No.
+    pub(crate) fn refuse(mut self) {
+        self.send(None);
+    }
+
+    fn send(&mut self, yes: Option<&[u8]>) {
+        let Some(ticket) = self.ticket.take() else { return };
+        let ready = match &self.scope {
+            Scope::Connection => {
+                let payload = match yes {
+                    Some(rest) => RequestSuccess { rest: Rest(rest) }.to_vec(),
+                    None => RequestFailure {}.to_vec(),
+                };
+                self.core.global_tickets.answer(ticket, payload)
+            }
+            Scope::Channel(slot, tickets) => {
+                let state = slot.state.lock();
+                let (recipient, closed) = (state.remote, state.flow.close_sent || state.phase != Phase::Open);
+                drop(state);
+                let payload = match yes {
+                    Some(_) => ChannelSuccess { recipient }.to_vec(),
+                    None => ChannelFailure { recipient }.to_vec(),
+                };
+                let ready = tickets.answer(ticket, payload);
+                if closed { Vec::new() } else { ready }
+            }
+        };
+        for payload in ready {
+            self.core.post_control(payload, Waiter::Nobody);
+        }
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        self.send(None);
+    }
+}
+
+/// A channel that the peer wants to open; dropped is refused.
+pub(crate) struct OpenRequest {
+    core: Arc<Core>,
+    pub(crate) kind: String,
+    pub(crate) rest: Vec<u8>,
+    sender: u32,
+    window: u32,
+    max_packet: u32,
+    answered: bool,
+}
+
+impl fmt::Debug for OpenRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OpenRequest({:?})", self.kind)
+    }
+}
+
+/// RFC 4254 §5.1.
+pub(crate) const ADMINISTRATIVELY_PROHIBITED: u32 = 1;
+pub(crate) const CONNECT_FAILED: u32 = 2;
+pub(crate) const UNKNOWN_CHANNEL_TYPE: u32 = 3;
+pub(crate) const RESOURCE_SHORTAGE: u32 = 4;
+
+impl OpenRequest {
+    pub(super) fn new(
+        core: &Arc<Core>,
+        kind: String,
+        rest: Vec<u8>,
+        sender: u32,
+        window: u32,
+        max_packet: u32,
+    ) -> Self {
+        Self { core: Arc::clone(core), kind, rest, sender, window, max_packet, answered: false }
+    }
+
+    /// Opens it. The link keeps the connection alive, as every handle does.
+    pub(crate) fn accept(mut self, link: &Link) -> Option<ChannelLink> {
+        self.answered = true;
+        let Ok(slot) = self.core.new_slot(&self.kind) else {
+            self.send_refusal(RESOURCE_SHORTAGE, "too many channels");
+            return None;
+        };
+        let mut state = slot.state.lock();
+        state.remote = self.sender;
+        state.flow.opened(self.window, self.max_packet);
+        state.phase = Phase::Open;
+        drop(state);
+        self.core.post(&ChannelOpenConfirmation {
+            recipient: self.sender,
+            sender: slot.local,
+            window: super::flow::WINDOW,
+            max_packet: super::flow::MAX_PACKET,
+            rest: Rest(b""),
+        });
+        Some(ChannelLink::new(slot, link.clone()))
+    }
+
+    /// Refuses it with one of the codes of RFC 4254 §5.1.
+    pub(crate) fn refuse(mut self, code: u32, text: &str) {
+        self.answered = true;
+        self.send_refusal(code, text);
+    }
+
+    fn send_refusal(&self, code: u32, text: &str) {
+        let text = Escaped(text.as_bytes());
+        self.core.post(&ChannelOpenFailure { recipient: self.sender, code, text, language: b"" });
+    }
+}
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.send_refusal(ADMINISTRATIVELY_PROHIBITED, "refused");
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! What handles hold: a running transport, and a channel on it. Every blocking call of a user runs
+//! here, on the user's thread, with a deadline.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::RecvTimeoutError;
+
+use super::core::Core;
+use super::exit::ExitStatus;
+use super::incoming::Incoming;
+use super::outbox::Waiter;
+use super::poll::Signal;
+use super::slot::{Answer, Lane, Phase as SlotPhase, Request, Slot, State};
+use crate::error::{Error, Phase, Result};
+use crate::msg::connection::{ChannelOpen, ChannelRequest, GlobalRequest};
+use crate::wire::{Encode, Escaped, Rest};
+
+/// A running transport. The last one that is dropped ends it.
+#[derive(Clone)]
+pub(crate) struct Link(Arc<Handle>);
+
+struct Handle {
+    core: Arc<Core>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.core.close_gracefully();
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Link({})", self.0.core.peer)
+    }
+}
+
+impl Link {
+    pub(super) fn new(core: Arc<Core>) -> Self {
+        Self(Arc::new(Handle { core }))
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.0.core
+    }
+
+    /// Opens a channel and waits for the peer's answer.
+    pub(crate) fn open(&self, kind: &str, rest: &[u8], deadline: Option<Instant>) -> Result<ChannelLink> {
+        let core = self.core();
+        if !core.alive() {
+            return Err(core.closed());
+        }
+        let slot = core.new_slot(kind)?;
+        let open = ChannelOpen {
+            kind: Escaped(kind.as_bytes()),
+            sender: slot.local,
+            window: super::flow::WINDOW,
+            max_packet: super::flow::MAX_PACKET,
+            rest: Rest(rest),
+        };
+        core.post_control(open.to_vec(), Waiter::Nobody);
+        // From here on dropping it closes the channel as soon as the peer has confirmed it.
+        let channel = ChannelLink::new(Arc::clone(&slot), self.clone());
+        let mut state = slot.state.lock();
+        loop {
+            match &state.phase {
+                SlotPhase::Opening if state.dead.is_some() || !core.alive() => return Err(core.closed()),
+                SlotPhase::Opening => {}
+                SlotPhase::Refused { code, text } => {
+                    return Err(Error::ChannelRefused { code: *code, text: text.clone() });
+                }
+                SlotPhase::Open | SlotPhase::Closed => {
+                    drop(state);
+                    return Ok(channel);
+                }
+            }
+            if !wait(&slot.incoming, &mut state, deadline) {
+                return Err(Error::Timeout(Phase::Open));
+            }
+        }
+    }
+
+    /// Asks the peer something of the connection and waits for the answer.
+    pub(crate) fn global_request(
+        &self,
+        kind: &str,
+        rest: &[u8],
+        deadline: Option<Instant>,
+    ) -> Result<Vec<u8>> {
+        let core = self.core();
+        let request = GlobalRequest { kind: Escaped(kind.as_bytes()), want_reply: true, rest: Rest(rest) };
+        let (sender, receiver) = crossbeam_channel::bounded::<Answer>(1);
+        core.post_control(request.to_vec(), Waiter::Global(sender));
+        answered(&receiver, core, kind, deadline)
+    }
+
+    /// Tells the peer something of the connection.
+    pub(crate) fn global_notice(&self, kind: &str, rest: &[u8]) {
+        let request = GlobalRequest { kind: Escaped(kind.as_bytes()), want_reply: false, rest: Rest(rest) };
+        self.core().post_control(request.to_vec(), Waiter::Nobody);
+    }
+
+    /// Sends a message of the transport layer.
+    pub(crate) fn send_message(&self, message: &impl Encode) {
+        self.core().post(message);
+    }
+
+    /// From now on somebody takes what the peer opens and asks.
+    pub(crate) fn serve(&self) {
+        self.core().serving.store(true, Ordering::Relaxed);
+    }
+
+    /// The next thing that the peer opens or asks.
+    pub(crate) fn next_incoming(&self, deadline: Option<Instant>) -> Result<Incoming> {
+        next_incoming(self.core(), deadline)
+    }
+
+    /// Sends what waits, says goodbye, and waits until the stream is cut.
+    pub(crate) fn close(&self) {
+        let core = self.core();
+        core.close_gracefully();
+        let patience = core.limits.linger.saturating_add(2 * super::core::GOODBYE);
+        core.wait_end(Instant::now().checked_add(patience));
+    }
+}
+
+/// The next thing that the peer opens or asks.
+pub(crate) fn next_incoming(core: &Core, deadline: Option<Instant>) -> Result<Incoming> {
+    match deadline {
+        None => core.incoming().recv().map_err(|_| core.closed()),
+        Some(deadline) => core.incoming().recv_deadline(deadline).map_err(|error| match error {
+            RecvTimeoutError::Timeout => Error::Timeout(Phase::Accept),
+            RecvTimeoutError::Disconnected => core.closed(),
+        }),
+    }
+}
+
+/// Waits for the answer to a request of ours.
+fn answered(
+    receiver: &crossbeam_channel::Receiver<Answer>,
+    core: &Core,
+    kind: &str,
+    deadline: Option<Instant>,
+) -> Result<Vec<u8>> {
+    let answer = match deadline {
+        None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        Some(deadline) => receiver.recv_deadline(deadline),
+    };
+    match answer {
+        Ok(Ok(rest)) => Ok(rest),
+        Ok(Err(())) => Err(Error::RequestRefused(kind.to_owned())),
+        Err(RecvTimeoutError::Timeout) => Err(Error::Timeout(Phase::Request)),
+        Err(RecvTimeoutError::Disconnected) => Err(core.closed()),
+    }
+}
+
+/// Sleeps until something changed; false at the deadline.
+fn wait(
+    changed: &parking_lot::Condvar,
+    state: &mut parking_lot::MutexGuard<'_, State>,
+    deadline: Option<Instant>,
+) -> bool {
+    match deadline {
+        None => {
+            changed.wait(state);
+            true
+        }
+        Some(deadline) => !changed.wait_until(state, deadline).timed_out(),
+    }
+}
+
+/// A channel. The last clone that is dropped closes it, and never the transport.
+#[derive(Clone)]
+pub(crate) struct ChannelLink(Arc<ChannelHandle>);
+
+struct ChannelHandle {
+    slot: Arc<Slot>,
+    link: Link,
+}
+
+impl Drop for ChannelHandle {
+    fn drop(&mut self) {
+        close(&self.slot, self.link.core());
+    }
+}
+
+fn close(slot: &Arc<Slot>, core: &Core) {
+    let mut state = slot.state.lock();
+    state.want_close = true;
+    state.want_eof = true;
+    let enqueue = state.enqueue();
+    state.wake_watchers();
+    drop(state);
+    slot.wake_all();
+    if enqueue {
+        core.post_slot(slot, 0);
+    }
+}
+
+impl fmt::Debug for ChannelLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} channel {}", self.0.slot.kind, self.0.slot.local)
+    }
+}
+
+impl ChannelLink {
+    pub(super) fn new(slot: Arc<Slot>, link: Link) -> Self {
+        Self(Arc::new(ChannelHandle { slot, link }))
+    }
+
+    pub(crate) fn link(&self) -> &Link {
+        &self.0.link
+    }
+
+    pub(crate) fn slot(&self) -> &Arc<Slot> {
+        &self.0.slot
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.slot.local
+    }
+
+    fn core(&self) -> &Arc<Core> {
+        self.0.link.core()
+    }
+
+    /// Puts the slot into the data lane if it has something to send.
+    fn post_if_due(&self, mut state: parking_lot::MutexGuard<'_, State>, size: usize) {
+        let enqueue = state.enqueue();
+        drop(state);
+        if enqueue {
+            self.core().post_slot(&self.0.slot, size);
+        }
+    }
+
+    /// Reads what is there; waits for it. 0 is the stream's end.
+    pub(crate) fn read(&self, lane: Lane, buf: &mut [u8], deadline: Option<Instant>) -> Result<usize> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        let slot = &self.0.slot;
+        let unread = self.core().limits.unread_stream;
+        let mut state = slot.state.lock();
+        loop {
+            let count = state.read(lane, buf);
+            if count > 0 {
+                self.post_if_due(state, 0);
+                return Ok(count);
+            }
+            if state.flow.eof_received || state.want_close {
+                return Ok(0);
+            }
+            if state.dead.is_some() {
+                return Err(self.core().closed());
+            }
+            if state.overfull(Some(lane), unread).is_some() {
+                return Err(Error::Limit { which: "unread_stream", limit: unread as u64 });
+            }
+            state.inbound(lane).waiting = state.inbound(lane).waiting.saturating_add(1);
+            state.credit_unread(unread);
+            if state.enqueue() {
+                drop(state);
+                self.core().post_slot(slot, 0);
+                state = slot.state.lock();
+            }
+            let in_time = state.readable(lane) || wait(&slot.incoming, &mut state, deadline);
+            state.inbound(lane).waiting = state.inbound(lane).waiting.saturating_sub(1);
+            if !in_time && !state.readable(lane) {
+                return Err(Error::Timeout(Phase::Read));
+            }
+        }
+    }
+
+    /// Takes some of `buf`; waits until there is room for at least a byte.
+    pub(crate) fn write(&self, lane: Lane, buf: &[u8], deadline: Option<Instant>) -> Result<usize> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        let slot = &self.0.slot;
+        let mut state = slot.state.lock();
+        loop {
+            if state.dead.is_some() {
+                return Err(self.core().closed());
+            }
+            if state.want_eof || state.want_close || state.peer_stopped_reading {
+                return Err(Error::Closed(None));
+            }
+            let room = state.room();
+            if room > 0 {
+                let taken = buf.get(..room).unwrap_or(buf);
+                state.out(lane).feed(taken);
+                self.post_if_due(state, taken.len());
+                return Ok(taken.len());
+            }
+            if !wait(&slot.outgoing, &mut state, deadline) && state.room() == 0 {
+                return Err(Error::Timeout(Phase::Write));
+            }
+        }
+    }
+
+    /// Waits until everything written has left for the stream.
+    pub(crate) fn flush(&self, deadline: Option<Instant>) -> Result<()> {
+        let slot = &self.0.slot;
+        let mut state = slot.state.lock();
+        while !(state.out_data.is_empty() && state.out_stderr.is_empty()) {
+            if state.dead.is_some() {
+                return Err(self.core().closed());
+            }
+            if !wait(&slot.outgoing, &mut state, deadline) {
+                return Err(Error::Timeout(Phase::Write));
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing more will be written: EOF follows what is queued.
+    pub(crate) fn send_eof(&self) {
+        let mut state = self.0.slot.state.lock();
+        state.want_eof = true;
+        self.post_if_due(state, 0);
+        self.0.slot.outgoing.notify_all();
+    }
+
+    /// Nothing more will be read: what is there and what comes is dropped.
+    pub(crate) fn stop_reading(&self, lane: Lane) {
+        let mut state = self.0.slot.state.lock();
+        state.discard(lane);
+        self.post_if_due(state, 0);
+    }
+
+    /// Closes it; what is queued leaves first. Idempotent.
+    pub(crate) fn close(&self) {
+        close(&self.0.slot, self.core());
+    }
+
+    /// Whether either side has closed it, or the transport died.
+    pub(crate) fn closed(&self) -> bool {
+        let state = self.0.slot.state.lock();
+        state.want_close || state.phase == SlotPhase::Closed || state.dead.is_some()
+    }
+
+    /// Sends a request; with `deadline` given waits for the answer.
+    pub(crate) fn request(&self, kind: &str, rest: &[u8], wait_until: Option<Option<Instant>>) -> Result<()> {
+        let mut state = self.0.slot.state.lock();
+        if state.dead.is_some() {
+            return Err(self.core().closed());
+        }
+        if state.want_close {
+            return Err(Error::Closed(None));
+        }
+        let request = ChannelRequest {
+            recipient: state.remote,
+            kind: Escaped(kind.as_bytes()),
+            want_reply: wait_until.is_some(),
+            rest: Rest(rest),
+        };
+        let payload = request.to_vec();
+        let Some(deadline) = wait_until else {
+            state.requests.push_back(Request { payload, waiter: None });
+            self.post_if_due(state, 0);
+            return Ok(());
+        };
+        let (sender, receiver) = crossbeam_channel::bounded(1);
+        state.requests.push_back(Request { payload, waiter: Some(sender) });
+        self.post_if_due(state, 0);
+        answered(&receiver, self.core(), kind, deadline).map(drop)
+    }
+
+    /// Sends the exit status once all data is out; the last word before CLOSE.
+    pub(crate) fn send_exit(&self, kind: &str, rest: &[u8]) {
+        let mut state = self.0.slot.state.lock();
+        let request = ChannelRequest {
+            recipient: state.remote,
+            kind: Escaped(kind.as_bytes()),
+            want_reply: false,
+            rest: Rest(rest),
+        };
+        if !state.want_close {
+            state.exit_out = Some(request.to_vec());
+            self.post_if_due(state, 0);
+        }
+    }
+
+    /// Waits for the command's end. Data that nobody reads meanwhile is kept, up to a limit.
+    pub(crate) fn wait_exit(&self, deadline: Option<Instant>) -> Result<ExitStatus> {
+        let slot = &self.0.slot;
+        let unread = self.core().limits.unread_stream;
+        let mut state = slot.state.lock();
+        loop {
+            if let Some(exit) = &state.exit {
+                return Ok(exit.clone());
+            }
+            if state.flow.close_received || state.phase == SlotPhase::Closed {
+                return Ok(ExitStatus::Missing);
+            }
+            if state.dead.is_some() {
+                return Err(self.core().closed());
+            }
+            if state.want_close {
+                return Ok(ExitStatus::Missing);
+            }
+            if state.overfull(None, unread).is_some() {
+                return Err(Error::Limit { which: "unread_stream", limit: unread as u64 });
+            }
+            state.exit_waiting = state.exit_waiting.saturating_add(1);
+            state.credit_unread(unread);
+            if state.enqueue() {
+                drop(state);
+                self.core().post_slot(slot, 0);
+                state = slot.state.lock();
+            }
+            let ended = state.exit.is_some() || state.flow.close_received || state.dead.is_some();
+            let in_time = ended || wait(&slot.incoming, &mut state, deadline);
+            state.exit_waiting = state.exit_waiting.saturating_sub(1);
+            if !in_time && state.exit.is_none() && !state.flow.close_received {
+                return Err(Error::Timeout(Phase::Exit));
+            }
+        }
+    }
+
+    /// The exit status, if it has come.
+    pub(crate) fn exit(&self) -> Option<ExitStatus> {
+        self.0.slot.state.lock().exit.clone()
+    }
+
+    /// Whether a read would return at once, and a write would.
+    pub(crate) fn readiness(&self) -> (bool, bool, bool) {
+        let mut state = self.0.slot.state.lock();
+        (state.readable(Lane::Data), state.readable(Lane::Stderr), state.writable())
+    }
+
+    /// Raises `signal` at every change from now on, as long as it lives.
+    pub(crate) fn watch(&self, signal: &Arc<Signal>) {
+        self.0.slot.state.lock().watchers.push(Arc::downgrade(signal));
+    }
+}
+
+/// How long a request may take if the caller says nothing.
+pub(crate) fn default_deadline(core: &Core, own: Option<Duration>) -> Option<Instant> {
+    Instant::now().checked_add(own.unwrap_or(core.limits.request_timeout))
+}

@@ -1,0 +1,395 @@
+//! Before authentication one thread owns both halves of the stream and steps the machines itself:
+//! the caller of `connect`, or the thread that serves a connection.
+//!
+//! One deadline for everything, from the first byte.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::core::{GOODBYE, goodbye};
+use super::reader::Inbox;
+use super::stream::{Closer, Halves, ReadHalf, WriteHalf};
+use crate::error::{Error, Phase, Result};
+use crate::kex::{Action, Kex, Role, Setup};
+use crate::key::{PKey, PublicKey};
+use crate::msg::number;
+use crate::msg::transport::{Debug, Disconnect, ExtInfo, Ping, Pong, Unimplemented};
+use crate::packet::{IdentReader, OUR_IDENT, Opened, Opener, Sealer};
+use crate::wire::{Encode, Escaped, NameList, Reader, Rest, Writer};
+
+/// RFC 8308 §2.3 has few extensions; more is a peer that wants to keep us busy.
+const EXTENSIONS: u32 = 1024;
+
+/// What a login starts with.
+pub(crate) struct Opening {
+    pub(crate) setup: Setup,
+    /// A server's keys.
+    pub(crate) host_keys: Vec<PKey>,
+    pub(crate) deadline: Instant,
+    pub(crate) bytes_limit: u64,
+}
+
+/// A connection on its way to authentication.
+pub(crate) struct Login {
+    read: Box<dyn ReadHalf>,
+    write: Box<dyn WriteHalf>,
+    pub(crate) closer: Arc<dyn Closer>,
+    pub(crate) peer: String,
+    sealer: Sealer,
+    opener: Opener,
+    inbox: Inbox,
+    outgoing: Vec<u8>,
+    pub(crate) kex: Kex,
+    pub(crate) setup: Setup,
+    pub(crate) host_keys: Vec<PKey>,
+    pub(crate) deadline: Instant,
+    bytes_left: u64,
+    phase: Phase,
+    /// `server-sig-algs` of the peer's EXT_INFO.
+    pub(crate) peer_signatures: Option<Vec<String>>,
+    held_back: VecDeque<Vec<u8>>,
+    encrypted: bool,
+    pub(crate) round_trip: Duration,
+}
+
+/// What the engine takes over.
+pub(crate) struct Finished {
+    pub(super) read: Box<dyn ReadHalf>,
+    pub(super) write: Box<dyn WriteHalf>,
+    pub(super) sealer: Sealer,
+    pub(super) opener: Opener,
+    pub(super) inbox: Inbox,
+}
+
+impl Login {
+    /// Exchanges version lines and keys. `check_host_key` is asked (client) with the key that the
+    /// host has proven to hold.
+    pub(crate) fn handshake(
+        halves: Halves,
+        opening: Opening,
+        check_host_key: &mut dyn FnMut(&PublicKey) -> Result<()>,
+    ) -> Result<Self> {
+        let Halves { read, write, closer, peer } = halves;
+        let mut login = Self {
+            read,
+            write,
+            closer,
+            peer,
+            sealer: Sealer::plain(),
+            opener: Opener::plain(),
+            inbox: Inbox::new(),
+            outgoing: Vec::new(),
+            kex: Kex::new(opening.setup.clone()),
+            setup: opening.setup,
+            host_keys: opening.host_keys,
+            deadline: opening.deadline,
+            bytes_left: opening.bytes_limit,
+            phase: Phase::Handshake,
+            peer_signatures: None,
+            held_back: VecDeque::new(),
+            encrypted: false,
+            round_trip: Duration::from_millis(1),
+        };
+        match login.run_handshake(check_host_key) {
+            Ok(()) => Ok(login),
+            Err(error) => {
+                login.abort(&error);
+                Err(error)
+            }
+        }
+    }
+
+    fn run_handshake(&mut self, check_host_key: &mut dyn FnMut(&PublicKey) -> Result<()>) -> Result<()> {
+        self.outgoing.extend_from_slice(OUR_IDENT.as_bytes());
+        self.outgoing.extend_from_slice(b"\r\n");
+        let kexinit = Kex::kexinit(&self.setup, true)?;
+        self.sealer.seal(&[&kexinit], &mut self.outgoing)?;
+        let sent = Instant::now();
+        self.flush()?;
+        self.setup.peer_ident = self.read_ident()?;
+        self.round_trip = sent.elapsed();
+        self.setup.our_ident = OUR_IDENT.as_bytes().to_vec();
+        self.kex = Kex::new(self.setup.clone());
+        self.kex.begin(kexinit);
+        self.exchange(check_host_key)?;
+        self.encrypted = true;
+        if self.kex.peer_wants_ext_info() {
+            self.queue(&ext_info(&self.setup))?;
+        }
+        self.phase = Phase::Auth;
+        Ok(())
+    }
+
+    fn read_ident(&mut self) -> Result<Vec<u8>> {
+        let mut reader = IdentReader::new(self.setup.role == Role::Client);
+        loop {
+            let (ident, consumed) = reader.feed(self.inbox.waiting())?;
+            self.inbox.consume(consumed);
+            if let Some(ident) = ident {
+                log::debug!(target: "feramiko::transport", "{}: remote version {}", self.peer, Escaped(&ident.line));
+                return Ok(ident.line);
+            }
+            self.inbox.make_room(self.inbox.waiting_len().saturating_add(512));
+            self.read_more()?;
+        }
+    }
+
+    /// Runs one exchange to its end; what comes of other kinds meanwhile is held back.
+    fn exchange(&mut self, check_host_key: &mut dyn FnMut(&PublicKey) -> Result<()>) -> Result<()> {
+        loop {
+            let (payload, sequence) = self.read_packet()?;
+            let number = payload.first().copied().unwrap_or(0);
+            match number {
+                20 | 21 | 30..=49 => {
+                    let actions = self.kex.feed(&payload)?;
+                    if self.act(actions, check_host_key)? {
+                        return Ok(());
+                    }
+                }
+                1 => return Err(disconnected(&payload)?),
+                _ if self.kex.strict() && !self.encrypted => {
+                    return Err(Error::protocol(format!(
+                        "{} inside a strict key exchange",
+                        number::name(number)
+                    )));
+                }
+                2..=4 => {}
+                _ if !self.encrypted && number::lookup(number).is_none() => {
+                    self.send(&Unimplemented { sequence }.to_vec())?;
+                }
+                _ if self.encrypted => self.held_back.push_back(payload),
+                _ => return Err(Error::protocol(format!("{} before keys", number::name(number)))),
+            }
+            if self.held_back.len() > 64 {
+                return Err(Error::Limit { which: "packets during a key exchange", limit: 64 });
+            }
+        }
+    }
+
+    /// Does what the machine says; true when the exchange is over.
+    fn act(
+        &mut self,
+        actions: Vec<Action>,
+        check_host_key: &mut dyn FnMut(&PublicKey) -> Result<()>,
+    ) -> Result<bool> {
+        let mut waiting: VecDeque<_> = actions.into();
+        while let Some(action) = waiting.pop_front() {
+            match action {
+                Action::Send(payload) => self.queue(&payload)?,
+                Action::NewKeys { keys, reset_sequence } => {
+                    self.queue(&[21])?;
+                    self.sealer.replace(keys, reset_sequence);
+                    log::debug!(target: "feramiko::kex", "{}: NEWKEYS sent", self.peer);
+                    self.flush()?;
+                }
+                Action::Install { keys, reset_sequence } => {
+                    self.opener.replace(keys, reset_sequence);
+                    log::debug!(target: "feramiko::kex", "{}: NEWKEYS received", self.peer);
+                }
+                Action::CheckHostKey(key) => {
+                    check_host_key(&key)?;
+                    waiting.extend(self.kex.host_key_accepted(key)?);
+                }
+                Action::Sign { host_key, algorithm, data } => {
+                    let key = self.host_keys.get(host_key).ok_or(Error::Misuse("no such host key"))?;
+                    let signature = key.sign(algorithm, &data)?;
+                    waiting.extend(self.kex.signed(signature)?);
+                }
+                Action::Finished => return Ok(true),
+            }
+        }
+        self.flush()?;
+        Ok(false)
+    }
+
+    /// The next message that concerns authentication. Key exchanges that the peer starts are run.
+    pub(crate) fn receive(&mut self) -> Result<Vec<u8>> {
+        loop {
+            if let Some(payload) = self.held_back.pop_front() {
+                return Ok(payload);
+            }
+            let (payload, sequence) = self.read_packet()?;
+            let number = payload.first().copied().unwrap_or(0);
+            let from_client = self.setup.role == Role::Server;
+            match number::lookup(number) {
+                None => {
+                    self.send(&Unimplemented { sequence }.to_vec())?;
+                    continue;
+                }
+                Some(row) if !row.allowed(number::Phase::Auth, from_client) => {
+                    return Err(Error::protocol(format!("{} before authentication", row.name)));
+                }
+                Some(_) => {}
+            }
+            match number {
+                1 => return Err(disconnected(&payload)?),
+                2 | 3 | 193 => {}
+                4 => {
+                    let text = Debug::decode_packet(&payload)?.text;
+                    log::debug!(target: "feramiko::transport", "{}: peer says: {text}", self.peer);
+                }
+                7 => self.ext_info(&payload)?,
+                20 => self.rekey(&payload)?,
+                192 => {
+                    let pong = Pong { data: Ping::decode_packet(&payload)?.data }.to_vec();
+                    self.send(&pong)?;
+                }
+                _ => return Ok(payload),
+            }
+        }
+    }
+
+    fn rekey(&mut self, payload: &[u8]) -> Result<()> {
+        let ours = Kex::kexinit(&self.setup, false)?;
+        self.send(&ours)?;
+        self.kex.begin(ours);
+        let mut nobody = |_: &PublicKey| Err(Error::protocol("a new host key in a later exchange"));
+        let actions = self.kex.feed(payload)?;
+        if !self.act(actions, &mut nobody)? {
+            self.exchange(&mut nobody)?;
+        }
+        Ok(())
+    }
+
+    fn ext_info(&mut self, payload: &[u8]) -> Result<()> {
+        let message = ExtInfo::decode_packet(payload)?;
+        if message.count > EXTENSIONS {
+            return Err(Error::Limit { which: "extensions", limit: u64::from(EXTENSIONS) });
+        }
+        let mut reader = Reader::new(message.extensions.0);
+        for _ in 0..message.count {
+            let name = reader.string()?;
+            let mut value = Reader::new(reader.string()?);
+            if name == b"server-sig-algs" {
+                let joined = value.rest();
+                let list = std::str::from_utf8(joined).map(NameList::from_joined).ok();
+                self.peer_signatures = list.map(|list| list.names().map(str::to_owned).collect());
+            }
+        }
+        reader.finish()?;
+        Ok(())
+    }
+
+    /// Sends a packet with the next flush.
+    pub(crate) fn queue(&mut self, payload: &[u8]) -> Result<()> {
+        self.sealer.seal(&[payload], &mut self.outgoing)?;
+        Ok(())
+    }
+
+    /// Sends a packet.
+    pub(crate) fn send(&mut self, payload: &[u8]) -> Result<()> {
+        self.queue(payload)?;
+        self.flush()
+    }
+
+    /// Sends everything queued in one write.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        let result = self.write.write_all(&self.outgoing, Some(self.deadline));
+        self.outgoing.clear();
+        result.map_err(|error| self.io_error("writing to", error))
+    }
+
+    fn io_error(&self, doing: &str, error: io::Error) -> Error {
+        if error.kind() == io::ErrorKind::TimedOut {
+            Error::Timeout(self.phase)
+        } else {
+            Error::io(format!("{doing} {} during {}", self.peer, self.phase), error)
+        }
+    }
+
+    fn read_more(&mut self) -> Result<()> {
+        let count = self
+            .inbox
+            .read(&mut *self.read, Some(self.deadline))
+            .map_err(|error| self.io_error("reading from", error))?;
+        if count == 0 {
+            let closed = io::Error::new(io::ErrorKind::UnexpectedEof, "the peer closed the connection");
+            return Err(self.io_error("reading from", closed));
+        }
+        self.read.quick_ack();
+        self.bytes_left = self
+            .bytes_left
+            .checked_sub(count as u64)
+            .ok_or(Error::Limit { which: "bytes_before_auth", limit: 0 })?;
+        Ok(())
+    }
+
+    fn read_packet(&mut self) -> Result<(Vec<u8>, u32)> {
+        loop {
+            match self.opener.open(self.inbox.waiting())? {
+                Opened::Packet { payload, consumed, sequence } => {
+                    let payload = self.opener.payload(self.inbox.waiting(), &payload).to_vec();
+                    self.inbox.consume(consumed);
+                    return Ok((payload, sequence));
+                }
+                Opened::NeedMore(needed) => {
+                    self.inbox.make_room(needed);
+                    self.read_more()?;
+                }
+            }
+        }
+    }
+
+    /// Authenticated: delayed compression starts, both halves go to the engine.
+    pub(crate) fn finish(mut self) -> (Finished, Parts) {
+        self.sealer.start_delayed_compression();
+        self.opener.start_delayed_compression();
+        let finished = Finished {
+            read: self.read,
+            write: self.write,
+            sealer: self.sealer,
+            opener: self.opener,
+            inbox: self.inbox,
+        };
+        let parts = Parts {
+            kex: self.kex,
+            setup: self.setup,
+            host_keys: self.host_keys,
+            peer: self.peer,
+            closer: self.closer,
+            round_trip: self.round_trip,
+        };
+        (finished, parts)
+    }
+
+    /// Tells the peer why, as far as it listens, and closes.
+    pub(crate) fn abort(&mut self, error: &Error) {
+        if let Some(code) = error.disconnect_code() {
+            let text = error.disconnect_text();
+            self.deadline = Instant::now().checked_add(GOODBYE).unwrap_or(self.deadline);
+            // Nobody may be listening any more; the connection ends either way.
+            let _ = self.send(&goodbye(code, &text));
+        }
+        self.closer.close();
+    }
+}
+
+/// What of a login goes on living beside the halves.
+pub(crate) struct Parts {
+    pub(crate) kex: Kex,
+    pub(crate) setup: Setup,
+    pub(crate) host_keys: Vec<PKey>,
+    pub(crate) peer: String,
+    pub(crate) closer: Arc<dyn Closer>,
+    pub(crate) round_trip: Duration,
+}
+
+fn disconnected(payload: &[u8]) -> Result<Error> {
+    let message = Disconnect::decode_packet(payload)?;
+    Ok(Error::Disconnected { code: message.code, text: message.text.to_string() })
+}
+
+/// What we tell a peer that reads EXT_INFO: the signatures that a server takes, and that we answer
+/// pings.
+fn ext_info(setup: &Setup) -> Vec<u8> {
+    let mut extensions = Vec::new();
+    let mut count = 1;
+    if setup.role == Role::Server {
+        extensions.put("server-sig-algs").put(setup.algorithms.public_keys.join(",").as_str());
+        count = 2;
+    }
+    extensions.put("ping@openssh.com").put("0");
+    ExtInfo { count, extensions: Rest(&extensions) }.to_vec()
+}

@@ -1,0 +1,90 @@
+//! The threads of a transport: one that reads, one that writes, and what they share.
+//!
+//! Shows `Link`, `ChannelLink` and what arrives on them to the floors above; nobody above may know
+//! how many threads there are.
+
+mod core;
+mod exit;
+mod flow;
+mod incoming;
+mod limits;
+mod link;
+mod login;
+mod mux;
+mod outbox;
+mod pipe;
+mod poll;
+mod reader;
+mod slot;
+mod stream;
+mod writer;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+pub(crate) use self::core::{Core, Start};
+pub use exit::ExitStatus;
+pub(crate) use incoming::{Incoming, OpenRequest, Reply};
+pub use limits::Limits;
+pub(crate) use link::{ChannelLink, Link, default_deadline, next_incoming};
+pub(crate) use login::{Finished, Login, Opening, Parts};
+pub(crate) use poll::Signal;
+pub(crate) use slot::Lane;
+pub use stream::{Closer, Halves, MemoryStream, ReadHalf, Stream, WriteHalf};
+
+use crate::error::{Error, Result};
+
+/// A stack that the engine's and sessions' threads never fill; only touched pages cost memory.
+const STACK: usize = 256 * 1024;
+
+/// Threads of all transports that run now.
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+struct Counted;
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        THREADS.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Starts a thread: every thread of the library is started here and counted.
+pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    THREADS.fetch_add(1, Ordering::SeqCst);
+    let counted = Counted;
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(STACK)
+        .spawn(move || {
+            let _counted = counted;
+            run();
+        })
+        .map_err(|error| Error::io("starting a thread", error))
+}
+
+/// The number of threads that the library runs in this process.
+#[must_use]
+pub fn running_threads() -> usize {
+    THREADS.load(Ordering::SeqCst)
+}
+
+/// Starts the threads of a transport that is logged in.
+pub(crate) fn start(login: login::Finished, start: Start) -> Result<Link> {
+    let outbox = outbox::Outbox::new(login.sealer, login.write);
+    let core = Arc::new(Core::new(start, outbox));
+    let reader = reader::Reader { stream: login.read, opener: login.opener, inbox: login.inbox };
+    let link = Link::new(Arc::clone(&core));
+    let there = Arc::clone(&core);
+    spawn("feramiko writer", move || guarded(&there, writer::run))?;
+    spawn("feramiko reader", move || guarded(&core, |core| reader.run(core)))?;
+    Ok(link)
+}
+
+/// A panic in an engine thread is a bug of ours; it ends this transport and nothing else.
+fn guarded(core: &Arc<Core>, run: impl FnOnce(&Arc<Core>)) {
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(core))).is_err() {
+        core.die(Error::Misuse("a thread of the transport panicked"));
+        core.end();
+    }
+}

@@ -1,0 +1,272 @@
+//! The connection layer as the reader sees it: which channel a message is for, and what it does
+//! there. Runs on the reader; posts, never waits.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::core::Core;
+use super::exit::ExitStatus;
+use super::flow::FlowError;
+use super::incoming::{ADMINISTRATIVELY_PROHIBITED, Incoming, OpenRequest, RESOURCE_SHORTAGE, Reply};
+use super::slot::{Lane, Phase, STDERR, Slot};
+use crate::error::{Error, Result};
+use crate::msg::connection::{
+    ChannelClose, ChannelData, ChannelEof, ChannelExtendedData, ChannelFailure, ChannelOpen,
+    ChannelOpenConfirmation, ChannelOpenFailure, ChannelRequest, ChannelSuccess, ChannelWindowAdjust,
+    GlobalRequest, RequestSuccess,
+};
+use crate::wire::{Escaped, Reader};
+
+/// CHANNEL_DATA, the hot path.
+pub(super) fn data(core: &Arc<Core>, payload: &[u8]) -> Result<()> {
+    let message = ChannelData::decode_packet(payload)?;
+    arrived(core, message.recipient, Lane::Data, message.data)
+}
+
+fn arrived(core: &Arc<Core>, recipient: u32, lane: Lane, bytes: &[u8]) -> Result<()> {
+    let slot = open_slot(core, recipient)?;
+    let enqueue =
+        slot.arrived(lane, bytes, core.limits.unread_stream).map_err(|error| flow_error(&slot, error))?;
+    if enqueue {
+        core.post_slot(&slot, 0);
+    }
+    Ok(())
+}
+
+fn flow_error(slot: &Slot, error: FlowError) -> Error {
+    Error::protocol(match error {
+        FlowError::OverWindow => format!("more data than the window of channel {} allows", slot.local),
+        FlowError::OverPacket => format!("a data packet larger than channel {} takes", slot.local),
+        FlowError::WindowOverflow => format!("a window of 2^32 bytes on channel {}", slot.local),
+        FlowError::AfterEof => format!("data after the end of channel {}", slot.local),
+    })
+}
+
+/// The slot of a channel that is open.
+fn open_slot(core: &Core, recipient: u32) -> Result<Arc<Slot>> {
+    core.slot(recipient).ok_or_else(|| Error::protocol(format!("channel {recipient} does not exist")))
+}
+
+/// Every other message of the connection layer.
+pub(super) fn dispatch(core: &Arc<Core>, payload: &[u8]) -> Result<()> {
+    match payload.first().copied().unwrap_or(0) {
+        80 => global_request(core, &GlobalRequest::decode_packet(payload)?),
+        81 => global_reply(core, Ok(RequestSuccess::decode_packet(payload)?.rest.0.to_vec())),
+        82 => global_reply(core, Err(())),
+        90 => open(core, &ChannelOpen::decode_packet(payload)?),
+        91 => confirmed(core, &ChannelOpenConfirmation::decode_packet(payload)?),
+        92 => refused(core, &ChannelOpenFailure::decode_packet(payload)?),
+        93 => adjust(core, &ChannelWindowAdjust::decode_packet(payload)?),
+        95 => extended(core, &ChannelExtendedData::decode_packet(payload)?),
+        96 => eof(core, ChannelEof::decode_packet(payload)?.recipient),
+        97 => close(core, ChannelClose::decode_packet(payload)?.recipient),
+        98 => request(core, &ChannelRequest::decode_packet(payload)?),
+        99 => reply(core, ChannelSuccess::decode_packet(payload)?.recipient, Ok(Vec::new())),
+        100 => reply(core, ChannelFailure::decode_packet(payload)?.recipient, Err(())),
+        other => Err(Error::protocol(format!("message {other} is not expected"))),
+    }
+}
+
+fn global_request(core: &Arc<Core>, message: &GlobalRequest<'_>) -> Result<()> {
+    let reply = Reply::global(core, message.want_reply);
+    let kind = message.kind.to_string();
+    log::debug!(target: "feramiko::connection", "{}: global request {kind}", core.peer);
+    // What nobody takes is dropped, and a dropped reply is a refusal, in its turn.
+    drop(core.hand_in(Incoming::Global { kind, rest: message.rest.0.to_vec(), reply }));
+    Ok(())
+}
+
+fn global_reply(core: &Core, answer: std::result::Result<Vec<u8>, ()>) -> Result<()> {
+    if core.global_reply(answer) { Ok(()) } else { Err(Error::protocol("an answer that nobody asked for")) }
+}
+
+fn open(core: &Arc<Core>, message: &ChannelOpen<'_>) -> Result<()> {
+    let kind = message.kind.to_string();
+    log::debug!(target: "feramiko::connection", "{}: opens channel {} ({kind})", core.peer, message.sender);
+    let rest = message.rest.0.to_vec();
+    let request = OpenRequest::new(core, kind, rest, message.sender, message.window, message.max_packet);
+    if message.max_packet == 0 {
+        request.refuse(ADMINISTRATIVELY_PROHIBITED, "a largest packet of 0 bytes");
+    } else if core.table.lock().len() >= core.limits.channels {
+        request.refuse(RESOURCE_SHORTAGE, "too many channels");
+    } else if !core.serving.load(Ordering::Relaxed) {
+        request.refuse(ADMINISTRATIVELY_PROHIBITED, "nobody asked for it");
+    } else if let Err(Incoming::Open(request)) = core.hand_in(Incoming::Open(request)) {
+        request.refuse(RESOURCE_SHORTAGE, "too many requests");
+    }
+    Ok(())
+}
+
+fn confirmed(core: &Core, message: &ChannelOpenConfirmation<'_>) -> Result<()> {
+    let slot = open_slot(core, message.recipient)?;
+    if message.max_packet == 0 {
+        return Err(Error::protocol("a channel with a largest packet of 0 bytes"));
+    }
+    let mut state = slot.state.lock();
+    if state.phase != Phase::Opening {
+        return Err(Error::protocol(format!("channel {} was confirmed twice", slot.local)));
+    }
+    state.phase = Phase::Open;
+    state.remote = message.sender;
+    state.flow.opened(message.window, message.max_packet);
+    let enqueue = state.enqueue();
+    state.wake_watchers();
+    drop(state);
+    slot.wake_all();
+    if enqueue {
+        core.post_slot(&slot, 0);
+    }
+    Ok(())
+}
+
+fn refused(core: &Core, message: &ChannelOpenFailure<'_>) -> Result<()> {
+    let slot = open_slot(core, message.recipient)?;
+    let mut state = slot.state.lock();
+    if state.phase != Phase::Opening {
+        return Err(Error::protocol(format!("channel {} was refused after it was opened", slot.local)));
+    }
+    state.phase = Phase::Refused { code: message.code, text: message.text.to_string() };
+    state.wake_watchers();
+    drop(state);
+    slot.wake_all();
+    core.forget(&slot);
+    Ok(())
+}
+
+fn adjust(core: &Core, message: &ChannelWindowAdjust) -> Result<()> {
+    let Some(slot) = core.slot(message.recipient) else {
+        return Err(Error::protocol(format!("channel {} does not exist", message.recipient)));
+    };
+    let mut state = slot.state.lock();
+    let adjusted = state.flow.adjusted(message.bytes);
+    let enqueue = state.enqueue();
+    state.wake_watchers();
+    drop(state);
+    adjusted.map_err(|error| flow_error(&slot, error))?;
+    slot.outgoing.notify_all();
+    if enqueue {
+        core.post_slot(&slot, 0);
+    }
+    Ok(())
+}
+
+fn extended(core: &Arc<Core>, message: &ChannelExtendedData<'_>) -> Result<()> {
+    if message.code == STDERR {
+        return arrived(core, message.recipient, Lane::Stderr, message.data);
+    }
+    // Of a kind nobody knows: dropped, but its credit goes back.
+    arrived(core, message.recipient, Lane::Stderr, &[])?;
+    let slot = open_slot(core, message.recipient)?;
+    let mut state = slot.state.lock();
+    let counted = state.flow.received(message.data.len());
+    let consumed = state.flow.consumed(message.data.len());
+    state.adjust_due |= consumed;
+    let enqueue = state.enqueue();
+    drop(state);
+    counted.map_err(|error| flow_error(&slot, error))?;
+    if enqueue {
+        core.post_slot(&slot, 0);
+    }
+    Ok(())
+}
+
+fn eof(core: &Core, recipient: u32) -> Result<()> {
+    let slot = open_slot(core, recipient)?;
+    let mut state = slot.state.lock();
+    state.flow.eof_received = true;
+    state.wake_watchers();
+    drop(state);
+    slot.incoming.notify_all();
+    Ok(())
+}
+
+fn close(core: &Arc<Core>, recipient: u32) -> Result<()> {
+    let slot = open_slot(core, recipient)?;
+    let mut state = slot.state.lock();
+    if state.flow.close_received {
+        return Err(Error::protocol(format!("channel {recipient} was closed twice")));
+    }
+    state.flow.close_received = true;
+    state.flow.eof_received = true;
+    // The peer takes nothing any more; ours is owed.
+    state.want_close = true;
+    state.out_data.clear();
+    state.out_stderr.clear();
+    state.requests.clear();
+    state.replies.clear();
+    let both = state.flow.close_sent;
+    if both {
+        state.phase = Phase::Closed;
+    }
+    let enqueue = state.enqueue();
+    state.wake_watchers();
+    drop(state);
+    slot.wake_all();
+    if both {
+        core.forget(&slot);
+    } else if enqueue {
+        core.post_slot(&slot, 0);
+    }
+    Ok(())
+}
+
+fn reply(core: &Core, recipient: u32, answer: std::result::Result<Vec<u8>, ()>) -> Result<()> {
+    let slot = open_slot(core, recipient)?;
+    let mut state = slot.state.lock();
+    let waiter = state.replies.pop_front();
+    let closing = state.flow.close_sent || state.want_close;
+    drop(state);
+    match waiter {
+        Some(waiter) => {
+            // Who asked may have given up; the answer is then nobody's.
+            let _ = waiter.try_send(answer);
+            Ok(())
+        }
+        None if closing => Ok(()),
+        None => Err(Error::protocol("an answer that nobody asked for")),
+    }
+}
+
+fn request(core: &Arc<Core>, message: &ChannelRequest<'_>) -> Result<()> {
+    let slot = open_slot(core, message.recipient)?;
+    let kind = message.kind.to_string();
+    let rest = message.rest.0;
+    log::debug!(target: "feramiko::connection", "{}: channel {} request {kind}", core.peer, slot.local);
+    let tickets = Arc::clone(&slot.tickets);
+    let reply = Reply::channel(core, &slot, &tickets, message.want_reply);
+    match kind.as_str() {
+        "exit-status" => ended(&slot, exit_status(rest)?),
+        "exit-signal" => ended(&slot, exit_signal(rest)?),
+        "eow@openssh.com" => {
+            slot.state.lock().peer_stopped_reading = true;
+            slot.outgoing.notify_all();
+        }
+        _ => drop(core.hand_in(Incoming::Channel { slot, kind, rest: rest.to_vec(), reply })),
+    }
+    Ok(())
+}
+
+fn exit_status(rest: &[u8]) -> Result<ExitStatus> {
+    let mut reader = Reader::new(rest);
+    let code = reader.get::<u32>()?;
+    reader.finish()?;
+    Ok(ExitStatus::Code(code))
+}
+
+fn exit_signal(rest: &[u8]) -> Result<ExitStatus> {
+    let mut reader = Reader::new(rest);
+    let name = reader.get::<Escaped<'_>>()?.to_string();
+    let core_dumped = reader.get::<bool>()?;
+    let message = reader.get::<Escaped<'_>>()?.to_string();
+    reader.get::<Escaped<'_>>()?;
+    reader.finish()?;
+    Ok(ExitStatus::Signal { name, core_dumped, message })
+}
+
+fn ended(slot: &Slot, status: ExitStatus) {
+    let mut state = slot.state.lock();
+    state.exit.get_or_insert(status);
+    state.wake_watchers();
+    drop(state);
+    slot.incoming.notify_all();
+}

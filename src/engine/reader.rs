@@ -1,0 +1,290 @@
+//! The reader thread: owns the opening half and the inbox, and waits for nothing but the socket.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::Mutex;
+
+use super::core::Core;
+use super::mux;
+use super::outbox::KexItem;
+use super::stream::ReadHalf;
+use crate::error::{Error, Result};
+use crate::kex::{Action, Role};
+use crate::msg::number::{self, Phase};
+use crate::msg::transport::{Debug, Disconnect, Ping, Pong, Unimplemented};
+use crate::packet::{MAX_PACKET, Opened, Opener};
+
+/// Between packets an idle reader waits with this little; a packet of an echo fits.
+const SMALL: usize = 2 * 1024;
+/// While data flows: several packets a read, and the largest packet with its head-room.
+const LARGE: usize = MAX_PACKET + 64 * 1024;
+/// How many large buffers wait in the pool: more readers than processors make no use of more.
+const POOL: usize = 8;
+
+/// Large buffers that nobody uses. Taken for a few instructions by readers.
+static FREE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+
+/// What was read and not yet opened.
+pub(crate) struct Inbox {
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Inbox {
+    pub(crate) fn new() -> Self {
+        Self { buffer: vec![0; SMALL], start: 0, end: 0 }
+    }
+
+    /// The bytes that wait.
+    pub(crate) fn waiting(&mut self) -> &mut [u8] {
+        self.buffer.get_mut(self.start..self.end).unwrap_or_default()
+    }
+
+    pub(crate) fn waiting_len(&self) -> usize {
+        self.end.saturating_sub(self.start)
+    }
+
+    pub(crate) fn consume(&mut self, count: usize) {
+        self.start = self.start.saturating_add(count).min(self.end);
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        }
+    }
+
+    /// Where the next read goes.
+    fn space(&mut self) -> &mut [u8] {
+        self.buffer.get_mut(self.end..).unwrap_or_default()
+    }
+
+    fn filled(&mut self, count: usize) {
+        self.end = self.end.saturating_add(count);
+    }
+
+    /// Makes room for a packet of `needed` bytes in all.
+    pub(crate) fn make_room(&mut self, needed: usize) {
+        if needed > self.buffer.len() {
+            let mut large = FREE.lock().pop().unwrap_or_else(|| vec![0; LARGE]);
+            if needed > large.len() {
+                large.resize(needed, 0);
+            }
+            let waiting = self.end.saturating_sub(self.start);
+            if let (Some(to), Some(from)) = (large.get_mut(..waiting), self.buffer.get(self.start..self.end))
+            {
+                to.copy_from_slice(from);
+            }
+            (self.start, self.end) = (0, waiting);
+            self.buffer = large;
+        } else if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end = self.end.saturating_sub(self.start);
+            self.start = 0;
+        }
+    }
+
+    /// Nothing waits: large memory goes back before a read that may take long.
+    fn slim(&mut self) {
+        if self.start == self.end && self.buffer.len() > SMALL {
+            let large = std::mem::replace(&mut self.buffer, vec![0; SMALL]);
+            let mut free = FREE.lock();
+            if free.len() < POOL && large.len() == LARGE {
+                free.push(large);
+            }
+        }
+    }
+
+    /// Reads more: a packet is unfinished, or none is there.
+    pub(crate) fn read(
+        &mut self,
+        stream: &mut dyn ReadHalf,
+        deadline: Option<std::time::Instant>,
+    ) -> io::Result<usize> {
+        let count = stream.read(self.space(), deadline)?;
+        self.filled(count);
+        Ok(count)
+    }
+}
+
+/// What the reader owns.
+pub(crate) struct Reader {
+    pub(crate) stream: Box<dyn ReadHalf>,
+    pub(crate) opener: Opener,
+    pub(crate) inbox: Inbox,
+}
+
+impl Reader {
+    /// Runs until the stream ends or the transport dies.
+    pub(super) fn run(mut self, core: &Arc<Core>) {
+        if let Err(error) = self.read_packets(core) {
+            core.die(error);
+        }
+    }
+
+    fn read_packets(&mut self, core: &Arc<Core>) -> Result<()> {
+        loop {
+            match self.opener.open(self.inbox.waiting())? {
+                Opened::Packet { payload, consumed, sequence } => {
+                    {
+                        let bytes = self.inbox.waiting();
+                        let payload = self.opener.payload(bytes, &payload);
+                        if let Some(install) = dispatch(core, payload, sequence)? {
+                            self.opener.replace(install.0, install.1);
+                            finish_rekey(core);
+                        }
+                    }
+                    self.inbox.consume(consumed);
+                }
+                Opened::NeedMore(needed) => {
+                    self.fill(core, needed)?;
+                    let usage = self.opener.usage();
+                    core.after_seal(usage.bytes, self.opener.rekey_due());
+                }
+            }
+            if !core.alive() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads on: what is there at once; when nothing is, with large memory given back.
+    fn fill(&mut self, core: &Core, needed: usize) -> Result<()> {
+        let idle = self.inbox.waiting().is_empty();
+        if !idle || needed > self.inbox.buffer.len() {
+            self.inbox.make_room(needed.max(if idle { 0 } else { LARGE }));
+        }
+        let count = if self.inbox.buffer.len() > SMALL && idle {
+            match self.stream.read_now(self.inbox.space()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.inbox.slim();
+                    self.stream.read(self.inbox.space(), None)
+                }
+                other => other,
+            }
+        } else {
+            self.stream.read(self.inbox.space(), None)
+        };
+        let count = count.map_err(|error| Error::io(format!("reading from {}", core.peer), error))?;
+        if count == 0 {
+            return Err(Error::io(
+                format!("reading from {}", core.peer),
+                io::Error::new(io::ErrorKind::UnexpectedEof, "the peer closed the connection"),
+            ));
+        }
+        self.inbox.filled(count);
+        core.heard.fetch_add(1, Ordering::Relaxed);
+        core.bytes_in.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+type Install = (crate::packet::OpenKeys, bool);
+
+/// One packet: transport messages here, keys to the exchange, the rest to the channels.
+fn dispatch(core: &Arc<Core>, payload: &[u8], sequence: u32) -> Result<Option<Install>> {
+    let Some(&kind) = payload.first() else { return Err(Error::protocol("an empty packet")) };
+    if kind == 94 {
+        return mux::data(core, payload).map(|()| None);
+    }
+    trace_in(core, kind, payload);
+    let sent_by_client = core.role == Role::Server;
+    match number::lookup(kind) {
+        None => {
+            core.post(&Unimplemented { sequence });
+            return Ok(None);
+        }
+        Some(row) if !row.allowed(Phase::Open, sent_by_client) => {
+            return Err(Error::protocol(format!("{} may not come here", row.name)));
+        }
+        Some(_) => {}
+    }
+    match kind {
+        1 => {
+            let message = Disconnect::decode_packet(payload)?;
+            return Err(Error::Disconnected { code: message.code, text: message.text.to_string() });
+        }
+        2 | 3 | 50 | 61 | 193 => {}
+        4 => {
+            let message = Debug::decode_packet(payload)?;
+            log::debug!(target: "feramiko::transport", "{}: peer says: {}", core.peer, message.text);
+        }
+        192 => core.post(&Pong { data: Ping::decode_packet(payload)?.data }),
+        20 | 21 | 30..=49 => return kex(core, payload),
+        _ => mux::dispatch(core, payload)?,
+    }
+    Ok(None)
+}
+
+fn trace_in(core: &Core, kind: u8, payload: &[u8]) {
+    if log::log_enabled!(target: "feramiko::packet", log::Level::Trace) {
+        log::trace!(target: "feramiko::packet", "{}: < {} ({} bytes)", core.peer, number::name(kind), payload.len());
+    }
+}
+
+fn kex(core: &Arc<Core>, payload: &[u8]) -> Result<Option<Install>> {
+    if payload.first() == Some(&20) {
+        // Ours first: the exchange hashes both.
+        core.begin_rekey()?;
+        let ours = core.rekey.lock().ours.clone();
+        let mut kex = core.kex.lock();
+        if let Some(ours) = ours.filter(|_| !kex.begun()) {
+            kex.begin(ours);
+        }
+    } else if payload.first() == Some(&21) {
+        log::debug!(target: "feramiko::kex", "{}: NEWKEYS received", core.peer);
+    }
+    let actions = core.kex.lock().feed(payload)?;
+    act(core, actions)
+}
+
+fn act(core: &Arc<Core>, actions: Vec<Action>) -> Result<Option<Install>> {
+    let mut install = None;
+    for action in actions {
+        match action {
+            Action::Send(payload) => core.outbox.post_kex(core, KexItem::Send(payload), false),
+            Action::NewKeys { keys, reset_sequence } => {
+                core.outbox.post_kex(core, KexItem::NewKeys { keys, reset_sequence }, false);
+            }
+            Action::Install { keys, reset_sequence } => install = Some((keys, reset_sequence)),
+            Action::Sign { host_key, algorithm, data } => sign(core, host_key, algorithm, data)?,
+            // A later exchange compares the key byte by byte and asks nobody.
+            Action::CheckHostKey(_) => return Err(Error::protocol("a new host key in a later exchange")),
+            Action::Finished => {}
+        }
+    }
+    Ok(install)
+}
+
+/// The server's signature. A key held elsewhere may take its time, so it signs on a thread of its
+/// own; nothing but the exchange waits for it.
+fn sign(core: &Arc<Core>, host_key: usize, algorithm: &'static str, data: Vec<u8>) -> Result<()> {
+    let Some(key) = core.host_keys.get(host_key).cloned() else {
+        return Err(Error::Misuse("the exchange names a host key that does not exist"));
+    };
+    let core_there = Arc::clone(core);
+    let job = move || -> Result<()> {
+        let signature = key.sign(algorithm, &data)?;
+        let actions = core_there.kex.lock().signed(signature)?;
+        act(&core_there, actions).map(drop)
+    };
+    if core.host_keys.get(host_key).is_some_and(crate::key::PKey::is_external) {
+        let core = Arc::clone(core);
+        super::spawn("feramiko sign", move || {
+            if let Err(error) = job() {
+                core.die(error);
+            }
+        })
+        .map(drop)
+    } else {
+        job()
+    }
+}
+
+/// Both sides have switched.
+fn finish_rekey(core: &Core) {
+    let mut rekey = core.rekey.lock();
+    rekey.ours = None;
+    rekey.since = None;
+    rekey.last = Some(std::time::Instant::now());
+}

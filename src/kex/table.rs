@@ -1,0 +1,56 @@
+//! The table of exchange methods. Adding one is a row here and a line in `method.rs` if it is of a
+//! new kind.
+
+use crate::crypto::Rank;
+use crate::crypto::ec::Curve;
+use crate::crypto::hash::HashAlg;
+use crate::crypto::pq::Kem;
+
+/// What a method computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    X25519,
+    Nist(Curve),
+    /// A group of RFC 3526 with that many bits.
+    Group(usize),
+    /// The server chooses the group: RFC 4419.
+    GroupExchange,
+    /// A post-quantum mechanism and X25519, both needed to be broken.
+    Hybrid(Kem),
+}
+
+/// A row of the table.
+#[derive(Debug)]
+pub(crate) struct MethodSpec {
+    pub(crate) name: &'static str,
+    pub(crate) rank: Rank,
+    /// Whether a server offers it unasked: no NIST curves and no finite fields, as OpenSSH since 10.0.
+    pub(super) server_default: bool,
+    pub(super) hash: HashAlg,
+    pub(super) kind: Kind,
+}
+
+const fn row(name: &'static str, server_default: bool, hash: HashAlg, kind: Kind) -> MethodSpec {
+    MethodSpec { name, rank: Rank::Default, server_default, hash, kind }
+}
+
+/// In the order of preference: post-quantum first.
+pub(crate) static METHODS: &[MethodSpec] = &[
+    row("mlkem768x25519-sha256", true, HashAlg::Sha256, Kind::Hybrid(Kem::MlKem768)),
+    row("sntrup761x25519-sha512", true, HashAlg::Sha512, Kind::Hybrid(Kem::Sntrup761)),
+    row("sntrup761x25519-sha512@openssh.com", true, HashAlg::Sha512, Kind::Hybrid(Kem::Sntrup761)),
+    row("curve25519-sha256", true, HashAlg::Sha256, Kind::X25519),
+    row("curve25519-sha256@libssh.org", true, HashAlg::Sha256, Kind::X25519),
+    row("ecdh-sha2-nistp256", false, HashAlg::Sha256, Kind::Nist(Curve::P256)),
+    row("ecdh-sha2-nistp384", false, HashAlg::Sha384, Kind::Nist(Curve::P384)),
+    row("ecdh-sha2-nistp521", false, HashAlg::Sha512, Kind::Nist(Curve::P521)),
+    row("diffie-hellman-group-exchange-sha256", false, HashAlg::Sha256, Kind::GroupExchange),
+    row("diffie-hellman-group16-sha512", false, HashAlg::Sha512, Kind::Group(4096)),
+    row("diffie-hellman-group18-sha512", false, HashAlg::Sha512, Kind::Group(8192)),
+    row("diffie-hellman-group14-sha256", false, HashAlg::Sha256, Kind::Group(2048)),
+];
+
+/// The row of `name`.
+pub(super) fn method(name: &str) -> Option<&'static MethodSpec> {
+    METHODS.iter().find(|spec| spec.name == name)
+}

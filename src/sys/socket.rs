@@ -1,0 +1,62 @@
+//! Socket calls that std lacks: waiting with a deadline, writing without waiting.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+
+/// Reads what is there; waits for it, at most until `deadline`.
+pub(crate) fn read(socket: impl AsFd, buf: &mut [u8], deadline: Option<Instant>) -> io::Result<usize> {
+    let socket = socket.as_fd();
+    if deadline.is_some() {
+        wait(socket, PollFlags::IN, deadline)?;
+    }
+    loop {
+        match recv(socket, &mut *buf, RecvFlags::empty()) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return Ok(other.map(|(count, _)| count)?),
+        }
+    }
+}
+
+/// Reads what is there, or fails with `WouldBlock`.
+pub(crate) fn read_now(socket: impl AsFd, buf: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match recv(socket.as_fd(), &mut *buf, RecvFlags::DONTWAIT) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return Ok(other.map(|(count, _)| count)?),
+        }
+    }
+}
+
+/// Writes what fits, or fails with `WouldBlock`.
+pub(crate) fn write_now(socket: impl AsFd, buf: &[u8]) -> io::Result<usize> {
+    loop {
+        match send(socket.as_fd(), buf, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return Ok(other?),
+        }
+    }
+}
+
+/// Waits until the socket takes bytes, at most until `deadline`.
+pub(crate) fn wait_writable(socket: impl AsFd, deadline: Option<Instant>) -> io::Result<()> {
+    wait(socket.as_fd(), PollFlags::OUT, deadline)
+}
+
+fn wait(socket: BorrowedFd<'_>, events: PollFlags, deadline: Option<Instant>) -> io::Result<()> {
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+        match poll(&mut [PollFd::from_borrowed_fd(socket, events)], timeout.as_ref()) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
