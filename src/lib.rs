@@ -4,6 +4,8 @@
 
 mod agent;
 mod auth;
+mod channel;
+mod client;
 mod crypto;
 mod engine;
 mod error;
@@ -13,12 +15,15 @@ mod key;
 mod msg;
 mod packet;
 mod sys;
+mod transport;
 mod wire;
 
 pub use agent::{Agent, AgentError};
 pub use auth::{AuthAnswer, AuthError, AuthInfo, InteractiveAnswer, InteractiveQuery, Prompt};
 pub use crypto::secret::Secret;
 pub use crypto::{CryptoError, Rank};
+pub use channel::{Channel, ChannelStderr, Poll, PtyRequest, Ready, Waker};
+pub use client::{Command, Output, Process, ProcessStderr, ProcessStdin, ProcessStdout, SSHClient, SSHClientBuilder};
 pub use engine::{
     Closer, ExitStatus, Halves, Limits, MemoryStream, ReadHalf, Stream, WriteHalf, running_threads,
 };
@@ -27,4 +32,5 @@ pub use hostkeys::*;
 pub use kex::{Algorithms, KexError, Negotiated};
 pub use key::{KeyError, KeyKind, PKey, PublicKey, Signer};
 pub use packet::{IdentError, PacketError};
+pub use transport::{Transport, TransportOptions};
 pub use wire::Malformed;

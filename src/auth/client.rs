@@ -98,12 +98,13 @@ pub(crate) fn service_request() -> Vec<u8> {
 }
 
 impl AuthClient {
-    pub(crate) fn new(user: &[u8], session_id: &[u8]) -> Self {
+    /// `accepted`: the service was granted already, for another user of this connection.
+    pub(crate) fn new(user: &[u8], session_id: &[u8], accepted: bool) -> Self {
         Self {
             user: user.to_vec(),
             session_id: session_id.to_vec(),
             state: State::Idle,
-            accepted: false,
+            accepted,
             attempts: 0,
             banners: 0,
             banner_bytes: 0,

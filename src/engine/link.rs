@@ -301,6 +301,18 @@ impl ChannelLink {
         }
     }
 
+    /// Waits until a write takes at least a byte, or fails.
+    pub(crate) fn wait_writable(&self, deadline: Option<Instant>) -> Result<()> {
+        let slot = &self.0.slot;
+        let mut state = slot.state.lock();
+        while !state.writable() {
+            if !wait(&slot.outgoing, &mut state, deadline) && !state.writable() {
+                return Err(Error::Timeout(Phase::Write));
+            }
+        }
+        Ok(())
+    }
+
     /// Waits until everything written has left for the stream.
     pub(crate) fn flush(&self, deadline: Option<Instant>) -> Result<()> {
         let slot = &self.0.slot;

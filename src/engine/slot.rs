@@ -393,8 +393,6 @@ impl Slot {
         if state.want_close && !state.flow.close_sent {
             state.flow.close_sent = true;
             seal_message(sealer, out, &ChannelClose { recipient })?;
-            state.data.pipe.clear();
-            state.stderr.pipe.clear();
         }
         Ok(())
     }

@@ -2,3 +2,4 @@
 pub(crate) mod file;
 pub(crate) mod socket;
 pub(crate) mod tcp;
+pub(crate) mod user;

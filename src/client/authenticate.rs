@@ -1,0 +1,213 @@
+//! Which method is tried after which: keys given, key files, the agent, default keys, password,
+//! keyboard-interactive; again after each partial success.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::agent::Agent;
+use crate::auth::{Attempt, InteractiveQuery};
+use crate::crypto::secret::Secret;
+use crate::error::{Error, Result};
+use crate::key::{KeyError, PKey};
+use crate::transport::{Answers, Outcome, Transport};
+
+/// Keys that `ssh` looks for, in its order.
+const DEFAULT_KEYS: [&str; 3] = ["id_rsa", "id_ecdsa", "id_ed25519"];
+/// How often a password is asked for; OpenSSH's NumberOfPasswordPrompts.
+const PASSWORD_PROMPTS: u32 = 3;
+
+type Interactive = Box<dyn FnMut(&InteractiveQuery) -> Result<Vec<Secret>> + Send>;
+type AskPassphrase = Box<dyn FnMut(&Path) -> Option<Secret> + Send>;
+type AskPassword = Box<dyn FnMut(&str) -> Option<Secret> + Send>;
+
+/// Everything that a user can prove with.
+pub(super) struct Credentials {
+    pub(super) user: Option<String>,
+    pub(super) password: Option<Secret>,
+    pub(super) keys: Vec<PKey>,
+    pub(super) key_files: Vec<(PathBuf, Option<Secret>)>,
+    pub(super) passphrase: Option<AskPassphrase>,
+    pub(super) ask_password: Option<AskPassword>,
+    pub(super) interactive: Option<Interactive>,
+    pub(super) agent: bool,
+    pub(super) default_keys: bool,
+}
+
+impl Default for Credentials {
+    fn default() -> Self {
+        Self {
+            user: None,
+            password: None,
+            keys: Vec::new(),
+            key_files: Vec::new(),
+            passphrase: None,
+            ask_password: None,
+            interactive: None,
+            agent: true,
+            default_keys: true,
+        }
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("user", &self.user)
+            .field("keys", &self.keys)
+            .field("key_files", &self.key_files.iter().map(|(path, _)| path).collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+/// One thing to try.
+enum Try {
+    Key(PKey),
+    File(PathBuf, Option<Secret>),
+}
+
+impl Credentials {
+    /// Tries everything; the banners of the server.
+    pub(super) fn authenticate(mut self, transport: &Transport, user: Option<String>) -> Result<Vec<String>> {
+        let user = match user.or_else(|| self.user.clone()) {
+            Some(user) => user,
+            None => crate::sys::user::current_name()
+                .ok_or(Error::Misuse("no user name: name one, the system knows none"))?,
+        };
+        let mut run = Run { transport, user, methods: None, success: false, banners: Vec::new() };
+        // Keys first, in one flight with the request for the service; without any, ask what would do.
+        let keys = self.keys_to_try();
+        if keys.is_empty() {
+            run.attempt(Attempt::None, no_answers())?;
+        }
+        for key in keys {
+            if run.over("publickey") {
+                break;
+            }
+            self.try_key(&mut run, key)?;
+        }
+        self.try_passwords(&mut run)?;
+        if run.success { Ok(run.banners) } else { Err(transport.auth_error(&run.user)) }
+    }
+
+    fn keys_to_try(&mut self) -> Vec<Try> {
+        let mut list: Vec<_> = std::mem::take(&mut self.keys).into_iter().map(Try::Key).collect();
+        list.extend(std::mem::take(&mut self.key_files).into_iter().map(|(path, secret)| Try::File(path, secret)));
+        if self.agent {
+            match Agent::from_env().and_then(|agent| agent.keys()) {
+                Ok(keys) => list.extend(keys.into_iter().map(Try::Key)),
+                Err(error) => log::debug!(target: "feramiko::auth", "no keys of an agent: {error}"),
+            }
+        }
+        if let Some(home) = dirs::home_dir().filter(|_| self.default_keys) {
+            let files = DEFAULT_KEYS.iter().map(|name| home.join(".ssh").join(name)).filter(|path| path.exists());
+            list.extend(files.map(|path| Try::File(path, None)));
+        }
+        list
+    }
+
+    fn try_key(&mut self, run: &mut Run<'_>, key: Try) -> Result<()> {
+        let key = match key {
+            Try::Key(key) => Ok(key),
+            Try::File(path, secret) => self.load(&path, secret.as_ref()).map_err(|error| (path, error)),
+        };
+        let key = match key {
+            Ok(key) => key,
+            Err((path, error)) => {
+                let key = Some(path.display().to_string());
+                run.transport.note_attempt("publickey", key, &error.to_string());
+                return Ok(());
+            }
+        };
+        let Some(algorithm) = run.transport.algorithm_for(&key) else { return Ok(()) };
+        // A key that costs nothing to sign with is used at once; one that a person may have to
+        // confirm is offered first.
+        let probe = key.is_external();
+        run.attempt(Attempt::PublicKey { key, algorithm, probe }, no_answers())
+    }
+
+    fn load(&mut self, path: &Path, secret: Option<&Secret>) -> std::result::Result<PKey, KeyError> {
+        let passphrase = secret.map(|secret| String::from_utf8_lossy(secret.expose()).into_owned());
+        match PKey::from_file(path, passphrase.as_deref()) {
+            Err(KeyError::PassphraseNeeded) => {
+                let asked = self.passphrase.as_mut().and_then(|ask| ask(path)).ok_or(KeyError::PassphraseNeeded)?;
+                PKey::from_file(path, Some(&String::from_utf8_lossy(asked.expose())))
+            }
+            other => other,
+        }
+    }
+
+    fn try_passwords(&mut self, run: &mut Run<'_>) -> Result<()> {
+        if let Some(password) = self.password.take() {
+            if !run.over("password") {
+                run.attempt(Attempt::Password(password.clone()), no_answers())?;
+            }
+            // Many servers want passwords by keyboard-interactive: one hidden question.
+            if !run.over("keyboard-interactive") && self.interactive.is_none() {
+                run.attempt_interactive(&mut |query: &InteractiveQuery| answer_with(query, &password))?;
+            }
+        }
+        if let Some(mut interactive) = self.interactive.take() {
+            for _ in 0..PASSWORD_PROMPTS {
+                if run.over("keyboard-interactive") {
+                    break;
+                }
+                run.attempt_interactive(&mut *interactive)?;
+            }
+        }
+        if let Some(mut ask) = self.ask_password.take() {
+            for _ in 0..PASSWORD_PROMPTS {
+                let Some(password) = (!run.over("password")).then(|| ask(&run.user)).flatten() else { break };
+                run.attempt(Attempt::Password(password), no_answers())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The password as the answer to every hidden question; nothing for the others.
+fn answer_with(query: &InteractiveQuery, password: &Secret) -> Result<Vec<Secret>> {
+    let answer = |echo: bool| if echo { Secret::from("") } else { password.clone() };
+    Ok(query.prompts.iter().map(|prompt| answer(prompt.echo)).collect())
+}
+
+fn no_answers<'a>() -> Answers<'a> {
+    Answers { interactive: None, change_password: None }
+}
+
+/// Where the attempts stand.
+struct Run<'a> {
+    transport: &'a Transport,
+    user: String,
+    /// What the server said it accepts, once it did.
+    methods: Option<Vec<String>>,
+    success: bool,
+    banners: Vec<String>,
+}
+
+impl Run<'_> {
+    /// Whether `method` need not be tried.
+    fn over(&self, method: &str) -> bool {
+        self.success || self.methods.as_ref().is_some_and(|methods| !methods.iter().any(|name| name == method))
+    }
+
+    fn attempt(&mut self, attempt: Attempt, answers: Answers<'_>) -> Result<()> {
+        let outcome = self.transport.try_auth(&self.user, attempt, answers)?;
+        match outcome {
+            Outcome::Success(banners) => {
+                self.success = true;
+                self.banners = banners;
+            }
+            Outcome::Failure { methods, .. } => self.methods = Some(methods),
+            Outcome::Unusable(_) => {}
+        }
+        Ok(())
+    }
+
+    fn attempt_interactive(
+        &mut self,
+        handler: &mut (dyn FnMut(&InteractiveQuery) -> Result<Vec<Secret>> + '_),
+    ) -> Result<()> {
+        let mut handler = |query: &InteractiveQuery| handler(query);
+        self.attempt(Attempt::Interactive, Answers { interactive: Some(&mut handler), change_password: None })
+    }
+}

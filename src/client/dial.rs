@@ -1,0 +1,118 @@
+//! From a destination to a connected socket: every address is tried, within one deadline.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Phase, Result};
+
+/// SSH's port.
+const PORT: u16 = 22;
+/// An address that does not answer gets so long while others are left.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Which addresses are tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    Any,
+    V4,
+    V6,
+}
+
+/// Where to connect, and as whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) user: Option<String>,
+    pub(super) host: String,
+    pub(super) port: u16,
+}
+
+impl Target {
+    /// `[user@]host[:port]`, `[user@][v6]:port`, a bare IPv6 address, `ssh://…`.
+    pub(super) fn parse(destination: &str) -> Result<Self> {
+        let bad = Error::Misuse("a destination looks like user@host:port or [address]:port");
+        let text = destination.strip_prefix("ssh://").unwrap_or(destination).trim_end_matches('/');
+        let (user, rest) = match text.rsplit_once('@') {
+            Some((user, rest)) => (Some(user.to_owned()), rest),
+            None => (None, text),
+        };
+        let (host, port) = if let Some(inside) = rest.strip_prefix('[') {
+            let (host, after) = inside.split_once(']').ok_or(bad.clone())?;
+            (host, after.strip_prefix(':'))
+        } else if rest.matches(':').count() > 1 {
+            (rest, None)
+        } else {
+            rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port)))
+        };
+        let port = port.map_or(Ok(PORT), str::parse).map_err(|_| bad.clone())?;
+        // Names that could be taken for options or hold control characters are nobody's.
+        if host.is_empty() || host.starts_with('-') || host.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            return Err(bad);
+        }
+        Ok(Self { user: user.filter(|user| !user.is_empty()), host: host.to_owned(), port })
+    }
+}
+
+/// A socket to the first address that answers.
+pub(super) fn dial(target: &Target, family: Family, deadline: Instant) -> Result<TcpStream> {
+    let name = format!("{}:{}", target.host, target.port);
+    let found = (target.host.as_str(), target.port)
+        .to_socket_addrs()
+        .map_err(|error| Error::io(format!("looking up {}", target.host), error))?;
+    let addresses: Vec<_> = found
+        .filter(|address| match family {
+            Family::Any => true,
+            Family::V4 => address.is_ipv4(),
+            Family::V6 => address.is_ipv6(),
+        })
+        .collect();
+    let mut last = Error::io(format!("connecting to {name}"), io::Error::other("the host has no such address"));
+    let mut failed = Vec::new();
+    for (at, address) in addresses.iter().enumerate() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Error::Timeout(Phase::Connect));
+        }
+        let more = addresses.len() > at.saturating_add(1);
+        match TcpStream::connect_timeout(address, if more { left.min(PATIENCE) } else { left }) {
+            Ok(stream) => return Ok(stream),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut && !more => {
+                return Err(Error::Timeout(Phase::Connect));
+            }
+            Err(error) => {
+                failed.push(describe(address, &error));
+                last = Error::io(format!("connecting to {name} ({})", failed.join("; ")), error);
+            }
+        }
+    }
+    Err(last)
+}
+
+fn describe(address: &SocketAddr, error: &io::Error) -> String {
+    format!("{}: {error}", address.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn destinations() {
+        let cases = [
+            ("host", None, "host", 22),
+            ("me@host", Some("me"), "host", 22),
+            ("me@host:2222", Some("me"), "host", 2222),
+            ("a@b@host", Some("a@b"), "host", 22),
+            ("[2001:db8::7]:2222", None, "2001:db8::7", 2222),
+            ("2001:db8::7", None, "2001:db8::7", 22),
+            ("ssh://me@host:99/", Some("me"), "host", 99),
+        ];
+        for (text, user, host, port) in cases {
+            let target = Target::parse(text).unwrap();
+            assert_eq!((target.user.as_deref(), target.host.as_str(), target.port), (user, host, port), "{text}");
+        }
+        for bad in ["", "host:", "host:x", "host:70000", "-oProxyCommand=x", "[::1", "a\nb"] {
+            assert!(Target::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! `SSHClient`: from a host name to a running command, as `ssh` would do it, without prompts.
+
+mod authenticate;
+mod builder;
+mod dial;
+mod process;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::channel::{Channel, PtyRequest};
+use crate::error::Result;
+use crate::hostkeys::HostKeys;
+use crate::transport::Transport;
+
+pub use builder::SSHClientBuilder;
+pub use process::{Command, Output, Process, ProcessStderr, ProcessStdin, ProcessStdout};
+
+/// A client of an SSH server. Clones share the connection; it ends with the last handle.
+///
+/// ```no_run
+/// let client = feramiko::SSHClient::connect("ci@build.example.org")?;
+/// print!("{}", client.output("uname -a")?.check()?.stdout_text()?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct SSHClient {
+    transport: Transport,
+    host_keys: Arc<Mutex<HostKeys>>,
+    banners: Arc<[String]>,
+    request_timeout: Option<Duration>,
+}
+
+impl SSHClient {
+    /// Connects to `[user@]host[:port]` with the defaults: `~/.ssh/known_hosts`, the agent, the keys
+    /// `~/.ssh/id_*`, unknown hosts rejected, nothing asked.
+    ///
+    /// # Errors
+    /// See [`SSHClientBuilder::connect`].
+    pub fn connect(destination: &str) -> Result<Self> {
+        Self::builder().connect(destination)
+    }
+
+    /// A client to be configured; the same defaults.
+    #[must_use]
+    pub fn builder() -> SSHClientBuilder {
+        SSHClientBuilder::new()
+    }
+
+    /// Opens a session: a channel for one command, shell or subsystem.
+    ///
+    /// # Errors
+    /// [`Error::ChannelRefused`](crate::Error::ChannelRefused), [`Error::Timeout`](crate::Error::Timeout),
+    /// [`Error::Closed`](crate::Error::Closed).
+    pub fn open_session(&self) -> Result<Channel> {
+        self.transport.open_channel("session", b"", self.request_timeout)
+    }
+
+    /// A command to be configured and started, like `std::process::Command`.
+    #[must_use]
+    pub fn command(&self, command: impl AsRef<[u8]>) -> Command {
+        Command::new(self.clone(), command.as_ref())
+    }
+
+    /// Starts a command; its streams are in the [`Process`].
+    ///
+    /// # Errors
+    /// As [`open_session`](Self::open_session), and
+    /// [`Error::RequestRefused`](crate::Error::RequestRefused).
+    pub fn exec_command(&self, command: impl AsRef<[u8]>) -> Result<Process> {
+        self.command(command).spawn()
+    }
+
+    /// Runs a command to its end, its standard input empty; both output streams are read together.
+    ///
+    /// # Errors
+    /// As [`exec_command`](Self::exec_command).
+    pub fn output(&self, command: impl AsRef<[u8]>) -> Result<Output> {
+        self.command(command).output()
+    }
+
+    /// Starts the user's shell on a pseudo-terminal.
+    ///
+    /// # Errors
+    /// As [`exec_command`](Self::exec_command).
+    pub fn invoke_shell(&self, pty: &PtyRequest) -> Result<Channel> {
+        let channel = self.open_session()?;
+        channel.get_pty(pty)?;
+        channel.invoke_shell()?;
+        Ok(channel)
+    }
+
+    /// The connection itself.
+    #[must_use]
+    pub fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    /// What the server told before it let us in, made harmless.
+    #[must_use]
+    pub fn banners(&self) -> &[String] {
+        &self.banners
+    }
+
+    /// The host keys that were used, and added to by policies; a copy.
+    #[must_use]
+    pub fn host_keys(&self) -> HostKeys {
+        self.host_keys.lock().clone()
+    }
+
+    /// Ends the connection after what waits has been sent; see [`Transport::close`].
+    pub fn close(&self) {
+        self.transport.close();
+    }
+}

@@ -1,0 +1,245 @@
+//! The client's authentication: one attempt after the other, on the caller's thread.
+
+use std::time::{Duration, Instant};
+
+use super::{Transport, algorithm_for};
+use crate::auth::{Attempt, AuthClient, ClientAction, InteractiveQuery, service_request};
+use crate::crypto::secret::Secret;
+use crate::engine::Login;
+use crate::error::{AuthAttempt, Error, Result};
+use crate::key::PKey;
+use crate::wire::Escaped;
+
+/// A login with the machine that authenticates, and what was tried.
+pub(super) struct ClientLogin {
+    pub(super) login: Login,
+    machine: Option<(String, AuthClient)>,
+    service_asked: bool,
+    pub(super) done: bool,
+    attempts: Vec<AuthAttempt>,
+    banners: Vec<String>,
+    fastest: Option<Duration>,
+}
+
+/// What came of an attempt.
+pub(crate) enum Outcome {
+    /// With the banners that were sent before.
+    Success(Vec<String>),
+    Failure { methods: Vec<String>, partial: bool },
+    /// The key could not sign.
+    Unusable(String),
+}
+
+/// Who answers what the server asks during an attempt.
+pub(crate) struct Answers<'a> {
+    pub(crate) interactive: Option<&'a mut dyn FnMut(&InteractiveQuery) -> Result<Vec<Secret>>>,
+    pub(crate) change_password: Option<&'a mut dyn FnMut(&str) -> Result<Secret>>,
+}
+
+impl ClientLogin {
+    pub(super) fn new(login: Login) -> Self {
+        Self {
+            login,
+            machine: None,
+            service_asked: false,
+            done: false,
+            attempts: Vec::new(),
+            banners: Vec::new(),
+            fastest: None,
+        }
+    }
+
+    /// The shortest wait for an answer: about the round trip of the path.
+    pub(super) fn round_trip(&self) -> Duration {
+        self.fastest.unwrap_or(self.login.round_trip).min(self.login.round_trip)
+    }
+
+    fn machine(&mut self, user: &str) -> &mut AuthClient {
+        if !matches!(&self.machine, Some((known, _)) if known == user) {
+            self.machine = None;
+        }
+        let (session_id, accepted) = (self.login.kex.session_id(), self.service_asked);
+        let (_, machine) = self
+            .machine
+            .get_or_insert_with(|| (user.to_owned(), AuthClient::new(user.as_bytes(), session_id, accepted)));
+        machine
+    }
+
+    /// Runs one attempt to its verdict.
+    fn attempt(&mut self, user: &str, attempt: Attempt, mut answers: Answers<'_>) -> Result<Outcome> {
+        if !self.service_asked {
+            self.login.queue(&service_request())?;
+        }
+        let mut actions = self.machine(user).attempt(attempt)?;
+        self.service_asked = true;
+        loop {
+            for action in std::mem::take(&mut actions) {
+                match action {
+                    ClientAction::Send(payload) => self.login.queue(&payload)?,
+                    ClientAction::Sign { key, algorithm, data } => match key.sign(algorithm, &data) {
+                        Ok(signature) => actions = self.machine(user).signed(&signature)?,
+                        Err(error) => {
+                            self.machine(user).give_up();
+                            self.login.flush()?;
+                            return Ok(Outcome::Unusable(error.to_string()));
+                        }
+                    },
+                    ClientAction::Prompt(query) => {
+                        let replies = match answers.interactive.as_mut() {
+                            Some(handler) => handler(&query)?,
+                            None if query.prompts.is_empty() => Vec::new(),
+                            None => return Err(Error::Misuse("the server asks and nobody answers")),
+                        };
+                        if replies.len() != query.prompts.len() {
+                            return Err(Error::Misuse("each prompt needs one answer"));
+                        }
+                        actions = self.machine(user).answers(&replies)?;
+                    }
+                    ClientAction::ChangePassword(prompt) => {
+                        let Some(change) = answers.change_password.as_mut() else {
+                            self.machine(user).give_up();
+                            return Ok(Outcome::Unusable(format!("the password must be changed: {prompt}")));
+                        };
+                        let new = change(&prompt)?;
+                        actions = self.machine(user).new_password(new)?;
+                    }
+                    ClientAction::Banner(text) => self.banners.push(Escaped(&text).to_string()),
+                    ClientAction::Success => return Ok(Outcome::Success(std::mem::take(&mut self.banners))),
+                    ClientAction::Failure { methods, partial } => return Ok(Outcome::Failure { methods, partial }),
+                }
+            }
+            if actions.is_empty() {
+                self.login.flush()?;
+                let asked = Instant::now();
+                let payload = self.login.receive()?;
+                let waited = asked.elapsed();
+                self.fastest = Some(self.fastest.map_or(waited, |fastest| fastest.min(waited)));
+                actions = self.machine(user).feed(&payload)?;
+            }
+        }
+    }
+
+    fn note(&mut self, method: &str, key: Option<String>, outcome: String, remaining: &[String]) {
+        self.attempts.push(AuthAttempt { method: method.to_owned(), key, outcome, remaining: remaining.to_vec() });
+    }
+}
+
+impl Transport {
+    /// One attempt, noted for the error that lists them all. The methods still needed; empty when
+    /// somebody is authenticated.
+    pub(crate) fn try_auth(&self, user: &str, attempt: Attempt, answers: Answers<'_>) -> Result<Outcome> {
+        let (method, key) = match &attempt {
+            Attempt::None => ("none", None),
+            Attempt::Password(_) => ("password", None),
+            Attempt::PublicKey { key, .. } => ("publickey", Some(key.public_key().fingerprint())),
+            Attempt::Interactive => ("keyboard-interactive", None),
+        };
+        let (outcome, _) = self.step(|login| {
+            let outcome = login.attempt(user, attempt, answers)?;
+            match &outcome {
+                Outcome::Success(_) => login.done = true,
+                Outcome::Failure { methods, partial: true } => {
+                    login.note(method, key, "accepted, more is needed".to_owned(), methods);
+                }
+                Outcome::Failure { methods, partial: false } => {
+                    login.note(method, key, "refused".to_owned(), methods);
+                }
+                Outcome::Unusable(why) => login.note(method, key, why.clone(), &[]),
+            }
+            Ok(outcome)
+        })?;
+        Ok(outcome)
+    }
+
+    /// Notes something that could not even be tried, for the error that lists all.
+    pub(crate) fn note_attempt(&self, method: &str, key: Option<String>, outcome: &str) {
+        if let super::Stage::Login(login) = &mut *self.0.stage.lock() {
+            login.note(method, key, outcome.to_owned(), &[]);
+        }
+    }
+
+    /// The error that lists every attempt so far.
+    pub(crate) fn auth_error(&self, user: &str) -> Error {
+        let attempts = match &*self.0.stage.lock() {
+            super::Stage::Login(login) => login.attempts.clone(),
+            _ => Vec::new(),
+        };
+        Error::Auth { user: user.to_owned(), attempts }
+    }
+
+    /// The banners that the server sent before somebody was authenticated, made harmless.
+    #[must_use]
+    pub fn banners(&self) -> Vec<String> {
+        match &*self.0.stage.lock() {
+            super::Stage::Login(login) => login.banners.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// `server-sig-algs`, if the server told.
+    pub(crate) fn algorithm_for(&self, key: &PKey) -> Option<&'static str> {
+        let ours = &self.0.options.algorithms.public_keys;
+        match &*self.0.stage.lock() {
+            super::Stage::Login(login) => algorithm_for(key, ours, login.login.peer_signatures.as_deref()),
+            _ => algorithm_for(key, ours, None),
+        }
+    }
+
+    fn remaining(&self, user: &str, outcome: Outcome) -> Result<Vec<String>> {
+        match outcome {
+            Outcome::Success(_) => Ok(Vec::new()),
+            Outcome::Failure { methods, partial: true } => Ok(methods),
+            Outcome::Failure { .. } | Outcome::Unusable(_) => Err(self.auth_error(user)),
+        }
+    }
+
+    /// Asks to be let in without anything, which mostly tells the methods that would do: they are in
+    /// the error's last attempt.
+    ///
+    /// # Errors
+    /// [`Error::Auth`] when the server refuses.
+    pub fn auth_none(&self, user: &str) -> Result<Vec<String>> {
+        let answers = Answers { interactive: None, change_password: None };
+        let outcome = self.try_auth(user, Attempt::None, answers)?;
+        self.remaining(user, outcome)
+    }
+
+    /// Authenticates with a password. Returns the methods that are needed besides; empty when done.
+    ///
+    /// # Errors
+    /// [`Error::Auth`] when the server refuses.
+    pub fn auth_password(&self, user: &str, password: impl Into<Secret>) -> Result<Vec<String>> {
+        let answers = Answers { interactive: None, change_password: None };
+        let outcome = self.try_auth(user, Attempt::Password(password.into()), answers)?;
+        self.remaining(user, outcome)
+    }
+
+    /// Authenticates with a key. Returns the methods that are needed besides; empty when done.
+    ///
+    /// # Errors
+    /// [`Error::Auth`] when the server refuses or the key cannot sign.
+    pub fn auth_publickey(&self, user: &str, key: &PKey) -> Result<Vec<String>> {
+        let Some(algorithm) = self.algorithm_for(key) else {
+            return Err(Error::Unsupported(format!("signing with a key of type {}", key.public_key().key_type())));
+        };
+        let attempt = Attempt::PublicKey { key: key.clone(), algorithm, probe: false };
+        let answers = Answers { interactive: None, change_password: None };
+        let outcome = self.try_auth(user, attempt, answers)?;
+        self.remaining(user, outcome)
+    }
+
+    /// Authenticates by answering the server's questions. Returns the methods that are needed
+    /// besides; empty when done.
+    ///
+    /// # Errors
+    /// [`Error::Auth`] when the server refuses, and whatever the handler returns.
+    pub fn auth_interactive(
+        &self,
+        user: &str,
+        mut handler: impl FnMut(&InteractiveQuery) -> Result<Vec<Secret>>,
+    ) -> Result<Vec<String>> {
+        let answers = Answers { interactive: Some(&mut handler), change_password: None };
+        let outcome = self.try_auth(user, Attempt::Interactive, answers)?;
+        self.remaining(user, outcome)
+    }
+}

@@ -1,0 +1,306 @@
+//! `Transport`: one connection, from the first byte to the last. The client's steps run on the
+//! caller's thread until somebody is authenticated; then the engine takes over.
+
+mod authenticate;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::channel::Channel;
+use crate::engine::{self, Closer, Limits, Link, Login, Opening, Start, Stream, default_deadline};
+use crate::error::{Error, Result};
+use crate::kex::{Algorithms, Negotiated, Role, Setup};
+use crate::key::{PKey, PublicKey};
+
+use authenticate::ClientLogin;
+pub(crate) use authenticate::{Answers, Outcome};
+
+/// How a connection is made: algorithms, limits, keepalive.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct TransportOptions {
+    /// What is offered.
+    pub algorithms: Algorithms,
+    /// What a peer may use of us.
+    pub limits: Limits,
+    /// Ask for a sign of life after so long a silence; end the connection after so many unanswered.
+    pub keepalive: Option<(Duration, u32)>,
+}
+
+impl Default for TransportOptions {
+    fn default() -> Self {
+        Self { algorithms: Algorithms::client_defaults(), limits: Limits::default(), keepalive: None }
+    }
+}
+
+enum Stage {
+    /// Keys are exchanged; nobody is authenticated.
+    Login(Box<ClientLogin>),
+    /// A thread is authenticating.
+    Busy,
+    Running(Link),
+    Closed,
+}
+
+struct Shared {
+    stage: Mutex<Stage>,
+    closer: Arc<dyn Closer>,
+    host_key: PublicKey,
+    negotiated: Negotiated,
+    peer_ident: String,
+    options: TransportOptions,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Stage::Login(login) = self.stage.get_mut() {
+            login.login.abort(&Error::Closed(None));
+        }
+    }
+}
+
+/// A connection. Clones share it; it ends when the last handle (clone, channel) is dropped.
+///
+/// ```no_run
+/// use feramiko::{Transport, TransportOptions};
+/// let stream = std::net::TcpStream::connect("example.org:22")?;
+/// let transport = Transport::start_client(stream, TransportOptions::default(), |key| {
+///     println!("{}", key.fingerprint());
+///     Ok(())
+/// })?;
+/// let remaining = transport.auth_password("robey", "foo")?;
+/// assert!(remaining.is_empty());
+/// let channel = transport.open_session()?;
+/// channel.exec_command("uname")?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Transport(Arc<Shared>);
+
+impl std::fmt::Debug for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Transport").field("negotiated", &self.0.negotiated).finish_non_exhaustive()
+    }
+}
+
+impl Transport {
+    /// Starts a client on any stream: version lines and keys. `check_host_key` sees the key that the
+    /// host has proven to hold, before anything else is sent; an error ends the connection.
+    ///
+    /// # Errors
+    /// What the check says, [`Error::Timeout`], [`Error::NoCommon`], [`Error::Protocol`], [`Error::Io`].
+    pub fn start_client(
+        stream: impl Stream,
+        options: TransportOptions,
+        check_host_key: impl FnMut(&PublicKey) -> Result<()>,
+    ) -> Result<Self> {
+        let deadline = Instant::now().checked_add(options.limits.connect_timeout);
+        let deadline = deadline.ok_or(Error::Misuse("a connect timeout beyond the end of time"))?;
+        Self::start_client_until(Box::new(stream), options, deadline, check_host_key)
+    }
+
+    pub(crate) fn start_client_until(
+        stream: Box<dyn Stream>,
+        options: TransportOptions,
+        deadline: Instant,
+        mut check_host_key: impl FnMut(&PublicKey) -> Result<()>,
+    ) -> Result<Self> {
+        let halves = stream.split().map_err(|error| Error::io("preparing the stream", error))?;
+        let setup = Setup {
+            role: Role::Client,
+            algorithms: options.algorithms.clone(),
+            our_ident: Vec::new(),
+            peer_ident: Vec::new(),
+            host_keys: Vec::new(),
+            moduli: Arc::default(),
+        };
+        // A server's banners and prompts count; what it may send is bounded anyway.
+        let opening = Opening { setup, host_keys: Vec::new(), deadline, bytes_limit: 16 * 1024 * 1024 };
+        let login = Login::handshake(halves, opening, &mut check_host_key)?;
+        let missing = || Error::Misuse("the exchange left no host key");
+        let shared = Shared {
+            closer: Arc::clone(&login.closer),
+            host_key: login.kex.host_key().cloned().ok_or_else(missing)?,
+            negotiated: login.kex.negotiated().cloned().ok_or_else(missing)?,
+            peer_ident: crate::wire::Escaped(&login.setup.peer_ident).to_string(),
+            options,
+            stage: Mutex::new(Stage::Login(Box::new(ClientLogin::new(login)))),
+        };
+        Ok(Self(Arc::new(shared)))
+    }
+
+    /// The host key of the connection.
+    #[must_use]
+    pub fn host_key(&self) -> &PublicKey {
+        &self.0.host_key
+    }
+
+    /// What was agreed on. After new keys were exchanged: at first.
+    #[must_use]
+    pub fn negotiated(&self) -> &Negotiated {
+        &self.0.negotiated
+    }
+
+    /// The peer's version line.
+    #[must_use]
+    pub fn peer_version(&self) -> &str {
+        &self.0.peer_ident
+    }
+
+    /// Whether somebody is authenticated and the connection lives.
+    #[must_use]
+    pub fn is_authenticated(&self) -> bool {
+        matches!(&*self.0.stage.lock(), Stage::Running(link) if link.core().alive())
+    }
+
+    /// Whether the connection lives.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        match &*self.0.stage.lock() {
+            Stage::Login(_) | Stage::Busy => true,
+            Stage::Running(link) => link.core().alive(),
+            Stage::Closed => false,
+        }
+    }
+
+    pub(crate) fn link(&self) -> Result<Link> {
+        match &*self.0.stage.lock() {
+            Stage::Running(link) => Ok(link.clone()),
+            Stage::Login(_) | Stage::Busy => Err(Error::Misuse("nobody is authenticated yet: call an auth_ method")),
+            Stage::Closed => Err(Error::Closed(None)),
+        }
+    }
+
+    /// Opens a session: a channel for a command, a shell or a subsystem.
+    ///
+    /// # Errors
+    /// [`Error::ChannelRefused`] when the server refuses, [`Error::Timeout`], [`Error::Closed`].
+    pub fn open_session(&self) -> Result<Channel> {
+        self.open_channel("session", b"", None)
+    }
+
+    /// Opens a channel of any type; `rest` is what follows the common fields, RFC 4254 §5.1.
+    ///
+    /// # Errors
+    /// As [`open_session`](Self::open_session).
+    pub fn open_channel(&self, kind: &str, rest: &[u8], timeout: Option<Duration>) -> Result<Channel> {
+        let link = self.link()?;
+        let deadline = default_deadline(link.core(), timeout);
+        link.open(kind, rest, deadline).map(Channel::new)
+    }
+
+    /// Asks the peer something of the connection; the bytes of its answer.
+    ///
+    /// # Errors
+    /// [`Error::RequestRefused`], [`Error::Timeout`], [`Error::Closed`].
+    pub fn global_request(&self, kind: &str, rest: &[u8], timeout: Option<Duration>) -> Result<Vec<u8>> {
+        let link = self.link()?;
+        let deadline = default_deadline(link.core(), timeout);
+        link.global_request(kind, rest, deadline)
+    }
+
+    /// Exchanges new keys now; returns at once, the exchange runs beside everything else.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] when the connection is closed.
+    pub fn renegotiate_keys(&self) -> Result<()> {
+        self.link()?.core().begin_rekey()
+    }
+
+    /// Sends a packet that means nothing, RFC 4253 §11.2.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] when the connection is closed.
+    pub fn send_ignore(&self, data: &[u8]) -> Result<()> {
+        self.link()?.send_message(&crate::msg::transport::Ignore { data });
+        Ok(())
+    }
+
+    /// Sends what waits (for [`Limits::linger`] at most), says goodbye and ends the connection; when
+    /// it returns the stream is closed. Channels and other clones find it closed. Closing twice is
+    /// fine.
+    pub fn close(&self) {
+        let stage = std::mem::replace(&mut *self.0.stage.lock(), Stage::Closed);
+        match stage {
+            Stage::Running(link) => link.close(),
+            Stage::Login(mut login) => login.login.abort(&Error::Closed(None)),
+            // Whoever authenticates finds the stream closed.
+            Stage::Busy => self.0.closer.close(),
+            Stage::Closed => {}
+        }
+    }
+
+    /// Why the connection ended, if it has.
+    #[must_use]
+    pub fn closed_by(&self) -> Option<Error> {
+        match &*self.0.stage.lock() {
+            Stage::Running(link) if !link.core().alive() => Some(link.core().closed()),
+            Stage::Closed => Some(Error::Closed(None)),
+            _ => None,
+        }
+    }
+
+    /// Runs a step of authentication with the login taken out, so that no lock is held meanwhile.
+    fn step<T>(&self, step: impl FnOnce(&mut ClientLogin) -> Result<T>) -> Result<(T, bool)> {
+        let stage = std::mem::replace(&mut *self.0.stage.lock(), Stage::Busy);
+        let mut login = match stage {
+            Stage::Login(login) => login,
+            other => {
+                let error = match &other {
+                    Stage::Running(_) => Error::Misuse("somebody is authenticated already"),
+                    Stage::Busy => Error::Misuse("another thread is authenticating"),
+                    _ => Error::Closed(None),
+                };
+                *self.0.stage.lock() = other;
+                return Err(error);
+            }
+        };
+        match step(&mut login) {
+            Ok(value) if login.done => {
+                let link = self.run(*login)?;
+                *self.0.stage.lock() = Stage::Running(link);
+                Ok((value, true))
+            }
+            Ok(value) => {
+                *self.0.stage.lock() = Stage::Login(login);
+                Ok((value, false))
+            }
+            Err(error) => {
+                login.login.abort(&error);
+                *self.0.stage.lock() = Stage::Closed;
+                Err(error)
+            }
+        }
+    }
+
+    /// The engine takes over.
+    fn run(&self, login: ClientLogin) -> Result<Link> {
+        let round_trip = login.round_trip();
+        let (finished, parts) = login.login.finish();
+        let start = Start {
+            role: Role::Client,
+            setup: parts.setup,
+            kex: parts.kex,
+            host_keys: parts.host_keys,
+            peer_host_key: Some(self.0.host_key.clone()),
+            limits: self.0.options.limits.clone(),
+            peer: parts.peer,
+            peer_ident: self.0.peer_ident.clone(),
+            keepalive: self.0.options.keepalive,
+            round_trip,
+            closer: parts.closer,
+        };
+        engine::start(finished, start)
+    }
+}
+
+
+/// A private key and the algorithm it signs with for this server.
+pub(crate) fn algorithm_for(key: &PKey, ours: &[&'static str], peer: Option<&[String]>) -> Option<&'static str> {
+    let usable = key.public_key().algorithms().iter().copied().filter(|name| ours.contains(name));
+    let mut fits = usable.clone().filter(|name| peer.is_none_or(|peer| peer.iter().any(|theirs| theirs == name)));
+    // A server that lists what it takes, and none of it fits, may still take the first.
+    fits.next().or_else(|| usable.clone().next())
+}
