@@ -140,6 +140,12 @@ impl Channel {
         self.link.closed()
     }
 
+    /// Looks whether the channel is closed, without keeping it open.
+    pub(crate) fn watch_closed(&self) -> impl Fn() -> bool + Send + use<> {
+        let slot = Arc::clone(self.link.slot());
+        move || slot.is_closed()
+    }
+
     // ---- requests of a client
 
     fn ask(&self, kind: &str, rest: &[u8]) -> Result<()> {

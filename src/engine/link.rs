@@ -350,8 +350,7 @@ impl ChannelLink {
 
     /// Whether either side has closed it, or the transport died.
     pub(crate) fn closed(&self) -> bool {
-        let state = self.0.slot.state.lock();
-        state.want_close || state.phase == SlotPhase::Closed || state.dead.is_some()
+        self.0.slot.is_closed()
     }
 
     /// Sends a request; with `deadline` given waits for the answer.

@@ -25,7 +25,7 @@ use std::thread::JoinHandle;
 
 pub(crate) use self::core::{Core, Start};
 pub use exit::ExitStatus;
-pub(crate) use incoming::{Incoming, OpenRequest, Reply};
+pub(crate) use incoming::{Incoming, OpenRequest, RESOURCE_SHORTAGE, Reply, UNKNOWN_CHANNEL_TYPE};
 pub use limits::Limits;
 pub(crate) use link::{ChannelLink, Link, default_deadline, next_incoming};
 pub(crate) use login::{Finished, Login, Opening, Parts};

@@ -284,6 +284,16 @@ impl Slot {
         }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.local
+    }
+
+    /// Whether either side has closed it, or the transport died.
+    pub(crate) fn is_closed(&self) -> bool {
+        let state = self.state.lock();
+        state.want_close || state.phase == Phase::Closed || state.dead.is_some()
+    }
+
     /// Data from the peer; true when the slot has to be put into the data lane.
     pub(super) fn arrived(&self, lane: Lane, bytes: &[u8], unread_limit: usize) -> Result<bool, FlowError> {
         let mut state = self.state.lock();

@@ -60,3 +60,9 @@ fn wait(socket: BorrowedFd<'_>, events: PollFlags, deadline: Option<Instant>) ->
         }
     }
 }
+
+/// Makes a blocked accept fail, and all later ones.
+pub(crate) fn shut_listener(listener: impl AsFd) {
+    // It may be shut already.
+    let _ = rustix::net::shutdown(listener, rustix::net::Shutdown::Both);
+}

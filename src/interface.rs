@@ -1,0 +1,160 @@
+//! What a server asks its application: one question a decision, each refused unless answered.
+//!
+//! Questions are asked on the thread that serves the connection, never on the engine's. One that
+//! takes long delays that connection only.
+
+use std::io;
+
+use crate::auth::{AuthAnswer, AuthInfo, InteractiveAnswer};
+use crate::channel::PtyRequest;
+use crate::crypto::secret::Secret;
+use crate::engine::ExitStatus;
+use crate::key::PublicKey;
+use crate::server::Session;
+
+/// An application's answer to a request.
+#[must_use]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// Granted.
+    Yes,
+    /// Refused.
+    No,
+}
+
+impl Answer {
+    /// Grants when `yes`.
+    pub fn when(yes: bool) -> Self {
+        if yes { Self::Yes } else { Self::No }
+    }
+}
+
+/// What a client wants to run in a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionKind {
+    /// The user's shell.
+    Shell,
+    /// A command.
+    Exec(Vec<u8>),
+    /// A subsystem by its name.
+    Subsystem(String),
+}
+
+/// A session that a client wants to start, with what it asked for before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionRequest {
+    /// What to run.
+    pub kind: SessionKind,
+    /// The terminal, if one was asked for and granted.
+    pub pty: Option<PtyRequest>,
+    /// The environment variables that were granted.
+    pub env: Vec<(String, String)>,
+    /// Who the client is.
+    pub auth: AuthInfo,
+}
+
+/// The application of a server; one for each connection. Everything is refused by default.
+///
+/// ```
+/// use std::io::{self, Write};
+/// use feramiko::*;
+/// struct Bbs;
+/// impl ServerInterface for Bbs {
+///     fn check_auth_password(&self, user: &str, password: &Secret) -> AuthAnswer {
+///         AuthAnswer::when(user == "robey" && password.matches("foo"))
+///     }
+///     fn check_channel_shell_request(&self, _: &SessionRequest) -> Answer { Answer::Yes }
+///     fn session(&self, mut session: Session) -> io::Result<ExitStatus> {
+///         writeln!(session, "Welcome to the BBS")?;
+///         Ok(ExitStatus::Code(0))
+///     }
+/// }
+/// ```
+#[allow(unused_variables, reason = "the defaults refuse whatever is asked")]
+pub trait ServerInterface: Send + Sync + 'static {
+    /// The methods that the user may try, as refusals list them.
+    fn allowed_auths(&self, user: &str) -> Vec<&'static str> {
+        vec!["publickey", "password", "keyboard-interactive"]
+    }
+
+    /// May the user in without proving anything?
+    fn check_auth_none(&self, user: &str) -> AuthAnswer {
+        AuthAnswer::Refuse
+    }
+
+    /// Is that the user's password?
+    fn check_auth_password(&self, user: &str, password: &Secret) -> AuthAnswer {
+        AuthAnswer::Refuse
+    }
+
+    /// May the user's password be changed so? Asked after [`AuthAnswer::ChangePassword`].
+    fn check_auth_password_change(&self, user: &str, old: &Secret, new: &Secret) -> AuthAnswer {
+        AuthAnswer::Refuse
+    }
+
+    /// Would that key do for the user? A question of policy only, and asked more than once: that the
+    /// client holds the key is verified by the library. Do not act here but in
+    /// [`authenticated`](Self::authenticated).
+    fn check_auth_publickey(&self, user: &str, key: &PublicKey) -> AuthAnswer {
+        AuthAnswer::Refuse
+    }
+
+    /// What is the user to be asked?
+    fn check_auth_interactive(&self, user: &str) -> InteractiveAnswer {
+        InteractiveAnswer::Done(AuthAnswer::Refuse)
+    }
+
+    /// Are those the right answers? One for each prompt.
+    fn check_auth_interactive_response(&self, user: &str, answers: &[Secret]) -> InteractiveAnswer {
+        InteractiveAnswer::Done(AuthAnswer::Refuse)
+    }
+
+    /// Somebody is authenticated; called once, with the key that was verified.
+    fn authenticated(&self, auth: &AuthInfo) {}
+
+    /// A text for the user before authentication.
+    fn banner(&self) -> Option<String> {
+        None
+    }
+
+    /// May a terminal be given?
+    fn check_channel_pty_request(&self, pty: &PtyRequest) -> Answer {
+        Answer::No
+    }
+
+    /// May this environment variable be set for the command?
+    fn check_channel_env_request(&self, name: &str, value: &str) -> Answer {
+        Answer::No
+    }
+
+    /// May a shell be started?
+    fn check_channel_shell_request(&self, request: &SessionRequest) -> Answer {
+        Answer::No
+    }
+
+    /// May the command be run?
+    fn check_channel_exec_request(&self, request: &SessionRequest, command: &[u8]) -> Answer {
+        Answer::No
+    }
+
+    /// May the subsystem be started?
+    fn check_channel_subsystem_request(&self, request: &SessionRequest, name: &str) -> Answer {
+        Answer::No
+    }
+
+    /// A request that concerns the connection: the bytes of a positive answer, or none to refuse.
+    fn check_global_request(&self, kind: &str, rest: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Runs a session that was granted, on a thread of its own. The session's channel is closed with
+    /// the status returned; an error is logged and closes it without one.
+    ///
+    /// # Errors
+    /// Whatever ended the session early.
+    fn session(&self, session: Session) -> io::Result<ExitStatus> {
+        Ok(ExitStatus::Code(255))
+    }
+}

@@ -1,0 +1,306 @@
+//! One connection: handshake and authentication, then what the client opens and asks, all on the
+//! serving thread. Sessions run on threads of their own.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::session::{Session, SessionEvent};
+use super::{Config, login};
+use crate::auth::AuthInfo;
+use crate::channel::{Channel, PtyRequest};
+use crate::engine::{self, ExitStatus, Incoming, Link, Login, OpenRequest, Opening, Reply, Start, Stream};
+use crate::error::{Error, Result};
+use crate::interface::{Answer, ServerInterface, SessionKind, SessionRequest};
+use crate::kex::{Role, Setup};
+use crate::wire::{Escaped, Malformed, Reader};
+
+/// Events of a session that nobody takes; more are dropped.
+const EVENTS: usize = 64;
+/// Environment variables of a session.
+const ENV: usize = 256;
+
+/// What the rest of the server is told of a connection.
+pub(super) enum Milestone {
+    /// Somebody is authenticated; the link ends the connection at shutdown.
+    Authenticated(Link),
+}
+
+/// Serves one connection to its end.
+pub(super) fn serve<I: ServerInterface>(
+    config: &Arc<Config>,
+    stream: Box<dyn Stream>,
+    interface: &Arc<I>,
+    told: &mut dyn FnMut(Milestone),
+) -> Result<()> {
+    let link = log_in(config, stream, interface)?;
+    told(Milestone::Authenticated(link.0.clone()));
+    let mut serving = Serving { interface, link: link.0, auth: link.1, config, sessions: HashMap::new() };
+    loop {
+        match serving.link.next_incoming(None) {
+            Ok(incoming) => serving.incoming(incoming)?,
+            Err(Error::Closed(cause)) => return ended(cause.as_deref()),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// A client that says goodbye, or closes the socket, has ended the connection in order.
+fn ended(cause: Option<&Error>) -> Result<()> {
+    match cause {
+        None | Some(Error::Disconnected { .. } | Error::Closed(_)) => Ok(()),
+        Some(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::UnexpectedEof => Ok(()),
+        Some(error) => Err(error.clone()),
+    }
+}
+
+fn log_in<I: ServerInterface>(config: &Arc<Config>, stream: Box<dyn Stream>, interface: &Arc<I>) -> Result<(Link, AuthInfo)> {
+    let halves = stream.split().map_err(|error| Error::io("preparing the stream", error))?;
+    let deadline = Instant::now().checked_add(config.limits.login_grace);
+    let setup = Setup {
+        role: Role::Server,
+        algorithms: config.algorithms.clone(),
+        our_ident: Vec::new(),
+        peer_ident: Vec::new(),
+        host_keys: config.host_keys.iter().map(|key| key.public_key().clone()).collect(),
+        moduli: Arc::clone(&config.moduli),
+    };
+    let opening = Opening {
+        setup,
+        host_keys: config.host_keys.clone(),
+        deadline: deadline.ok_or(Error::Misuse("a login grace beyond the end of time"))?,
+        bytes_limit: config.limits.bytes_before_auth,
+    };
+    let mut login = Login::handshake(halves, opening, &mut |_| Ok(()))?;
+    let auth = match login::authenticate(&mut login, config, interface) {
+        Ok(auth) => auth,
+        Err(error) => {
+            login.abort(&error);
+            return Err(error);
+        }
+    };
+    interface.authenticated(&auth);
+    let peer_ident = Escaped(&login.setup.peer_ident).to_string();
+    let (finished, parts) = login.finish();
+    let start = Start {
+        role: Role::Server,
+        setup: parts.setup,
+        kex: parts.kex,
+        host_keys: parts.host_keys,
+        peer_host_key: None,
+        limits: config.limits.clone(),
+        peer: parts.peer,
+        peer_ident,
+        keepalive: config.keepalive,
+        round_trip: parts.round_trip,
+        closer: parts.closer,
+    };
+    let link = engine::start(finished, start)?;
+    link.serve();
+    Ok((link, auth))
+}
+
+/// A session before it runs, and what reaches it while it does.
+struct SessionState {
+    /// Taken when it starts.
+    channel: Option<Channel>,
+    events: Sender<SessionEvent>,
+    receiver: Option<Receiver<SessionEvent>>,
+    env: Vec<(String, String)>,
+    pty: Option<PtyRequest>,
+    /// Looks whether the channel still lives, without keeping it open.
+    closed: Box<dyn Fn() -> bool + Send>,
+}
+
+struct Serving<'a, I: ServerInterface> {
+    interface: &'a Arc<I>,
+    link: Link,
+    auth: AuthInfo,
+    config: &'a Config,
+    sessions: HashMap<u32, SessionState>,
+}
+
+impl<I: ServerInterface> Serving<'_, I> {
+    fn incoming(&mut self, incoming: Incoming) -> Result<()> {
+        match incoming {
+            Incoming::Open(request) => self.open(request),
+            Incoming::Global { kind, rest, reply } => match self.interface.check_global_request(&kind, &rest) {
+                Some(answer) => reply.accept(&answer),
+                None => reply.refuse(),
+            },
+            Incoming::Channel { slot, kind, rest, reply } => {
+                let granted = match self.sessions.get_mut(&slot.id()) {
+                    Some(session) => request(&**self.interface, &self.auth, session, &kind, &rest),
+                    None => Ok(None),
+                };
+                match granted {
+                    Ok(Some(Granted::Done)) => reply.accept(b""),
+                    Ok(Some(Granted::Start(kind))) => self.start(slot.id(), kind, reply)?,
+                    Ok(None) => reply.refuse(),
+                    // A request that cannot be read is refused; the connection lives.
+                    Err(error) => {
+                        log::debug!(target: "feramiko::server", "{:?}: request {kind} {error}", self.link);
+                        reply.refuse();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, request: OpenRequest) {
+        self.sessions.retain(|_, session| !(session.closed)());
+        if request.kind != "session" {
+            return request.refuse(engine::UNKNOWN_CHANNEL_TYPE, "this server does not open such channels");
+        }
+        if self.sessions.len() >= self.config.limits.sessions {
+            return request.refuse(engine::RESOURCE_SHORTAGE, "too many sessions");
+        }
+        if let Some(link) = request.accept(&self.link) {
+            let channel = Channel::new(link);
+            let (events, receiver) = crossbeam_channel::bounded(EVENTS);
+            let closed = channel.watch_closed();
+            let state = SessionState {
+                events,
+                receiver: Some(receiver),
+                env: Vec::new(),
+                pty: None,
+                closed: Box::new(closed),
+                channel: Some(channel.clone()),
+            };
+            self.sessions.insert(channel.id(), state);
+        }
+    }
+
+    /// Runs a session on a thread of its own.
+    fn start(&mut self, id: u32, kind: SessionKind, reply: Reply) -> Result<()> {
+        let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
+        let (Some(channel), Some(receiver)) = (session.channel.take(), session.receiver.take()) else { return Ok(()) };
+        let request = SessionRequest {
+            kind,
+            pty: session.pty.clone(),
+            env: std::mem::take(&mut session.env),
+            auth: self.auth.clone(),
+        };
+        let interface = Arc::clone(self.interface);
+        reply.accept(b"");
+        engine::spawn("feramiko session", move || run_session(&*interface, channel, request, receiver)).map(drop)
+    }
+}
+
+fn run_session<I: ServerInterface>(
+    interface: &I,
+    channel: Channel,
+    request: SessionRequest,
+    events: Receiver<SessionEvent>,
+) {
+    let session = Session::new(channel.clone(), request, events);
+    let run = std::panic::AssertUnwindSafe(|| interface.session(session));
+    let status = match std::panic::catch_unwind(run) {
+        Ok(Ok(status)) => status,
+        Ok(Err(error)) => {
+            log::debug!(target: "feramiko::server", "a session ended early: {error}");
+            ExitStatus::Missing
+        }
+        Err(_) => {
+            log::error!(target: "feramiko::server", "the application's session panicked");
+            ExitStatus::Missing
+        }
+    };
+    channel.send_exit_status(&status);
+    channel.close();
+}
+
+/// What a request led to.
+enum Granted {
+    Done,
+    Start(SessionKind),
+}
+
+type Judged = std::result::Result<Option<Granted>, Malformed>;
+
+/// Judges a request on a session; none is a refusal.
+fn request<I: ServerInterface>(
+    interface: &I,
+    auth: &AuthInfo,
+    session: &mut SessionState,
+    kind: &str,
+    rest: &[u8],
+) -> Judged {
+    let mut reader = Reader::new(rest);
+    match kind {
+        "window-change" => {
+            let (size, pixels) = ((reader.get()?, reader.get()?), (reader.get()?, reader.get()?));
+            event(session, SessionEvent::Resize { size, pixels })
+        }
+        "signal" => {
+            let name = reader.get::<Escaped<'_>>()?.to_string();
+            event(session, SessionEvent::Signal(name))
+        }
+        "break" => {
+            let length = Duration::from_millis(u64::from(reader.get::<u32>()?));
+            event(session, SessionEvent::Break(length))
+        }
+        // A session runs one thing; whatever prepares it comes before.
+        _ if session.channel.is_none() => Ok(None),
+        "pty-req" => pty(interface, session, &mut reader),
+        "env" => env(interface, session, &mut reader),
+        "shell" | "exec" | "subsystem" => {
+            let kind = match kind {
+                "shell" => SessionKind::Shell,
+                "exec" => SessionKind::Exec(reader.string()?.to_vec()),
+                _ => SessionKind::Subsystem(reader.get::<Escaped<'_>>()?.to_string()),
+            };
+            reader.finish()?;
+            Ok(may_start(interface, auth, session, kind))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn event(session: &SessionState, event: SessionEvent) -> Judged {
+    // Before it runs there is nothing to resize or to signal.
+    let runs = session.channel.is_none();
+    Ok((runs && session.events.try_send(event).is_ok()).then_some(Granted::Done))
+}
+
+fn pty<I: ServerInterface>(interface: &I, session: &mut SessionState, reader: &mut Reader<'_>) -> Judged {
+    let term = reader.get::<Escaped<'_>>()?.to_string();
+    let (size, pixels) = ((reader.get()?, reader.get()?), (reader.get()?, reader.get()?));
+    let pty = PtyRequest { term, size, pixels, modes: reader.string()?.to_vec() };
+    let granted = session.pty.is_none() && interface.check_channel_pty_request(&pty) == Answer::Yes;
+    if granted {
+        session.pty = Some(pty);
+    }
+    Ok(granted.then_some(Granted::Done))
+}
+
+fn env<I: ServerInterface>(interface: &I, session: &mut SessionState, reader: &mut Reader<'_>) -> Judged {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok().filter(|text| !text.contains('\0'));
+    let (name, value) = (text(reader.string()?), text(reader.string()?));
+    let (Some(name), Some(value)) = (name, value) else { return Ok(None) };
+    let granted = session.env.len() < ENV && interface.check_channel_env_request(&name, &value) == Answer::Yes;
+    if granted {
+        session.env.push((name, value));
+    }
+    Ok(granted.then_some(Granted::Done))
+}
+
+fn may_start<I: ServerInterface>(
+    interface: &I,
+    auth: &AuthInfo,
+    session: &SessionState,
+    kind: SessionKind,
+) -> Option<Granted> {
+    let request =
+        SessionRequest { kind: kind.clone(), pty: session.pty.clone(), env: session.env.clone(), auth: auth.clone() };
+    let answer = match &kind {
+        SessionKind::Shell => interface.check_channel_shell_request(&request),
+        SessionKind::Exec(command) => interface.check_channel_exec_request(&request, command),
+        SessionKind::Subsystem(name) => interface.check_channel_subsystem_request(&request, name),
+    };
+    (answer == Answer::Yes).then_some(Granted::Start(kind))
+}
+

@@ -1,0 +1,258 @@
+//! Accepting connections, with a bound on those that are not authenticated.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::connection::{self, Milestone};
+use super::Config;
+use crate::engine::{self, Link, Stream};
+use crate::error::Result;
+use crate::interface::ServerInterface;
+
+/// Something that connections are accepted from.
+pub trait Listen: Send + Sync + 'static {
+    /// Waits for the next connection: its stream, and the peer's address without port as text (what
+    /// limits per source go by).
+    ///
+    /// # Errors
+    /// What the system says.
+    fn accept(&self) -> io::Result<(Box<dyn Stream>, String)>;
+
+    /// Makes a blocked `accept` fail, and all later ones.
+    fn stop(&self);
+
+    /// Where it listens, for logs and tests.
+    fn address(&self) -> String;
+}
+
+impl Listen for TcpListener {
+    fn accept(&self) -> io::Result<(Box<dyn Stream>, String)> {
+        let (stream, peer) = Self::accept(self)?;
+        Ok((Box::new(stream), peer.ip().to_string()))
+    }
+
+    fn stop(&self) {
+        crate::sys::socket::shut_listener(self);
+    }
+
+    fn address(&self) -> String {
+        self.local_addr().map_or_else(|_| "tcp".to_owned(), |address| address.to_string())
+    }
+}
+
+impl Listen for UnixListener {
+    fn accept(&self) -> io::Result<(Box<dyn Stream>, String)> {
+        let (stream, _) = Self::accept(self)?;
+        Ok((Box::new(stream), "unix".to_owned()))
+    }
+
+    fn stop(&self) {
+        crate::sys::socket::shut_listener(self);
+    }
+
+    fn address(&self) -> String {
+        "unix".to_owned()
+    }
+}
+
+/// After a failed accept (out of descriptors), so that the listener does not spin.
+const BREATH: Duration = Duration::from_millis(100);
+
+#[derive(Default)]
+struct Counts {
+    stopping: bool,
+    /// Connections that are not authenticated, by source.
+    startups: HashMap<String, usize>,
+    connections: usize,
+    /// Authenticated ones, to be ended at shutdown.
+    links: HashMap<u64, Link>,
+    next: u64,
+}
+
+impl Counts {
+    fn started(&mut self, source: &str, limits: &crate::Limits) -> bool {
+        let total: usize = self.startups.values().sum();
+        let here = self.startups.get(source).copied().unwrap_or(0);
+        let room = !self.stopping && total < limits.startups && here < limits.startups_per_source;
+        if room {
+            self.startups.insert(source.to_owned(), here.saturating_add(1));
+            self.connections = self.connections.saturating_add(1);
+        }
+        room
+    }
+
+    fn startup_over(&mut self, source: &str) {
+        if let Some(count) = self.startups.get_mut(source) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.startups.remove(source);
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Shared {
+    counts: Mutex<Counts>,
+    changed: Condvar,
+}
+
+/// A running server. Dropping it stops accepting; connections go on until they end.
+pub struct ServerHandle {
+    listener: Arc<dyn Listen>,
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for ServerHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ServerHandle({})", self.listener.address())
+    }
+}
+
+impl ServerHandle {
+    pub(super) fn start<I: ServerInterface>(
+        config: Arc<Config>,
+        listener: Arc<dyn Listen>,
+        interface: impl Fn(&str) -> Arc<I> + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let handle = Self { listener: Arc::clone(&listener), shared: Arc::clone(&shared) };
+        let interface = Arc::new(interface);
+        engine::spawn("feramiko listener", move || {
+            loop {
+                let accepted = listener.accept();
+                if shared.counts.lock().stopping {
+                    return;
+                }
+                match accepted {
+                    Ok((stream, source)) => begin(&config, &shared, &interface, stream, source),
+                    Err(error) => {
+                        log::warn!(target: "feramiko::server", "accepting a connection: {error}");
+                        std::thread::sleep(BREATH);
+                    }
+                }
+            }
+        })?;
+        Ok(handle)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.listener.address()
+    }
+
+    /// The number of connections, authenticated or not.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.shared.counts.lock().connections
+    }
+
+    /// Accepts nobody any more, waits until the connections have ended, ends the rest when the time is
+    /// over. Whether all had ended by themselves.
+    pub fn shutdown(self, drain: Duration) -> bool {
+        self.stop();
+        let drained = self.wait_idle(drain);
+        let links: Vec<_> = self.shared.counts.lock().links.drain().map(|(_, link)| link).collect();
+        for link in &links {
+            link.core().close_gracefully();
+        }
+        for link in links {
+            link.close();
+        }
+        drained
+    }
+
+    fn stop(&self) {
+        self.shared.counts.lock().stopping = true;
+        self.listener.stop();
+    }
+
+    fn wait_idle(&self, patience: Duration) -> bool {
+        let deadline = Instant::now().checked_add(patience);
+        let mut counts = self.shared.counts.lock();
+        while counts.connections > 0 {
+            let Some(deadline) = deadline else { return false };
+            if self.shared.changed.wait_until(&mut counts, deadline).timed_out() {
+                return counts.connections == 0;
+            }
+        }
+        true
+    }
+}
+
+impl Drop for ServerHandle {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Serves an accepted connection on a thread of its own, unless there are too many already.
+fn begin<I: ServerInterface>(
+    config: &Arc<Config>,
+    shared: &Arc<Shared>,
+    interface: &Arc<impl Fn(&str) -> Arc<I> + Send + Sync + 'static>,
+    stream: Box<dyn Stream>,
+    source: String,
+) {
+    if !shared.counts.lock().started(&source, &config.limits) {
+        log::info!(target: "feramiko::server", "{source}: refused, too many connections are logging in");
+        return;
+    }
+    let (config, there, interface) = (Arc::clone(config), Arc::clone(shared), Arc::clone(interface));
+    let name = source.clone();
+    let started = engine::spawn("feramiko server", move || {
+        let mut ticket = Ticket { shared: there, source: name, link: None };
+        let application = interface(&ticket.source);
+        let result = connection::serve(&config, stream, &application, &mut |Milestone::Authenticated(link)| {
+            ticket.authenticated(link);
+        });
+        if let Err(error) = result {
+            log::info!(target: "feramiko::server", "{}: {error}", ticket.source);
+        }
+    });
+    if let Err(error) = started {
+        log::warn!(target: "feramiko::server", "{source}: {error}");
+    }
+}
+
+/// One connection's place in the counts; given back when dropped, also by a panic.
+struct Ticket {
+    shared: Arc<Shared>,
+    source: String,
+    link: Option<u64>,
+}
+
+impl Ticket {
+    fn authenticated(&mut self, link: Link) {
+        let mut counts = self.shared.counts.lock();
+        counts.startup_over(&self.source);
+        let id = counts.next;
+        counts.next = counts.next.saturating_add(1);
+        counts.links.insert(id, link);
+        self.link = Some(id);
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut counts = self.shared.counts.lock();
+        let link = match self.link {
+            Some(id) => counts.links.remove(&id),
+            None => {
+                counts.startup_over(&self.source);
+                None
+            }
+        };
+        counts.connections = counts.connections.saturating_sub(1);
+        drop(counts);
+        drop(link);
+        self.shared.changed.notify_all();
+    }
+}

@@ -1,0 +1,84 @@
+//! Letting a client in: the server's side of authentication, on the serving thread.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Config;
+use crate::auth::{AuthAnswer, AuthInfo, AuthServer, Question, ServerAction};
+use crate::engine::Login;
+use crate::error::{Error, Result, reason};
+use crate::interface::ServerInterface;
+use crate::msg::auth::UserauthBanner;
+use crate::wire::{Encode, Escaped};
+
+/// A refusal leaves no sooner after its request, so that the time tells neither whether the user
+/// exists nor how far the check came. OpenSSH takes 5 ms and more by user.
+const REFUSAL: Duration = Duration::from_millis(50);
+
+/// Authenticates the client; who it is.
+pub(super) fn authenticate<I: ServerInterface>(login: &mut Login, config: &Config, interface: &Arc<I>) -> Result<AuthInfo> {
+    let session_id = login.kex.session_id().to_vec();
+    let mut machine = AuthServer::new(&session_id, &config.algorithms.public_keys, config.limits.auth_tries);
+    let mut banner = interface.banner();
+    loop {
+        let payload = login.receive()?;
+        let asked = Instant::now();
+        if payload.first() == Some(&50) {
+            if let Some(text) = banner.take() {
+                login.queue(&UserauthBanner { text: Escaped(text.as_bytes()), language: b"" }.to_vec())?;
+            }
+            machine.set_methods(interface.allowed_auths(&user_of(&payload)));
+        }
+        let mut actions = machine.feed(&payload)?;
+        while !actions.is_empty() {
+            for action in std::mem::take(&mut actions) {
+                match action {
+                    ServerAction::Send(payload) => login.queue(&payload)?,
+                    ServerAction::Ask(question) => actions = ask(&mut machine, &**interface, question),
+                    ServerAction::Refuse(payload) => {
+                        std::thread::sleep(REFUSAL.saturating_sub(asked.elapsed()));
+                        login.queue(&payload)?;
+                    }
+                    ServerAction::TooMany => {
+                        std::thread::sleep(REFUSAL.saturating_sub(asked.elapsed()));
+                        return Err(Error::Protocol {
+                            code: reason::NO_MORE_AUTH_METHODS,
+                            text: "too many authentication failures".to_owned(),
+                        });
+                    }
+                    ServerAction::Success(info, payload) => {
+                        login.queue(&payload)?;
+                        login.flush()?;
+                        return Ok(info);
+                    }
+                }
+            }
+        }
+        login.flush()?;
+    }
+}
+
+/// The user that a request names, for the list of methods; the machine checks it properly.
+fn user_of(payload: &[u8]) -> String {
+    crate::msg::auth::UserauthRequest::decode_packet(payload)
+        .map(|request| String::from_utf8_lossy(request.user.0).into_owned())
+        .unwrap_or_default()
+}
+
+/// Asks the application.
+fn ask(machine: &mut AuthServer, interface: &impl ServerInterface, question: Question) -> Vec<ServerAction> {
+    let answer = match question {
+        Question::None { user } => interface.check_auth_none(&user),
+        Question::Password { user, password } => interface.check_auth_password(&user, &password),
+        Question::ChangePassword { user, old, new } => interface.check_auth_password_change(&user, &old, &new),
+        Question::PublicKey { user, key, .. } => interface.check_auth_publickey(&user, &key),
+        Question::Interactive { user } => {
+            return machine.interactive_answer(interface.check_auth_interactive(&user));
+        }
+        Question::InteractiveResponse { user, answers } => {
+            return machine.interactive_answer(interface.check_auth_interactive_response(&user, &answers));
+        }
+    };
+    let answer: AuthAnswer = answer;
+    machine.answer(answer)
+}

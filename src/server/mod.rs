@@ -1,0 +1,139 @@
+//! `SSHServer`: listens, lets people in, and runs their sessions.
+
+mod connection;
+mod listener;
+mod login;
+mod session;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::engine::{Limits, Stream};
+use crate::error::{Error, Result};
+use crate::interface::ServerInterface;
+use crate::kex::{Algorithms, Moduli};
+use crate::key::PKey;
+
+pub use listener::{Listen, ServerHandle};
+pub use session::{Session, SessionEvent, SessionEvents};
+
+/// What every connection of a server shares.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) host_keys: Vec<PKey>,
+    pub(crate) algorithms: Algorithms,
+    pub(crate) limits: Limits,
+    pub(crate) keepalive: Option<(Duration, u32)>,
+    pub(crate) moduli: Arc<Moduli>,
+}
+
+/// A server of SSH connections.
+///
+/// ```no_run
+/// use std::net::TcpListener;
+/// use std::time::Duration;
+/// use feramiko::{PKey, SSHServer, ServerInterface};
+/// struct Nobody;
+/// impl ServerInterface for Nobody {}
+/// let server = SSHServer::builder()
+///     .host_key(PKey::from_file("host_key", None)?)
+///     .serve(TcpListener::bind("127.0.0.1:2200")?, |_peer| Nobody)?;
+/// server.shutdown(Duration::from_secs(5));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct SSHServer(Arc<Config>);
+
+impl SSHServer {
+    /// A server to be configured.
+    #[must_use]
+    pub fn builder() -> SSHServerBuilder {
+        SSHServerBuilder {
+            config: Config {
+                host_keys: Vec::new(),
+                algorithms: Algorithms::server_defaults(),
+                limits: Limits::default(),
+                keepalive: None,
+                moduli: Arc::default(),
+            },
+        }
+    }
+
+    /// Serves one connection that was accepted elsewhere, on the calling thread, until it ends.
+    ///
+    /// # Errors
+    /// Why it ended, if not by the client's goodbye.
+    pub fn serve_stream(&self, stream: impl Stream, interface: impl ServerInterface) -> Result<()> {
+        connection::serve(&self.0, Box::new(stream), &Arc::new(interface), &mut |_| {})
+    }
+}
+
+/// Configures an [`SSHServer`].
+#[derive(Debug)]
+pub struct SSHServerBuilder {
+    config: Config,
+}
+
+impl SSHServerBuilder {
+    /// Adds a host key. One of each type is useful.
+    #[must_use]
+    pub fn host_key(mut self, key: PKey) -> Self {
+        self.config.host_keys.push(key);
+        self
+    }
+
+    /// What is offered.
+    #[must_use]
+    pub fn algorithms(mut self, algorithms: Algorithms) -> Self {
+        self.config.algorithms = algorithms;
+        self
+    }
+
+    /// What clients may use of the server.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.config.limits = limits;
+        self
+    }
+
+    /// Asks clients for a sign of life after so long a silence; ends the connection when so many stay
+    /// unanswered.
+    #[must_use]
+    pub fn keepalive(mut self, interval: Duration, count_max: u32) -> Self {
+        self.config.keepalive = Some((interval, count_max));
+        self
+    }
+
+    /// The groups of a moduli(5) file for `diffie-hellman-group-exchange`; without, RFC 3526's are
+    /// used.
+    #[must_use]
+    pub fn moduli(mut self, text: &str) -> Self {
+        self.config.moduli = Arc::new(Moduli::parse(text));
+        self
+    }
+
+    /// The server, for streams that are accepted elsewhere.
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] without a host key.
+    pub fn build(self) -> Result<SSHServer> {
+        if self.config.host_keys.is_empty() {
+            return Err(Error::Misuse("a server needs a host key"));
+        }
+        Ok(SSHServer(Arc::new(self.config)))
+    }
+
+    /// Serves everybody who connects to `listener`, in the background. `interface` makes the
+    /// application of each connection; it is given the peer's address as text.
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] without a host key, [`Error::Io`] when the thread cannot be started.
+    pub fn serve<I: ServerInterface>(
+        self,
+        listener: impl Listen,
+        interface: impl Fn(&str) -> I + Send + Sync + 'static,
+    ) -> Result<ServerHandle> {
+        let server = self.build()?;
+        ServerHandle::start(server.0, Arc::new(listener), move |peer: &str| Arc::new(interface(peer)))
+    }
+}
