@@ -35,6 +35,6 @@ pub use interface::{Answer, ServerInterface, SessionKind, SessionRequest};
 pub use kex::{Algorithms, KexError, Negotiated};
 pub use key::{KeyError, KeyKind, PKey, PublicKey, Signer};
 pub use packet::{IdentError, PacketError};
-pub use server::{Listen, SSHServer, SSHServerBuilder, ServerHandle, Session, SessionEvent, SessionEvents};
+pub use server::{Listen, SSHServer, SSHServerBuilder, ServerHandle, Session, SessionEvent, SessionEvents, child_entry};
 pub use transport::{Transport, TransportOptions};
 pub use wire::Malformed;

@@ -70,8 +70,7 @@ impl Credentials {
     pub(super) fn authenticate(mut self, transport: &Transport, user: Option<String>) -> Result<Vec<String>> {
         let user = match user.or_else(|| self.user.clone()) {
             Some(user) => user,
-            None => crate::sys::user::current_name()
-                .ok_or(Error::Misuse("no user name: name one, the system knows none"))?,
+            None => crate::sys::user::login_name().map_err(|error| Error::io("finding the user's name", error))?,
         };
         let mut run = Run { transport, user, methods: None, success: false, banners: Vec::new() };
         // Keys first, in one flight with the request for the service; without any, ask what would do.

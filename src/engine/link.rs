@@ -432,6 +432,15 @@ impl ChannelLink {
         }
     }
 
+    /// Waits until the peer or we have closed it, or the transport died.
+    pub(crate) fn wait_closed(&self) {
+        let slot = &self.0.slot;
+        let mut state = slot.state.lock();
+        while !(state.want_close || state.phase == SlotPhase::Closed || state.dead.is_some()) {
+            slot.incoming.wait(&mut state);
+        }
+    }
+
     /// The exit status, if it has come.
     pub(crate) fn exit(&self) -> Option<ExitStatus> {
         self.0.slot.state.lock().exit.clone()

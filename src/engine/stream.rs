@@ -141,7 +141,8 @@ impl<S: Socket> ReadHalf for SocketHalf<S> {
 
     fn quick_ack(&mut self) {
         if self.tcp {
-            tcp::quick_ack(&*self.socket);
+            // A hint only; that it may fail changes nothing but the speed.
+            let _ = tcp::set_quickack(&*self.socket, true);
         }
     }
 }

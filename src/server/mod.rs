@@ -2,7 +2,9 @@
 
 mod connection;
 mod listener;
+mod local;
 mod login;
+mod process;
 mod session;
 
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use crate::kex::{Algorithms, Moduli};
 use crate::key::PKey;
 
 pub use listener::{Listen, ServerHandle};
+pub use local::child_entry;
 pub use session::{Session, SessionEvent, SessionEvents};
 
 /// What every connection of a server shares.

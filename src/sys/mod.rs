@@ -1,5 +1,31 @@
-//! What std lacks of the system, by safe crates (being written).
+//! What std lacks of the system, by the safe interfaces of rustix, nix and socket2: terminals,
+//! processes, accounts, socket options. No `unsafe`, nothing of SSH's packets.
+//!
+//! What only Unix has is not there on other systems.
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions
+    )
+)]
+
 pub(crate) mod file;
+#[cfg(unix)]
+pub(crate) mod launch;
+pub(crate) mod modes;
+#[cfg(unix)]
+pub(crate) mod process;
+#[cfg(unix)]
+pub(crate) mod pty;
+pub(crate) mod signals;
 pub(crate) mod socket;
 pub(crate) mod tcp;
+#[cfg(unix)]
+pub(crate) mod terminal;
 pub(crate) mod user;

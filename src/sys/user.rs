@@ -1,24 +1,101 @@
-//! Who runs the program, and what the system knows of users.
+//! Accounts of this machine: who we are, and what the system knows of a name.
 
+use std::ffi::OsString;
+use std::io;
 use std::path::PathBuf;
 
-use nix::unistd::{Uid, User};
-
-/// A user of the system.
-#[derive(Debug, Clone)]
+/// An account: an entry of the system's user database.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Account {
+    /// The name it logs in with.
     pub(crate) name: String,
+    /// The number of the user.
+    pub(crate) uid: u32,
+    /// The number of the group that the user belongs to first.
+    pub(crate) gid: u32,
+    /// The directory it starts in.
     pub(crate) home: PathBuf,
+    /// The program it starts with.
     pub(crate) shell: PathBuf,
 }
 
-/// The name of who runs the program.
-pub(crate) fn current_name() -> Option<String> {
-    current().map(|account| account.name)
+/// POSIX: an entry without a shell means this one.
+#[cfg(unix)]
+const DEFAULT_SHELL: &str = "/bin/sh";
+
+#[cfg(unix)]
+impl Account {
+    /// The account we run as.
+    pub(crate) fn current() -> io::Result<Self> {
+        let uid = nix::unistd::geteuid();
+        match nix::unistd::User::from_uid(uid)? {
+            Some(user) => Ok(Self::from(user)),
+            None => Err(io::Error::new(io::ErrorKind::NotFound, format!("user {uid} has no account"))),
+        }
+    }
+
+    /// The account called `name`; `None` when there is none.
+    pub(crate) fn named(name: &str) -> io::Result<Option<Self>> {
+        // A name with a NUL in it would reach the database cut short, as another name.
+        if name.is_empty() || name.contains('\0') {
+            return Ok(None);
+        }
+        Ok(nix::unistd::User::from_name(name)?.map(Self::from))
+    }
+
+    /// Whether this is the account we run as.
+    pub(crate) fn is_current(&self) -> bool {
+        nix::unistd::geteuid().as_raw() == self.uid
+    }
 }
 
-/// Who runs the program.
-pub(crate) fn current() -> Option<Account> {
-    let user = User::from_uid(Uid::effective()).ok().flatten()?;
-    Some(Account { name: user.name, home: user.dir, shell: user.shell })
+#[cfg(unix)]
+impl From<nix::unistd::User> for Account {
+    fn from(user: nix::unistd::User) -> Self {
+        let shell = if user.shell.as_os_str().is_empty() { DEFAULT_SHELL.into() } else { user.shell };
+        Self { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw(), home: user.dir, shell }
+    }
+}
+
+/// The name of the user we run as, where a login needs one and none was given.
+pub(crate) fn login_name() -> io::Result<String> {
+    #[cfg(unix)]
+    if let Ok(account) = Account::current() {
+        return Ok(account.name);
+    }
+    // The environment comes second: it outlives `su` and may be anything.
+    ["LOGNAME", "USER", "USERNAME"]
+        .into_iter()
+        .filter_map(std::env::var_os)
+        .filter_map(|name| OsString::into_string(name).ok())
+        .find(|name| !name.is_empty())
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the user we run as has no name"))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn we_are_somebody() {
+        let account = Account::current().unwrap();
+        assert!(account.is_current());
+        assert_eq!(Account::named(&account.name).unwrap().unwrap(), account);
+        assert_eq!(login_name().unwrap(), account.name);
+    }
+
+    #[test]
+    fn root_is_known() {
+        let root = Account::named("root").unwrap().unwrap();
+        assert_eq!((root.uid, root.gid), (0, 0));
+        assert!(root.home.is_absolute());
+        assert!(root.shell.is_absolute());
+    }
+
+    #[test]
+    fn nobody_by_that_name() {
+        for name in ["", "no such user", "root\0x", "\0"] {
+            assert_eq!(Account::named(name).unwrap(), None, "{name:?}");
+        }
+    }
 }

@@ -1,0 +1,242 @@
+//! Drives the library as client and as server for benchmarks: one JSON line per run.
+
+#[path = "support/args.rs"]
+mod args;
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener};
+use std::process::exit;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use args::{Args, Spec};
+use feramiko::{
+    Algorithms, Answer, AuthAnswer, AutoAddPolicy, ExitStatus, HostKeys, Limits, PKey, PublicKey, SSHClient,
+    SSHServer, ServerInterface, Session, SessionKind, SessionRequest,
+};
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+const USAGE: &str = "usage: bench_peer --port P --key FILE [--host H] [--user U] [--cipher C] [--mac M] [--kex K] VERB ARGS
+verbs: down CMD BYTES, up BYTES, connect N PAR, execs N, ping N, idle N, serve; get put getdir putdir are not built";
+
+struct Setup {
+    destination: String,
+    user: String,
+    key: PKey,
+    algorithms: Algorithms,
+}
+
+impl Setup {
+    fn connect(&self) -> feramiko::Result<SSHClient> {
+        SSHClient::builder()
+            .no_agent()
+            .no_default_keys()
+            .host_keys(HostKeys::new())
+            .missing_host_key(AutoAddPolicy)
+            .algorithms(self.algorithms.clone())
+            .username(&self.user)
+            .key(self.key.clone())
+            .connect(&self.destination)
+    }
+}
+
+/// User and system time of this process and its children, in seconds.
+fn cpu() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let ticks: u64 = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(4).filter_map(|word| word.parse::<u64>().ok()).sum();
+    ticks as f64 / 100.0
+}
+
+fn measured(fields: &str, started: Instant, cpu_before: f64) {
+    println!("{{{fields},\"secs\":{:.6},\"cpu\":{:.6}}}", started.elapsed().as_secs_f64(), cpu() - cpu_before);
+}
+
+fn down(setup: &Setup, command: &str, bytes: u64) -> Outcome<()> {
+    let client = setup.connect()?;
+    let (started, before) = (Instant::now(), cpu());
+    let mut process = client.exec_command(command)?;
+    let mut stdout = process.stdout.take().ok_or("no output")?;
+    let mut piece = vec![0; 256 * 1024];
+    let mut total = 0_u64;
+    loop {
+        match stdout.read(&mut piece)? {
+            0 => break,
+            count => total += count as u64,
+        }
+    }
+    if total != bytes {
+        return Err(format!("{total} bytes came, {bytes} were expected").into());
+    }
+    process.wait()?;
+    measured(&format!("\"bytes\":{total}"), started, before);
+    Ok(())
+}
+
+fn up(setup: &Setup, command: &str, bytes: u64) -> Outcome<()> {
+    let client = setup.connect()?;
+    let (started, before) = (Instant::now(), cpu());
+    let mut process = client.exec_command(command)?;
+    let mut stdin = process.stdin.take().ok_or("no input")?;
+    let piece = vec![0; 256 * 1024];
+    let mut left = bytes;
+    while left > 0 {
+        let now = left.min(piece.len() as u64) as usize;
+        stdin.write_all(&piece[..now])?;
+        left -= now as u64;
+    }
+    drop(stdin);
+    let status = process.wait()?;
+    if !status.success() {
+        return Err(status.to_string().into());
+    }
+    measured(&format!("\"bytes\":{bytes}"), started, before);
+    Ok(())
+}
+
+fn connect(setup: &Arc<Setup>, count: usize, parallel: usize) -> Outcome<()> {
+    let (started, before) = (Instant::now(), cpu());
+    let workers: Vec<_> = (0..parallel)
+        .map(|worker| {
+            let setup = Arc::clone(setup);
+            let share = count / parallel + usize::from(worker < count % parallel);
+            std::thread::spawn(move || -> feramiko::Result<()> {
+                for _ in 0..share {
+                    let client = setup.connect()?;
+                    client.output("true")?.check()?;
+                    client.close();
+                }
+                Ok(())
+            })
+        })
+        .collect();
+    for worker in workers {
+        worker.join().map_err(|_| "a worker panicked")??;
+    }
+    measured(&format!("\"count\":{count}"), started, before);
+    Ok(())
+}
+
+fn execs(setup: &Setup, count: usize) -> Outcome<()> {
+    let client = setup.connect()?;
+    let (started, before) = (Instant::now(), cpu());
+    for _ in 0..count {
+        client.output("true")?.check()?;
+    }
+    measured(&format!("\"count\":{count}"), started, before);
+    Ok(())
+}
+
+fn ping(setup: &Setup, count: usize) -> Outcome<()> {
+    let client = setup.connect()?;
+    let channel = client.open_session()?;
+    channel.exec_command("cat")?;
+    let mut byte = [0];
+    let mut once = || -> io::Result<Duration> {
+        let sent = Instant::now();
+        (&channel).write_all(b"x")?;
+        (&channel).read_exact(&mut byte)?;
+        Ok(sent.elapsed())
+    };
+    for _ in 0..200 {
+        once()?;
+    }
+    let (started, before) = (Instant::now(), cpu());
+    let mut times = (0..count).map(|_| once()).collect::<io::Result<Vec<_>>>()?;
+    times.sort();
+    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e6;
+    measured(&format!("\"count\":{count},\"p50us\":{:.1},\"p99us\":{:.1}", at(0.5), at(0.99)), started, before);
+    channel.shutdown(Shutdown::Write);
+    Ok(())
+}
+
+fn idle(setup: &Setup, count: usize) -> Outcome<()> {
+    let clients = (0..count).map(|_| setup.connect()).collect::<feramiko::Result<Vec<_>>>()?;
+    println!("ready");
+    io::stdin().read_to_end(&mut Vec::new())?;
+    drop(clients);
+    Ok(())
+}
+
+struct Server;
+
+impl ServerInterface for Server {
+    fn check_auth_publickey(&self, _: &str, _: &PublicKey) -> AuthAnswer {
+        AuthAnswer::Accept
+    }
+
+    fn check_channel_exec_request(&self, _: &SessionRequest, _: &[u8]) -> Answer {
+        Answer::Yes
+    }
+
+    fn session(&self, mut session: Session) -> io::Result<ExitStatus> {
+        let SessionKind::Exec(command) = session.request().kind.clone() else { return Ok(ExitStatus::Code(1)) };
+        let command = String::from_utf8_lossy(&command).into_owned();
+        if let Some(bytes) = command.strip_prefix(":source ") {
+            let mut left: u64 = bytes.parse().map_err(io::Error::other)?;
+            let piece = vec![0; 256 * 1024];
+            while left > 0 {
+                let now = left.min(piece.len() as u64) as usize;
+                session.write_all(&piece[..now])?;
+                left -= now as u64;
+            }
+            return Ok(ExitStatus::Code(0));
+        }
+        if command == ":sink" {
+            let mut piece = vec![0; 256 * 1024];
+            while session.read(&mut piece)? > 0 {}
+            return Ok(ExitStatus::Code(0));
+        }
+        let mut shell = std::process::Command::new("bash");
+        shell.arg("-c").arg(command);
+        session.run_command(shell)
+    }
+}
+
+fn serve(setup: Setup, port: &str, host: &str) -> Outcome<()> {
+    let mut limits = Limits::default();
+    (limits.startups, limits.startups_per_source, limits.sessions) = (1000, 1000, 1000);
+    let server = SSHServer::builder()
+        .host_key(setup.key)
+        .algorithms(setup.algorithms)
+        .limits(limits)
+        .serve(TcpListener::bind(format!("{host}:{port}"))?, |_| Server)?;
+    println!("ready");
+    // Until the harness ends it, or its input.
+    io::stdin().read_to_end(&mut Vec::new())?;
+    server.shutdown(Duration::ZERO);
+    Ok(())
+}
+
+fn run() -> Outcome<()> {
+    let spec = Spec { flags: "", values: "", long_values: &["port", "key", "host", "user", "cipher", "mac", "kex"] };
+    let args = Args::parse(std::env::args().skip(1), &spec, false).map_err(|error| format!("{error}\n{USAGE}"))?;
+    let (port, host) = (args.long("port").ok_or(USAGE)?, args.long("host").unwrap_or("127.0.0.1"));
+    let words: Vec<&str> = args.rest.iter().map(String::as_str).collect();
+    let mut algorithms =
+        if words == ["serve"] { Algorithms::server_defaults() } else { Algorithms::client_defaults() };
+    args.long("cipher").map_or(Ok(()), |name| algorithms.set_ciphers(name))?;
+    args.long("mac").map_or(Ok(()), |name| algorithms.set_macs(name))?;
+    args.long("kex").map_or(Ok(()), |name| algorithms.set_kex(name))?;
+    let user = args.long("user").map(str::to_owned).or_else(|| std::env::var("USER").ok()).unwrap_or("root".into());
+    let key = PKey::from_file(args.long("key").ok_or(USAGE)?, None)?;
+    let setup = Setup { destination: format!("{host}:{port}"), user, key, algorithms };
+    match words.as_slice() {
+        ["serve"] => serve(setup, port, host),
+        ["down", command, bytes] => down(&setup, command, bytes.parse()?),
+        ["up", bytes] => up(&setup, "cat >/dev/null", bytes.parse()?),
+        ["up", bytes, command] => up(&setup, command, bytes.parse()?),
+        ["connect", count, parallel] => connect(&Arc::new(setup), count.parse()?, parallel.parse()?),
+        ["execs", count] => execs(&setup, count.parse()?),
+        ["ping", count] => ping(&setup, count.parse()?),
+        ["idle", count] => idle(&setup, count.parse()?),
+        _ => Err(USAGE.into()),
+    }
+}
+
+fn main() {
+    if let Err(error) = run() {
+        eprintln!("bench_peer: {error}");
+        exit(1);
+    }
+}

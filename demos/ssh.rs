@@ -1,0 +1,341 @@
+//! A client with the options of ssh(1) that are built; exit status as ssh's.
+
+#[path = "support/args.rs"]
+mod args;
+#[path = "support/log.rs"]
+mod log_output;
+#[path = "support/terminal.rs"]
+mod terminal;
+
+use std::io::{self, IsTerminal, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+use std::process::exit;
+use std::time::Duration;
+
+use args::{Args, Spec};
+use feramiko::{
+    AcceptNewPolicy, Channel, ExitStatus, HostKeyAnswer, KexError, MissingHostKeyPolicy, PtyRequest, RejectPolicy,
+    SSHClient, SSHClientBuilder, Secret, UnknownHostKey,
+};
+
+const USAGE: &str = "usage: ssh [-46CNnqsTtVv] [-c ciphers] [-E log] [-F none] [-i identity] [-l user] [-m macs]
+           [-o option=value] [-p port] [user@]host [command ...]
+Not built yet: -A -a -B -b -D -e -f -G -g -I -J -K -k -L -M -O -Q -R -S -W -w -X -x -Y -y, and -F other than none.";
+const NOT_BUILT: &str = "AaBbDefGgIJKkLMOQRSWwXxYy";
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// Asks the user about unknown hosts, as ssh does.
+#[derive(Debug)]
+struct AskPolicy;
+
+impl MissingHostKeyPolicy for AskPolicy {
+    fn missing_host_key(&self, unknown: &UnknownHostKey) -> HostKeyAnswer {
+        let text = format!(
+            "The authenticity of host '{}' can't be established.\n{} key fingerprint is {}.\nAre you sure you want \
+             to continue connecting (yes/no)? ",
+            unknown.host,
+            unknown.key.key_type(),
+            unknown.key.fingerprint()
+        );
+        match terminal::ask(&text, true) {
+            Some(answer) if answer.matches("yes") => HostKeyAnswer::AcceptAndSave,
+            _ => HostKeyAnswer::Reject,
+        }
+    }
+}
+
+/// Options that `-o` and letters set.
+#[derive(Default)]
+struct Options {
+    user: Option<String>,
+    port: Option<String>,
+    host_key_checking: Option<String>,
+    batch: bool,
+    identities_only: bool,
+    request_tty: Option<bool>,
+    force_tty: bool,
+    send_env: Vec<(String, String)>,
+    keepalive: (u64, u32),
+    compression: bool,
+}
+
+fn yes(value: &str) -> bool {
+    value.eq_ignore_ascii_case("yes") || value.eq_ignore_ascii_case("true")
+}
+
+fn apply(mut builder: SSHClientBuilder, options: &mut Options, algorithms: &mut feramiko::Algorithms, limits: &mut feramiko::Limits, option: &str) -> Outcome<SSHClientBuilder> {
+    let (name, value) = option.split_once(['=', ' ']).ok_or(format!("-o {option}: no value"))?;
+    let value = value.trim_matches('"');
+    let failed = |error: KexError| format!("-o {option}: {error}");
+    match name.to_ascii_lowercase().as_str() {
+        "user" => options.user = Some(value.to_owned()),
+        "port" => options.port = Some(value.to_owned()),
+        "identityfile" => builder = builder.key_file(expand(value), None),
+        "identitiesonly" => options.identities_only = yes(value),
+        "batchmode" => options.batch = yes(value),
+        "compression" => options.compression = yes(value),
+        "stricthostkeychecking" => options.host_key_checking = Some(value.to_ascii_lowercase()),
+        "userknownhostsfile" => builder = builder.known_hosts_file(expand(value)),
+        "hostkeyalias" => builder = builder.host_key_alias(value),
+        "ciphers" => algorithms.set_ciphers(value).map_err(failed)?,
+        "macs" => algorithms.set_macs(value).map_err(failed)?,
+        "kexalgorithms" => algorithms.set_kex(value).map_err(failed)?,
+        "hostkeyalgorithms" => algorithms.set_host_keys(value).map_err(failed)?,
+        "pubkeyacceptedalgorithms" => algorithms.set_public_keys(value).map_err(failed)?,
+        "connecttimeout" => builder = builder.deadline(Duration::from_secs(value.parse()?)),
+        "serveraliveinterval" => options.keepalive.0 = value.parse()?,
+        "serveralivecountmax" => options.keepalive.1 = value.parse()?,
+        "rekeylimit" => limits.rekey_bytes = size(value)?,
+        "requesttty" => {
+            options.request_tty = match value {
+                "no" => Some(false),
+                "yes" => Some(true),
+                "force" => {
+                    options.force_tty = true;
+                    Some(true)
+                }
+                _ => None,
+            }
+        }
+        "setenv" => {
+            let (name, value) = value.split_once('=').ok_or("SetEnv takes NAME=VALUE")?;
+            options.send_env.push((name.to_owned(), value.to_owned()));
+        }
+        "loglevel" => {}
+        _ => return Err(format!("-o {name} is not built").into()),
+    }
+    Ok(builder)
+}
+
+fn size(value: &str) -> Outcome<u64> {
+    let (number, factor) = match value.to_ascii_uppercase().chars().last() {
+        Some('K') => (&value[..value.len() - 1], 1 << 10),
+        Some('M') => (&value[..value.len() - 1], 1 << 20),
+        Some('G') => (&value[..value.len() - 1], 1 << 30),
+        _ => (value, 1),
+    };
+    Ok(number.parse::<u64>()? * factor)
+}
+
+fn expand(path: &str) -> String {
+    match (path.strip_prefix("~/"), std::env::var("HOME")) {
+        (Some(rest), Ok(home)) => format!("{home}/{rest}"),
+        _ => path.to_owned(),
+    }
+}
+
+fn run() -> Outcome<i32> {
+    let spec = Spec {
+        flags: "46AaCfGgKkMNnqsTtVvXxYy",
+        values: "BbcDEeFIiJLlmOopQRSWw",
+        long_values: &[],
+    };
+    let args = Args::parse(std::env::args().skip(1), &spec, true).map_err(|error| format!("{error}\n{USAGE}"))?;
+    if args.has('V') {
+        eprintln!("feramiko {}", env!("CARGO_PKG_VERSION"));
+        return Ok(0);
+    }
+    if let Some(letter) = NOT_BUILT.chars().find(|letter| args.has(*letter)) {
+        return Err(format!("-{letter} is not built").into());
+    }
+    if args.last('F').is_some_and(|file| file != "none") {
+        return Err("-F other than none is not built".into());
+    }
+    let (host, command) = args.rest.split_first().ok_or(USAGE)?;
+    log_output::start(args.count('v'), args.last('E').map(std::path::Path::new))?;
+    let mut options = Options { keepalive: (0, 3), compression: args.has('C'), ..Options::default() };
+    let mut builder = SSHClient::builder();
+    let mut algorithms = feramiko::Algorithms::client_defaults();
+    let mut limits = feramiko::Limits::default();
+    for path in args.all('i') {
+        builder = builder.key_file(expand(path), None);
+    }
+    for option in args.all('o') {
+        builder = apply(builder, &mut options, &mut algorithms, &mut limits, option)?;
+    }
+    args.last('c').map_or(Ok(()), |list| algorithms.set_ciphers(list))?;
+    args.last('m').map_or(Ok(()), |list| algorithms.set_macs(list))?;
+    let client = connect(builder, &options, algorithms, limits, &args, host)?;
+    if !args.has('q') {
+        for banner in client.banners() {
+            eprintln!("{banner}");
+        }
+    }
+    if args.has('N') {
+        while client.transport().is_active() {
+            std::thread::park_timeout(Duration::from_secs(1));
+        }
+        return Err("the connection was closed".into());
+    }
+    session(&client, &options, &args, &command.join(" "))
+}
+
+fn connect(
+    mut builder: SSHClientBuilder,
+    options: &Options,
+    algorithms: feramiko::Algorithms,
+    limits: feramiko::Limits,
+    args: &Args,
+    host: &str,
+) -> Outcome<SSHClient> {
+    builder = builder.algorithms(algorithms).limits(limits);
+    if options.compression {
+        builder = builder.compress(true);
+    }
+    if options.identities_only {
+        builder = builder.no_agent().no_default_keys();
+    }
+    if options.keepalive.0 > 0 {
+        builder = builder.keepalive(Duration::from_secs(options.keepalive.0), options.keepalive.1);
+    }
+    if args.has('4') {
+        builder = builder.ipv4_only();
+    }
+    if args.has('6') {
+        builder = builder.ipv6_only();
+    }
+    let may_ask = !options.batch && io::stdin().is_terminal();
+    builder = match options.host_key_checking.as_deref() {
+        Some("no" | "off" | "accept-new") => builder.missing_host_key(AcceptNewPolicy),
+        Some("yes") => builder.missing_host_key(RejectPolicy),
+        _ if may_ask => builder.missing_host_key(AskPolicy),
+        _ => builder.missing_host_key(RejectPolicy),
+    };
+    if may_ask || std::env::var_os("SSH_ASKPASS_REQUIRE").is_some() {
+        let shown = host.to_owned();
+        builder = builder
+            .passphrase_callback(|path| terminal::ask(&format!("Enter passphrase for key '{}': ", path.display()), false))
+            .password_callback(move |user| terminal::ask(&format!("{user}@{shown}'s password: "), false))
+            .interactive(|query| {
+                let answer = |prompt: &feramiko::Prompt| terminal::ask(&prompt.text, prompt.echo);
+                let answers: Option<Vec<Secret>> = query.prompts.iter().map(answer).collect();
+                answers.ok_or(feramiko::Error::Cancelled)
+            });
+    }
+    let uri = host.strip_prefix("ssh://").unwrap_or(host);
+    let mut destination = uri.to_owned();
+    if let Some(port) = args.last('p').or(options.port.as_deref()) {
+        let bare = if uri.matches(':').count() > 1 && !uri.contains('[') { format!("[{uri}]") } else { uri.to_owned() };
+        destination = format!("{bare}:{port}");
+    }
+    if let Some(user) = args.last('l').or(options.user.as_deref()).filter(|_| !uri.contains('@')) {
+        builder = builder.username(user);
+    }
+    Ok(builder.connect(&destination)?)
+}
+
+fn session(client: &SSHClient, options: &Options, args: &Args, command: &str) -> Outcome<i32> {
+    let channel = client.open_session()?;
+    for (name, value) in &options.send_env {
+        channel.set_environment_variable(name, value)?;
+    }
+    let wanted = match (args.has('T'), args.count('t')) {
+        (true, _) => false,
+        (false, 0) => options.request_tty.unwrap_or(command.is_empty()),
+        _ => true,
+    };
+    let forced = args.count('t') > 1 || options.force_tty;
+    let raw = if wanted && (forced || io::stdin().is_terminal()) {
+        let (columns, rows) = terminal::size();
+        channel.get_pty(&PtyRequest::new(&std::env::var("TERM").unwrap_or("dumb".into()), columns, rows))?;
+        if io::stdin().is_terminal() { Some(terminal::RawMode::enter()?) } else { None }
+    } else {
+        if wanted && !args.has('q') {
+            eprintln!("Pseudo-terminal will not be allocated because stdin is not a terminal.");
+        }
+        None
+    };
+    if args.has('s') {
+        channel.invoke_subsystem(command)?;
+    } else if command.is_empty() {
+        channel.invoke_shell()?;
+    } else {
+        channel.exec_command(command)?;
+    }
+    watch_signals(&channel, raw.as_ref())?;
+    let status = stream(&channel, args.has('n'))?;
+    drop(raw);
+    client.close();
+    Ok(match status {
+        ExitStatus::Code(code) => i32::try_from(code).unwrap_or(255),
+        ExitStatus::Signal { .. } | ExitStatus::Missing => 255,
+    })
+}
+
+/// Resizes follow the window; a signal that ends the program restores the terminal first.
+fn watch_signals(channel: &Channel, raw: Option<&terminal::RawMode>) -> Outcome<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
+    let mut signals = signal_hook::iterator::Signals::new([SIGWINCH, SIGHUP, SIGINT, SIGTERM])?;
+    let undo = raw.map(terminal::RawMode::undo);
+    let channel = channel.clone();
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            if signal == SIGWINCH {
+                let (columns, rows) = terminal::size();
+                // The session may have ended meanwhile.
+                let _ = channel.resize_pty(columns, rows, (0, 0));
+                continue;
+            }
+            if let Some(undo) = &undo {
+                undo();
+            }
+            exit(255);
+        }
+    });
+    Ok(())
+}
+
+/// Joins the standard streams to the channel until the command has ended.
+fn stream(channel: &Channel, no_input: bool) -> Outcome<ExitStatus> {
+    if no_input {
+        channel.shutdown(Shutdown::Write);
+    } else {
+        let input = channel.clone();
+        std::thread::spawn(move || {
+            // Ends with the input, or with the program.
+            let _ = copy(raw_stdin(), &input);
+            input.shutdown(Shutdown::Write);
+        });
+    }
+    let errors = channel.stderr();
+    let second = std::thread::spawn(move || copy(errors, io::stderr()));
+    let first = copy(channel, unbuffered_stdout()?);
+    let second = second.join().map_err(|_| "the thread of standard error panicked")?;
+    first?;
+    second?;
+    Ok(channel.wait_exit(None)?)
+}
+
+/// Standard input without std's buffer, which holds pieces back.
+fn raw_stdin() -> impl Read {
+    match io::stdin().as_fd().try_clone_to_owned() {
+        Ok(fd) => Box::new(std::fs::File::from(fd)) as Box<dyn Read>,
+        Err(_) => Box::new(io::stdin()),
+    }
+}
+
+fn unbuffered_stdout() -> io::Result<std::fs::File> {
+    Ok(std::fs::File::from(io::stdout().as_fd().try_clone_to_owned()?))
+}
+
+fn copy(mut from: impl Read, mut to: impl Write) -> io::Result<()> {
+    let mut piece = vec![0; 128 * 1024];
+    loop {
+        match from.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(count) => to.write_all(&piece[..count])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn main() {
+    let code = run().unwrap_or_else(|error| {
+        eprintln!("ssh: {error}");
+        255
+    });
+    exit(code);
+}
