@@ -158,7 +158,6 @@ impl Process {
 }
 
 /// What a command left.
-#[must_use]
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Output {

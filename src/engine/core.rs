@@ -86,6 +86,8 @@ pub(crate) struct Start {
     pub(crate) keepalive: Option<(Duration, u32)>,
     pub(crate) round_trip: Duration,
     pub(crate) closer: Arc<dyn Closer>,
+    /// Whether somebody takes what the peer opens and asks; nobody: it is refused.
+    pub(crate) serving: bool,
 }
 
 pub(crate) struct Core {
@@ -111,7 +113,7 @@ pub(crate) struct Core {
     incoming: Mutex<Option<Sender<Incoming>>>,
     incoming_receiver: Receiver<Incoming>,
     /// Whether anybody takes what the peer opens and asks.
-    pub(super) serving: AtomicBool,
+    pub(super) serving: bool,
     cause: Mutex<Option<Arc<Error>>>,
     pub(super) dying: AtomicBool,
     round_trip_us: AtomicU64,
@@ -143,7 +145,7 @@ impl Core {
             global_tickets: Tickets::default(),
             incoming: Mutex::new(Some(sender)),
             incoming_receiver: receiver,
-            serving: AtomicBool::new(false),
+            serving: start.serving,
             cause: Mutex::new(None),
             dying: AtomicBool::new(false),
             round_trip_us: AtomicU64::new(u64::try_from(start.round_trip.as_micros()).unwrap_or(u64::MAX)),
@@ -277,7 +279,7 @@ impl Core {
     /// Hands something to the serving thread; gives it back when too much waits or nobody serves.
     pub(super) fn hand_in(&self, incoming: Incoming) -> std::result::Result<(), Incoming> {
         match &*self.incoming.lock() {
-            Some(sender) if self.serving.load(Ordering::Relaxed) => {
+            Some(sender) if self.serving => {
                 sender.try_send(incoming).map_err(|error| match error {
                     TrySendError::Full(incoming) | TrySendError::Disconnected(incoming) => incoming,
                 })

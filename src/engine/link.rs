@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvTimeoutError;
@@ -106,11 +105,6 @@ impl Link {
     /// Sends a message of the transport layer.
     pub(crate) fn send_message(&self, message: &impl Encode) {
         self.core().post(message);
-    }
-
-    /// From now on somebody takes what the peer opens and asks.
-    pub(crate) fn serve(&self) {
-        self.core().serving.store(true, Ordering::Relaxed);
     }
 
     /// The next thing that the peer opens or asks.

@@ -2,7 +2,6 @@
 //! there. Runs on the reader; posts, never waits.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::core::Core;
 use super::exit::ExitStatus;
@@ -89,7 +88,7 @@ fn open(core: &Arc<Core>, message: &ChannelOpen<'_>) -> Result<()> {
         request.refuse(ADMINISTRATIVELY_PROHIBITED, "a largest packet of 0 bytes");
     } else if core.table.lock().len() >= core.limits.channels {
         request.refuse(RESOURCE_SHORTAGE, "too many channels");
-    } else if !core.serving.load(Ordering::Relaxed) {
+    } else if !core.serving {
         request.refuse(ADMINISTRATIVELY_PROHIBITED, "nobody asked for it");
     } else if let Err(Incoming::Open(request)) = core.hand_in(Incoming::Open(request)) {
         request.refuse(RESOURCE_SHORTAGE, "too many requests");

@@ -112,6 +112,9 @@ pub(crate) struct Reader {
     pub(crate) stream: Box<dyn ReadHalf>,
     pub(crate) opener: Opener,
     pub(crate) inbox: Inbox,
+    /// Something other than data came since the last read: the peer is in a dialogue with us, and one
+    /// that has Nagle's algorithm on waits for our acknowledgement before it goes on.
+    pub(crate) dialogue: bool,
 }
 
 impl Reader {
@@ -129,6 +132,7 @@ impl Reader {
                     {
                         let bytes = self.inbox.waiting();
                         let payload = self.opener.payload(bytes, &payload);
+                        self.dialogue |= !matches!(payload.first(), Some(94 | 95));
                         if let Some(install) = dispatch(core, payload, sequence)? {
                             self.opener.replace(install.0, install.1);
                             finish_rekey(core);
@@ -173,6 +177,9 @@ impl Reader {
             ));
         }
         self.inbox.filled(count);
+        if std::mem::take(&mut self.dialogue) {
+            self.stream.quick_ack();
+        }
         core.heard.fetch_add(1, Ordering::Relaxed);
         core.bytes_in.fetch_add(count as u64, Ordering::Relaxed);
         Ok(())

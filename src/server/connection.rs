@@ -96,9 +96,9 @@ fn log_in<I: ServerInterface>(config: &Arc<Config>, stream: Box<dyn Stream>, int
         keepalive: config.keepalive,
         round_trip: parts.round_trip,
         closer: parts.closer,
+        serving: true,
     };
     let link = engine::start(finished, start)?;
-    link.serve();
     Ok((link, auth))
 }
 

@@ -291,6 +291,7 @@ impl Transport {
             keepalive: self.0.options.keepalive,
             round_trip,
             closer: parts.closer,
+            serving: false,
         };
         engine::start(finished, start)
     }
