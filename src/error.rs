@@ -172,6 +172,7 @@ pub(crate) mod reason {
     pub(crate) const PROTOCOL_ERROR: u32 = 2;
     pub(crate) const KEY_EXCHANGE_FAILED: u32 = 3;
     pub(crate) const MAC_ERROR: u32 = 5;
+    pub(crate) const COMPRESSION_ERROR: u32 = 6;
     pub(crate) const SERVICE_NOT_AVAILABLE: u32 = 7;
     pub(crate) const VERSION_NOT_SUPPORTED: u32 = 8;
     pub(crate) const HOST_KEY_NOT_VERIFIABLE: u32 = 9;
@@ -341,7 +342,13 @@ impl From<CryptoError> for Error {
 /// A packet that could not be opened. A bad length and a bad tag look the same from outside.
 impl From<PacketError> for Error {
     fn from(error: PacketError) -> Self {
-        let code = if error == PacketError::BadMac { reason::MAC_ERROR } else { reason::PROTOCOL_ERROR };
+        let code = match error {
+            PacketError::BadMac => reason::MAC_ERROR,
+            PacketError::Compress | PacketError::Decompress | PacketError::InflatedTooLong => {
+                reason::COMPRESSION_ERROR
+            }
+            _ => reason::PROTOCOL_ERROR,
+        };
         Self::Protocol { code, text: error.to_string() }
     }
 }

@@ -1,122 +1,224 @@
-//! HMAC (RFC 2104) over OpenSSL's hash states: the two keyed states are made once and cloned for
-//! each packet, which costs a tenth of what a keyed context costs.
+//! HMAC (RFC 2104) over SHA-1 and SHA-2, made for many short messages under one key.
+//!
+//! The two hash states that have taken the padded key are made once and cloned for each message:
+//! an order of magnitude cheaper at 64 bytes than OpenSSL's own HMAC through its key objects.
 
-use std::fmt;
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::as_conversions))]
 
 use openssl::sha::{Sha1, Sha256, Sha512};
+use zeroize::Zeroizing;
 
+use super::CryptoError;
 use super::hash::HashAlg;
 
-/// A keyed MAC.
-#[derive(Clone)]
-pub(crate) struct Hmac(State);
+/// The longest output: SHA-512's.
+pub(crate) const MAX_MAC: usize = 64;
 
-#[derive(Clone)]
-enum State {
-    Sha1 { inner: Sha1, outer: Sha1 },
-    Sha256 { inner: Sha256, outer: Sha256 },
-    Sha512 { inner: Sha512, outer: Sha512 },
-}
-
-/// The longest tag.
-pub(crate) const MAX_TAG: usize = 64;
-
-/// A MAC's output, in its first `length` bytes.
-#[derive(Clone, Copy)]
-pub(crate) struct Tag {
-    bytes: [u8; MAX_TAG],
-    length: usize,
-}
-
-impl Tag {
-    fn new(tag: &[u8]) -> Self {
-        let mut bytes = [0; MAX_TAG];
-        for (to, from) in bytes.iter_mut().zip(tag) {
-            *to = *from;
-        }
-        Self { bytes, length: tag.len() }
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
-    }
-}
-
-impl fmt::Debug for Hmac {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Hmac(***)")
-    }
-}
-
-/// One hash family's keyed states and tag; the three differ in type only.
-macro_rules! keyed {
-    ($hash:ident, $block:literal, $key:expr) => {{
-        let (mut inner_pad, mut outer_pad) = ([0x36_u8; $block], [0x5c_u8; $block]);
-        for ((inner, outer), byte) in inner_pad.iter_mut().zip(outer_pad.iter_mut()).zip($key) {
-            *inner ^= byte;
-            *outer ^= byte;
-        }
-        let (mut inner, mut outer) = ($hash::new(), $hash::new());
-        inner.update(&inner_pad);
-        outer.update(&outer_pad);
-        zeroize::Zeroize::zeroize(&mut inner_pad);
-        zeroize::Zeroize::zeroize(&mut outer_pad);
-        State::$hash { inner, outer }
-    }};
-}
-
-macro_rules! tag {
-    ($inner:expr, $outer:expr, $parts:expr) => {{
-        let (mut inner, mut outer) = ($inner.clone(), $outer.clone());
-        for part in $parts {
-            inner.update(part);
-        }
-        outer.update(&inner.finish());
-        Tag::new(&outer.finish())
-    }};
+/// An HMAC key, ready for use.
+pub(crate) enum Hmac {
+    Sha1(Box<Keyed<Sha1>>),
+    Sha256(Box<Keyed<Sha256>>),
+    Sha512(Box<Keyed<Sha512>>),
 }
 
 impl Hmac {
-    /// A MAC keyed with `key`, which is at most one block long; none for hashes no MAC uses.
-    pub(crate) fn new(hash: HashAlg, key: &[u8]) -> Option<Self> {
-        Some(Self(match hash {
-            HashAlg::Sha1 => keyed!(Sha1, 64, key),
-            HashAlg::Sha256 => keyed!(Sha256, 64, key),
-            HashAlg::Sha512 => keyed!(Sha512, 128, key),
-            HashAlg::Md5 | HashAlg::Sha384 => return None,
-        }))
+    pub(crate) fn new(alg: HashAlg, key: &[u8]) -> Result<Self, CryptoError> {
+        match alg {
+            HashAlg::Sha1 => Ok(Self::Sha1(Box::new(Keyed::new(key)))),
+            HashAlg::Sha256 => Ok(Self::Sha256(Box::new(Keyed::new(key)))),
+            HashAlg::Sha512 => Ok(Self::Sha512(Box::new(Keyed::new(key)))),
+            HashAlg::Md5 | HashAlg::Sha384 => Err(CryptoError(format!("no HMAC over {alg:?}"))),
+        }
     }
 
-    /// The tag over the parts as if they were one.
-    pub(crate) fn tag(&self, parts: &[&[u8]]) -> Tag {
-        match &self.0 {
-            State::Sha1 { inner, outer } => tag!(inner, outer, parts),
-            State::Sha256 { inner, outer } => tag!(inner, outer, parts),
-            State::Sha512 { inner, outer } => tag!(inner, outer, parts),
+    /// How long the outputs are.
+    pub(crate) fn length(&self) -> usize {
+        match self {
+            Self::Sha1(_) => 20,
+            Self::Sha256(_) => 32,
+            Self::Sha512(_) => 64,
+        }
+    }
+
+    /// The MAC of the concatenated `parts`, in the front of `out`.
+    pub(crate) fn compute<'a>(&self, parts: &[&[u8]], out: &'a mut [u8; MAX_MAC]) -> &'a [u8] {
+        match self {
+            Self::Sha1(keyed) => keyed.compute(parts, out),
+            Self::Sha256(keyed) => keyed.compute(parts, out),
+            Self::Sha512(keyed) => keyed.compute(parts, out),
         }
     }
 }
+
+/// The hash states after the inner and the outer padded key.
+pub(crate) struct Keyed<S: State> {
+    inner: S,
+    outer: S,
+}
+
+impl<S: State> Keyed<S> {
+    fn new(key: &[u8]) -> Self {
+        let mut block = Zeroizing::new([0; MAX_BLOCK]);
+        let hashed;
+        let key = if key.len() > S::BLOCK {
+            let mut state = S::start();
+            state.update(key);
+            hashed = Zeroizing::new(state.finish());
+            hashed.as_ref()
+        } else {
+            key
+        };
+        for (to, from) in block.iter_mut().zip(key) {
+            *to = *from;
+        }
+        Self { inner: padded::<S>(&block, 0x36), outer: padded::<S>(&block, 0x5c) }
+    }
+
+    fn compute<'a>(&self, parts: &[&[u8]], out: &'a mut [u8; MAX_MAC]) -> &'a [u8] {
+        let mut inner = self.inner.clone();
+        for part in parts {
+            inner.update(part);
+        }
+        let mut outer = self.outer.clone();
+        outer.update(inner.finish().as_ref());
+        let mac = outer.finish();
+        let mac = mac.as_ref();
+        for (to, from) in out.iter_mut().zip(mac) {
+            *to = *from;
+        }
+        out.get(..mac.len()).unwrap_or_default()
+    }
+}
+
+/// The states are as good as the key: they are overwritten, and the compiler is told that somebody looks.
+impl<S: State> Drop for Keyed<S> {
+    fn drop(&mut self) {
+        self.inner = S::start();
+        self.outer = S::start();
+        std::hint::black_box(&*self);
+    }
+}
+
+fn padded<S: State>(key_block: &[u8; MAX_BLOCK], pad: u8) -> S {
+    let mut block = Zeroizing::new(*key_block);
+    for byte in block.iter_mut() {
+        *byte ^= pad;
+    }
+    let mut state = S::start();
+    state.update(block.get(..S::BLOCK).unwrap_or_default());
+    state
+}
+
+/// The largest block: SHA-512's.
+const MAX_BLOCK: usize = 128;
+
+/// A hash function in the middle of its work.
+pub(crate) trait State: Clone {
+    /// Bytes in a block of the hash.
+    const BLOCK: usize;
+    type Output: AsRef<[u8]> + zeroize::Zeroize;
+
+    fn start() -> Self;
+    fn update(&mut self, bytes: &[u8]);
+    fn finish(self) -> Self::Output;
+}
+
+macro_rules! state {
+    ($name:ty, $block:literal, $output:literal) => {
+        impl State for $name {
+            const BLOCK: usize = $block;
+            type Output = [u8; $output];
+
+            fn start() -> Self {
+                Self::new()
+            }
+
+            fn update(&mut self, bytes: &[u8]) {
+                self.update(bytes);
+            }
+
+            fn finish(self) -> Self::Output {
+                self.finish()
+            }
+        }
+    };
+}
+
+state!(Sha1, 64, 20);
+state!(Sha256, 64, 32);
+state!(Sha512, 128, 64);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// RFC 4231 §4.3 and RFC 2202 §3: key "Jefe".
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn mac(alg: HashAlg, key: &[u8], parts: &[&[u8]]) -> String {
+        let hmac = Hmac::new(alg, key).unwrap();
+        let mut out = [0; MAX_MAC];
+        let mac = hmac.compute(parts, &mut out);
+        assert_eq!(mac.len(), hmac.length());
+        hex(mac)
+    }
+
+    /// RFC 2202 §3, cases 1, 2, 6.
     #[test]
-    fn vectors_of_the_rfcs() {
-        let data: [&[u8]; 2] = [b"what do ya want ", b"for nothing?"];
-        let cases = [
-            (HashAlg::Sha1, "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"),
-            (HashAlg::Sha256, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"),
-            (
-                HashAlg::Sha512,
-                "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea2505549758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737",
-            ),
-        ];
-        for (hash, expected) in cases {
-            let tag = Hmac::new(hash, b"Jefe").unwrap().tag(&data);
-            let hex: String = tag.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-            assert_eq!(hex, expected);
-        }
+    fn rfc2202_sha1() {
+        let alg = HashAlg::Sha1;
+        assert_eq!(mac(alg, &[0x0b; 20], &[b"Hi There"]), "b617318655057264e28bc0b6fb378c8ef146be00");
+        let split: &[&[u8]] = &[b"what do ya want", b"", b" for nothing?"];
+        assert_eq!(mac(alg, b"Jefe", split), "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
+        let long = b"Test Using Larger Than Block-Size Key - Hash Key First";
+        assert_eq!(mac(alg, &[0xaa; 80], &[long]), "aa4ae5e15272d00e95705637ce8a3b55ed402112");
+    }
+
+    /// RFC 4231 §4, cases 1, 2, 6.
+    #[test]
+    fn rfc4231_sha2() {
+        let (sha256, sha512) = (HashAlg::Sha256, HashAlg::Sha512);
+        assert_eq!(
+            mac(sha256, &[0x0b; 20], &[b"Hi There"]),
+            "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"
+        );
+        assert_eq!(
+            mac(sha256, b"Jefe", &[b"what do ya want ", b"for nothing?"]),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        );
+        let long = b"Test Using Larger Than Block-Size Key - Hash Key First";
+        assert_eq!(
+            mac(sha256, &[0xaa; 131], &[long]),
+            "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"
+        );
+        assert_eq!(
+            mac(sha512, &[0x0b; 20], &[b"Hi There"]),
+            "87aa7cdea5ef619d4ff0b4241a1d6cb02379f4e2ce4ec2787ad0b30545e17cde\
+             daa833b7d6b8a702038b274eaea3f4e4be9d914eeb61f1702e696c203a126854"
+        );
+        assert_eq!(
+            mac(sha512, &[0xaa; 131], &[long]),
+            "80b24263c7c1a3ebb71493c1dd7be8b49b46d1f41b4aeec1121b013783f8f352\
+             6b56d037e05f2598bd0fd2215d6a1e5295e64f73f63f0aec8b915a985d786598"
+        );
+    }
+
+    #[test]
+    fn one_key_serves_many_messages() {
+        let hmac = Hmac::new(HashAlg::Sha256, b"key").unwrap();
+        let (mut a, mut b) = ([0; MAX_MAC], [0; MAX_MAC]);
+        let first = hmac.compute(&[b"one"], &mut a).to_vec();
+        assert_ne!(first, hmac.compute(&[b"two"], &mut b));
+        assert_eq!(first, hmac.compute(&[b"one"], &mut b));
+    }
+
+    #[test]
+    fn unknown_hash_is_refused() {
+        assert!(Hmac::new(HashAlg::Md5, b"key").is_err());
     }
 }

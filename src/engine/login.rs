@@ -16,7 +16,7 @@ use crate::kex::{Action, Kex, Role, Setup};
 use crate::key::{PKey, PublicKey};
 use crate::msg::number;
 use crate::msg::transport::{Debug, Disconnect, ExtInfo, Ping, Pong, Unimplemented};
-use crate::packet::{IdentReader, OUR_IDENT, Opened, Opener, Sealer};
+use crate::packet::{IdentReader, Opened, Opener, Sealer, our_ident};
 use crate::wire::{Encode, Escaped, NameList, Reader, Rest, Writer};
 
 /// RFC 8308 §2.3 has few extensions; more is a peer that wants to keep us busy.
@@ -102,7 +102,7 @@ impl Login {
     }
 
     fn run_handshake(&mut self, check_host_key: &mut dyn FnMut(&PublicKey) -> Result<()>) -> Result<()> {
-        self.outgoing.extend_from_slice(OUR_IDENT.as_bytes());
+        self.outgoing.extend_from_slice(our_ident().as_bytes());
         self.outgoing.extend_from_slice(b"\r\n");
         let kexinit = Kex::kexinit(&self.setup, true)?;
         self.sealer.seal(&[&kexinit], &mut self.outgoing)?;
@@ -110,7 +110,7 @@ impl Login {
         self.flush()?;
         self.setup.peer_ident = self.read_ident()?;
         self.round_trip = sent.elapsed();
-        self.setup.our_ident = OUR_IDENT.as_bytes().to_vec();
+        self.setup.our_ident = our_ident().as_bytes().to_vec();
         self.kex = Kex::new(self.setup.clone());
         self.kex.begin(kexinit);
         self.exchange(check_host_key)?;
@@ -123,15 +123,17 @@ impl Login {
     }
 
     fn read_ident(&mut self) -> Result<Vec<u8>> {
-        let mut reader = IdentReader::new(self.setup.role == Role::Client);
+        let mut reader = match self.setup.role {
+            Role::Client => IdentReader::client(),
+            Role::Server => IdentReader::server(),
+        };
         loop {
-            let (ident, consumed) = reader.feed(self.inbox.waiting())?;
-            self.inbox.consume(consumed);
-            if let Some(ident) = ident {
-                log::debug!(target: "feramiko::transport", "{}: remote version {}", self.peer, Escaped(&ident.line));
-                return Ok(ident.line);
+            let (found, count) = (reader.feed(self.inbox.waiting())?, self.inbox.waiting_len());
+            self.inbox.consume(found.as_ref().map_or(count, |(_, used)| *used));
+            if let Some((ident, _)) = found {
+                log::debug!(target: "feramiko::transport", "{}: remote version {}", self.peer, Escaped(ident.line()));
+                return Ok(ident.line().to_vec());
             }
-            self.inbox.make_room(self.inbox.waiting_len().saturating_add(512));
             self.read_more()?;
         }
     }

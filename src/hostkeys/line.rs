@@ -3,7 +3,7 @@
 use base64ct::{Base64, Encoding};
 
 use crate::crypto::hash::HashAlg;
-use crate::crypto::hmac::Hmac;
+use crate::crypto::hmac::{Hmac, MAX_MAC};
 use crate::crypto::rand;
 use crate::crypto::secret::constant_time_eq;
 use crate::key::PublicKey;
@@ -93,16 +93,17 @@ impl Line {
 fn matches_hashed(hashed: &str, name: &str) -> bool {
     let Some((salt, hash)) = hashed.split_once('|') else { return false };
     let (Ok(salt), Ok(hash)) = (Base64::decode_vec(salt), Base64::decode_vec(hash)) else { return false };
-    // Longer keys than a block are hashed first, and nobody writes them.
-    let mac = Some(salt).filter(|salt| salt.len() <= 64).and_then(|salt| Hmac::new(HashAlg::Sha1, &salt));
-    mac.is_some_and(|mac| constant_time_eq(mac.tag(&[name.as_bytes()]).bytes(), &hash))
+    let mut tag = [0; MAX_MAC];
+    Hmac::new(HashAlg::Sha1, &salt).is_ok_and(|mac| constant_time_eq(mac.compute(&[name.as_bytes()], &mut tag), &hash))
 }
 
 /// A hashed form of `name`.
 pub(super) fn hashed(name: &str) -> Option<String> {
     let salt = rand::array::<20>().ok()?;
-    let tag = Hmac::new(HashAlg::Sha1, &salt)?.tag(&[name.as_bytes()]);
-    Some(format!("|1|{}|{}", Base64::encode_string(&salt), Base64::encode_string(tag.bytes())))
+    let mut tag = [0; MAX_MAC];
+    let mac = Hmac::new(HashAlg::Sha1, &salt).ok()?;
+    let hash = Base64::encode_string(mac.compute(&[name.as_bytes()], &mut tag));
+    Some(format!("|1|{}|{hash}", Base64::encode_string(&salt)))
 }
 
 /// `*` and `?`, in time proportional to both lengths, whatever the pattern.

@@ -4,7 +4,7 @@ use super::KexError;
 use super::table::METHODS;
 use crate::crypto::Rank;
 use crate::key::algorithm::SIGNATURES;
-use crate::packet::{CIPHERS, COMPRESSIONS, MACS};
+use crate::packet::{CIPHERS, COMPRESSIONS, MACS, ciphers_by_preference};
 
 /// The algorithms that a connection offers, each list in the order of preference.
 ///
@@ -26,16 +26,6 @@ pub struct Algorithms {
     pub(crate) public_keys: Vec<&'static str>,
 }
 
-/// Whether this processor has instructions for AES; without them ChaCha20 is faster.
-fn aes_is_fast() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return std::is_x86_feature_detected!("aes");
-    #[cfg(target_arch = "aarch64")]
-    return std::arch::is_aarch64_feature_detected!("aes");
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    return false;
-}
-
 impl Algorithms {
     /// What a client offers unless told otherwise: post-quantum exchanges first, weak ones never.
     #[must_use]
@@ -51,17 +41,13 @@ impl Algorithms {
     /// and SHA-1.
     #[must_use]
     pub fn server_defaults() -> Self {
-        let mut ciphers: Vec<_> =
-            CIPHERS.iter().filter(|spec| spec.rank == Rank::Default).map(|spec| spec.name).collect();
-        if !aes_is_fast() {
-            ciphers.sort_by_key(|name| !name.starts_with("chacha20"));
-        }
+        let ciphers = ciphers_by_preference().into_iter().filter(|spec| spec.rank == Rank::Default);
         let signatures: Vec<_> =
             SIGNATURES.iter().filter(|spec| spec.rank == Rank::Default).map(|spec| spec.name).collect();
         Self {
             kex: METHODS.iter().filter(|spec| spec.server_default).map(|spec| spec.name).collect(),
             host_keys: signatures.clone(),
-            ciphers,
+            ciphers: ciphers.map(|spec| spec.name).collect(),
             macs: MACS.iter().filter(|spec| spec.rank == Rank::Default).map(|spec| spec.name).collect(),
             compressions: vec!["none"],
             public_keys: signatures,

@@ -1,98 +1,163 @@
-//! zlib, RFC 4253 §6.2: one stream for all packets of a direction, flushed at each.
+//! Compression of payloads, RFC 4253 §6.2: one zlib stream a direction, flushed at each packet.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use zeroize::Zeroizing;
+
+use crate::crypto::Rank;
 
 use super::{MAX_PACKET, PacketError};
 
-/// How much the output grows at a time.
-const STEP: usize = 16 * 1024;
-
-/// The sending side's stream.
-pub(super) struct Deflater {
-    stream: Compress,
-    pub(super) out: Vec<u8>,
+/// When a compression starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    Never,
+    /// With the keys.
+    AtOnce,
+    /// After authentication: strangers get no inflater to attack.
+    Delayed,
 }
 
-impl std::fmt::Debug for Deflater {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Deflater")
+/// A compression.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct CompressionSpec {
+    pub(crate) name: &'static str,
+    pub(crate) rank: Rank,
+    pub(super) start: Start,
+}
+
+impl CompressionSpec {
+    /// Whether it starts at USERAUTH_SUCCESS.
+    pub(crate) fn is_delayed(&self) -> bool {
+        self.start == Start::Delayed
     }
+
+    /// Whether it runs, given whether the user is authenticated.
+    pub(super) fn runs(&self, authenticated: bool) -> bool {
+        match self.start {
+            Start::Never => false,
+            Start::AtOnce => true,
+            Start::Delayed => authenticated,
+        }
+    }
+}
+
+/// In order of preference. Compression is off by default: it tells an observer how predictable the data is.
+pub(crate) static COMPRESSIONS: &[CompressionSpec] = &[
+    CompressionSpec { name: "none", rank: Rank::Default, start: Start::Never },
+    CompressionSpec { name: "zlib@openssh.com", rank: Rank::Supported, start: Start::Delayed },
+    CompressionSpec { name: "zlib", rank: Rank::Supported, start: Start::AtOnce },
+];
+
+/// The compression of that name.
+pub(crate) fn compression(name: &str) -> Option<&'static CompressionSpec> {
+    COMPRESSIONS.iter().find(|spec| spec.name == name)
+}
+
+/// What one call of the compressor may write: a few of them make a packet.
+const DEFLATE_CHUNK: usize = 4 * 1024;
+
+/// The sending end of the stream.
+pub(super) struct Deflater {
+    stream: Compress,
+    chunk: Box<[u8; DEFLATE_CHUNK]>,
 }
 
 impl Deflater {
     pub(super) fn new() -> Self {
-        Self { stream: Compress::new(Compression::default(), true), out: Vec::new() }
+        Self { stream: Compress::new(Compression::default(), true), chunk: Box::new([0; DEFLATE_CHUNK]) }
     }
 
-    /// Compresses the parts as one payload into `out`.
-    pub(super) fn deflate(&mut self, parts: &[&[u8]]) -> Result<(), PacketError> {
-        self.out.clear();
+    /// Appends the compressed concatenation of `parts` to `out`.
+    pub(super) fn deflate(&mut self, parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), PacketError> {
         for part in parts {
-            self.feed(part, FlushCompress::None)?;
+            self.run(part, out, FlushCompress::None)?;
         }
-        self.feed(&[], FlushCompress::Partial)
+        self.run(&[], out, FlushCompress::Partial)
     }
 
-    fn feed(&mut self, mut bytes: &[u8], flush: FlushCompress) -> Result<(), PacketError> {
+    /// Runs until all of `input` is taken and all output is written, as a chunk that is not full tells.
+    fn run(&mut self, input: &[u8], out: &mut Vec<u8>, flush: FlushCompress) -> Result<(), PacketError> {
+        let mut input = input;
         loop {
-            self.out.reserve(STEP);
-            let before = self.stream.total_in();
-            let room = self.out.capacity().saturating_sub(self.out.len());
-            let produced_before = self.stream.total_out();
-            self.stream.compress_vec(bytes, &mut self.out, flush).map_err(|_| PacketError::Decompress)?;
-            let taken = usize::try_from(self.stream.total_in().saturating_sub(before)).unwrap_or(usize::MAX);
-            bytes = bytes.get(taken..).unwrap_or_default();
-            let produced = self.stream.total_out().saturating_sub(produced_before);
-            // Room left over means that the flush is complete.
-            if bytes.is_empty() && produced < room as u64 {
+            let (before_in, before_out) = (self.stream.total_in(), self.stream.total_out());
+            self.stream
+                .compress(input, self.chunk.as_mut_slice(), flush)
+                .map_err(|_| PacketError::Compress)?;
+            let taken = difference(before_in, self.stream.total_in());
+            let written = difference(before_out, self.stream.total_out());
+            input = input.get(taken..).unwrap_or_default();
+            out.extend_from_slice(self.chunk.get(..written).unwrap_or_default());
+            if input.is_empty() && written < DEFLATE_CHUNK {
                 return Ok(());
             }
         }
     }
 }
 
-/// The receiving side's stream.
+/// The receiving end of the stream, with the last payload.
 pub(super) struct Inflater {
     stream: Decompress,
-    pub(super) out: Vec<u8>,
+    /// As long as the longest payload so far, rounded up, and never wiped in between.
+    buffer: Zeroizing<Vec<u8>>,
+    /// Bytes of the last payload in it.
+    filled: usize,
 }
 
-impl std::fmt::Debug for Inflater {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Inflater")
-    }
-}
+/// What the payload's buffer starts with; most packets are short.
+const FIRST_INFLATED: usize = 4 * 1024;
 
 impl Inflater {
     pub(super) fn new() -> Self {
-        Self { stream: Decompress::new(true), out: Vec::new() }
+        Self { stream: Decompress::new(true), buffer: Zeroizing::new(Vec::new()), filled: 0 }
     }
 
-    /// Inflates one payload into `out`; more than a packet may hold is an error, found before it is
-    /// allocated.
-    pub(super) fn inflate(&mut self, mut bytes: &[u8]) -> Result<(), PacketError> {
-        self.out.clear();
+    /// The last payload.
+    pub(super) fn payload(&self) -> &[u8] {
+        self.buffer.get(..self.filled).unwrap_or_default()
+    }
+
+    /// Inflates one packet's payload; gives its length. Runs until a call neither takes nor gives anything.
+    pub(super) fn inflate(&mut self, input: &[u8]) -> Result<usize, PacketError> {
+        let mut input = input;
+        self.filled = 0;
         loop {
-            if self.out.len() > MAX_PACKET {
-                return Err(PacketError::InflatedTooLong);
-            }
-            self.out.reserve(STEP);
-            let room = self.out.capacity().saturating_sub(self.out.len());
+            self.make_room()?;
             let (before_in, before_out) = (self.stream.total_in(), self.stream.total_out());
-            let status = self
-                .stream
-                .decompress_vec(bytes, &mut self.out, FlushDecompress::Sync)
-                .map_err(|_| PacketError::Decompress)?;
-            let taken =
-                usize::try_from(self.stream.total_in().saturating_sub(before_in)).unwrap_or(usize::MAX);
-            bytes = bytes.get(taken..).unwrap_or_default();
-            let produced = self.stream.total_out().saturating_sub(before_out);
+            let room = self.buffer.get_mut(self.filled..).unwrap_or_default();
+            let status = self.stream.decompress(input, room, FlushDecompress::Sync);
+            let taken = difference(before_in, self.stream.total_in());
+            let written = difference(before_out, self.stream.total_out());
+            input = input.get(taken..).unwrap_or_default();
+            self.filled = self.filled.saturating_add(written);
             match status {
-                Status::StreamEnd => return Err(PacketError::Decompress),
-                _ if bytes.is_empty() && produced < room as u64 => return Ok(()),
-                _ if taken == 0 && produced == 0 => return Err(PacketError::Decompress),
-                _ => {}
+                Ok(Status::Ok | Status::BufError) if taken > 0 || written > 0 => {}
+                Ok(Status::Ok | Status::BufError) if input.is_empty() && self.filled > 0 => break,
+                // Also the end of the stream, which SSH has no use for.
+                _ => return Err(PacketError::Decompress),
             }
         }
+        if self.filled > MAX_PACKET { Err(PacketError::InflatedTooLong) } else { Ok(self.filled) }
     }
+
+    /// Grows a full buffer, by doubling, to one byte more than a payload may have.
+    fn make_room(&mut self) -> Result<(), PacketError> {
+        if self.filled < self.buffer.len() {
+            return Ok(());
+        }
+        if self.filled > MAX_PACKET {
+            return Err(PacketError::InflatedTooLong);
+        }
+        let goal = self.filled.saturating_mul(2).clamp(FIRST_INFLATED, MAX_PACKET.saturating_add(1));
+        let mut grown = Zeroizing::new(vec![0; goal]);
+        for (to, from) in grown.iter_mut().zip(self.buffer.iter()) {
+            *to = *from;
+        }
+        self.buffer = grown;
+        Ok(())
+    }
+}
+
+/// How far a stream's total went.
+fn difference(before: u64, after: u64) -> usize {
+    usize::try_from(after.saturating_sub(before)).unwrap_or(usize::MAX)
 }

@@ -1,187 +1,179 @@
-//! The receiving side: packets become payloads, in place in the receive buffer.
+//! Opening: bytes from the wire into payloads, RFC 4253 §6. Owned by the thread that reads.
+//!
+//! Nothing the peer says is acted on before it is checked: a length bounds what is waited for and allocates
+//! nothing; the rest of a packet is looked at after its MAC.
 
+use std::fmt;
 use std::ops::Range;
 
-use super::compress::Inflater;
-use super::suite::{CompressionKind, Keyed, OpenKeys};
-use super::{MAX_PACKET, PacketError, Usage};
-use crate::crypto::secret::constant_time_eq;
+use super::compress::{CompressionSpec, Inflater};
+use super::count::{Counter, Usage};
+use super::protect::Protection;
+use super::suite::Keys;
+use super::{LENGTH_FIELD, MAX_PACKET, MIN_PADDING, PLAIN_BLOCK, PacketError};
 
-/// What a look at the receive buffer gave.
-#[derive(Debug, PartialEq, Eq)]
+/// The shortest `packet_length`: padding length, one byte of message, padding.
+const MIN_LENGTH: usize = 2 + MIN_PADDING;
+
+/// Keys for [`Opener::replace`].
+pub(crate) struct OpenKeys(pub(super) Keys);
+
+impl fmt::Debug for OpenKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OpenKeys({})", self.0.suite.cipher.name)
+    }
+}
+
+/// What [`Opener::open`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Opened {
-    /// The buffer must hold so many bytes before another look makes sense.
+    /// The buffer must hold this many bytes in all before a further call makes sense.
     NeedMore(usize),
-    /// A packet: see [`Opener::payload`] for its payload.
+    /// A packet. Its payload is what [`Opener::payload`] says; the next begins at `consumed`.
     Packet { payload: Range<usize>, consumed: usize, sequence: u32 },
 }
 
-/// One direction's receiving state.
-#[derive(Debug)]
+/// The receiving half of a connection's packets.
 pub(crate) struct Opener {
-    keyed: Keyed,
+    protection: Protection,
     block: usize,
-    sequence: u32,
-    usage: Usage,
-    compression: CompressionKind,
-    delayed_now: bool,
-    inflater: Option<Inflater>,
-    /// The length of the packet at the front, once it was read. The first block of a CTR packet is
-    /// then decrypted already.
+    counter: Counter,
+    /// The length of the packet at hand, once known; the head of the packet is decrypted then.
     length: Option<usize>,
+    compression: Option<&'static CompressionSpec>,
+    authenticated: bool,
+    inflater: Option<Inflater>,
+    /// Whether the last payload is the inflater's.
+    inflated: bool,
+}
+
+impl fmt::Debug for Opener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Opener(next packet {})", self.counter.sequence())
+    }
 }
 
 impl Opener {
-    /// Before the first key exchange.
+    /// The opener of a new connection: no encryption, packets counted from 0.
     pub(crate) fn plain() -> Self {
         Self {
-            keyed: Keyed::Plain,
-            block: 8,
-            sequence: 0,
-            usage: Usage::default(),
-            compression: CompressionKind::Never,
-            delayed_now: false,
-            inflater: None,
+            protection: Protection::Plain,
+            block: PLAIN_BLOCK,
+            counter: Counter::plain(),
             length: None,
+            compression: None,
+            authenticated: false,
+            inflater: None,
+            inflated: false,
         }
     }
 
-    /// Looks at `buf`, which starts where a packet starts; decrypts in place what is whole.
+    /// Opens the packet that `buf` starts with, decrypting in place. After [`Opened::NeedMore`] the same bytes,
+    /// as this call left them, must come again with more behind them. An error ends the connection.
     pub(crate) fn open(&mut self, buf: &mut [u8]) -> Result<Opened, PacketError> {
+        let sequence = self.counter.current()?;
         let length = match self.length {
             Some(length) => length,
             None => {
-                let needed = self.first_bytes();
-                if buf.len() < needed {
-                    return Ok(Opened::NeedMore(needed));
-                }
-                let length = self.read_length(buf)?;
-                self.length = Some(length);
-                length
+                let needed = self.protection.head_length();
+                let Some(head) = buf.get_mut(..needed) else { return Ok(Opened::NeedMore(needed)) };
+                let length = self.protection.open_head(sequence, head)?;
+                *self.length.insert(self.check_length(length)?)
             }
         };
-        let end = length.saturating_add(4);
-        let total = end.saturating_add(self.keyed.tag());
-        if buf.len() < total {
-            return Ok(Opened::NeedMore(total));
-        }
-        if self.usage.packets > u64::from(u32::MAX) {
-            return Err(PacketError::SequenceExhausted);
-        }
-        let packet = buf.get_mut(..total).ok_or(PacketError::BadLength)?;
-        self.decrypt(packet, end)?;
-        let payload = payload_range(packet, end)?;
-        if let Some(inflater) = &mut self.inflater {
-            inflater.inflate(packet.get(payload.clone()).unwrap_or_default())?;
-        }
+        let end = length.saturating_add(LENGTH_FIELD);
+        let consumed = end.saturating_add(self.protection.tag_length());
+        let Some((packet, tag)) = buf.get_mut(..consumed).and_then(|all| all.split_at_mut_checked(end))
+        else {
+            return Ok(Opened::NeedMore(consumed));
+        };
+        self.protection.open(sequence, packet, tag)?;
+        let payload = self.take_payload(packet)?;
         self.length = None;
-        self.usage.count(total);
-        let sequence = self.sequence;
-        self.sequence = self.sequence.wrapping_add(1);
-        Ok(Opened::Packet { payload, consumed: total, sequence })
+        self.counter.advance(consumed);
+        Ok(Opened::Packet { payload, consumed, sequence })
     }
 
-    /// How many bytes are needed to know the packet's length.
-    fn first_bytes(&self) -> usize {
-        match &self.keyed {
-            Keyed::Ctr { etm: false, .. } => self.block,
-            _ => 4,
-        }
-    }
-
-    fn read_length(&mut self, buf: &mut [u8]) -> Result<usize, PacketError> {
-        let apart = self.keyed.length_apart();
-        let field = match &mut self.keyed {
-            Keyed::Ctr { cipher, etm: false, .. } => {
-                cipher.apply(buf.get_mut(..self.block).unwrap_or_default())?;
-                buf.first_chunk::<4>().copied()
-            }
-            Keyed::ChaChaPoly(chacha) => match buf.first_chunk::<4>() {
-                Some(field) => Some(chacha.apply_length(self.sequence, *field)?),
-                None => None,
-            },
-            _ => buf.first_chunk::<4>().copied(),
+    fn check_length(&self, field: u32) -> Result<usize, PacketError> {
+        let length = usize::try_from(field).unwrap_or(usize::MAX);
+        let aligned = if self.protection.aligns_length() { LENGTH_FIELD } else { 0 };
+        let over = length.saturating_add(aligned).checked_rem(self.block);
+        let error = match (length > MAX_PACKET, length < MIN_LENGTH || over != Some(0)) {
+            (false, false) => return Ok(length),
+            _ if !self.protection.is_plain() => PacketError::BadMac,
+            (true, _) => PacketError::TooLong { length: field },
+            (false, true) => PacketError::BadLength { length: field },
         };
-        let length = field.map(u32::from_be_bytes).ok_or(PacketError::BadLength)?;
-        let length = usize::try_from(length).map_err(|_| PacketError::BadLength)?;
-        // A packet holds a padding length, a message number and 4 bytes of padding at least, in whole
-        // blocks.
-        let blocks = if apart { length } else { length.saturating_add(4) };
-        if length > MAX_PACKET || length < 6 || blocks % self.block.max(1) != 0 {
-            let plain = matches!(self.keyed, Keyed::Plain);
-            return Err(if plain { PacketError::BadLength } else { PacketError::BadMac });
-        }
-        Ok(length)
+        Err(error)
     }
 
-    /// Checks and decrypts a whole packet; `end` is where its tag starts.
-    fn decrypt(&mut self, packet: &mut [u8], end: usize) -> Result<(), PacketError> {
-        let sequence = self.sequence;
-        let (body, tag) = packet.split_at_mut_checked(end).ok_or(PacketError::BadLength)?;
-        let good = match &mut self.keyed {
-            Keyed::Plain => true,
-            Keyed::Gcm(gcm) => {
-                let (length, data) = body.split_at_mut_checked(4).ok_or(PacketError::BadLength)?;
-                gcm.open(length, data, tag)?
-            }
-            Keyed::ChaChaPoly(chacha) => chacha.open(sequence, body, tag)?,
-            Keyed::Ctr { cipher, mac, etm: true, .. } => {
-                let good = constant_time_eq(mac.tag(&[&sequence.to_be_bytes(), body]).bytes(), tag);
-                if good {
-                    cipher.apply(body.get_mut(4..).unwrap_or_default())?;
-                }
-                good
-            }
-            Keyed::Ctr { cipher, mac, etm: false, .. } => {
-                cipher.apply(body.get_mut(self.block..).unwrap_or_default())?;
-                constant_time_eq(mac.tag(&[&sequence.to_be_bytes(), body]).bytes(), tag)
-            }
+    /// Strips header and padding of an authentic packet, and inflates what remains.
+    fn take_payload(&mut self, packet: &[u8]) -> Result<Range<usize>, PacketError> {
+        const START: usize = LENGTH_FIELD + 1;
+        let padding = packet.get(LENGTH_FIELD).map_or(0, |padding| usize::from(*padding));
+        let end = packet.len().saturating_sub(padding);
+        if padding < MIN_PADDING || end <= START {
+            return Err(PacketError::BadPadding);
+        }
+        self.inflated = self.inflater.is_some();
+        match &mut self.inflater {
+            None => Ok(START..end),
+            Some(inflater) => Ok(0..inflater.inflate(packet.get(START..end).unwrap_or_default())?),
+        }
+    }
+
+    /// The payload of the packet just opened: a part of `buf`, or of the opener's own buffer if it was inflated.
+    pub(crate) fn payload<'a>(&'a self, buf: &'a [u8], payload: &Range<usize>) -> &'a [u8] {
+        let from = match &self.inflater {
+            _ if !self.inflated => buf,
+            Some(inflater) => inflater.payload(),
+            None => &[],
         };
-        if good { Ok(()) } else { Err(PacketError::BadMac) }
+        from.get(payload.clone()).unwrap_or_default()
     }
 
-    /// The payload of the packet that was just opened: in `buf`, or inflated.
-    pub(crate) fn payload<'a>(&'a self, buf: &'a [u8], opened: &Range<usize>) -> &'a [u8] {
-        match &self.inflater {
-            Some(inflater) => &inflater.out,
-            None => buf.get(opened.clone()).unwrap_or_default(),
-        }
-    }
-
-    /// At NEWKEYS: later packets use `keys`.
+    /// Switches to new keys, after NEWKEYS was opened with the old ones.
     pub(crate) fn replace(&mut self, keys: OpenKeys, reset_sequence: bool) {
-        self.inflater = keys.compression.inflater(self.delayed_now);
-        self.keyed = keys.keyed;
+        let keys = keys.0;
+        self.counter.replace(keys.block, keys.block_limit, reset_sequence);
+        self.protection = keys.protection;
         self.block = keys.block;
-        self.compression = keys.compression;
-        self.usage = Usage::default();
-        if reset_sequence {
-            self.sequence = 0;
-        }
+        self.compression = Some(keys.suite.compression);
+        self.inflater = None;
+        self.start_compression();
     }
 
-    /// At USERAUTH_SUCCESS: `zlib@openssh.com` starts.
+    /// USERAUTH_SUCCESS was sent or received: `zlib@openssh.com` starts, now or with later keys.
     pub(crate) fn start_delayed_compression(&mut self) {
-        self.delayed_now = true;
-        if self.compression == CompressionKind::Delayed && self.inflater.is_none() {
-            self.inflater = self.compression.inflater(true);
+        self.authenticated = true;
+        self.start_compression();
+    }
+
+    /// Each set of keys has a new stream, RFC 4253 §6.2.
+    fn start_compression(&mut self) {
+        let runs = self.compression.is_some_and(|spec| spec.runs(self.authenticated));
+        if runs && self.inflater.is_none() {
+            self.inflater = Some(Inflater::new());
         }
     }
 
+    /// What passed since the last [`replace`](Self::replace).
     pub(crate) fn usage(&self) -> Usage {
-        self.usage
+        self.counter.usage()
     }
 
-    /// Whether these keys were used as much as is safe.
+    /// Whether the keys have done what they may: blocks of the cipher, or 2^31 packets.
     pub(crate) fn rekey_due(&self) -> bool {
-        !matches!(self.keyed, Keyed::Plain) && self.usage.due(self.block)
+        self.counter.rekey_due()
     }
-}
 
-/// Where the payload lies between padding length and padding.
-fn payload_range(packet: &[u8], end: usize) -> Result<Range<usize>, PacketError> {
-    let padding = packet.get(4).copied().map(usize::from).ok_or(PacketError::BadPadding)?;
-    let payload_end = end.checked_sub(padding).ok_or(PacketError::BadPadding)?;
-    // A payload has a message number at least.
-    if padding < 4 || payload_end < 6 { Err(PacketError::BadPadding) } else { Ok(5..payload_end) }
+    /// The number of the next packet.
+    pub(crate) fn next_sequence(&self) -> u32 {
+        self.counter.sequence()
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_count(&mut self, sequence: u32, packets: u64) {
+        self.counter.set(sequence, packets);
+    }
 }

@@ -1,175 +1,184 @@
-//! The sending side: payloads become packets, in place at the end of a send buffer.
+//! Sealing: payloads into packets on the wire, RFC 4253 §6. Owned by the thread that writes.
 
-use super::compress::Deflater;
-use super::suite::{CompressionKind, Keyed, SealKeys};
-use super::{PacketError, Usage};
-use crate::crypto::rand;
+use std::fmt;
 
-/// Random padding is drawn from the generator in pieces of this size.
-const POOL: usize = 1024;
-/// RFC 4253 §6: at least 4 bytes of padding.
-const MIN_PADDING: usize = 4;
+use crate::crypto::{CryptoError, rand};
 
-/// One direction's sending state.
-#[derive(Debug)]
+use super::compress::{CompressionSpec, Deflater};
+use super::count::{Counter, Usage};
+use super::protect::{MAX_TAG, Protection};
+use super::suite::Keys;
+use super::{LENGTH_FIELD, MAX_PACKET, MIN_PADDING, PLAIN_BLOCK, PacketError};
+
+/// Length field and padding length.
+const HEADER: usize = LENGTH_FIELD + 1;
+
+/// The most padding that is ever added: blocks have at most 16 bytes, and fewer than four are not enough.
+const MAX_PADDING: usize = 16 + MIN_PADDING;
+
+/// Keys for [`Sealer::replace`].
+pub(crate) struct SealKeys(pub(super) Keys);
+
+impl fmt::Debug for SealKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SealKeys({})", self.0.suite.cipher.name)
+    }
+}
+
+/// The sending half of a connection's packets.
 pub(crate) struct Sealer {
-    keyed: Keyed,
+    protection: Protection,
     block: usize,
-    sequence: u32,
-    usage: Usage,
-    compression: CompressionKind,
-    delayed_now: bool,
-    deflater: Option<Deflater>,
+    counter: Counter,
     padding: PaddingPool,
+    compression: Option<&'static CompressionSpec>,
+    authenticated: bool,
+    deflater: Option<Deflater>,
+}
+
+impl fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sealer(next packet {})", self.counter.sequence())
+    }
 }
 
 impl Sealer {
-    /// Before the first key exchange.
+    /// The sealer of a new connection: no encryption, packets counted from 0.
     pub(crate) fn plain() -> Self {
         Self {
-            keyed: Keyed::Plain,
-            block: 8,
-            sequence: 0,
-            usage: Usage::default(),
-            compression: CompressionKind::Never,
-            delayed_now: false,
+            protection: Protection::Plain,
+            block: PLAIN_BLOCK,
+            counter: Counter::plain(),
+            padding: PaddingPool::new(),
+            compression: None,
+            authenticated: false,
             deflater: None,
-            padding: PaddingPool { bytes: [0; POOL], used: POOL },
         }
     }
 
-    /// Appends one packet to `out`; its payload is the parts one after the other.
+    /// Appends one packet to `out`; its payload is the concatenation of `parts`. On an error `out` is as before
+    /// and the connection at its end: the cipher and the compression may have gone on.
     pub(crate) fn seal(&mut self, parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), PacketError> {
-        if self.usage.packets > u64::from(u32::MAX) {
-            return Err(PacketError::SequenceExhausted);
-        }
         let start = out.len();
+        let sealed = self.append(parts, out, start);
+        if sealed.is_err() {
+            out.truncate(start);
+        }
+        sealed
+    }
+
+    fn append(&mut self, parts: &[&[u8]], out: &mut Vec<u8>, start: usize) -> Result<(), PacketError> {
+        let sequence = self.counter.current()?;
+        let payload: usize = parts.iter().fold(0, |sum, part| part.len().saturating_add(sum));
+        check_length(payload)?;
+        out.reserve(payload.saturating_add(HEADER + MAX_PADDING + MAX_TAG));
+        out.extend_from_slice(&[0; HEADER]);
         match &mut self.deflater {
-            Some(deflater) => {
-                deflater.deflate(parts)?;
-                frame(&self.keyed, self.block, &mut self.padding, &[&deflater.out], out)?;
-            }
-            None => frame(&self.keyed, self.block, &mut self.padding, parts, out)?,
+            Some(deflater) => deflater.deflate(parts, out)?,
+            None => parts.iter().for_each(|part| out.extend_from_slice(part)),
         }
-        self.encrypt(start, out)?;
-        self.usage.count(out.len().saturating_sub(start));
-        self.sequence = self.sequence.wrapping_add(1);
+        self.frame(out, start)?;
+        self.protection.seal(sequence, out, start)?;
+        self.counter.advance(out.len().saturating_sub(start));
         Ok(())
     }
 
-    /// Encrypts the framed packet at the end of `out` and appends its tag.
-    fn encrypt(&mut self, start: usize, out: &mut Vec<u8>) -> Result<(), PacketError> {
-        let packet = out.get_mut(start..).unwrap_or_default();
-        match &mut self.keyed {
-            Keyed::Plain => {}
-            Keyed::Gcm(gcm) => {
-                let (length, body) = packet.split_at_mut_checked(4).ok_or(PacketError::BadLength)?;
-                let tag = gcm.seal(length, body)?;
-                out.extend_from_slice(&tag);
-            }
-            Keyed::ChaChaPoly(chacha) => {
-                let length = packet.first_chunk_mut::<4>().ok_or(PacketError::BadLength)?;
-                *length = chacha.apply_length(self.sequence, *length)?;
-                let tag = chacha.seal(self.sequence, packet)?;
-                out.extend_from_slice(&tag);
-            }
-            Keyed::Ctr { cipher, mac, etm: true, .. } => {
-                cipher.apply(packet.get_mut(4..).unwrap_or_default())?;
-                let tag = mac.tag(&[&self.sequence.to_be_bytes(), packet]);
-                out.extend_from_slice(tag.bytes());
-            }
-            Keyed::Ctr { cipher, mac, etm: false, .. } => {
-                let tag = mac.tag(&[&self.sequence.to_be_bytes(), packet]);
-                cipher.apply(packet)?;
-                out.extend_from_slice(tag.bytes());
-            }
+    /// Appends the padding and fills in the header.
+    fn frame(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), PacketError> {
+        let unpadded = out.len().saturating_sub(start).saturating_sub(LENGTH_FIELD);
+        let aligned = if self.protection.aligns_length() { LENGTH_FIELD } else { 0 };
+        let over = unpadded.saturating_add(aligned).checked_rem(self.block).unwrap_or(0);
+        let mut padding = self.block.saturating_sub(over);
+        if padding < MIN_PADDING {
+            padding = padding.saturating_add(self.block);
+        }
+        let length = check_length(unpadded.saturating_add(padding))?;
+        out.extend_from_slice(self.padding.take(padding)?);
+        let header = out.get_mut(start..).and_then(|packet| packet.first_chunk_mut::<HEADER>());
+        if let (Some(header), Ok(padding)) = (header, u8::try_from(padding)) {
+            let [a, b, c, d] = length.to_be_bytes();
+            *header = [a, b, c, d, padding];
         }
         Ok(())
     }
 
-    /// At NEWKEYS: later packets use `keys`.
+    /// Switches to new keys, after NEWKEYS was sealed with the old ones.
     pub(crate) fn replace(&mut self, keys: SealKeys, reset_sequence: bool) {
-        self.deflater = keys.compression.deflater(self.delayed_now);
-        self.keyed = keys.keyed;
+        let keys = keys.0;
+        self.counter.replace(keys.block, keys.block_limit, reset_sequence);
+        self.protection = keys.protection;
         self.block = keys.block;
-        self.compression = keys.compression;
-        self.usage = Usage::default();
-        if reset_sequence {
-            self.sequence = 0;
-        }
+        self.compression = Some(keys.suite.compression);
+        self.deflater = None;
+        self.start_compression();
     }
 
-    /// At USERAUTH_SUCCESS: `zlib@openssh.com` starts.
+    /// USERAUTH_SUCCESS was sent or received: `zlib@openssh.com` starts, now or with later keys.
     pub(crate) fn start_delayed_compression(&mut self) {
-        self.delayed_now = true;
-        if self.compression == CompressionKind::Delayed && self.deflater.is_none() {
-            self.deflater = self.compression.deflater(true);
+        self.authenticated = true;
+        self.start_compression();
+    }
+
+    /// Each set of keys has a new stream, RFC 4253 §6.2.
+    fn start_compression(&mut self) {
+        let runs = self.compression.is_some_and(|spec| spec.runs(self.authenticated));
+        if runs && self.deflater.is_none() {
+            self.deflater = Some(Deflater::new());
         }
     }
 
+    /// What passed since the last [`replace`](Self::replace).
     pub(crate) fn usage(&self) -> Usage {
-        self.usage
+        self.counter.usage()
     }
 
-    /// Whether these keys were used as much as is safe.
+    /// Whether the keys have done what they may: blocks of the cipher, or 2^31 packets.
     pub(crate) fn rekey_due(&self) -> bool {
-        !matches!(self.keyed, Keyed::Plain) && self.usage.due(self.block)
+        self.counter.rekey_due()
+    }
+
+    /// The number of the next packet.
+    pub(crate) fn next_sequence(&self) -> u32 {
+        self.counter.sequence()
     }
 
     #[cfg(test)]
-    pub(super) fn set_usage(&mut self, sequence: u32, packets: u64) {
-        self.sequence = sequence;
-        self.usage.packets = packets;
+    pub(super) fn set_count(&mut self, sequence: u32, packets: u64) {
+        self.counter.set(sequence, packets);
     }
 }
 
-/// Appends length, padding length, payload and padding.
-fn frame(
-    keyed: &Keyed,
-    block: usize,
-    pool: &mut PaddingPool,
-    parts: &[&[u8]],
-    out: &mut Vec<u8>,
-) -> Result<(), PacketError> {
-    let payload: usize = parts.iter().map(|part| part.len()).sum();
-    let counted = if keyed.length_apart() { 1 } else { 5 };
-    let over = payload.saturating_add(counted) % block.max(1);
-    let mut padding = block.saturating_sub(over);
-    if padding < MIN_PADDING {
-        padding = padding.saturating_add(block);
-    }
-    let length = payload.saturating_add(padding).saturating_add(1);
-    let length_field = u32::try_from(length).map_err(|_| PacketError::BadLength)?;
-    out.reserve(length.saturating_add(4).saturating_add(keyed.tag()));
-    out.extend_from_slice(&length_field.to_be_bytes());
-    out.push(u8::try_from(padding).map_err(|_| PacketError::BadPadding)?);
-    for part in parts {
-        out.extend_from_slice(part);
-    }
-    out.extend_from_slice(pool.take(padding)?);
-    Ok(())
+/// `length` as it goes into the length field.
+fn check_length(length: usize) -> Result<u32, PacketError> {
+    let field = u32::try_from(length).unwrap_or(u32::MAX);
+    if length > MAX_PACKET { Err(PacketError::TooLong { length: field }) } else { Ok(field) }
 }
 
-/// Random bytes in stock.
+/// Random bytes for padding, fetched many at a time: a call to the generator costs more than sealing a short
+/// packet.
 struct PaddingPool {
-    bytes: [u8; POOL],
+    bytes: [u8; Self::SIZE],
     used: usize,
 }
 
-impl std::fmt::Debug for PaddingPool {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("PaddingPool")
-    }
-}
-
 impl PaddingPool {
-    fn take(&mut self, count: usize) -> Result<&[u8], PacketError> {
-        if self.used.saturating_add(count) > POOL {
+    /// Padding of about a hundred packets.
+    const SIZE: usize = 1024;
+
+    fn new() -> Self {
+        Self { bytes: [0; Self::SIZE], used: Self::SIZE }
+    }
+
+    /// `length` bytes, at most [`MAX_PADDING`], that were not given before.
+    fn take(&mut self, length: usize) -> Result<&[u8], CryptoError> {
+        let mut end = self.used.saturating_add(length);
+        if end > Self::SIZE {
             rand::fill(&mut self.bytes)?;
             self.used = 0;
+            end = length;
         }
-        let start = self.used;
-        self.used = self.used.saturating_add(count);
-        self.bytes.get(start..self.used).ok_or(PacketError::BadPadding)
+        let padding = self.bytes.get(self.used..end).unwrap_or_default();
+        self.used = end;
+        Ok(padding)
     }
 }

@@ -1,153 +1,143 @@
-//! The tables of ciphers, MACs and compressions, and how their keys are derived: RFC 4253 §7.2.
-//!
-//! Adding an algorithm is one row and one vector.
+//! The tables of ciphers and MACs, and the keys of a direction, RFC 4253 §7.2.
 
 use zeroize::Zeroizing;
 
-use super::PacketError;
-use super::compress::{Deflater, Inflater};
 use crate::crypto::chachapoly::{self, ChaChaPoly};
-use crate::crypto::cipher::{Ctr, GCM_TAG, Gcm, Way};
+use crate::crypto::cipher::{AesCtr, AesGcm, has_aes_instructions};
 use crate::crypto::hash::HashAlg;
 use crate::crypto::hmac::Hmac;
 use crate::crypto::{CryptoError, Rank};
 
-/// How a cipher works.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum CipherKind {
-    Gcm,
-    ChaChaPoly,
-    Ctr,
-}
+use super::compress::CompressionSpec;
+use super::protect::{Mac, Protection};
+use super::{OpenKeys, PacketError, SealKeys};
 
-/// A row of the cipher table.
-#[derive(Debug)]
-pub(crate) struct CipherSpec {
-    pub(crate) name: &'static str,
-    pub(crate) rank: Rank,
-    pub(super) kind: CipherKind,
-    key: usize,
-    iv: usize,
-    pub(super) block: usize,
-}
-
-impl CipherSpec {
-    /// Whether it checks integrity itself, so that no MAC is negotiated.
-    pub(crate) fn is_aead(&self) -> bool {
-        self.kind != CipherKind::Ctr
-    }
-}
-
-/// In the order of preference for processors with AES instructions.
-pub(crate) static CIPHERS: &[CipherSpec] = &[
-    CipherSpec {
-        name: "aes128-gcm@openssh.com",
-        rank: Rank::Default,
-        kind: CipherKind::Gcm,
-        key: 16,
-        iv: 12,
-        block: 16,
-    },
-    CipherSpec {
-        name: "aes256-gcm@openssh.com",
-        rank: Rank::Default,
-        kind: CipherKind::Gcm,
-        key: 32,
-        iv: 12,
-        block: 16,
-    },
-    CipherSpec {
-        name: "chacha20-poly1305@openssh.com",
-        rank: Rank::Default,
-        kind: CipherKind::ChaChaPoly,
-        key: chachapoly::KEY,
-        iv: 0,
-        block: 8,
-    },
-    CipherSpec { name: "aes128-ctr", rank: Rank::Default, kind: CipherKind::Ctr, key: 16, iv: 16, block: 16 },
-    CipherSpec { name: "aes192-ctr", rank: Rank::Default, kind: CipherKind::Ctr, key: 24, iv: 16, block: 16 },
-    CipherSpec { name: "aes256-ctr", rank: Rank::Default, kind: CipherKind::Ctr, key: 32, iv: 16, block: 16 },
-];
-
-/// A row of the MAC table.
-#[derive(Debug)]
-pub(crate) struct MacSpec {
-    pub(crate) name: &'static str,
-    pub(crate) rank: Rank,
-    hash: HashAlg,
-    /// Encrypt-then-MAC: the length stays in the clear and the tag covers the ciphertext.
-    etm: bool,
-}
-
-/// In the order of preference.
-pub(crate) static MACS: &[MacSpec] = &[
-    MacSpec { name: "hmac-sha2-256-etm@openssh.com", rank: Rank::Default, hash: HashAlg::Sha256, etm: true },
-    MacSpec { name: "hmac-sha2-512-etm@openssh.com", rank: Rank::Default, hash: HashAlg::Sha512, etm: true },
-    MacSpec { name: "hmac-sha2-256", rank: Rank::Default, hash: HashAlg::Sha256, etm: false },
-    MacSpec { name: "hmac-sha2-512", rank: Rank::Default, hash: HashAlg::Sha512, etm: false },
-    MacSpec { name: "hmac-sha1-etm@openssh.com", rank: Rank::Supported, hash: HashAlg::Sha1, etm: true },
-    MacSpec { name: "hmac-sha1", rank: Rank::Supported, hash: HashAlg::Sha1, etm: false },
-];
-
-/// When a compression starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum CompressionKind {
-    Never,
-    /// With the keys.
-    AtOnce,
-    /// After authentication, so that nobody unauthenticated reaches the decompressor.
-    Delayed,
-}
-
-/// A row of the compression table.
-#[derive(Debug)]
-pub(crate) struct CompressionSpec {
-    pub(crate) name: &'static str,
-    pub(crate) rank: Rank,
-    pub(super) kind: CompressionKind,
-}
-
-/// In the order of preference.
-pub(crate) static COMPRESSIONS: &[CompressionSpec] = &[
-    CompressionSpec { name: "none", rank: Rank::Default, kind: CompressionKind::Never },
-    CompressionSpec { name: "zlib@openssh.com", rank: Rank::Supported, kind: CompressionKind::Delayed },
-    CompressionSpec { name: "zlib", rank: Rank::Supported, kind: CompressionKind::AtOnce },
-];
-
-pub(crate) fn cipher(name: &str) -> Option<&'static CipherSpec> {
-    CIPHERS.iter().find(|spec| spec.name == name)
-}
-
-pub(crate) fn mac(name: &str) -> Option<&'static MacSpec> {
-    MACS.iter().find(|spec| spec.name == name)
-}
-
-pub(crate) fn compression(name: &str) -> Option<&'static CompressionSpec> {
-    COMPRESSIONS.iter().find(|spec| spec.name == name)
-}
-
-/// Which way packets go; each way has keys of its own.
+/// Which way packets go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
     ToServer,
     ToClient,
 }
 
-/// What all keys of an exchange are derived from.
+/// What a cipher is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CipherKind {
+    Gcm,
+    ChaChaPoly,
+    Ctr,
+}
+
+/// A cipher.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct CipherSpec {
+    pub(crate) name: &'static str,
+    pub(crate) rank: Rank,
+    kind: CipherKind,
+    key_length: usize,
+    /// What the packet is aligned to, and what the rekey limit counts.
+    block: usize,
+}
+
+impl CipherSpec {
+    /// Whether it authenticates by itself, so that no MAC is used.
+    pub(crate) fn is_aead(&self) -> bool {
+        self.kind != CipherKind::Ctr
+    }
+
+    /// Blocks after which new keys are due. RFC 4344 §3.2 gives 2^(L/4) for blocks of L ≥ 128 bits and 1 GiB
+    /// for shorter ones; OpenSSH applies the latter to ChaCha20, whose `block` is 8.
+    fn block_limit(&self) -> u64 {
+        if self.block >= 16 { 1 << 32 } else { (1 << 30) / 8 }
+    }
+}
+
+/// A MAC.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct MacSpec {
+    pub(crate) name: &'static str,
+    pub(crate) rank: Rank,
+    hash: HashAlg,
+    key_length: usize,
+    /// Over the encrypted packet rather than the plain one.
+    encrypt_then_mac: bool,
+}
+
+const fn row(name: &'static str, kind: CipherKind, key_length: usize, block: usize) -> CipherSpec {
+    CipherSpec { name, rank: Rank::Default, kind, key_length, block }
+}
+
+/// In order of preference where AES is fast; see [`ciphers_by_preference`].
+pub(crate) static CIPHERS: &[CipherSpec] = &[
+    row("aes128-gcm@openssh.com", CipherKind::Gcm, 16, 16),
+    row("aes256-gcm@openssh.com", CipherKind::Gcm, 32, 16),
+    row("chacha20-poly1305@openssh.com", CipherKind::ChaChaPoly, chachapoly::KEY_LENGTH, 8),
+    row("aes128-ctr", CipherKind::Ctr, 16, 16),
+    row("aes192-ctr", CipherKind::Ctr, 24, 16),
+    row("aes256-ctr", CipherKind::Ctr, 32, 16),
+];
+
+const fn hmac(
+    name: &'static str,
+    rank: Rank,
+    hash: HashAlg,
+    key_length: usize,
+    encrypt_then_mac: bool,
+) -> MacSpec {
+    MacSpec { name, rank, hash, key_length, encrypt_then_mac }
+}
+
+/// In order of preference.
+pub(crate) static MACS: &[MacSpec] = &[
+    hmac("hmac-sha2-256-etm@openssh.com", Rank::Default, HashAlg::Sha256, 32, true),
+    hmac("hmac-sha2-512-etm@openssh.com", Rank::Default, HashAlg::Sha512, 64, true),
+    hmac("hmac-sha2-256", Rank::Default, HashAlg::Sha256, 32, false),
+    hmac("hmac-sha2-512", Rank::Default, HashAlg::Sha512, 64, false),
+    hmac("hmac-sha1-etm@openssh.com", Rank::Supported, HashAlg::Sha1, 20, true),
+    hmac("hmac-sha1", Rank::Supported, HashAlg::Sha1, 20, false),
+];
+
+/// The cipher of that name.
+pub(crate) fn cipher(name: &str) -> Option<&'static CipherSpec> {
+    CIPHERS.iter().find(|spec| spec.name == name)
+}
+
+/// The MAC of that name.
+pub(crate) fn mac(name: &str) -> Option<&'static MacSpec> {
+    MACS.iter().find(|spec| spec.name == name)
+}
+
+/// All ciphers, best first on this processor: without AES instructions ChaCha20 leads.
+pub(crate) fn ciphers_by_preference() -> Vec<&'static CipherSpec> {
+    let mut ciphers: Vec<_> = CIPHERS.iter().collect();
+    if !has_aes_instructions() {
+        ciphers.sort_by_key(|spec| spec.kind != CipherKind::ChaChaPoly);
+    }
+    ciphers
+}
+
+/// What keys are derived from.
 pub(crate) struct KeySource {
+    /// The hash of the key exchange.
     pub(crate) alg: HashAlg,
-    /// K exactly as it was hashed: an encoded mpint, or an encoded string in hybrid exchanges.
+    /// K exactly as it is hashed: an encoded mpint, or an encoded string for hybrid exchanges.
     pub(crate) secret: Zeroizing<Vec<u8>>,
+    /// H of this exchange.
     pub(crate) exchange_hash: Vec<u8>,
+    /// H of the first exchange.
     pub(crate) session_id: Vec<u8>,
 }
 
 impl KeySource {
-    /// RFC 4253 §7.2: `length` bytes for the letter `A` to `F`.
-    fn derive(&self, letter: u8, length: usize) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
-        let first = self.alg.digest(&[&self.secret, &self.exchange_hash, &[letter], &self.session_id])?;
-        let mut key = Zeroizing::new(Vec::with_capacity(length.saturating_add(64)));
-        key.extend_from_slice(&first);
+    /// `length` bytes for the purpose that `letter` stands for: HASH(K || H || letter || session_id), extended
+    /// by HASH(K || H || all so far) until it suffices.
+    pub(super) fn derive(&self, letter: u8, length: usize) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+        let mut key = Zeroizing::new(Vec::with_capacity(length.saturating_add(MAX_HASH)));
+        key.extend_from_slice(&self.alg.digest(&[
+            &self.secret,
+            &self.exchange_hash,
+            &[letter],
+            &self.session_id,
+        ])?);
         while key.len() < length {
             let more = self.alg.digest(&[&self.secret, &self.exchange_hash, &key])?;
             key.extend_from_slice(&more);
@@ -155,117 +145,92 @@ impl KeySource {
         key.truncate(length);
         Ok(key)
     }
+
+    fn derive_array<const N: usize>(&self, letter: u8) -> Result<Zeroizing<[u8; N]>, CryptoError> {
+        let mut out = Zeroizing::new([0; N]);
+        for (to, from) in out.iter_mut().zip(self.derive(letter, N)?.iter()) {
+            *to = *from;
+        }
+        Ok(out)
+    }
 }
 
-/// The algorithms of one direction.
-#[derive(Debug, Clone, Copy)]
+/// The longest hash: room for it keeps a derived key from being moved while it grows.
+const MAX_HASH: usize = 64;
+
+/// The letters of RFC 4253 §7.2 for one direction.
+struct Letters {
+    initial_vector: u8,
+    encryption: u8,
+    integrity: u8,
+}
+
+impl Direction {
+    fn letters(self) -> Letters {
+        match self {
+            Self::ToServer => Letters { initial_vector: b'A', encryption: b'C', integrity: b'E' },
+            Self::ToClient => Letters { initial_vector: b'B', encryption: b'D', integrity: b'F' },
+        }
+    }
+}
+
+/// The algorithms agreed for one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Suite {
     pub(crate) cipher: &'static CipherSpec,
-    /// None for ciphers that check integrity themselves.
+    /// `None` with a cipher that authenticates by itself.
     pub(crate) mac: Option<&'static MacSpec>,
     pub(crate) compression: &'static CompressionSpec,
 }
 
-/// A keyed cipher with its MAC.
-#[derive(Debug)]
-pub(super) enum Keyed {
-    Plain,
-    Gcm(Gcm),
-    ChaChaPoly(ChaChaPoly),
-    Ctr { cipher: Ctr, mac: Hmac, etm: bool, tag: usize },
-}
-
-impl Keyed {
-    /// The length of the tag behind each packet.
-    pub(super) fn tag(&self) -> usize {
-        match self {
-            Self::Plain => 0,
-            Self::Gcm(_) => GCM_TAG,
-            Self::ChaChaPoly(_) => chachapoly::TAG,
-            Self::Ctr { tag, .. } => *tag,
-        }
-    }
-
-    /// Whether the length field is outside of what is padded to whole blocks.
-    pub(super) fn length_apart(&self) -> bool {
-        match self {
-            Self::Plain => false,
-            Self::Gcm(_) | Self::ChaChaPoly(_) => true,
-            Self::Ctr { etm, .. } => *etm,
-        }
-    }
-}
-
-/// New keys of the sending side.
-#[derive(Debug)]
-pub(crate) struct SealKeys {
-    pub(super) keyed: Keyed,
+/// A direction's keys, ready to be installed.
+pub(super) struct Keys {
+    pub(super) suite: Suite,
+    pub(super) protection: Protection,
     pub(super) block: usize,
-    pub(super) compression: CompressionKind,
-}
-
-/// New keys of the receiving side.
-#[derive(Debug)]
-pub(crate) struct OpenKeys {
-    pub(super) keyed: Keyed,
-    pub(super) block: usize,
-    pub(super) compression: CompressionKind,
+    pub(super) block_limit: u64,
 }
 
 impl Suite {
-    /// The keys of whoever sends in `direction`.
+    /// The keys for sending in `direction`.
     pub(crate) fn seal_keys(
         &self,
         source: &KeySource,
         direction: Direction,
     ) -> Result<SealKeys, PacketError> {
-        let keyed = self.keyed(source, direction, Way::Encrypt)?;
-        Ok(SealKeys { keyed, block: self.cipher.block, compression: self.compression.kind })
+        Ok(SealKeys(self.keys(source, direction)?))
     }
 
-    /// The keys of whoever receives from `direction`.
+    /// The keys for receiving from `direction`.
     pub(crate) fn open_keys(
         &self,
         source: &KeySource,
         direction: Direction,
     ) -> Result<OpenKeys, PacketError> {
-        let keyed = self.keyed(source, direction, Way::Decrypt)?;
-        Ok(OpenKeys { keyed, block: self.cipher.block, compression: self.compression.kind })
+        Ok(OpenKeys(self.keys(source, direction)?))
     }
 
-    fn keyed(&self, source: &KeySource, direction: Direction, way: Way) -> Result<Keyed, CryptoError> {
-        let [iv_letter, key_letter, mac_letter] = match direction {
-            Direction::ToServer => *b"ACE",
-            Direction::ToClient => *b"BDF",
-        };
-        let iv = source.derive(iv_letter, self.cipher.iv)?;
-        let key = source.derive(key_letter, self.cipher.key)?;
-        let wrong = || CryptoError("a key of the wrong length".to_owned());
-        Ok(match self.cipher.kind {
-            CipherKind::Gcm => {
-                let iv = iv.first_chunk().ok_or_else(wrong)?;
-                Keyed::Gcm(Gcm::new(way, &key, iv)?)
-            }
+    fn keys(&self, source: &KeySource, direction: Direction) -> Result<Keys, CryptoError> {
+        let letters = direction.letters();
+        let cipher = self.cipher;
+        let protection = match cipher.kind {
             CipherKind::ChaChaPoly => {
-                Keyed::ChaChaPoly(ChaChaPoly::new(key.first_chunk().ok_or_else(wrong)?)?)
+                Protection::ChaChaPoly(ChaChaPoly::new(&*source.derive_array(letters.encryption)?)?)
+            }
+            CipherKind::Gcm => {
+                let key = source.derive(letters.encryption, cipher.key_length)?;
+                Protection::Gcm(AesGcm::new(&key, &*source.derive_array(letters.initial_vector)?)?)
             }
             CipherKind::Ctr => {
-                let spec = self.mac.ok_or_else(|| CryptoError("a cipher without a MAC".to_owned()))?;
-                let tag = spec.hash.size();
-                let mac_key = source.derive(mac_letter, tag)?;
-                let mac = Hmac::new(spec.hash, &mac_key).ok_or_else(wrong)?;
-                Keyed::Ctr { cipher: Ctr::new(&key, &iv)?, mac, etm: spec.etm, tag }
+                let key = source.derive(letters.encryption, cipher.key_length)?;
+                let counter = source.derive_array(letters.initial_vector)?;
+                let mac = self.mac.ok_or_else(|| CryptoError(format!("{} needs a MAC", cipher.name)))?;
+                let mac_key = source.derive(letters.integrity, mac.key_length)?;
+                let mac =
+                    Mac { hmac: Hmac::new(mac.hash, &mac_key)?, encrypt_then_mac: mac.encrypt_then_mac };
+                Protection::Ctr(AesCtr::new(&key, &counter)?, mac)
             }
-        })
-    }
-}
-
-impl CompressionKind {
-    pub(super) fn deflater(self, delayed_now: bool) -> Option<Deflater> {
-        (self == Self::AtOnce || (self == Self::Delayed && delayed_now)).then(Deflater::new)
-    }
-
-    pub(super) fn inflater(self, delayed_now: bool) -> Option<Inflater> {
-        (self == Self::AtOnce || (self == Self::Delayed && delayed_now)).then(Inflater::new)
+        };
+        Ok(Keys { suite: *self, protection, block: cipher.block, block_limit: cipher.block_limit() })
     }
 }

@@ -129,7 +129,8 @@ fn decrypt(spec: &FileCipher, key: &[u8], sealed: &[u8], tag: &[u8]) -> Result<Z
 fn decrypt_chacha(key: &[u8], sealed: &[u8], tag: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     let key = key.first_chunk().ok_or(KeyError::Malformed("key length"))?;
     let mut body = Zeroizing::new(sealed.to_vec());
-    if ChaChaPoly::new(key)?.open_body(0, &mut body, tag)? {
+    let tag = tag.first_chunk().ok_or(KeyError::Malformed("tag length"))?;
+    if ChaChaPoly::new(key)?.open_body(&mut body, tag)? {
         Ok(body)
     } else {
         Err(KeyError::WrongPassphrase)
