@@ -3,7 +3,7 @@
 
 mod peers;
 
-use peers::{Keys, Python, Server, require, sshd, user};
+use peers::{Keys, Python, Server, dropbear, require, sshd, user};
 use serde_json::{Value, json};
 
 /// Host keys and the user's own.
@@ -142,6 +142,22 @@ fn every_way_to_log_in() {
             let Some(answer) = python.client(&spec) else { return };
             assert_eq!(answer["stdout"], "in\n", "{} to {name} {way}: {answer}", python.name());
         }
+    }
+}
+
+#[test]
+fn dropbear_serves_both() {
+    let Some((host, own)) = keys() else { return };
+    let Some(server) = dropbear(&host, &own) else { return };
+    for (python, kind) in Python::BOTH.into_iter().flat_map(|python| [(python, "ed25519"), (python, "rsa")]) {
+        let spec = json!({
+            "host": "127.0.0.1", "port": server.port(), "user": user(), "key": own.private(kind),
+            "host_key_algorithms": ["ssh-ed25519"], "host_key": host.public("ed25519"),
+            "command": "cat", "stdin": "input",
+        });
+        let Some(answer) = python.client(&spec) else { return };
+        assert_eq!(answer["stdout"], "input", "{} {kind}: {answer}\n{}", python.name(), server.log());
+        assert!(answer["peer"].as_str().unwrap().contains("dropbear"), "{answer}");
     }
 }
 

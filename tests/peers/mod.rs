@@ -9,6 +9,7 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -292,34 +293,74 @@ fn make_key(keygen: &Path, arguments: &[&str], path: &Path) {
 /// win.
 pub(crate) fn sshd(host_keys: &Keys, authorized: &Keys, more: &str) -> Option<Server> {
     let sshd = require("sshd", program("sshd"))?;
+    Some(start("sshd", |folder, port| {
+        fs::write(folder.file("config"), sshd_config(folder, host_keys, authorized, port, more))
+            .expect("the folder is ours");
+        let mut command = keeper(r#""$1" -D -e -f "$2""#);
+        command.arg(&sshd).arg(folder.file("config"));
+        (command, format!("Server listening on 127.0.0.1 port {port}"))
+    }))
+}
+
+/// Dropbear's server on a port of its own, with an Ed25519, an ECDSA and an RSA host key. It lets
+/// in `user()` with any of the keys. It reads them in the user's home only, so that it gets one
+/// of its own: a mount that it alone sees, which only root can make.
+pub(crate) fn dropbear(host_keys: &Keys, authorized: &Keys) -> Option<Server> {
+    let root = user() == "root";
+    let dropbear = require("dropbear (as root)", program("dropbear").filter(|_| root))?;
+    let convert = require("dropbearconvert", program("dropbearconvert"))?;
+    let home = std::env::home_dir().expect("root has a home");
+    Some(start("dropbear", |folder, port| {
+        fs::create_dir(folder.file(".ssh")).expect("the folder is ours");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).expect("the folder is ours");
+        fs::write(folder.file(".ssh/authorized_keys"), authorized_keys(authorized))
+            .expect("the folder is ours");
+        let mut command =
+            keeper(r#"unshare -m sh -c 'mount --bind "$1" "$2" && shift 2 && exec "$@"' sh "$@""#);
+        command.arg(folder.path()).arg(&home);
+        command.arg(&dropbear).args(["-F", "-E", "-m", "-p"]).arg(format!("127.0.0.1:{port}"));
+        for kind in ["ed25519", "ecdsa256", "rsa"] {
+            let mut convert = Command::new(&convert);
+            convert.args(["openssh", "dropbear"]).arg(host_keys.private(kind)).arg(folder.file(kind));
+            assert!(convert.output().expect("dropbearconvert starts").status.success(), "no {kind} key");
+            command.arg("-r").arg(folder.file(kind));
+        }
+        (command, "Not backgrounding".to_owned())
+    }))
+}
+
+/// Starts a server that must be told its port, on a free one: what `prepare` makes of a folder and
+/// a port is the command and the words that say that it is ready.
+fn start(name: &str, prepare: impl Fn(&Folder, u16) -> (Command, String)) -> Server {
     let mut said = String::new();
     for _ in 0..TRIES {
         let folder = Folder::new();
         let port = free_port();
-        fs::write(folder.file("config"), sshd_config(&folder, host_keys, authorized, port, more))
-            .expect("the folder is ours");
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", SSHD_KEEPER, "sh"]).arg(&sshd).arg(folder.file("config"));
-        let ready = format!("Server listening on 127.0.0.1 port {port}");
+        let (command, ready) = prepare(&folder, port);
         match Server::spawn(command, &[(&ready, port)]) {
             Ok(mut server) => {
                 server.folder = Some(folder);
-                return Some(server);
+                return server;
             }
             Err(error) => said = error,
         }
     }
-    panic!("sshd does not start:\n{said}");
+    panic!("{name} does not start:\n{said}");
 }
 
-/// Ends the server when its own standard input ends, which happens even when the test is killed.
-/// Its output is the server's alone, so that we see when the server is gone.
-const SSHD_KEEPER: &str = r#""$1" -D -e -f "$2" </dev/null & exec >/dev/null 2>&1; read -r _; kill $!; wait"#;
+/// A shell that runs `line`, whose arguments follow, and ends it when its own standard input ends,
+/// which happens even when the test is killed. Its output is the server's alone, so that we see
+/// when the server is gone.
+fn keeper(line: &str) -> Command {
+    let mut command = Command::new("/bin/sh");
+    let script = format!("{line} </dev/null & exec >/dev/null 2>&1; read -r _; kill $!; wait");
+    command.args(["-c", &script, "sh"]);
+    command
+}
 
 fn sshd_config(folder: &Folder, host_keys: &Keys, authorized: &Keys, port: u16, more: &str) -> String {
-    let authorized_keys = folder.file("authorized_keys");
-    let lines: String = KEY_KINDS.iter().map(|(name, _)| authorized.public(name) + "\n").collect();
-    fs::write(&authorized_keys, lines).expect("the folder is ours");
+    let path = folder.file("authorized_keys");
+    fs::write(&path, authorized_keys(authorized)).expect("the folder is ours");
     let host_keys: String = KEY_KINDS
         .iter()
         .map(|(name, _)| format!("HostKey {}\n", host_keys.private(name).display()))
@@ -328,8 +369,12 @@ fn sshd_config(folder: &Folder, host_keys: &Keys, authorized: &Keys, port: u16, 
         "{more}\nListenAddress 127.0.0.1:{port}\n{host_keys}AuthorizedKeysFile {}\n\
          PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\n\
          Subsystem sftp internal-sftp\nAcceptEnv *\nMaxStartups 200\nMaxSessions 200\nLogLevel VERBOSE\n",
-        authorized_keys.display()
+        path.display()
     )
+}
+
+fn authorized_keys(keys: &Keys) -> String {
+    KEY_KINDS.iter().map(|(kind, _)| keys.public(kind) + "\n").collect()
 }
 
 /// A port that was free a moment ago.
