@@ -1,7 +1,6 @@
 //! Drives the library as client and as server for benchmarks: one JSON line per run.
 
-#[path = "support/args.rs"]
-mod args;
+mod support;
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener};
@@ -9,11 +8,12 @@ use std::process::exit;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use args::{Args, Spec};
 use feramiko::{
     Algorithms, Answer, AuthAnswer, AutoAddPolicy, ExitStatus, HostKeys, Limits, PKey, PublicKey, SSHClient,
     SSHServer, ServerInterface, Session, SessionKind, SessionRequest,
 };
+use support::args::Options;
+use support::given::Given;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -44,12 +44,24 @@ impl Setup {
 /// User and system time of this process and its children, in seconds.
 fn cpu() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let ticks: u64 = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(4).filter_map(|word| word.parse::<u64>().ok()).sum();
+    let ticks: u64 = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .skip(11)
+        .take(4)
+        .filter_map(|word| word.parse::<u64>().ok())
+        .sum();
     ticks as f64 / 100.0
 }
 
 fn measured(fields: &str, started: Instant, cpu_before: f64) {
-    println!("{{{fields},\"secs\":{:.6},\"cpu\":{:.6}}}", started.elapsed().as_secs_f64(), cpu() - cpu_before);
+    println!(
+        "{{{fields},\"secs\":{:.6},\"cpu\":{:.6}}}",
+        started.elapsed().as_secs_f64(),
+        cpu() - cpu_before
+    );
 }
 
 fn down(setup: &Setup, command: &str, bytes: u64) -> Outcome<()> {
@@ -145,7 +157,11 @@ fn ping(setup: &Setup, count: usize) -> Outcome<()> {
     let mut times = (0..count).map(|_| once()).collect::<io::Result<Vec<_>>>()?;
     times.sort();
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e6;
-    measured(&format!("\"count\":{count},\"p50us\":{:.1},\"p99us\":{:.1}", at(0.5), at(0.99)), started, before);
+    measured(
+        &format!("\"count\":{count},\"p50us\":{:.1},\"p99us\":{:.1}", at(0.5), at(0.99)),
+        started,
+        before,
+    );
     channel.shutdown(Shutdown::Write);
     Ok(())
 }
@@ -170,7 +186,9 @@ impl ServerInterface for Server {
     }
 
     fn session(&self, mut session: Session) -> io::Result<ExitStatus> {
-        let SessionKind::Exec(command) = session.request().kind.clone() else { return Ok(ExitStatus::Code(1)) };
+        let SessionKind::Exec(command) = session.request().kind.clone() else {
+            return Ok(ExitStatus::Code(1));
+        };
         let command = String::from_utf8_lossy(&command).into_owned();
         if let Some(bytes) = command.strip_prefix(":source ") {
             let mut left: u64 = bytes.parse().map_err(io::Error::other)?;
@@ -209,17 +227,27 @@ fn serve(setup: Setup, port: &str, host: &str) -> Outcome<()> {
 }
 
 fn run() -> Outcome<()> {
-    let spec = Spec { flags: "", values: "", long_values: &["port", "key", "host", "user", "cipher", "mac", "kex"] };
-    let args = Args::parse(std::env::args().skip(1), &spec, false).map_err(|error| format!("{error}\n{USAGE}"))?;
-    let (port, host) = (args.long("port").ok_or(USAGE)?, args.long("host").unwrap_or("127.0.0.1"));
-    let words: Vec<&str> = args.rest.iter().map(String::as_str).collect();
+    let names = &[
+        ("port", 'p'),
+        ("key", 'k'),
+        ("host", 'h'),
+        ("user", 'u'),
+        ("cipher", 'c'),
+        ("mac", 'm'),
+        ("kex", 'K'),
+    ];
+    let args = Given::from_env(Options { letters: "p:k:h:u:c:m:K:", names }, false)
+        .map_err(|error| format!("{error}\n{USAGE}"))?;
+    let (port, host) = (args.last('p').ok_or(USAGE)?, args.last('h').unwrap_or("127.0.0.1"));
+    let words: Vec<&str> = args.operands.iter().map(String::as_str).collect();
     let mut algorithms =
         if words == ["serve"] { Algorithms::server_defaults() } else { Algorithms::client_defaults() };
-    args.long("cipher").map_or(Ok(()), |name| algorithms.set_ciphers(name))?;
-    args.long("mac").map_or(Ok(()), |name| algorithms.set_macs(name))?;
-    args.long("kex").map_or(Ok(()), |name| algorithms.set_kex(name))?;
-    let user = args.long("user").map(str::to_owned).or_else(|| std::env::var("USER").ok()).unwrap_or("root".into());
-    let key = PKey::from_file(args.long("key").ok_or(USAGE)?, None)?;
+    args.last('c').map_or(Ok(()), |name| algorithms.set_ciphers(name))?;
+    args.last('m').map_or(Ok(()), |name| algorithms.set_macs(name))?;
+    args.last('K').map_or(Ok(()), |name| algorithms.set_kex(name))?;
+    let user =
+        args.last('u').map(str::to_owned).or_else(|| std::env::var("USER").ok()).unwrap_or("root".into());
+    let key = PKey::from_file(args.last('k').ok_or(USAGE)?, None)?;
     let setup = Setup { destination: format!("{host}:{port}"), user, key, algorithms };
     match words.as_slice() {
         ["serve"] => serve(setup, port, host),

@@ -1,2 +1,40 @@
-//! Being written.
-fn main() {}
+//! Serving streams that one accepts oneself, a thread each: the seed's SocketServer example.
+//! `socket_server [port]`; user robey, password foo; greets and echoes lines.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::TcpListener;
+
+use feramiko::{
+    Answer, AuthAnswer, ExitStatus, KeyKind, PKey, SSHServer, Secret, ServerInterface, Session,
+    SessionRequest,
+};
+
+struct Echo;
+
+impl ServerInterface for Echo {
+    fn check_auth_password(&self, user: &str, password: &Secret) -> AuthAnswer {
+        AuthAnswer::when(user == "robey" && password.matches("foo"))
+    }
+
+    fn check_channel_shell_request(&self, _: &SessionRequest) -> Answer {
+        Answer::Yes
+    }
+
+    fn session(&self, mut session: Session) -> io::Result<ExitStatus> {
+        write!(session, "Say something.\r\n")?;
+        for line in BufReader::new(session.channel().clone()).lines() {
+            write!(session, "You said: {}\r\n", line?)?;
+        }
+        Ok(ExitStatus::Code(0))
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let port: u16 = std::env::args().nth(1).map_or(Ok(2200), |port| port.parse())?;
+    let server = SSHServer::builder().host_key(PKey::generate(KeyKind::Ed25519)?).build()?;
+    for stream in TcpListener::bind(("127.0.0.1", port))?.incoming() {
+        let (server, stream) = (server.clone(), stream?);
+        std::thread::spawn(move || server.serve_stream(stream, Echo));
+    }
+    Ok(())
+}

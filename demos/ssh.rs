@@ -1,11 +1,6 @@
 //! A client with the options of ssh(1) that are built; exit status as ssh's.
 
-#[path = "support/args.rs"]
-mod args;
-#[path = "support/log.rs"]
-mod log_output;
-#[path = "support/terminal.rs"]
-mod terminal;
+mod support;
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::net::Shutdown;
@@ -13,11 +8,15 @@ use std::os::fd::AsFd;
 use std::process::exit;
 use std::time::Duration;
 
-use args::{Args, Spec};
 use feramiko::{
-    AcceptNewPolicy, Channel, ExitStatus, HostKeyAnswer, KexError, MissingHostKeyPolicy, PtyRequest, RejectPolicy,
-    SSHClient, SSHClientBuilder, Secret, UnknownHostKey,
+    AcceptNewPolicy, Channel, ExitStatus, HostKeyAnswer, KexError, MissingHostKeyPolicy, PtyRequest,
+    RejectPolicy, SSHClient, SSHClientBuilder, Secret, UnknownHostKey,
 };
+use support::args::Options as Letters;
+use support::given::{Given, size};
+use support::log::{level, start};
+use support::prompt::{Echo, ask};
+use support::terminal::{self, Mode};
 
 const USAGE: &str = "usage: ssh [-46CNnqsTtVv] [-c ciphers] [-E log] [-F none] [-i identity] [-l user] [-m macs]
            [-o option=value] [-p port] [user@]host [command ...]
@@ -39,8 +38,8 @@ impl MissingHostKeyPolicy for AskPolicy {
             unknown.key.key_type(),
             unknown.key.fingerprint()
         );
-        match terminal::ask(&text, true) {
-            Some(answer) if answer.matches("yes") => HostKeyAnswer::AcceptAndSave,
+        match ask(&text, Echo::On) {
+            Ok(Some(answer)) if answer.matches("yes") => HostKeyAnswer::AcceptAndSave,
             _ => HostKeyAnswer::Reject,
         }
     }
@@ -65,7 +64,13 @@ fn yes(value: &str) -> bool {
     value.eq_ignore_ascii_case("yes") || value.eq_ignore_ascii_case("true")
 }
 
-fn apply(mut builder: SSHClientBuilder, options: &mut Options, algorithms: &mut feramiko::Algorithms, limits: &mut feramiko::Limits, option: &str) -> Outcome<SSHClientBuilder> {
+fn apply(
+    mut builder: SSHClientBuilder,
+    options: &mut Options,
+    algorithms: &mut feramiko::Algorithms,
+    limits: &mut feramiko::Limits,
+    option: &str,
+) -> Outcome<SSHClientBuilder> {
     let (name, value) = option.split_once(['=', ' ']).ok_or(format!("-o {option}: no value"))?;
     let value = value.trim_matches('"');
     let failed = |error: KexError| format!("-o {option}: {error}");
@@ -109,14 +114,9 @@ fn apply(mut builder: SSHClientBuilder, options: &mut Options, algorithms: &mut 
     Ok(builder)
 }
 
-fn size(value: &str) -> Outcome<u64> {
-    let (number, factor) = match value.to_ascii_uppercase().chars().last() {
-        Some('K') => (&value[..value.len() - 1], 1 << 10),
-        Some('M') => (&value[..value.len() - 1], 1 << 20),
-        Some('G') => (&value[..value.len() - 1], 1 << 30),
-        _ => (value, 1),
-    };
-    Ok(number.parse::<u64>()? * factor)
+/// Asks without showing the answer.
+fn hidden(question: &str) -> Option<Secret> {
+    ask(question, Echo::Off).ok().flatten()
 }
 
 fn expand(path: &str) -> String {
@@ -127,12 +127,9 @@ fn expand(path: &str) -> String {
 }
 
 fn run() -> Outcome<i32> {
-    let spec = Spec {
-        flags: "46AaCfGgKkMNnqsTtVvXxYy",
-        values: "BbcDEeFIiJLlmOopQRSWw",
-        long_values: &[],
-    };
-    let args = Args::parse(std::env::args().skip(1), &spec, true).map_err(|error| format!("{error}\n{USAGE}"))?;
+    let letters =
+        Letters { letters: "46AaCfGgKkMNnqsTtVvXxYyB:b:c:D:E:e:F:I:i:J:L:l:m:O:o:p:Q:R:S:W:w:", names: &[] };
+    let args = Given::from_env(letters, true).map_err(|error| format!("{error}\n{USAGE}"))?;
     if args.has('V') {
         eprintln!("feramiko {}", env!("CARGO_PKG_VERSION"));
         return Ok(0);
@@ -143,8 +140,8 @@ fn run() -> Outcome<i32> {
     if args.last('F').is_some_and(|file| file != "none") {
         return Err("-F other than none is not built".into());
     }
-    let (host, command) = args.rest.split_first().ok_or(USAGE)?;
-    log_output::start(args.count('v'), args.last('E').map(std::path::Path::new))?;
+    let (host, command) = args.operands.split_first().ok_or(USAGE)?;
+    start(level(args.count('v')), args.path('E').as_deref())?;
     let mut options = Options { keepalive: (0, 3), compression: args.has('C'), ..Options::default() };
     let mut builder = SSHClient::builder();
     let mut algorithms = feramiko::Algorithms::client_defaults();
@@ -177,7 +174,7 @@ fn connect(
     options: &Options,
     algorithms: feramiko::Algorithms,
     limits: feramiko::Limits,
-    args: &Args,
+    args: &Given,
     host: &str,
 ) -> Outcome<SSHClient> {
     builder = builder.algorithms(algorithms).limits(limits);
@@ -206,10 +203,11 @@ fn connect(
     if may_ask || std::env::var_os("SSH_ASKPASS_REQUIRE").is_some() {
         let shown = host.to_owned();
         builder = builder
-            .passphrase_callback(|path| terminal::ask(&format!("Enter passphrase for key '{}': ", path.display()), false))
-            .password_callback(move |user| terminal::ask(&format!("{user}@{shown}'s password: "), false))
+            .passphrase_callback(|path| hidden(&format!("Enter passphrase for key '{}': ", path.display())))
+            .password_callback(move |user| hidden(&format!("{user}@{shown}'s password: ")))
             .interactive(|query| {
-                let answer = |prompt: &feramiko::Prompt| terminal::ask(&prompt.text, prompt.echo);
+                let echo = |echo: bool| if echo { Echo::On } else { Echo::Off };
+                let answer = |prompt: &feramiko::Prompt| ask(&prompt.text, echo(prompt.echo)).ok().flatten();
                 let answers: Option<Vec<Secret>> = query.prompts.iter().map(answer).collect();
                 answers.ok_or(feramiko::Error::Cancelled)
             });
@@ -217,7 +215,11 @@ fn connect(
     let uri = host.strip_prefix("ssh://").unwrap_or(host);
     let mut destination = uri.to_owned();
     if let Some(port) = args.last('p').or(options.port.as_deref()) {
-        let bare = if uri.matches(':').count() > 1 && !uri.contains('[') { format!("[{uri}]") } else { uri.to_owned() };
+        let bare = if uri.matches(':').count() > 1 && !uri.contains('[') {
+            format!("[{uri}]")
+        } else {
+            uri.to_owned()
+        };
         destination = format!("{bare}:{port}");
     }
     if let Some(user) = args.last('l').or(options.user.as_deref()).filter(|_| !uri.contains('@')) {
@@ -226,7 +228,7 @@ fn connect(
     Ok(builder.connect(&destination)?)
 }
 
-fn session(client: &SSHClient, options: &Options, args: &Args, command: &str) -> Outcome<i32> {
+fn session(client: &SSHClient, options: &Options, args: &Given, command: &str) -> Outcome<i32> {
     let channel = client.open_session()?;
     for (name, value) in &options.send_env {
         channel.set_environment_variable(name, value)?;
@@ -238,9 +240,9 @@ fn session(client: &SSHClient, options: &Options, args: &Args, command: &str) ->
     };
     let forced = args.count('t') > 1 || options.force_tty;
     let raw = if wanted && (forced || io::stdin().is_terminal()) {
-        let (columns, rows) = terminal::size();
+        let (columns, rows) = terminal::size().map_or((80, 24), |size| (size.columns, size.rows));
         channel.get_pty(&PtyRequest::new(&std::env::var("TERM").unwrap_or("dumb".into()), columns, rows))?;
-        if io::stdin().is_terminal() { Some(terminal::RawMode::enter()?) } else { None }
+        if io::stdin().is_terminal() { Some(Mode::raw(io::stdin())?) } else { None }
     } else {
         if wanted && !args.has('q') {
             eprintln!("Pseudo-terminal will not be allocated because stdin is not a terminal.");
@@ -254,7 +256,11 @@ fn session(client: &SSHClient, options: &Options, args: &Args, command: &str) ->
     } else {
         channel.exec_command(command)?;
     }
-    watch_signals(&channel, raw.as_ref())?;
+    let resized = channel.clone();
+    terminal::on_resize(move |size| {
+        // The session may have ended meanwhile.
+        let _ = resized.resize_pty(size.columns, size.rows, (size.width, size.height));
+    })?;
     let status = stream(&channel, args.has('n'))?;
     drop(raw);
     client.close();
@@ -262,29 +268,6 @@ fn session(client: &SSHClient, options: &Options, args: &Args, command: &str) ->
         ExitStatus::Code(code) => i32::try_from(code).unwrap_or(255),
         ExitStatus::Signal { .. } | ExitStatus::Missing => 255,
     })
-}
-
-/// Resizes follow the window; a signal that ends the program restores the terminal first.
-fn watch_signals(channel: &Channel, raw: Option<&terminal::RawMode>) -> Outcome<()> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
-    let mut signals = signal_hook::iterator::Signals::new([SIGWINCH, SIGHUP, SIGINT, SIGTERM])?;
-    let undo = raw.map(terminal::RawMode::undo);
-    let channel = channel.clone();
-    std::thread::spawn(move || {
-        for signal in signals.forever() {
-            if signal == SIGWINCH {
-                let (columns, rows) = terminal::size();
-                // The session may have ended meanwhile.
-                let _ = channel.resize_pty(columns, rows, (0, 0));
-                continue;
-            }
-            if let Some(undo) = &undo {
-                undo();
-            }
-            exit(255);
-        }
-    });
-    Ok(())
 }
 
 /// Joins the standard streams to the channel until the command has ended.

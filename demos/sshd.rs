@@ -1,9 +1,6 @@
 //! An SSH server for the user who runs it, with the options of sshd(8) that are built.
 
-#[path = "support/args.rs"]
-mod args;
-#[path = "support/log.rs"]
-mod log_output;
+mod support;
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -12,13 +9,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use args::{Args, Spec};
 use feramiko::{
     Answer, AuthAnswer, ExitStatus, InteractiveAnswer, InteractiveQuery, Limits, PKey, PtyRequest, PublicKey,
     SSHServer, Secret, ServerInterface, Session, SessionRequest,
 };
+use support::args::Options;
+use support::given::{Given, size};
+use support::log::{level, start};
 
-const USAGE: &str = "usage: sshd [-de] [-E log] [-p port] [--listen address] -h host_key [-h ...] [-a authorized_keys]
+const USAGE: &str =
+    "usage: sshd [-de] [-E log] [-p port] [--listen address] -h host_key [-h ...] [-a authorized_keys]
             [-u user:password] [-B banner_file] [-o option=value] [-V]
 Serves the user who runs it. Not built yet: -D -f -i -t -T.";
 
@@ -119,7 +119,14 @@ fn seconds(value: &str) -> Result<Duration, String> {
         None => (value, "s"),
     };
     let number: u64 = number.parse().map_err(|_| format!("{value} is no time"))?;
-    Ok(Duration::from_secs(number * match unit { "m" => 60, "h" => 3600, _ => 1 }))
+    Ok(Duration::from_secs(
+        number
+            * match unit {
+                "m" => 60,
+                "h" => 3600,
+                _ => 1,
+            },
+    ))
 }
 
 fn number(value: &str) -> Result<usize, String> {
@@ -127,8 +134,8 @@ fn number(value: &str) -> Result<usize, String> {
 }
 
 fn run() -> Result<(), String> {
-    let spec = Spec { flags: "deDitTV", values: "EphaufBo", long_values: &["listen"] };
-    let args = Args::parse(std::env::args().skip(1), &spec, false).map_err(|error| format!("{error}\n{USAGE}"))?;
+    let options = Options { letters: "deDitTVE:p:h:a:u:f:B:o:L:", names: &[("listen", 'L')] };
+    let args = Given::from_env(options, false).map_err(|error| format!("{error}\n{USAGE}"))?;
     for flag in ['D', 'i', 't', 'T', 'f'] {
         if args.has(flag) {
             return Err(format!("-{flag} is not built"));
@@ -138,7 +145,7 @@ fn run() -> Result<(), String> {
         eprintln!("feramiko {}", env!("CARGO_PKG_VERSION"));
         return Ok(());
     }
-    log_output::start(if args.has('d') { 1 } else { 0 }, args.last('E').map(std::path::Path::new))?;
+    start(level(args.count('d')), args.path('E').as_deref()).map_err(|error| format!("the log: {error}"))?;
     let mut limits = Limits::default();
     limits.sessions = 64;
     let mut builder = SSHServer::builder();
@@ -179,7 +186,9 @@ fn run() -> Result<(), String> {
     let mut site = Site {
         passwords: HashMap::new(),
         keys: Vec::new(),
-        user: std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "root".to_owned()),
+        user: std::env::var("USER")
+            .or_else(|_| std::env::var("LOGNAME"))
+            .unwrap_or_else(|_| "root".to_owned()),
         banner: None,
     };
     for pair in args.all('u') {
@@ -192,8 +201,9 @@ fn run() -> Result<(), String> {
     if let Some(path) = args.last('B') {
         site.banner = Some(std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?);
     }
-    let address = format!("{}:{}", args.long("listen").unwrap_or("0.0.0.0"), args.last('p').unwrap_or("22"));
-    let listener = TcpListener::bind(&address).map_err(|error| format!("cannot listen on {address}: {error}"))?;
+    let address = format!("{}:{}", args.last('L').unwrap_or("0.0.0.0"), args.last('p').unwrap_or("22"));
+    let listener =
+        TcpListener::bind(&address).map_err(|error| format!("cannot listen on {address}: {error}"))?;
     let bound = listener.local_addr().map_err(|error| error.to_string())?;
     let site = Arc::new(site);
     let server = builder
@@ -203,21 +213,12 @@ fn run() -> Result<(), String> {
         .map_err(|error| error.to_string())?;
     eprintln!("listening on {bound}");
     io::stderr().flush().map_err(|error| error.to_string())?;
-    let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT])
-        .map_err(|error| error.to_string())?;
+    let mut signals =
+        signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT])
+            .map_err(|error| error.to_string())?;
     signals.forever().next();
     server.shutdown(Duration::from_secs(5));
     Ok(())
-}
-
-fn size(value: &str) -> Result<u64, String> {
-    let (number, factor) = match value.to_ascii_uppercase().chars().last() {
-        Some('K') => (&value[..value.len() - 1], 1 << 10),
-        Some('M') => (&value[..value.len() - 1], 1 << 20),
-        Some('G') => (&value[..value.len() - 1], 1 << 30),
-        _ => (value, 1),
-    };
-    number.parse::<u64>().map(|number| number * factor).map_err(|_| format!("{value} is no size"))
 }
 
 fn main() -> ExitCode {

@@ -22,10 +22,12 @@ mod wire;
 
 pub use agent::{Agent, AgentError};
 pub use auth::{AuthAnswer, AuthError, AuthInfo, InteractiveAnswer, InteractiveQuery, Prompt};
+pub use channel::{Channel, ChannelStderr, Poll, PtyRequest, Ready, Waker};
+pub use client::{
+    Command, Output, Process, ProcessStderr, ProcessStdin, ProcessStdout, SSHClient, SSHClientBuilder,
+};
 pub use crypto::secret::Secret;
 pub use crypto::{CryptoError, Rank};
-pub use channel::{Channel, ChannelStderr, Poll, PtyRequest, Ready, Waker};
-pub use client::{Command, Output, Process, ProcessStderr, ProcessStdin, ProcessStdout, SSHClient, SSHClientBuilder};
 pub use engine::{
     Closer, ExitStatus, Halves, Limits, MemoryStream, ReadHalf, Stream, WriteHalf, running_threads,
 };
@@ -35,6 +37,8 @@ pub use interface::{Answer, ServerInterface, SessionKind, SessionRequest};
 pub use kex::{Algorithms, KexError, Negotiated};
 pub use key::{KeyError, KeyKind, PKey, PublicKey, Signer};
 pub use packet::{IdentError, PacketError};
-pub use server::{Listen, SSHServer, SSHServerBuilder, ServerHandle, Session, SessionEvent, SessionEvents, child_entry};
+pub use server::{
+    Listen, SSHServer, SSHServerBuilder, ServerHandle, Session, SessionEvent, SessionEvents, child_entry,
+};
 pub use transport::{Transport, TransportOptions};
 pub use wire::Malformed;

@@ -1,17 +1,53 @@
-//! The library's log on standard error or in a file, in the manner of `ssh -v`.
+//! Shows what the library logs, on standard error or in a file, in the manner of `ssh -v`.
 
-use std::fs::File;
-use std::io::Write;
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::OnceLock;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-struct Output {
-    file: Option<Mutex<File>>,
+/// How much is shown after so many `-v`.
+pub(crate) fn level(verbose: usize) -> LevelFilter {
+    match verbose {
+        0 => LevelFilter::Warn,
+        1 => LevelFilter::Debug,
+        _ => LevelFilter::Trace,
+    }
 }
 
-impl Log for Output {
+/// How much is shown at a `LogLevel` of ssh_config(5); `None` if there is no such level.
+pub(crate) fn level_named(name: &str) -> Option<LevelFilter> {
+    const LEVELS: &[(&str, LevelFilter)] = &[
+        ("QUIET", LevelFilter::Off),
+        ("FATAL", LevelFilter::Error),
+        ("ERROR", LevelFilter::Error),
+        ("INFO", LevelFilter::Warn),
+        ("VERBOSE", LevelFilter::Info),
+        ("DEBUG", LevelFilter::Debug),
+        ("DEBUG1", LevelFilter::Debug),
+        ("DEBUG2", LevelFilter::Trace),
+        ("DEBUG3", LevelFilter::Trace),
+    ];
+    LEVELS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, level)| *level)
+}
+
+/// Starts showing: at the end of `file`, or on standard error. The first call counts.
+pub(crate) fn start(level: LevelFilter, file: Option<&Path>) -> io::Result<()> {
+    let file = file.map(|path| OpenOptions::new().create(true).append(true).open(path)).transpose()?;
+    if log::set_logger(LINES.get_or_init(|| Lines { file })).is_ok() {
+        log::set_max_level(level);
+    }
+    Ok(())
+}
+
+static LINES: OnceLock<Lines> = OnceLock::new();
+
+struct Lines {
+    file: Option<File>,
+}
+
+impl Log for Lines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.level() <= log::max_level()
     }
@@ -20,37 +56,71 @@ impl Log for Output {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let head = match record.level() {
-            Level::Debug => "debug1: ",
-            Level::Trace => "debug3: ",
-            _ => "",
-        };
-        let line = format!("{head}{}\r\n", record.args());
-        // A log that cannot be written is no reason to fail.
+        // One write for each line, so that lines of several threads stay whole. A log that cannot
+        // be written is no reason to stop.
+        let text = record.args().to_string();
         let _ = match &self.file {
-            Some(file) => file.lock().map_or(Ok(()), |mut file| file.write_all(line.replace('\r', "").as_bytes())),
-            None => std::io::stderr().write_all(line.as_bytes()),
+            Some(file) => (&*file).write_all(line(record.level(), &text, "\n").as_bytes()),
+            None => {
+                // A terminal in raw mode does not go back to the first column by itself.
+                let end = if io::stderr().is_terminal() { "\r\n" } else { "\n" };
+                io::stderr().write_all(line(record.level(), &text, end).as_bytes())
+            }
         };
     }
 
     fn flush(&self) {}
 }
 
-/// Starts logging: warnings, with `verbose` of 1 what is done, of 3 every packet.
-pub(crate) fn start(verbose: usize, file: Option<&Path>) -> Result<(), String> {
-    let file = match file {
-        Some(path) => {
-            let open = File::options().append(true).create(true).open(path);
-            Some(Mutex::new(open.map_err(|error| format!("cannot open log {}: {error}", path.display()))?))
+/// A line of the log. What is no printable text is shown escaped: a peer's words may be in it.
+fn line(level: Level, text: &str, end: &str) -> String {
+    let label = match level {
+        Level::Error | Level::Warn | Level::Info => "",
+        Level::Debug => "debug1: ",
+        Level::Trace => "debug2: ",
+    };
+    let mut line = String::from(label);
+    for letter in text.chars() {
+        if letter.is_control() && letter != '\t' {
+            line.extend(letter.escape_default());
+        } else {
+            line.push(letter);
         }
-        None => None,
-    };
-    let level = match verbose {
-        0 => LevelFilter::Warn,
-        1 | 2 => LevelFilter::Debug,
-        _ => LevelFilter::Trace,
-    };
-    log::set_boxed_logger(Box::new(Output { file })).map_err(|error| error.to_string())?;
-    log::set_max_level(level);
-    Ok(())
+    }
+    line + end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_labelled_and_escaped() {
+        assert_eq!(line(Level::Warn, "careful", "\n"), "careful\n");
+        assert_eq!(line(Level::Debug, "NEWKEYS sent", "\r\n"), "debug1: NEWKEYS sent\r\n");
+        assert_eq!(line(Level::Trace, "é\x1b[2J\n", "\n"), "debug2: é\\u{1b}[2J\\n\n");
+    }
+
+    #[test]
+    fn levels() {
+        assert_eq!(level(0), LevelFilter::Warn);
+        assert_eq!(level(1), LevelFilter::Debug);
+        assert_eq!(level(9), LevelFilter::Trace);
+        assert_eq!(level_named("debug3"), Some(LevelFilter::Trace));
+        assert_eq!(level_named("Quiet"), Some(LevelFilter::Off));
+        assert_eq!(level_named("LOUD"), None);
+    }
+
+    #[test]
+    fn a_file_gets_the_lines() {
+        let path = std::env::temp_dir().join(format!("feramiko-log-{}", std::process::id()));
+        start(LevelFilter::Debug, Some(&path)).unwrap();
+        log::debug!("shown");
+        log::trace!("not shown");
+        log::error!("as it is");
+        let written = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(written, "debug1: shown\nas it is\n");
+        assert!(start(LevelFilter::Off, Some(Path::new("/no/such/dir/log"))).is_err());
+    }
 }

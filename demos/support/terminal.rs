@@ -1,64 +1,155 @@
-//! The user's terminal: raw mode that is undone on every way out, its size, hidden questions.
+//! The user's terminal: its size, and modes that are put back whatever happens.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::thread;
 
-use feramiko::Secret;
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
+use signal_hook::iterator::Signals;
 
-/// Raw mode of standard input, until dropped.
-pub(crate) struct RawMode(Termios);
+/// The size of a terminal; a zero means unknown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) columns: u32,
+    pub(crate) rows: u32,
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+}
 
-#[allow(dead_code, reason = "each program uses what it needs")]
-impl RawMode {
-    /// Every key goes to the other side.
-    pub(crate) fn enter() -> io::Result<Self> {
-        let before = tcgetattr(io::stdin())?;
-        let mut raw = before.clone();
-        raw.make_raw();
-        tcsetattr(io::stdin(), OptionalActions::Now, &raw)?;
-        Ok(Self(before))
-    }
+/// The size of the terminal we run on, if there is one that tells.
+pub(crate) fn size() -> Option<Size> {
+    let streams = [tcgetwinsize(io::stdout()), tcgetwinsize(io::stdin()), tcgetwinsize(io::stderr())];
+    let size = streams.into_iter().find_map(Result::ok).filter(|size| size.ws_col > 0)?;
+    Some(Size {
+        columns: size.ws_col.into(),
+        rows: size.ws_row.into(),
+        width: size.ws_xpixel.into(),
+        height: size.ws_ypixel.into(),
+    })
+}
 
-    /// What undoes it from another thread, for signals.
-    pub(crate) fn undo(&self) -> impl Fn() + Send + Sync + use<> {
-        let before = self.0.clone();
-        move || {
-            // The terminal may be gone; then there is nothing to undo.
-            let _ = tcsetattr(io::stdin(), OptionalActions::Now, &before);
+/// Calls `changed` with the new size whenever the window changes, on a thread of its own.
+pub(crate) fn on_resize(changed: impl Fn(Size) + Send + 'static) -> io::Result<()> {
+    let mut signals = Signals::new([SIGWINCH])?;
+    thread::Builder::new().name("resize".into()).spawn(move || {
+        for _ in signals.forever() {
+            if let Some(size) = size() {
+                changed(size);
+            }
         }
+    })?;
+    Ok(())
+}
+
+/// A terminal that is set otherwise for a while.
+struct Changed {
+    terminal: OwnedFd,
+    before: Termios,
+    now: Termios,
+}
+
+/// The terminal that is changed, if one is: there is one at most. Taken by its owner, by the
+/// thread that waits for signals and by the panic hook, never across a wait.
+static CHANGED: Mutex<Option<Changed>> = Mutex::new(None);
+
+fn changed() -> MutexGuard<'static, Option<Changed>> {
+    CHANGED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keeps a terminal changed. Its modes come back when this is dropped, when the program panics
+/// and when a signal ends or stops it.
+#[derive(Debug)]
+#[must_use = "the terminal's modes come back when this is dropped"]
+pub(crate) struct Mode(());
+
+impl Mode {
+    /// Every key goes to the program as it is typed (raw mode). What was typed ahead stays.
+    pub(crate) fn raw(terminal: impl AsFd) -> io::Result<Self> {
+        Self::change(terminal, OptionalActions::Drain, Termios::make_raw)
+    }
+
+    /// What is typed is not shown. What was typed ahead, and shown, is thrown away.
+    pub(crate) fn without_echo(terminal: impl AsFd) -> io::Result<Self> {
+        Self::change(terminal, OptionalActions::Flush, |modes| {
+            modes.local_modes.remove(LocalModes::ECHO | LocalModes::ECHONL);
+        })
+    }
+
+    fn change(
+        terminal: impl AsFd,
+        action: OptionalActions,
+        change: impl FnOnce(&mut Termios),
+    ) -> io::Result<Self> {
+        put_back_whatever_happens()?;
+        let mut slot = changed();
+        if slot.is_some() {
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, "the terminal is already changed"));
+        }
+        let before = tcgetattr(&terminal)?;
+        let mut now = before.clone();
+        change(&mut now);
+        tcsetattr(&terminal, action, &now)?;
+        *slot = Some(Changed { terminal: terminal.as_fd().try_clone_to_owned()?, before, now });
+        Ok(Self(()))
     }
 }
 
-impl Drop for RawMode {
+impl Drop for Mode {
     fn drop(&mut self) {
-        self.undo()();
+        put_back();
+        changed().take();
     }
 }
 
-/// Columns and rows.
-#[allow(dead_code, reason = "each program uses what it needs")]
-pub(crate) fn size() -> (u32, u32) {
-    tcgetwinsize(io::stdin()).map_or((80, 24), |size| (size.ws_col.into(), size.ws_row.into()))
+fn put_back() {
+    if let Some(changed) = &*changed() {
+        // A terminal that is gone needs nothing put back.
+        let _ = tcsetattr(&changed.terminal, OptionalActions::Drain, &changed.before);
+    }
 }
 
-/// Asks on the terminal; hidden answers are not shown. None without a terminal.
-#[allow(dead_code, reason = "each program uses what it needs")]
-pub(crate) fn ask(prompt: &str, echo: bool) -> Option<Secret> {
-    let mut terminal = File::options().read(true).write(true).open("/dev/tty").ok()?;
-    let before = tcgetattr(&terminal).ok()?;
-    if !echo {
-        let mut hidden = before.clone();
-        hidden.local_modes.remove(rustix::termios::LocalModes::ECHO);
-        tcsetattr(&terminal, OptionalActions::Now, &hidden).ok()?;
+fn change_again() {
+    if let Some(changed) = &*changed() {
+        let _ = tcsetattr(&changed.terminal, OptionalActions::Drain, &changed.now);
     }
-    write!(terminal, "{prompt}").ok()?;
-    let mut line = String::new();
-    let read = BufReader::new(&terminal).read_line(&mut line);
-    tcsetattr(&terminal, OptionalActions::Now, &before).ok()?;
-    if !echo {
-        writeln!(terminal).ok()?;
-    }
-    read.ok().filter(|count| *count > 0)?;
-    Some(Secret::from(line.trim_end_matches(['\r', '\n'])))
+}
+
+/// Once: a thread for the signals that end or stop a program, and a hook for panics.
+fn put_back_whatever_happens() -> io::Result<()> {
+    static ONCE: Once = Once::new();
+    let mut signals = Ok(());
+    ONCE.call_once(|| {
+        signals = watch_signals();
+        let shown = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            put_back();
+            shown(panic);
+            // Where panics unwind, the program may live on in its other threads.
+            if cfg!(panic = "unwind") {
+                change_again();
+            }
+        }));
+    });
+    signals
+}
+
+fn watch_signals() -> io::Result<()> {
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP])?;
+    thread::Builder::new().name("signals".into()).spawn(move || {
+        for signal in signals.forever() {
+            put_back();
+            // Ends the program, or stops it and returns when it is continued.
+            let _ = signal_hook::low_level::emulate_default_handler(signal);
+            change_again();
+        }
+    })?;
+    Ok(())
+}
+
+/// The terminal that the program was started on, wherever its standard streams lead.
+pub(crate) fn controlling() -> io::Result<File> {
+    File::options().read(true).write(true).open("/dev/tty")
 }

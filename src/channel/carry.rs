@@ -22,13 +22,21 @@ impl ReadHalf for Half {
     }
 
     fn read_now(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.0.readiness().0 { Ok(self.0.read(Lane::Data, buf, None)?) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        if self.0.readiness().0 {
+            Ok(self.0.read(Lane::Data, buf, None)?)
+        } else {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
     }
 }
 
 impl WriteHalf for Half {
     fn write_now(&mut self, buf: &[u8]) -> io::Result<usize> {
-        if self.0.readiness().2 { Ok(self.0.write(Lane::Data, buf, None)?) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        if self.0.readiness().2 {
+            Ok(self.0.write(Lane::Data, buf, None)?)
+        } else {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
     }
 
     fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {

@@ -159,7 +159,11 @@ impl Channel {
     /// [`Error::RequestRefused`](crate::Error::RequestRefused) when the server does not give one.
     pub fn get_pty(&self, pty: &PtyRequest) -> Result<()> {
         let mut rest = string_of(pty.term.as_bytes());
-        rest.put(&pty.size.0).put(&pty.size.1).put(&pty.pixels.0).put(&pty.pixels.1).put(pty.modes.as_slice());
+        rest.put(&pty.size.0)
+            .put(&pty.size.1)
+            .put(&pty.pixels.0)
+            .put(&pty.pixels.1)
+            .put(pty.modes.as_slice());
         self.ask("pty-req", &rest)
     }
 
@@ -296,4 +300,3 @@ impl Write for Channel {
         (&*self).flush()
     }
 }
-

@@ -70,7 +70,9 @@ impl Credentials {
     pub(super) fn authenticate(mut self, transport: &Transport, user: Option<String>) -> Result<Vec<String>> {
         let user = match user.or_else(|| self.user.clone()) {
             Some(user) => user,
-            None => crate::sys::user::login_name().map_err(|error| Error::io("finding the user's name", error))?,
+            None => {
+                crate::sys::user::login_name().map_err(|error| Error::io("finding the user's name", error))?
+            }
         };
         let mut run = Run { transport, user, methods: None, success: false, banners: Vec::new() };
         // Keys first, in one flight with the request for the service; without any, ask what would do.
@@ -90,7 +92,9 @@ impl Credentials {
 
     fn keys_to_try(&mut self) -> Vec<Try> {
         let mut list: Vec<_> = std::mem::take(&mut self.keys).into_iter().map(Try::Key).collect();
-        list.extend(std::mem::take(&mut self.key_files).into_iter().map(|(path, secret)| Try::File(path, secret)));
+        list.extend(
+            std::mem::take(&mut self.key_files).into_iter().map(|(path, secret)| Try::File(path, secret)),
+        );
         if self.agent {
             match Agent::from_env().and_then(|agent| agent.keys()) {
                 Ok(keys) => list.extend(keys.into_iter().map(Try::Key)),
@@ -98,7 +102,8 @@ impl Credentials {
             }
         }
         if let Some(home) = dirs::home_dir().filter(|_| self.default_keys) {
-            let files = DEFAULT_KEYS.iter().map(|name| home.join(".ssh").join(name)).filter(|path| path.exists());
+            let files =
+                DEFAULT_KEYS.iter().map(|name| home.join(".ssh").join(name)).filter(|path| path.exists());
             list.extend(files.map(|path| Try::File(path, None)));
         }
         list
@@ -128,7 +133,8 @@ impl Credentials {
         let passphrase = secret.map(|secret| String::from_utf8_lossy(secret.expose()).into_owned());
         match PKey::from_file(path, passphrase.as_deref()) {
             Err(KeyError::PassphraseNeeded) => {
-                let asked = self.passphrase.as_mut().and_then(|ask| ask(path)).ok_or(KeyError::PassphraseNeeded)?;
+                let asked =
+                    self.passphrase.as_mut().and_then(|ask| ask(path)).ok_or(KeyError::PassphraseNeeded)?;
                 PKey::from_file(path, Some(&String::from_utf8_lossy(asked.expose())))
             }
             other => other,
@@ -186,7 +192,8 @@ struct Run<'a> {
 impl Run<'_> {
     /// Whether `method` need not be tried.
     fn over(&self, method: &str) -> bool {
-        self.success || self.methods.as_ref().is_some_and(|methods| !methods.iter().any(|name| name == method))
+        self.success
+            || self.methods.as_ref().is_some_and(|methods| !methods.iter().any(|name| name == method))
     }
 
     fn attempt(&mut self, attempt: Attempt, answers: Answers<'_>) -> Result<()> {

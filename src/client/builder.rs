@@ -240,7 +240,12 @@ impl SSHClientBuilder {
         Instant::now().checked_add(self.deadline).ok_or(Error::Misuse("a deadline beyond the end of time"))
     }
 
-    fn login(mut self, stream: Box<dyn Stream>, target: &dial::Target, deadline: Instant) -> Result<SSHClient> {
+    fn login(
+        mut self,
+        stream: Box<dyn Stream>,
+        target: &dial::Target,
+        deadline: Instant,
+    ) -> Result<SSHClient> {
         let keys = match self.host_keys.take() {
             Some(keys) => keys,
             None => self.load_known_hosts()?,
@@ -294,7 +299,9 @@ impl Checker {
         match status {
             HostKeyStatus::Known => Ok(()),
             HostKeyStatus::Unknown => self.unknown(key),
-            HostKeyStatus::Revoked => Err(self.error(key, "this key is marked as revoked; do not connect".to_owned())),
+            HostKeyStatus::Revoked => {
+                Err(self.error(key, "this key is marked as revoked; do not connect".to_owned()))
+            }
             HostKeyStatus::Changed { expected, at } => {
                 let expected: Vec<_> =
                     expected.iter().map(|key| format!("{} {}", key.key_type(), key.fingerprint())).collect();

@@ -46,7 +46,10 @@ impl Target {
         };
         let port = port.map_or(Ok(PORT), str::parse).map_err(|_| bad.clone())?;
         // Names that could be taken for options or hold control characters are nobody's.
-        if host.is_empty() || host.starts_with('-') || host.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        if host.is_empty()
+            || host.starts_with('-')
+            || host.chars().any(|c| c.is_control() || c.is_whitespace())
+        {
             return Err(bad);
         }
         Ok(Self { user: user.filter(|user| !user.is_empty()), host: host.to_owned(), port })
@@ -66,7 +69,8 @@ pub(super) fn dial(target: &Target, family: Family, deadline: Instant) -> Result
             Family::V6 => address.is_ipv6(),
         })
         .collect();
-    let mut last = Error::io(format!("connecting to {name}"), io::Error::other("the host has no such address"));
+    let mut last =
+        Error::io(format!("connecting to {name}"), io::Error::other("the host has no such address"));
     let mut failed = Vec::new();
     for (at, address) in addresses.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -109,7 +113,11 @@ mod tests {
         ];
         for (text, user, host, port) in cases {
             let target = Target::parse(text).unwrap();
-            assert_eq!((target.user.as_deref(), target.host.as_str(), target.port), (user, host, port), "{text}");
+            assert_eq!(
+                (target.user.as_deref(), target.host.as_str(), target.port),
+                (user, host, port),
+                "{text}"
+            );
         }
         for bad in ["", "host:", "host:x", "host:70000", "-oProxyCommand=x", "[::1", "a\nb"] {
             assert!(Target::parse(bad).is_err(), "{bad}");

@@ -279,11 +279,9 @@ impl Core {
     /// Hands something to the serving thread; gives it back when too much waits or nobody serves.
     pub(super) fn hand_in(&self, incoming: Incoming) -> std::result::Result<(), Incoming> {
         match &*self.incoming.lock() {
-            Some(sender) if self.serving => {
-                sender.try_send(incoming).map_err(|error| match error {
-                    TrySendError::Full(incoming) | TrySendError::Disconnected(incoming) => incoming,
-                })
-            }
+            Some(sender) if self.serving => sender.try_send(incoming).map_err(|error| match error {
+                TrySendError::Full(incoming) | TrySendError::Disconnected(incoming) => incoming,
+            }),
             _ => Err(incoming),
         }
     }

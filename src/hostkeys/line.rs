@@ -94,7 +94,8 @@ fn matches_hashed(hashed: &str, name: &str) -> bool {
     let Some((salt, hash)) = hashed.split_once('|') else { return false };
     let (Ok(salt), Ok(hash)) = (Base64::decode_vec(salt), Base64::decode_vec(hash)) else { return false };
     let mut tag = [0; MAX_MAC];
-    Hmac::new(HashAlg::Sha1, &salt).is_ok_and(|mac| constant_time_eq(mac.compute(&[name.as_bytes()], &mut tag), &hash))
+    Hmac::new(HashAlg::Sha1, &salt)
+        .is_ok_and(|mac| constant_time_eq(mac.compute(&[name.as_bytes()], &mut tag), &hash))
 }
 
 /// A hashed form of `name`.

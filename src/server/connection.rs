@@ -56,7 +56,11 @@ fn ended(cause: Option<&Error>) -> Result<()> {
     }
 }
 
-fn log_in<I: ServerInterface>(config: &Arc<Config>, stream: Box<dyn Stream>, interface: &Arc<I>) -> Result<(Link, AuthInfo)> {
+fn log_in<I: ServerInterface>(
+    config: &Arc<Config>,
+    stream: Box<dyn Stream>,
+    interface: &Arc<I>,
+) -> Result<(Link, AuthInfo)> {
     let halves = stream.split().map_err(|error| Error::io("preparing the stream", error))?;
     let deadline = Instant::now().checked_add(config.limits.login_grace);
     let setup = Setup {
@@ -126,7 +130,8 @@ impl<I: ServerInterface> Serving<'_, I> {
     fn incoming(&mut self, incoming: Incoming) -> Result<()> {
         match incoming {
             Incoming::Open(request) => self.open(request),
-            Incoming::Global { kind, rest, reply } => match self.interface.check_global_request(&kind, &rest) {
+            Incoming::Global { kind, rest, reply } => match self.interface.check_global_request(&kind, &rest)
+            {
                 Some(answer) => reply.accept(&answer),
                 None => reply.refuse(),
             },
@@ -177,7 +182,9 @@ impl<I: ServerInterface> Serving<'_, I> {
     /// Runs a session on a thread of its own.
     fn start(&mut self, id: u32, kind: SessionKind, reply: Reply) -> Result<()> {
         let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
-        let (Some(channel), Some(receiver)) = (session.channel.take(), session.receiver.take()) else { return Ok(()) };
+        let (Some(channel), Some(receiver)) = (session.channel.take(), session.receiver.take()) else {
+            return Ok(());
+        };
         let request = SessionRequest {
             kind,
             pty: session.pty.clone(),
@@ -186,7 +193,8 @@ impl<I: ServerInterface> Serving<'_, I> {
         };
         let interface = Arc::clone(self.interface);
         reply.accept(b"");
-        engine::spawn("feramiko session", move || run_session(&*interface, channel, request, receiver)).map(drop)
+        engine::spawn("feramiko session", move || run_session(&*interface, channel, request, receiver))
+            .map(drop)
     }
 }
 
@@ -281,7 +289,8 @@ fn env<I: ServerInterface>(interface: &I, session: &mut SessionState, reader: &m
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok().filter(|text| !text.contains('\0'));
     let (name, value) = (text(reader.string()?), text(reader.string()?));
     let (Some(name), Some(value)) = (name, value) else { return Ok(None) };
-    let granted = session.env.len() < ENV && interface.check_channel_env_request(&name, &value) == Answer::Yes;
+    let granted =
+        session.env.len() < ENV && interface.check_channel_env_request(&name, &value) == Answer::Yes;
     if granted {
         session.env.push((name, value));
     }
@@ -294,8 +303,12 @@ fn may_start<I: ServerInterface>(
     session: &SessionState,
     kind: SessionKind,
 ) -> Option<Granted> {
-    let request =
-        SessionRequest { kind: kind.clone(), pty: session.pty.clone(), env: session.env.clone(), auth: auth.clone() };
+    let request = SessionRequest {
+        kind: kind.clone(),
+        pty: session.pty.clone(),
+        env: session.env.clone(),
+        auth: auth.clone(),
+    };
     let answer = match &kind {
         SessionKind::Shell => interface.check_channel_shell_request(&request),
         SessionKind::Exec(command) => interface.check_channel_exec_request(&request, command),
@@ -303,4 +316,3 @@ fn may_start<I: ServerInterface>(
     };
     (answer == Answer::Yes).then_some(Granted::Start(kind))
 }
-

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::connection::{self, Milestone};
 use super::Config;
+use super::connection::{self, Milestone};
 use crate::engine::{self, Link, Stream};
 use crate::error::Result;
 use crate::interface::ServerInterface;
@@ -210,9 +210,10 @@ fn begin<I: ServerInterface>(
     let started = engine::spawn("feramiko server", move || {
         let mut ticket = Ticket { shared: there, source: name, link: None };
         let application = interface(&ticket.source);
-        let result = connection::serve(&config, stream, &application, &mut |Milestone::Authenticated(link)| {
-            ticket.authenticated(link);
-        });
+        let result =
+            connection::serve(&config, stream, &application, &mut |Milestone::Authenticated(link)| {
+                ticket.authenticated(link);
+            });
         if let Err(error) = result {
             log::info!(target: "feramiko::server", "{}: {error}", ticket.source);
         }

@@ -45,7 +45,10 @@ impl Session {
             SessionKind::Shell => None,
             SessionKind::Exec(command) => Some(command.clone()),
             SessionKind::Subsystem(name) => {
-                return Err(io::Error::new(io::ErrorKind::Unsupported, format!("no subsystem is called {name}")));
+                return Err(io::Error::new(
+                    io::ErrorKind::Unsupported,
+                    format!("no subsystem is called {name}"),
+                ));
             }
         };
         let mut launch = Launch::shell(account.clone(), command.as_deref().map(OsStr::from_bytes));
@@ -77,7 +80,10 @@ impl Session {
         launch.environment.push(("SSH_TTY".into(), pty.path().as_os_str().to_owned()));
         let far = pty.open_far_side()?;
         let mut command = launch.command()?;
-        command.stdin(Stdio::from(far.try_clone()?)).stdout(Stdio::from(far.try_clone()?)).stderr(Stdio::from(far));
+        command
+            .stdin(Stdio::from(far.try_clone()?))
+            .stdout(Stdio::from(far.try_clone()?))
+            .stderr(Stdio::from(far));
         let mut child = command.spawn()?;
         // The command holds the far side; only the program shall.
         drop(command);
@@ -105,7 +111,9 @@ impl Session {
             let _ = sender.send(status);
         })?;
         self.show(&pty, &over);
-        ended.recv().unwrap_or_else(|_| Err(io::Error::other("the thread that waits for the program panicked")))
+        ended
+            .recv()
+            .unwrap_or_else(|_| Err(io::Error::other("the thread that waits for the program panicked")))
     }
 
     /// Copies the terminal's output until its program has ended.

@@ -16,7 +16,11 @@ use crate::wire::{Encode, Escaped};
 const REFUSAL: Duration = Duration::from_millis(50);
 
 /// Authenticates the client; who it is.
-pub(super) fn authenticate<I: ServerInterface>(login: &mut Login, config: &Config, interface: &Arc<I>) -> Result<AuthInfo> {
+pub(super) fn authenticate<I: ServerInterface>(
+    login: &mut Login,
+    config: &Config,
+    interface: &Arc<I>,
+) -> Result<AuthInfo> {
     let session_id = login.kex.session_id().to_vec();
     let mut machine = AuthServer::new(&session_id, &config.algorithms.public_keys, config.limits.auth_tries);
     let mut banner = interface.banner();
@@ -70,7 +74,9 @@ fn ask(machine: &mut AuthServer, interface: &impl ServerInterface, question: Que
     let answer = match question {
         Question::None { user } => interface.check_auth_none(&user),
         Question::Password { user, password } => interface.check_auth_password(&user, &password),
-        Question::ChangePassword { user, old, new } => interface.check_auth_password_change(&user, &old, &new),
+        Question::ChangePassword { user, old, new } => {
+            interface.check_auth_password_change(&user, &old, &new)
+        }
         Question::PublicKey { user, key, .. } => interface.check_auth_publickey(&user, &key),
         Question::Interactive { user } => {
             return machine.interactive_answer(interface.check_auth_interactive(&user));

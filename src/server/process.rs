@@ -117,7 +117,8 @@ impl Session {
 
     /// Runs a program that makes its own process group.
     pub(super) fn run_prepared(self, mut command: Command) -> io::Result<ExitStatus> {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         drop(command);
         let running = Running::new(child.id());
         hang_up_with(self.channel(), &running)?;

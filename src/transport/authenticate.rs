@@ -25,7 +25,10 @@ pub(super) struct ClientLogin {
 pub(crate) enum Outcome {
     /// With the banners that were sent before.
     Success(Vec<String>),
-    Failure { methods: Vec<String>, partial: bool },
+    Failure {
+        methods: Vec<String>,
+        partial: bool,
+    },
     /// The key could not sign.
     Unusable(String),
 }
@@ -105,7 +108,9 @@ impl ClientLogin {
                     }
                     ClientAction::Banner(text) => self.banners.push(Escaped(&text).to_string()),
                     ClientAction::Success => return Ok(Outcome::Success(std::mem::take(&mut self.banners))),
-                    ClientAction::Failure { methods, partial } => return Ok(Outcome::Failure { methods, partial }),
+                    ClientAction::Failure { methods, partial } => {
+                        return Ok(Outcome::Failure { methods, partial });
+                    }
                 }
             }
             if actions.is_empty() {
@@ -120,7 +125,12 @@ impl ClientLogin {
     }
 
     fn note(&mut self, method: &str, key: Option<String>, outcome: String, remaining: &[String]) {
-        self.attempts.push(AuthAttempt { method: method.to_owned(), key, outcome, remaining: remaining.to_vec() });
+        self.attempts.push(AuthAttempt {
+            method: method.to_owned(),
+            key,
+            outcome,
+            remaining: remaining.to_vec(),
+        });
     }
 }
 
@@ -220,7 +230,10 @@ impl Transport {
     /// [`Error::Auth`] when the server refuses or the key cannot sign.
     pub fn auth_publickey(&self, user: &str, key: &PKey) -> Result<Vec<String>> {
         let Some(algorithm) = self.algorithm_for(key) else {
-            return Err(Error::Unsupported(format!("signing with a key of type {}", key.public_key().key_type())));
+            return Err(Error::Unsupported(format!(
+                "signing with a key of type {}",
+                key.public_key().key_type()
+            )));
         };
         let attempt = Attempt::PublicKey { key: key.clone(), algorithm, probe: false };
         let answers = Answers { interactive: None, change_password: None };

@@ -168,7 +168,9 @@ impl Transport {
     pub(crate) fn link(&self) -> Result<Link> {
         match &*self.0.stage.lock() {
             Stage::Running(link) => Ok(link.clone()),
-            Stage::Login(_) | Stage::Busy => Err(Error::Misuse("nobody is authenticated yet: call an auth_ method")),
+            Stage::Login(_) | Stage::Busy => {
+                Err(Error::Misuse("nobody is authenticated yet: call an auth_ method"))
+            }
             Stage::Closed => Err(Error::Closed(None)),
         }
     }
@@ -297,11 +299,15 @@ impl Transport {
     }
 }
 
-
 /// A private key and the algorithm it signs with for this server.
-pub(crate) fn algorithm_for(key: &PKey, ours: &[&'static str], peer: Option<&[String]>) -> Option<&'static str> {
+pub(crate) fn algorithm_for(
+    key: &PKey,
+    ours: &[&'static str],
+    peer: Option<&[String]>,
+) -> Option<&'static str> {
     let usable = key.public_key().algorithms().iter().copied().filter(|name| ours.contains(name));
-    let mut fits = usable.clone().filter(|name| peer.is_none_or(|peer| peer.iter().any(|theirs| theirs == name)));
+    let mut fits =
+        usable.clone().filter(|name| peer.is_none_or(|peer| peer.iter().any(|theirs| theirs == name)));
     // A server that lists what it takes, and none of it fits, may still take the first.
     fits.next().or_else(|| usable.clone().next())
 }

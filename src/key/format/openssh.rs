@@ -130,11 +130,7 @@ fn decrypt_chacha(key: &[u8], sealed: &[u8], tag: &[u8]) -> Result<Zeroizing<Vec
     let key = key.first_chunk().ok_or(KeyError::Malformed("key length"))?;
     let mut body = Zeroizing::new(sealed.to_vec());
     let tag = tag.first_chunk().ok_or(KeyError::Malformed("tag length"))?;
-    if ChaChaPoly::new(key)?.open_body(&mut body, tag)? {
-        Ok(body)
-    } else {
-        Err(KeyError::WrongPassphrase)
-    }
+    if ChaChaPoly::new(key)?.open_body(&mut body, tag)? { Ok(body) } else { Err(KeyError::WrongPassphrase) }
 }
 
 /// The decrypted part: check numbers, the key, its comment, padding 1, 2, 3, …

@@ -1,0 +1,172 @@
+"""AsyncSSH as a client; see peer.py for its argument."""
+
+import asyncio
+import hashlib
+
+import asyncssh
+import asyncssh.connection
+
+import peer
+
+exchanges = []
+
+
+def note_exchanges():
+    """AsyncSSH forgets the name of a key exchange when it is over."""
+    get_kex = asyncssh.connection.get_kex
+
+    def noting(connection, name):
+        exchanges.append(name.decode())
+        return get_kex(connection, name)
+
+    asyncssh.connection.get_kex = noting
+
+
+class Client(asyncssh.SSHClient):
+    def __init__(self, password):
+        self.password = password
+
+    def kbdint_auth_requested(self):
+        return ""
+
+    def kbdint_challenge_received(self, name, instructions, lang, prompts):
+        return [self.password for _ in prompts]
+
+
+def options(asked):
+    chosen = dict(
+        username=asked["user"],
+        config=None,
+        agent_path=None,
+        client_keys=[],
+        known_hosts=None,
+        login_timeout=30,
+        compression_algs=["zlib@openssh.com"] if asked.get("compression") else ["none"],
+    )
+    for field, option in [
+        ("kex", "kex_algs"),
+        ("ciphers", "encryption_algs"),
+        ("macs", "mac_algs"),
+        ("host_key_algorithms", "server_host_key_algs"),
+        ("signatures", "signature_algs"),
+        ("rekey_bytes", "rekey_bytes"),
+    ]:
+        if asked.get(field):
+            chosen[option] = asked[field]
+    if asked.get("host_key"):
+        chosen["known_hosts"] = ([asyncssh.import_public_key(asked["host_key"])], [], [])
+    if asked.get("key"):
+        chosen["client_keys"] = [asyncssh.read_private_key(asked["key"], asked.get("passphrase"))]
+        chosen["preferred_auth"] = "publickey"
+    elif asked.get("interactive"):
+        chosen["client_factory"] = lambda: Client(asked["password"])
+        chosen["preferred_auth"] = "keyboard-interactive"
+    elif "password" in asked:
+        chosen["password"] = asked["password"]
+        chosen["preferred_auth"] = "password"
+    return chosen
+
+
+async def session(connection, command, asked):
+    extra = dict(term_type="xterm", term_size=(80, 24)) if asked.get("pty") else {}
+    return await connection.create_process(command, encoding=None, env=asked.get("env", {}), **extra)
+
+
+async def send(process, pieces):
+    try:
+        for piece in pieces:
+            process.stdin.write(piece)
+            await process.stdin.drain()
+        process.stdin.write_eof()
+    except OSError:
+        # The command may end without reading everything.
+        pass
+
+
+async def finish(process, pieces=()):
+    """Sends, reads both streams to their ends; returns them and how the command ended."""
+    _, out, err = await asyncio.gather(send(process, pieces), process.stdout.read(), process.stderr.read())
+    await process.wait_closed()
+    signal = process.exit_signal[0] if process.exit_signal else None
+    status = process.exit_status
+    return out, err, status if status is not None and status >= 0 else None, signal
+
+
+async def exec_(connection, asked):
+    process = await session(connection, asked["command"], asked)
+    out, err, status, signal = await finish(process, [asked.get("stdin", "").encode()])
+    return dict(stdout=peer.text(out), stderr=peer.text(err), exit=status, signal=signal)
+
+
+async def down(connection, asked):
+    process = await session(connection, peer.down_command(asked), asked)
+    digest, count = hashlib.sha256(), 0
+    while piece := await process.stdout.read(1 << 16):
+        digest.update(piece)
+        count += len(piece)
+    await process.wait_closed()
+    digest = digest.hexdigest()
+    ok = count == asked["bytes"] and digest == peer.pattern_digest(asked["bytes"])
+    return dict(bytes=count, sha256=digest, ok=ok, exit=process.exit_status)
+
+
+async def up(connection, asked):
+    process = await session(connection, peer.up_command(asked), asked)
+    out, _, status, _ = await finish(process, peer.pattern(asked["bytes"]))
+    digest = peer.text(out).split()[0]
+    return dict(bytes=asked["bytes"], sha256=digest, ok=digest == peer.pattern_digest(asked["bytes"]), exit=status)
+
+
+async def channels(connection, asked):
+    command = asked.get("command", "cat")
+    opened = [await session(connection, command, asked) for _ in range(asked["count"])]
+    ended = await asyncio.gather(
+        *(finish(process, [f"channel {i}".encode()]) for i, process in enumerate(opened))
+    )
+    return dict(stdout=[peer.text(out) for out, _, _, _ in ended], exit=[status for _, _, status, _ in ended])
+
+
+async def sftp(connection, asked):
+    async with connection.start_sftp_client() as client:
+        async with client.open(asked["path"], "wb") as file:
+            for piece in peer.pattern(asked["bytes"]):
+                await file.write(piece)
+        async with client.open(asked["path"], "rb") as file:
+            data = await file.read()
+        await client.remove(asked["path"])
+    digest = hashlib.sha256(data).hexdigest()
+    return dict(bytes=len(data), sha256=digest, ok=digest == peer.pattern_digest(asked["bytes"]))
+
+
+async def tunnel(connection, asked):
+    reader, writer = await connection.open_connection(*asked["to"])
+    writer.write(asked.get("stdin", "").encode())
+    writer.write_eof()
+    return dict(stdout=peer.text(await reader.read()))
+
+
+ACTIONS = {"exec": exec_, "down": down, "up": up, "channels": channels, "sftp": sftp, "tunnel": tunnel}
+
+
+async def main():
+    asked = peer.spec()
+    note_exchanges()
+    async with asyncssh.connect(asked["host"], asked["port"], **options(asked)) as connection:
+        done = await ACTIONS[asked.get("action", "exec")](connection, asked)
+        info = connection.get_extra_info
+        peer.answer(
+            kex=exchanges[0],
+            host_key_type=connection.get_server_host_key().get_algorithm(),
+            cipher=info("send_cipher"),
+            mac=info("send_mac"),
+            compression=info("send_compression"),
+            exchanges=len(exchanges),
+            peer="SSH-2.0-" + info("server_version").removeprefix("SSH-2.0-"),
+            **done,
+        )
+
+
+try:
+    asyncio.run(main())
+except Exception as error:
+    peer.fail(error)

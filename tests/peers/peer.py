@@ -1,0 +1,102 @@
+"""What the four peers share: the specification they get, the data they send, the answer they print.
+
+The specification is one JSON object, the first argument:
+
+  host, port          where to connect, or to listen (port 0: any)
+  user                who logs in; a server lets in nobody else
+  password, key       how: the key is the path of a private key file
+  passphrase          opens the key
+  interactive         true: the password is given by keyboard-interactive
+  kex, ciphers, macs, host_key_algorithms, signatures
+                      lists of names; the peer offers these, in this order, and nothing else
+  compression         true: only zlib@openssh.com is offered
+  rekey_bytes         a new key exchange after so many bytes; AsyncSSH counts what it sends only
+
+for a client also
+
+  host_key            the public key line that the server must show
+  action              exec, down, up, channels, sftp or tunnel
+  command             what exec runs; down, up and channels have one of their own
+  stdin               text that exec and tunnel send
+  env                 variables to ask for, an object
+  pty                 true: exec runs on a terminal (xterm, 80x24)
+  bytes               how much down, up and sftp move
+  count               how many channels are open at once
+  path                the file that sftp writes, reads and removes
+  to                  [host, port] that tunnel connects to, from the server
+
+for a server also
+
+  host_keys           paths of private keys
+  authorized_keys     public key lines
+
+A client prints one JSON object: what came of the action (stdout, stderr, exit, signal; bytes,
+sha256, ok; exit is null when a signal ended the command) and what was agreed (kex, host_key_type,
+cipher, mac, compression, peer, and exchanges, the number of key exchanges); or error. A server
+prints "listening PORT", and ends when its standard input does.
+"""
+
+import hashlib
+import json
+import os
+import sys
+import threading
+import traceback
+
+LINE = b"feramiko\n"
+CHUNK = LINE * 8192
+
+
+def spec():
+    return json.loads(sys.argv[1])
+
+
+def answer(**fields):
+    print(json.dumps(fields), flush=True)
+
+
+def fail(error):
+    """Ends a client: the answer is what went wrong, the trace goes to standard error."""
+    traceback.print_exc()
+    answer(error=f"{type(error).__name__}: {error}")
+    sys.stdout.flush()
+    os._exit(1)
+
+
+def text(data):
+    return data.decode("utf-8", "replace")
+
+
+def pattern(size):
+    """`size` bytes of data, piece by piece; what `yes feramiko | head -c size` prints."""
+    while size > 0:
+        piece = CHUNK[:size]
+        size -= len(piece)
+        yield piece
+
+
+def pattern_digest(size):
+    digest = hashlib.sha256()
+    for piece in pattern(size):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def down_command(asked):
+    return asked.get("command") or f"yes feramiko | head -c {asked['bytes']}"
+
+
+def up_command(asked):
+    return asked.get("command") or "sha256sum"
+
+
+def listening(port):
+    """Says that a server is ready, and ends it when whoever started it goes away."""
+    print(f"listening {port}", flush=True)
+
+    def watch():
+        while os.read(0, 4096):
+            pass
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()
