@@ -108,7 +108,15 @@ fn apply(
             let (name, value) = value.split_once('=').ok_or("SetEnv takes NAME=VALUE")?;
             options.send_env.push((name.to_owned(), value.to_owned()));
         }
-        "loglevel" => {}
+        "sendenv" => {
+            for pattern in value.split([' ', ',']) {
+                let sent = std::env::vars().filter(|(name, _)| match pattern.strip_suffix('*') {
+                    Some(start) => name.starts_with(start),
+                    None => name == pattern,
+                });
+                options.send_env.extend(sent);
+            }
+        }
         _ => return Err(format!("-o {name} is not built").into()),
     }
     Ok(builder)

@@ -303,7 +303,7 @@ impl Core {
         rekey.since = Some(Instant::now());
         drop(rekey);
         log::debug!(target: "feramiko::kex", "{}: KEXINIT sent", self.peer);
-        self.outbox.post_kex(self, KexItem::Send(ours), true);
+        self.outbox.post_kex(self, KexItem::Init(ours));
         Ok(())
     }
 

@@ -22,6 +22,11 @@ use crate::wire::{Encode, Escaped, NameList, Reader, Rest, Writer};
 /// RFC 8308 §2.3 has few extensions; more is a peer that wants to keep us busy.
 const EXTENSIONS: u32 = 1024;
 
+/// Both sides may write at once into full buffers; after so long ours are emptied.
+const CROSSING: Duration = Duration::from_millis(5);
+/// How much is taken in then: several times what any peer sends unasked.
+const CROSSED: usize = 64 * 1024;
+
 /// What a login starts with.
 pub(crate) struct Opening {
     pub(crate) setup: Setup,
@@ -288,9 +293,37 @@ impl Login {
 
     /// Sends everything queued in one write.
     pub(crate) fn flush(&mut self) -> Result<()> {
-        let result = self.write.write_all(&self.outgoing, Some(self.deadline));
+        let mut written = 0_usize;
+        while let Some(rest) = self.outgoing.get(written..).filter(|rest| !rest.is_empty()) {
+            match self.write.write_now(rest) {
+                Ok(0) => return Err(self.io_error("writing to", io::ErrorKind::WriteZero.into())),
+                Ok(count) => written = written.saturating_add(count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait_writable()?,
+                Err(error) => return Err(self.io_error("writing to", error)),
+            }
+        }
         self.outgoing.clear();
-        result.map_err(|error| self.io_error("writing to", error))
+        Ok(())
+    }
+
+    /// The peer may be writing too, and wait for us to read before it reads: where both buffers are
+    /// full, what arrives is taken in, up to a bound.
+    fn wait_writable(&mut self) -> Result<()> {
+        let until = Instant::now().checked_add(CROSSING).map_or(self.deadline, |until| until.min(self.deadline));
+        match self.write.wait(Some(until)) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut && until < self.deadline => {}
+            Err(error) => return Err(self.io_error("writing to", error)),
+        }
+        if self.inbox.waiting_len() > CROSSED {
+            return Ok(());
+        }
+        self.inbox.make_room(self.inbox.waiting_len().saturating_add(CROSSED));
+        match self.inbox.read_now(&mut *self.read) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(self.io_error("reading from", error)),
+            // The end of the stream shows at the next write or read.
+            _ => Ok(()),
+        }
     }
 
     fn io_error(&self, doing: &str, error: io::Error) -> Error {

@@ -30,6 +30,8 @@ const LOOK: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// An item of the kex lane.
 pub(super) enum KexItem {
+    /// Our KEXINIT: from here on only the kex lane moves.
+    Init(Vec<u8>),
     Send(Vec<u8>),
     /// Send NEWKEYS under the old keys, then use these.
     NewKeys {
@@ -126,11 +128,11 @@ impl Outbox {
         }
     }
 
-    /// Posts a kex item. `rekeying` says whether it opens the exchange.
-    pub(super) fn post_kex(&self, core: &Core, item: KexItem, opens: bool) {
+    /// Posts a kex item.
+    pub(super) fn post_kex(&self, core: &Core, item: KexItem) {
         let mut lanes = self.lanes.lock();
+        lanes.rekeying |= matches!(item, KexItem::Init(_));
         lanes.kex.push_back(item);
-        lanes.rekeying |= opens;
         drop(lanes);
         self.kick(core, 0);
     }
@@ -218,7 +220,7 @@ impl Outbox {
     fn seal(&self, core: &Core, outgoing: &mut Outgoing, item: Item) -> Result<(), Error> {
         let Outgoing { sealer, buffer, .. } = outgoing;
         match item {
-            Item::Kex(KexItem::Send(payload)) => {
+            Item::Kex(KexItem::Init(payload) | KexItem::Send(payload)) => {
                 core.trace_out(&payload);
                 sealer.seal(&[&payload], buffer)?;
             }
@@ -226,7 +228,9 @@ impl Outbox {
                 seal_message(sealer, buffer, &NewKeys {})?;
                 log::debug!(target: "feramiko::kex", "{}: NEWKEYS sent", core.peer);
                 sealer.replace(keys, reset_sequence);
-                self.lanes.lock().rekeying = false;
+                // The next exchange may have begun already.
+                let mut lanes = self.lanes.lock();
+                lanes.rekeying = lanes.kex.iter().any(|item| matches!(item, KexItem::Init(_)));
             }
             Item::Control(Control { payload, waiter }) => {
                 core.trace_out(&payload);

@@ -95,6 +95,13 @@ impl Inbox {
         }
     }
 
+    /// Reads what is there.
+    pub(crate) fn read_now(&mut self, stream: &mut dyn ReadHalf) -> io::Result<usize> {
+        let count = stream.read_now(self.space())?;
+        self.filled(count);
+        Ok(count)
+    }
+
     /// Reads more: a packet is unfinished, or none is there.
     pub(crate) fn read(
         &mut self,
@@ -249,9 +256,9 @@ fn act(core: &Arc<Core>, actions: Vec<Action>) -> Result<Option<Install>> {
     let mut install = None;
     for action in actions {
         match action {
-            Action::Send(payload) => core.outbox.post_kex(core, KexItem::Send(payload), false),
+            Action::Send(payload) => core.outbox.post_kex(core, KexItem::Send(payload)),
             Action::NewKeys { keys, reset_sequence } => {
-                core.outbox.post_kex(core, KexItem::NewKeys { keys, reset_sequence }, false);
+                core.outbox.post_kex(core, KexItem::NewKeys { keys, reset_sequence });
             }
             Action::Install { keys, reset_sequence } => install = Some((keys, reset_sequence)),
             Action::Sign { host_key, algorithm, data } => sign(core, host_key, algorithm, data)?,
