@@ -1,7 +1,5 @@
 //! A blocking, thread-safe SSH2 client and server library in paramiko's style.
 
-#![allow(dead_code, unused_imports, reason = "rooms are being filled")]
-
 mod agent;
 mod auth;
 mod channel;
@@ -42,3 +40,8 @@ pub use server::{
 };
 pub use transport::{Transport, TransportOptions};
 pub use wire::Malformed;
+
+/// The README's programs, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

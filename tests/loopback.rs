@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use feramiko::{
-    Answer, AuthAnswer, AutoAddPolicy, Error, ExitStatus, HostKeys, InteractiveAnswer, InteractiveQuery, KeyKind,
-    Limits, MemoryStream, PKey, Phase, Poll, PublicKey, SSHClient, SSHClientBuilder, SSHServer, Secret,
-    ServerHandle, ServerInterface, Session, SessionKind, SessionRequest,
+    Answer, AuthAnswer, AutoAddPolicy, Error, ExitStatus, HostKeys, InteractiveAnswer, InteractiveQuery,
+    KeyKind, Limits, MemoryStream, PKey, Phase, Poll, PublicKey, SSHClient, SSHClientBuilder, SSHServer,
+    Secret, ServerHandle, ServerInterface, Session, SessionKind, SessionRequest,
 };
 
 /// A server with a few commands of its own.
@@ -31,7 +31,9 @@ impl ServerInterface for Shop {
 
     fn check_auth_interactive_response(&self, _: &str, answers: &[Secret]) -> InteractiveAnswer {
         match answers {
-            [code] if code.matches("more") => InteractiveAnswer::Ask(InteractiveQuery::new("", "").prompt("Again: ", true)),
+            [code] if code.matches("more") => {
+                InteractiveAnswer::Ask(InteractiveQuery::new("", "").prompt("Again: ", true))
+            }
             [code] => InteractiveAnswer::Done(AuthAnswer::when(code.matches("42"))),
             _ => InteractiveAnswer::Done(AuthAnswer::Refuse),
         }
@@ -46,11 +48,20 @@ impl ServerInterface for Shop {
     }
 
     fn session(&self, mut session: Session) -> io::Result<ExitStatus> {
-        let SessionKind::Exec(command) = session.request().kind.clone() else { return Ok(ExitStatus::Missing) };
-        match String::from_utf8_lossy(&command).split_once(' ').unwrap_or((&String::from_utf8_lossy(&command), "")) {
+        let SessionKind::Exec(command) = session.request().kind.clone() else {
+            return Ok(ExitStatus::Missing);
+        };
+        match String::from_utf8_lossy(&command)
+            .split_once(' ')
+            .unwrap_or((&String::from_utf8_lossy(&command), ""))
+        {
             ("exit", code) => return Ok(ExitStatus::Code(code.parse().unwrap())),
             ("killed", name) => {
-                return Ok(ExitStatus::Signal { name: name.to_owned(), core_dumped: false, message: "boom".to_owned() });
+                return Ok(ExitStatus::Signal {
+                    name: name.to_owned(),
+                    core_dumped: false,
+                    message: "boom".to_owned(),
+                });
             }
             ("stderr", bytes) => session.stderr().write_all(&vec![b'e'; bytes.parse().unwrap()])?,
             ("stdout", bytes) => session.write_all(&vec![b'o'; bytes.parse().unwrap()])?,
@@ -289,10 +300,12 @@ fn new_keys_all_the_time_under_load_both_ways_through_tiny_buffers() {
 #[test]
 fn a_dead_peer_is_noticed() {
     let (near, far) = MemoryStream::pair(1 << 20);
-    let server =
-        SSHServer::builder().host_key(PKey::generate(KeyKind::Ed25519).unwrap()).build().unwrap();
-    std::thread::spawn(move || server.serve_stream(Freezing { inner: far, frozen: Arc::clone(&FROZEN) }, Shop));
-    let client = builder().keepalive(Duration::from_millis(100), 2).connect_over(near, "robey@memory").unwrap();
+    let server = SSHServer::builder().host_key(PKey::generate(KeyKind::Ed25519).unwrap()).build().unwrap();
+    std::thread::spawn(move || {
+        server.serve_stream(Freezing { inner: far, frozen: Arc::clone(&FROZEN) }, Shop)
+    });
+    let client =
+        builder().keepalive(Duration::from_millis(100), 2).connect_over(near, "robey@memory").unwrap();
     let channel = client.open_session().unwrap();
     channel.exec_command("sleep").unwrap();
     std::thread::sleep(Duration::from_millis(500));
@@ -359,7 +372,8 @@ fn the_error_lists_every_attempt() {
     let (_server, address) = server_with(limits());
     let key = PKey::generate(KeyKind::Ed25519).unwrap();
     let fingerprint = key.public_key().fingerprint();
-    let error = builder().key(key).key_file("/does/not/exist", None).password("wrong").connect(&address).unwrap_err();
+    let error =
+        builder().key(key).key_file("/does/not/exist", None).password("wrong").connect(&address).unwrap_err();
     let Error::Auth { attempts, .. } = &error else { panic!("{error}") };
     let methods: Vec<_> = attempts.iter().map(|attempt| attempt.method.as_str()).collect();
     assert_eq!(methods, ["publickey", "publickey", "password", "keyboard-interactive"]);
@@ -370,7 +384,8 @@ fn the_error_lists_every_attempt() {
 #[test]
 fn an_unknown_and_a_changed_host_are_refused_with_what_to_do() {
     let (_server, address) = server_with(limits());
-    let unknown = SSHClient::builder().no_agent().no_default_keys().host_keys(HostKeys::new()).connect(&address);
+    let unknown =
+        SSHClient::builder().no_agent().no_default_keys().host_keys(HostKeys::new()).connect(&address);
     assert!(unknown.unwrap_err().to_string().contains("nothing is known about this host"));
     let (host, port) = address.split_once(':').unwrap();
     let mut keys = HostKeys::new();

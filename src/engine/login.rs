@@ -309,7 +309,8 @@ impl Login {
     /// The peer may be writing too, and wait for us to read before it reads: where both buffers are
     /// full, what arrives is taken in, up to a bound.
     fn wait_writable(&mut self) -> Result<()> {
-        let until = Instant::now().checked_add(CROSSING).map_or(self.deadline, |until| until.min(self.deadline));
+        let until =
+            Instant::now().checked_add(CROSSING).map_or(self.deadline, |until| until.min(self.deadline));
         match self.write.wait(Some(until)) {
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::TimedOut && until < self.deadline => {}
@@ -320,7 +321,9 @@ impl Login {
         }
         self.inbox.make_room(self.inbox.waiting_len().saturating_add(CROSSED));
         match self.inbox.read_now(&mut *self.read) {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(self.io_error("reading from", error)),
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                Err(self.io_error("reading from", error))
+            }
             // The end of the stream shows at the next write or read.
             _ => Ok(()),
         }

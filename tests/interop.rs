@@ -1,0 +1,330 @@
+//! Our client with the servers of others, and our server with their clients.
+
+mod peers;
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener};
+use std::process::{Command, Stdio};
+
+use feramiko::{
+    Algorithms, Answer, AuthAnswer, AutoAddPolicy, ExitStatus, HostKeys, KeyKind, Limits, PKey, PublicKey,
+    SSHClient, SSHServer, Secret, ServerHandle, ServerInterface, Session, SessionKind, SessionRequest,
+};
+use peers::{Folder, Keys, Python, Server, program, require, sshd, user};
+use serde_json::json;
+
+const KEX: &[&str] = &[
+    "mlkem768x25519-sha256",
+    "sntrup761x25519-sha512",
+    "sntrup761x25519-sha512@openssh.com",
+    "curve25519-sha256",
+    "curve25519-sha256@libssh.org",
+    "ecdh-sha2-nistp256",
+    "ecdh-sha2-nistp384",
+    "ecdh-sha2-nistp521",
+    "diffie-hellman-group14-sha256",
+    "diffie-hellman-group16-sha512",
+    "diffie-hellman-group18-sha512",
+    "diffie-hellman-group-exchange-sha256",
+];
+const CIPHERS: &[&str] = &[
+    "chacha20-poly1305@openssh.com",
+    "aes128-gcm@openssh.com",
+    "aes256-gcm@openssh.com",
+    "aes128-ctr",
+    "aes192-ctr",
+    "aes256-ctr",
+];
+const MACS: &[&str] = &[
+    "hmac-sha2-256-etm@openssh.com",
+    "hmac-sha2-512-etm@openssh.com",
+    "hmac-sha1-etm@openssh.com",
+    "hmac-sha2-256",
+    "hmac-sha2-512",
+    "hmac-sha1",
+];
+
+/// The servers of others, by name.
+fn servers(more: &str) -> Vec<(&'static str, Server, PKey)> {
+    let (Some(host), Some(own)) = (Keys::named("host"), Keys::named("user")) else { return Vec::new() };
+    let key = PKey::from_file(own.private("ed25519"), None).unwrap();
+    let spec = json!({
+        "user": user(), "password": "foo", "host_keys": host.all_private(), "authorized_keys": own.all_public(),
+    });
+    let mut found: Vec<_> =
+        Python::BOTH.into_iter().filter_map(|python| Some((python.name(), python.server(&spec)?))).collect();
+    found.extend(sshd(&host, &own, more).map(|server| ("sshd", server)));
+    found.into_iter().map(|(name, server)| (name, server, key.clone())).collect()
+}
+
+fn connect(
+    server: &Server,
+    key: &PKey,
+    algorithms: Algorithms,
+    limits: Limits,
+) -> feramiko::Result<SSHClient> {
+    SSHClient::builder()
+        .no_agent()
+        .no_default_keys()
+        .host_keys(HostKeys::new())
+        .missing_host_key(AutoAddPolicy)
+        .username(&user())
+        .key(key.clone())
+        .algorithms(algorithms)
+        .limits(limits)
+        .connect(&format!("127.0.0.1:{}", server.port()))
+}
+
+#[test]
+fn commands_on_the_servers_of_others() {
+    for (name, server, key) in servers("") {
+        let client = connect(&server, &key, Algorithms::client_defaults(), Limits::default()).unwrap();
+        let mut process = client.exec_command("cat; echo error >&2; exit 3").unwrap();
+        process.stdin.take().unwrap().write_all(b"input").unwrap();
+        let output = process.wait_with_output().unwrap();
+        assert_eq!((&output.stdout[..], &output.stderr[..]), (&b"input"[..], &b"error\n"[..]), "{name}");
+        assert_eq!(output.status, ExitStatus::Code(3), "{name}");
+        if name != "paramiko" {
+            let killed = client.output("kill -TERM $$").unwrap().status;
+            assert!(matches!(killed, ExitStatus::Signal { .. }), "{name}: {killed}");
+        }
+    }
+}
+
+/// Every algorithm alone, where the peer has it; at least `least` of the names with each peer.
+fn each(names: &[&str], least: usize, set: impl Fn(&mut Algorithms, &str)) {
+    for (name, server, key) in servers("") {
+        let mut worked = Vec::new();
+        for algorithm in names {
+            // Paramiko's server offers it without a moduli file too, and then fails.
+            if name == "paramiko" && algorithm.contains("group-exchange") {
+                continue;
+            }
+            let mut algorithms = Algorithms::client_defaults();
+            set(&mut algorithms, algorithm);
+            match connect(&server, &key, algorithms, Limits::default()) {
+                Ok(client) => {
+                    assert_eq!(client.output("echo yes").unwrap().stdout, b"yes\n", "{name} {algorithm}");
+                    worked.push(*algorithm);
+                }
+                Err(feramiko::Error::NoCommon { .. }) => {}
+                Err(error) => panic!("{name} {algorithm}: {error}"),
+            }
+        }
+        assert!(worked.len() >= least, "{name} has only {worked:?}");
+    }
+}
+
+#[test]
+fn every_key_exchange_alone() {
+    each(KEX, 7, |algorithms, name| algorithms.set_kex(name).unwrap());
+}
+
+#[test]
+fn every_cipher_alone() {
+    each(CIPHERS, 5, |algorithms, name| algorithms.set_ciphers(name).unwrap());
+}
+
+#[test]
+fn every_mac_alone() {
+    each(MACS, 4, |algorithms, name| {
+        algorithms.set_ciphers("aes128-ctr").unwrap();
+        algorithms.set_macs(name).unwrap();
+    });
+}
+
+#[test]
+fn every_host_key_type() {
+    each(&["ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-512", "rsa-sha2-256"], 4, |algorithms, name| {
+        algorithms.set_host_keys(name).unwrap();
+    });
+}
+
+#[test]
+fn megabytes_both_ways_with_new_keys_all_the_time() {
+    for (name, server, key) in servers("RekeyLimit 1M") {
+        let mut limits = Limits::default();
+        limits.rekey_bytes = 1 << 20;
+        let mut algorithms = Algorithms::client_defaults();
+        algorithms.set_kex("curve25519-sha256@libssh.org").unwrap();
+        let client = connect(&server, &key, algorithms, limits).unwrap();
+        let channel = client.open_session().unwrap();
+        channel.exec_command("cat").unwrap();
+        let data: Vec<u8> =
+            (0..16_000_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let (writer, sent) = (channel.clone(), data.clone());
+        let thread = std::thread::spawn(move || {
+            (&writer).write_all(&sent).unwrap();
+            writer.shutdown(Shutdown::Write);
+        });
+        let mut echo = Vec::new();
+        (&channel).read_to_end(&mut echo).unwrap();
+        thread.join().unwrap();
+        assert!(echo == data, "{name}: {} bytes came back", echo.len());
+    }
+}
+
+/// Lets everybody in by the test's keys or `foo`, and runs commands with `sh -c`.
+struct Open(Vec<PublicKey>);
+
+impl ServerInterface for Open {
+    fn check_auth_publickey(&self, _: &str, key: &PublicKey) -> AuthAnswer {
+        AuthAnswer::when(self.0.contains(key))
+    }
+
+    fn check_auth_password(&self, _: &str, password: &Secret) -> AuthAnswer {
+        AuthAnswer::when(password.matches("foo"))
+    }
+
+    fn check_channel_exec_request(&self, _: &SessionRequest, _: &[u8]) -> Answer {
+        Answer::Yes
+    }
+
+    fn session(&self, session: Session) -> io::Result<ExitStatus> {
+        let SessionKind::Exec(command) = session.request().kind.clone() else {
+            return Ok(ExitStatus::Code(1));
+        };
+        let mut shell = Command::new("/bin/sh");
+        shell.arg("-c").arg(String::from_utf8_lossy(&command).into_owned());
+        session.run_command(shell)
+    }
+}
+
+fn ours(algorithms: Algorithms) -> Option<(ServerHandle, u16, Keys)> {
+    let own = Keys::named("user")?;
+    let allowed: Vec<_> =
+        ["ed25519", "rsa"].iter().map(|kind| PublicKey::from_line(&own.public(kind)).unwrap().0).collect();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut limits = Limits::default();
+    (limits.startups_per_source, limits.sessions) = (100, 100);
+    let handle = SSHServer::builder()
+        .host_key(PKey::generate(KeyKind::Ed25519).unwrap())
+        .host_key(PKey::generate(KeyKind::Rsa(3072)).unwrap())
+        .algorithms(algorithms)
+        .limits(limits)
+        .serve(listener, move |_| Open(allowed.clone()))
+        .unwrap();
+    Some((handle, port, own))
+}
+
+#[test]
+fn the_python_clients_on_our_server() {
+    let Some((_server, port, own)) = ours(Algorithms::server_defaults()) else { return };
+    for python in Python::BOTH {
+        let spec = |more: serde_json::Value| {
+            let mut spec =
+                json!({"host": "127.0.0.1", "port": port, "user": "me", "key": own.private("ed25519")});
+            spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            spec
+        };
+        let name = python.name();
+        let command = spec(json!({"command": "cat; echo error >&2; exit 3", "stdin": "input"}));
+        let Some(answer) = python.client(&command) else { continue };
+        assert_eq!(answer["error"], serde_json::Value::Null, "{name}: {answer}");
+        assert_eq!((&answer["stdout"], &answer["stderr"]), (&json!("input"), &json!("error\n")), "{name}");
+        assert_eq!(answer["exit"], 3, "{name}");
+        for action in ["down", "up"] {
+            let moved = spec(json!({"action": action, "bytes": 64 << 20, "rekey_bytes": 4 << 20}));
+            let Some(answer) = python.client(&moved) else { continue };
+            assert_eq!(answer["error"], serde_json::Value::Null, "{name} {action}: {answer}");
+            assert_eq!(answer["bytes"], 64 << 20, "{name} {action}: {answer}");
+        }
+    }
+}
+
+/// OpenSSH's client on our server.
+fn openssh(
+    port: u16,
+    own: &Keys,
+    options: &[&str],
+    command: &str,
+    input: &[u8],
+) -> Option<std::process::Output> {
+    let folder = Folder::new();
+    let mut ssh = Command::new(require("ssh", program("ssh"))?);
+    ssh.args(["-F", "none", "-T", "-q", "-o", "StrictHostKeyChecking=no", "-o", "IdentitiesOnly=yes", "-p"])
+        .arg(port.to_string())
+        .arg("-i")
+        .arg(own.private("ed25519"))
+        .arg(format!("-oUserKnownHostsFile={}", folder.file("known").display()))
+        .args(options)
+        .arg("me@127.0.0.1")
+        .arg(command);
+    let mut child =
+        ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ssh starts");
+    let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());
+    let writer = std::thread::spawn(move || stdin.write_all(&input));
+    let output = child.wait_with_output().expect("ssh ends");
+    writer.join().unwrap().ok();
+    Some(output)
+}
+
+#[test]
+fn openssh_on_our_server() {
+    let Some((_server, port, own)) = ours(Algorithms::server_defaults()) else { return };
+    let Some(output) = openssh(port, &own, &[], "cat; echo error >&2; exit 3", b"input") else { return };
+    assert_eq!((&output.stdout[..], &output.stderr[..]), (&b"input"[..], &b"error\n"[..]));
+    assert_eq!(output.status.code(), Some(3));
+    let data: Vec<u8> = (0..64_000_000_u32).map(|at| (at >> 3) as u8).collect();
+    let Some(output) =
+        openssh(port, &own, &["-oRekeyLimit=4M", "-oKexAlgorithms=curve25519-sha256"], "cat", &data)
+    else {
+        return;
+    };
+    assert!(output.stdout == data, "{} bytes came back", output.stdout.len());
+}
+
+#[test]
+fn openssh_with_every_algorithm_of_ours() {
+    let mut all = Algorithms::server_defaults();
+    all.set_kex(&KEX.join(",")).unwrap();
+    all.set_macs(&MACS.join(",")).unwrap();
+    all.set_compressions("none,zlib@openssh.com").unwrap();
+    let Some((_server, port, own)) = ours(all) else { return };
+    // OpenSSH 9.2 has no ML-KEM.
+    let kex = KEX.iter().skip(1).map(|name| format!("-oKexAlgorithms={name}"));
+    let ciphers = CIPHERS.iter().map(|name| format!("-oCiphers={name}"));
+    let macs = MACS.iter().map(|name| format!("-oMACs={name}"));
+    let keys = ["ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256"];
+    let host_keys = keys.iter().map(|name| format!("-oHostKeyAlgorithms={name}"));
+    for option in kex.chain(ciphers).chain(macs).chain(host_keys).chain(["-oCompression=yes".to_owned()]) {
+        let with_mac = ["-oCiphers=aes128-ctr", &option];
+        let options = if option.starts_with("-oMACs") { &with_mac[..] } else { &with_mac[1..] };
+        let Some(output) = openssh(port, &own, options, "echo yes", b"") else { return };
+        assert_eq!(output.stdout, b"yes\n", "{option}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn ssh_audit_finds_no_failure() {
+    let Some((_server, port, _)) = ours(Algorithms::server_defaults()) else { return };
+    let Some(python) = require("ssh-audit", peers::python()) else { return };
+    let audit = python.with_file_name("ssh-audit");
+    let output = Command::new(audit)
+        .args(["--skip-rate-test", "-p", &port.to_string(), "127.0.0.1"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!text.contains("[fail]"), "{text}");
+    // 0 is clean, 2 has warnings, 3 failures.
+    assert!(matches!(output.status.code(), Some(0 | 2)), "{:?} {text}", output.status);
+}
+
+#[test]
+fn reading_what_a_peer_sends_in_pieces() {
+    for (name, server, key) in servers("") {
+        let client = connect(&server, &key, Algorithms::client_defaults(), Limits::default()).unwrap();
+        let mut process = client.exec_command("head -c 5000000 /dev/zero").unwrap();
+        let mut total = 0;
+        let (mut stdout, mut piece) = (process.stdout.take().unwrap(), [0; 777]);
+        loop {
+            match stdout.read(&mut piece).unwrap() {
+                0 => break,
+                count => total += count,
+            }
+        }
+        assert_eq!(total, 5_000_000, "{name}");
+        assert!(process.wait().unwrap().success(), "{name}");
+    }
+}

@@ -1,0 +1,104 @@
+//! Holds the house to its plan: imports point downward, libraries stay in their rooms.
+
+use std::path::{Path, PathBuf};
+
+/// Rooms by floor, lowest first.
+const FLOORS: &[&[&str]] = &[
+    &["wire", "crypto", "sys"],
+    &["packet", "msg", "key"],
+    &["kex", "auth"],
+    &["error"],
+    &["engine", "hostkeys", "agent"],
+    &["channel"],
+    &["interface"],
+    &["transport"],
+    &["client", "server"],
+];
+
+/// Pairs that the plan allows against the order, with the reason.
+const EXCEPTIONS: &[(&str, &str, &str)] = &[
+    ("error", "engine", "the error carries an exit status, which lives where it arrives"),
+    ("error", "agent", "the waist wraps the small errors of its neighbours"),
+    ("error", "hostkeys", "the waist wraps the small errors of its neighbours"),
+    ("interface", "server", "the trait's last method runs a Session"),
+];
+
+/// Crates and the rooms that may name them.
+const CRATES: &[(&str, &[&str])] = &[
+    ("openssl", &["crypto", "key"]),
+    ("flate2", &["packet"]),
+    ("rustix", &["sys"]),
+    ("nix", &["sys"]),
+    ("socket2", &["sys"]),
+];
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn floor(room: &str) -> Option<usize> {
+    FLOORS.iter().position(|rooms| rooms.contains(&room))
+}
+
+/// The library's files with their room and text, tests left out.
+fn files() -> Vec<(String, PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    sources(&root, &mut found);
+    found
+        .into_iter()
+        .filter(|path| !path.to_string_lossy().contains("tests"))
+        .map(|path| {
+            let inside = path.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
+            let room = inside.split(['/', '.']).next().unwrap().to_owned();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned();
+            (room, path, text)
+        })
+        .collect()
+}
+
+#[test]
+fn imports_point_downward() {
+    let mut wrong = Vec::new();
+    for (room, path, text) in files() {
+        let Some(here) = floor(&room) else { continue };
+        for line in text.lines().map(str::trim_start).filter(|line| !line.starts_with("//")) {
+            for (at, _) in line.match_indices("crate::") {
+                let named: String =
+                    line[at + 7..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                let excepted = EXCEPTIONS.iter().any(|(from, to, _)| *from == room && *to == named);
+                if floor(&named).is_some_and(|there| there > here) && !excepted {
+                    wrong.push(format!("{}: {line}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "imports that point upward:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn crates_stay_in_their_rooms() {
+    for (room, path, text) in files() {
+        for (name, rooms) in CRATES {
+            let named = text
+                .lines()
+                .any(|line| !line.trim_start().starts_with("//") && line.contains(&format!("{name}::")));
+            assert!(!named || rooms.contains(&room.as_str()), "{} names {name}", path.display());
+        }
+    }
+}
+
+#[test]
+fn files_open_with_what_they_are() {
+    for (_, path, text) in files() {
+        assert!(text.starts_with("//!"), "{} has no opening", path.display());
+    }
+}
