@@ -70,10 +70,8 @@ fn read_line(session: &mut Session, echo: bool) -> io::Result<Option<String>> {
         match byte[0] {
             b'\r' | b'\n' => break,
             3 | 4 => return Ok(None),
-            8 | 127 => {
-                if line.pop().is_some() && echo {
-                    session.write_all(b"\x08 \x08")?;
-                }
+            8 | 127 if line.pop().is_some() && echo => {
+                session.write_all(b"\x08 \x08")?;
             }
             printable if printable >= b' ' && line.len() < 1000 => {
                 line.push(printable);

@@ -249,7 +249,8 @@ fn session(client: &SSHClient, options: &Options, args: &Given, command: &str) -
     let forced = args.count('t') > 1 || options.force_tty;
     let raw = if wanted && (forced || io::stdin().is_terminal()) {
         let (columns, rows) = terminal::size().map_or((80, 24), |size| (size.columns, size.rows));
-        channel.get_pty(&PtyRequest::new(&std::env::var("TERM").unwrap_or("dumb".into()), columns, rows))?;
+        let pty = PtyRequest::new(&std::env::var("TERM").unwrap_or("dumb".into()), columns, rows);
+        channel.get_pty(&pty.clone().modes_of(io::stdin()).unwrap_or(pty))?;
         if io::stdin().is_terminal() { Some(Mode::raw(io::stdin())?) } else { None }
     } else {
         if wanted && !args.has('q') {

@@ -173,12 +173,10 @@ pub(crate) mod reason {
     pub(crate) const KEY_EXCHANGE_FAILED: u32 = 3;
     pub(crate) const MAC_ERROR: u32 = 5;
     pub(crate) const COMPRESSION_ERROR: u32 = 6;
-    pub(crate) const SERVICE_NOT_AVAILABLE: u32 = 7;
     pub(crate) const VERSION_NOT_SUPPORTED: u32 = 8;
     pub(crate) const HOST_KEY_NOT_VERIFIABLE: u32 = 9;
     pub(crate) const CONNECTION_LOST: u32 = 10;
     pub(crate) const BY_APPLICATION: u32 = 11;
-    pub(crate) const TOO_MANY_CONNECTIONS: u32 = 12;
     pub(crate) const NO_MORE_AUTH_METHODS: u32 = 14;
 }
 

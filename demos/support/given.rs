@@ -61,5 +61,5 @@ pub(crate) fn size(value: &str) -> Result<u64, String> {
     let unit = units.into_iter().find(|(unit, _)| value.to_ascii_uppercase().ends_with(*unit));
     let number = if unit.is_some() { &value[..value.len() - 1] } else { value };
     let number = number.parse::<u64>().map_err(|_| format!("{value} is no size"))?;
-    number.checked_mul(unit.map_or(1, |(_, factor)| factor)).ok_or(format!("{value} is too large"))
+    number.checked_mul(unit.map_or(1, |(_, factor)| factor)).ok_or_else(|| format!("{value} is too large"))
 }

@@ -36,11 +36,10 @@ pub(crate) enum Question {
         old: Secret,
         new: Secret,
     },
-    /// Whether the key would do; nothing is proven unless `verified`.
+    /// Whether the key would do; that the client holds it is checked by the machine.
     PublicKey {
         user: String,
         key: PublicKey,
-        verified: bool,
     },
     Interactive {
         user: String,
@@ -126,11 +125,6 @@ impl AuthServer {
     /// The methods that a refusal lists; asked of the application for each user.
     pub(crate) fn set_methods(&mut self, methods: Vec<&'static str>) {
         self.methods = methods;
-    }
-
-    /// The user of the request that was just fed.
-    pub(crate) fn user(&self) -> Option<&str> {
-        self.user.as_deref()
     }
 
     /// A message of the client: 5, 50, 61.
@@ -227,17 +221,13 @@ impl AuthServer {
         }
         let Some(signature) = signature else {
             let state = State::Query { algorithm, key: key.clone() };
-            return Ok(self.ask("publickey", state, |user| Question::PublicKey {
-                user,
-                key,
-                verified: false,
-            }));
+            return Ok(self.ask("publickey", state, |user| Question::PublicKey { user, key }));
         };
         let data = signed_data(&self.session_id, raw_user, algorithm, blob);
         let good = key.verify(algorithm, &data, signature).is_ok();
         // The application is asked either way, so that the time tells nothing.
         let state = State::Verified { key: key.clone(), good };
-        Ok(self.ask("publickey", state, |user| Question::PublicKey { user, key, verified: good }))
+        Ok(self.ask("publickey", state, |user| Question::PublicKey { user, key }))
     }
 
     fn interactive(&mut self, rest: &[u8]) -> Result<Vec<ServerAction>, AuthError> {

@@ -41,6 +41,16 @@ impl PtyRequest {
         Self { term: term.to_owned(), size: (columns, rows), pixels: (0, 0), modes: Vec::new() }
     }
 
+    /// The same with the modes that a terminal of ours has now.
+    ///
+    /// # Errors
+    /// When it is no terminal.
+    #[cfg(unix)]
+    pub fn modes_of(self, terminal: impl std::os::fd::AsFd) -> io::Result<Self> {
+        let modes = crate::sys::terminal::read_modes(terminal)?.encode();
+        Ok(self.modes(modes))
+    }
+
     /// The same with encoded terminal modes (RFC 4254 §8).
     #[must_use]
     pub fn modes(mut self, modes: Vec<u8>) -> Self {
@@ -235,7 +245,7 @@ impl Channel {
     /// [`Limits::unread_stream`](crate::Limits::unread_stream).
     ///
     /// # Errors
-    /// [`Error::Timeout`](crate::Error::Timeout) after `timeout`, [`Error::Closed`] when the connection breaks.
+    /// [`Error::Timeout`](crate::Error::Timeout) after `timeout`, [`Error::Closed`](crate::Error::Closed) when the connection breaks.
     pub fn wait_exit(&self, timeout: Option<Duration>) -> Result<ExitStatus> {
         self.link.wait_exit(timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
     }

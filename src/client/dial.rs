@@ -37,7 +37,7 @@ impl Target {
             None => (None, text),
         };
         let (host, port) = if let Some(inside) = rest.strip_prefix('[') {
-            let (host, after) = inside.split_once(']').ok_or(bad.clone())?;
+            let (host, after) = inside.split_once(']').ok_or_else(|| bad.clone())?;
             (host, after.strip_prefix(':'))
         } else if rest.matches(':').count() > 1 {
             (rest, None)

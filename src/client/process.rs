@@ -9,6 +9,9 @@ use crate::channel::{Channel, ChannelStderr, Poll, PtyRequest};
 use crate::engine::ExitStatus;
 use crate::error::{Error, Result};
 
+/// One of a command's output streams, until its end.
+type Stream = Option<Box<dyn Read>>;
+
 /// How much is read of a command's output at a time.
 const PIECE: usize = 64 * 1024;
 
@@ -137,7 +140,7 @@ impl Process {
         drop(self.stdin.take());
         let mut poll = Poll::new();
         poll.add(&self.channel);
-        let mut streams: [(Option<Box<dyn Read>>, Vec<u8>); 2] = [
+        let mut streams: [(Stream, Vec<u8>); 2] = [
             (self.stdout.take().map(|stream| Box::new(stream) as Box<dyn Read>), Vec::new()),
             (self.stderr.take().map(|stream| Box::new(stream) as Box<dyn Read>), Vec::new()),
         ];

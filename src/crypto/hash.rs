@@ -29,17 +29,6 @@ impl HashAlg {
         }
     }
 
-    /// The length of its output in bytes.
-    pub(crate) fn size(self) -> usize {
-        match self {
-            Self::Md5 => 16,
-            Self::Sha1 => 20,
-            Self::Sha256 => 32,
-            Self::Sha384 => 48,
-            Self::Sha512 => 64,
-        }
-    }
-
     /// Hashes the parts as if they were one.
     pub(crate) fn digest(self, parts: &[&[u8]]) -> Result<Digest, CryptoError> {
         let mut hasher = Hasher::new(self.message_digest())?;

@@ -16,8 +16,8 @@ use super::outbox::{Control, KexItem, Outbox, Stop, Waiter};
 use super::slot::{Answer, Slot};
 use super::stream::Closer;
 use crate::error::{Error, Result};
-use crate::kex::{Kex, Negotiated, Role, Setup};
-use crate::key::{PKey, PublicKey};
+use crate::kex::{Kex, Role, Setup};
+use crate::key::PKey;
 use crate::msg::transport::Disconnect;
 use crate::wire::{Encode, Escaped};
 
@@ -79,7 +79,6 @@ pub(crate) struct Start {
     pub(crate) setup: Setup,
     pub(crate) kex: Kex,
     pub(crate) host_keys: Vec<PKey>,
-    pub(crate) peer_host_key: Option<PublicKey>,
     pub(crate) limits: Limits,
     pub(crate) peer: String,
     pub(crate) peer_ident: String,
@@ -97,7 +96,6 @@ pub(crate) struct Core {
     pub(crate) peer: String,
     pub(crate) peer_ident: String,
     pub(crate) keepalive: Option<(Duration, u32)>,
-    pub(crate) peer_host_key: Option<PublicKey>,
     pub(super) host_keys: Vec<PKey>,
     pub(super) outbox: Outbox,
     /// Taken by the reader (what arrives), users (open), the writer (forget).
@@ -135,7 +133,6 @@ impl Core {
             peer: start.peer,
             peer_ident: start.peer_ident,
             keepalive: start.keepalive,
-            peer_host_key: start.peer_host_key,
             host_keys: start.host_keys,
             outbox,
             table: Mutex::default(),
@@ -309,15 +306,11 @@ impl Core {
 
     /// After something was sealed or opened: new keys when the old ones were used enough.
     pub(super) fn after_seal(&self, bytes: u64, due: bool) {
-        if due || bytes >= self.limits.rekey_bytes {
-            if let Err(error) = self.begin_rekey() {
-                self.die(error);
-            }
+        if (due || bytes >= self.limits.rekey_bytes)
+            && let Err(error) = self.begin_rekey()
+        {
+            self.die(error);
         }
-    }
-
-    pub(crate) fn negotiated(&self) -> Option<Negotiated> {
-        self.kex.lock().negotiated().cloned()
     }
 
     // ---- the path

@@ -114,11 +114,6 @@ impl Flow {
         self.owed >= self.target / 8
     }
 
-    /// Whether more than half of the window waits to be granted or used: time to look at the rate.
-    pub(super) fn owed(&self) -> u32 {
-        self.owed
-    }
-
     /// The adjust that is due, at `now`, on a path with that round trip; grows the window out of
     /// `budget` when more than half of it was consumed within one round trip.
     pub(super) fn take_adjust(&mut self, now: Instant, round_trip: Duration, budget: u32) -> u32 {

@@ -149,7 +149,6 @@ impl Drop for Reply {
 pub(crate) struct OpenRequest {
     core: Arc<Core>,
     pub(crate) kind: String,
-    pub(crate) rest: Vec<u8>,
     sender: u32,
     window: u32,
     max_packet: u32,
@@ -164,20 +163,12 @@ impl fmt::Debug for OpenRequest {
 
 /// RFC 4254 §5.1.
 pub(crate) const ADMINISTRATIVELY_PROHIBITED: u32 = 1;
-pub(crate) const CONNECT_FAILED: u32 = 2;
 pub(crate) const UNKNOWN_CHANNEL_TYPE: u32 = 3;
 pub(crate) const RESOURCE_SHORTAGE: u32 = 4;
 
 impl OpenRequest {
-    pub(super) fn new(
-        core: &Arc<Core>,
-        kind: String,
-        rest: Vec<u8>,
-        sender: u32,
-        window: u32,
-        max_packet: u32,
-    ) -> Self {
-        Self { core: Arc::clone(core), kind, rest, sender, window, max_packet, answered: false }
+    pub(super) fn new(core: &Arc<Core>, kind: String, sender: u32, window: u32, max_packet: u32) -> Self {
+        Self { core: Arc::clone(core), kind, sender, window, max_packet, answered: false }
     }
 
     /// Opens it. The link keeps the connection alive, as every handle does.

@@ -96,12 +96,6 @@ impl Link {
         answered(&receiver, core, kind, deadline)
     }
 
-    /// Tells the peer something of the connection.
-    pub(crate) fn global_notice(&self, kind: &str, rest: &[u8]) {
-        let request = GlobalRequest { kind: Escaped(kind.as_bytes()), want_reply: false, rest: Rest(rest) };
-        self.core().post_control(request.to_vec(), Waiter::Nobody);
-    }
-
     /// Sends a message of the transport layer.
     pub(crate) fn send_message(&self, message: &impl Encode) {
         self.core().post(message);

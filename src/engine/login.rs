@@ -148,6 +148,11 @@ impl Login {
         loop {
             let (payload, sequence) = self.read_packet()?;
             let number = payload.first().copied().unwrap_or(0);
+            let from_client = self.setup.role == Role::Server;
+            let row = number::lookup(number);
+            if !self.encrypted && row.is_some_and(|row| !row.allowed(number::Phase::Initial, from_client)) {
+                return Err(Error::protocol(format!("{} before keys", number::name(number))));
+            }
             match number {
                 20 | 21 | 30..=49 => {
                     let actions = self.kex.feed(&payload)?;
@@ -163,11 +168,8 @@ impl Login {
                     )));
                 }
                 2..=4 => {}
-                _ if !self.encrypted && number::lookup(number).is_none() => {
-                    self.send(&Unimplemented { sequence }.to_vec())?;
-                }
                 _ if self.encrypted => self.held_back.push_back(payload),
-                _ => return Err(Error::protocol(format!("{} before keys", number::name(number)))),
+                _ => self.send(&Unimplemented { sequence }.to_vec())?,
             }
             if self.held_back.len() > 64 {
                 return Err(Error::Limit { which: "packets during a key exchange", limit: 64 });

@@ -82,8 +82,7 @@ fn global_reply(core: &Core, answer: std::result::Result<Vec<u8>, ()>) -> Result
 fn open(core: &Arc<Core>, message: &ChannelOpen<'_>) -> Result<()> {
     let kind = message.kind.to_string();
     log::debug!(target: "feramiko::connection", "{}: opens channel {} ({kind})", core.peer, message.sender);
-    let rest = message.rest.0.to_vec();
-    let request = OpenRequest::new(core, kind, rest, message.sender, message.window, message.max_packet);
+    let request = OpenRequest::new(core, kind, message.sender, message.window, message.max_packet);
     if message.max_packet == 0 {
         request.refuse(ADMINISTRATIVELY_PROHIBITED, "a largest packet of 0 bytes");
     } else if core.table.lock().len() >= core.limits.channels {

@@ -22,10 +22,10 @@ pub(super) fn run(core: &Arc<Core>) {
         }
         let stop = core.outbox.lanes.lock().stop.clone();
         let flush_until = stop.as_ref().and_then(|stop| stop.flush_until);
-        if let Some(stop) = &stop {
-            if stop.flush_until.is_none_or(|until| until <= Instant::now()) {
-                break;
-            }
+        if let Some(stop) = &stop
+            && stop.flush_until.is_none_or(|until| until <= Instant::now())
+        {
+            break;
         }
         match core.outbox.drain(core, flush_until.or(next)) {
             Err(error) => core.die(error),
@@ -42,10 +42,9 @@ pub(super) fn run(core: &Arc<Core>) {
     let stop = core.outbox.lanes.lock().stop.clone();
     if let (Some(goodbye), Some(deadline)) =
         (stop.and_then(|stop| stop.goodbye), Instant::now().checked_add(GOODBYE))
+        && let Err(error) = core.outbox.say_goodbye(&goodbye, deadline)
     {
-        if let Err(error) = core.outbox.say_goodbye(&goodbye, deadline) {
-            log::debug!(target: "feramiko::transport", "{}: no goodbye: {error}", core.peer);
-        }
+        log::debug!(target: "feramiko::transport", "{}: no goodbye: {error}", core.peer);
     }
     core.end();
 }

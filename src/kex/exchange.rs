@@ -165,11 +165,6 @@ impl Kex {
         !matches!(self.state, State::Idle)
     }
 
-    /// Whether the first exchange is not over yet.
-    pub(crate) fn initial(&self) -> bool {
-        self.session_id.is_empty() || (self.negotiated.is_none())
-    }
-
     pub(crate) fn session_id(&self) -> &[u8] {
         &self.session_id
     }

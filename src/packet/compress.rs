@@ -26,11 +26,6 @@ pub(crate) struct CompressionSpec {
 }
 
 impl CompressionSpec {
-    /// Whether it starts at USERAUTH_SUCCESS.
-    pub(crate) fn is_delayed(&self) -> bool {
-        self.start == Start::Delayed
-    }
-
     /// Whether it runs, given whether the user is authenticated.
     pub(super) fn runs(&self, authenticated: bool) -> bool {
         match self.start {

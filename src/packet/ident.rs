@@ -86,12 +86,6 @@ impl Ident {
     pub(crate) fn line(&self) -> &[u8] {
         &self.line
     }
-
-    /// Software version and comments: what follows `SSH-2.0-`. The peer's bytes, to be escaped when shown.
-    pub(crate) fn software(&self) -> &[u8] {
-        let mut fields = self.line.splitn(3, |byte| *byte == b'-');
-        fields.nth(2).unwrap_or_default()
-    }
 }
 
 /// Reads the peer's version line.
@@ -222,9 +216,8 @@ mod tests {
         assert_eq!(line_of(b"SSH-2.0-x\r\n"), b"SSH-2.0-x");
         assert_eq!(line_of(b"SSH-2.0-x\n"), b"SSH-2.0-x");
         assert_eq!(line_of(b"SSH-1.99-Cisco-1.25\n"), b"SSH-1.99-Cisco-1.25");
-        let (ident, used) =
+        let (_, used) =
             read(IdentReader::client(), b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n\0\0").unwrap().unwrap();
-        assert_eq!(ident.software(), b"OpenSSH_9.2p1 Debian-2");
         assert_eq!(used, 32);
         assert_eq!(line_of(b"SSH-2.0-\r\n"), b"SSH-2.0-");
     }

@@ -17,14 +17,17 @@ mod protect;
 mod seal;
 mod suite;
 
-pub(crate) use compress::{COMPRESSIONS, CompressionSpec, compression};
-pub(crate) use count::Usage;
+pub(crate) use compress::{COMPRESSIONS, compression};
 pub use ident::IdentError;
 pub(crate) use ident::{IdentReader, our_ident};
 pub(crate) use open::{OpenKeys, Opened, Opener};
 pub(crate) use seal::{SealKeys, Sealer};
-pub(crate) use suite::{
-    CIPHERS, CipherSpec, Direction, KeySource, MACS, MacSpec, Suite, cipher, ciphers_by_preference, mac,
+pub(crate) use suite::{CIPHERS, Direction, KeySource, MACS, Suite, cipher, ciphers_by_preference, mac};
+
+#[cfg(test)]
+use {
+    count::Usage,
+    suite::{CipherSpec, MacSpec},
 };
 
 #[cfg(test)]

@@ -168,6 +168,7 @@ impl Opener {
     }
 
     /// The number of the next packet.
+    #[cfg(test)]
     pub(crate) fn next_sequence(&self) -> u32 {
         self.counter.sequence()
     }

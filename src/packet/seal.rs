@@ -138,6 +138,7 @@ impl Sealer {
     }
 
     /// The number of the next packet.
+    #[cfg(test)]
     pub(crate) fn next_sequence(&self) -> u32 {
         self.counter.sequence()
     }

@@ -93,7 +93,6 @@ fn log_in<I: ServerInterface>(
         setup: parts.setup,
         kex: parts.kex,
         host_keys: parts.host_keys,
-        peer_host_key: None,
         limits: config.limits.clone(),
         peer: parts.peer,
         peer_ident,

@@ -3,6 +3,7 @@
 //!
 //! What only Unix has is not there on other systems.
 
+#![allow(dead_code, reason = "the room is whole; root's logins and forwarding come to use the rest of it")]
 #![cfg_attr(
     not(test),
     deny(

@@ -33,10 +33,15 @@ pub(crate) enum Outcome {
     Unusable(String),
 }
 
+/// Answers keyboard-interactive questions, one answer a prompt.
+pub(crate) type AnswerPrompts<'a> = dyn FnMut(&InteractiveQuery) -> Result<Vec<Secret>> + 'a;
+/// Names a new password when the old one has expired.
+pub(crate) type ChangePassword<'a> = dyn FnMut(&str) -> Result<Secret> + 'a;
+
 /// Who answers what the server asks during an attempt.
 pub(crate) struct Answers<'a> {
-    pub(crate) interactive: Option<&'a mut dyn FnMut(&InteractiveQuery) -> Result<Vec<Secret>>>,
-    pub(crate) change_password: Option<&'a mut dyn FnMut(&str) -> Result<Secret>>,
+    pub(crate) interactive: Option<&'a mut AnswerPrompts<'a>>,
+    pub(crate) change_password: Option<&'a mut ChangePassword<'a>>,
 }
 
 impl ClientLogin {

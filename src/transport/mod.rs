@@ -286,7 +286,6 @@ impl Transport {
             setup: parts.setup,
             kex: parts.kex,
             host_keys: parts.host_keys,
-            peer_host_key: Some(self.0.host_key.clone()),
             limits: self.0.options.limits.clone(),
             peer: parts.peer,
             peer_ident: self.0.peer_ident.clone(),

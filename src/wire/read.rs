@@ -88,11 +88,6 @@ impl<'a> Reader<'a> {
         std::mem::take(&mut self.left)
     }
 
-    /// The number of bytes not yet taken.
-    pub(crate) fn remaining(&self) -> usize {
-        self.left.len()
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.left.is_empty()
     }

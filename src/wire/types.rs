@@ -86,11 +86,6 @@ impl<'a> NameList<'a> {
     pub(crate) fn contains(self, name: &str) -> bool {
         self.names().any(|known| known == name)
     }
-
-    /// The list as it stands on the wire.
-    pub(crate) fn joined(self) -> &'a str {
-        self.0
-    }
 }
 
 impl fmt::Debug for NameList<'_> {

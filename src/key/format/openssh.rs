@@ -106,7 +106,7 @@ fn derive(spec: &FileCipher, options: &[u8], passphrase: &Secret) -> Result<Zero
 
 fn decrypt(spec: &FileCipher, key: &[u8], sealed: &[u8], tag: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     let (key, iv) = key.split_at_checked(spec.key).ok_or(KeyError::Malformed("key length"))?;
-    if tag.len() != spec.tag || sealed.len() % spec.block != 0 || sealed.is_empty() {
+    if tag.len() != spec.tag || !sealed.len().is_multiple_of(spec.block) || sealed.is_empty() {
         return Err(KeyError::Malformed("its encrypted part has an impossible length"));
     }
     let wrong = |_| KeyError::WrongPassphrase;

@@ -30,8 +30,8 @@ pub(super) fn read(text: &[u8], text_str: &str, passphrase: Option<&Secret>) -> 
 /// INTEGER in its AlgorithmIdentifier. A cost beyond the limit is refused before OpenSSL works on it.
 fn check_cost(der: &[u8]) -> Result<(), KeyError> {
     let bad = KeyError::Malformed("broken DER");
-    let (tag, inner, _) = element(der).ok_or(bad.clone())?;
-    let (algorithm_tag, algorithm, _) = element(inner).ok_or(bad.clone())?;
+    let (tag, inner, _) = element(der).ok_or_else(|| bad.clone())?;
+    let (algorithm_tag, algorithm, _) = element(inner).ok_or_else(|| bad.clone())?;
     if tag != 0x30 || algorithm_tag != 0x30 {
         return Err(bad);
     }
