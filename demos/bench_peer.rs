@@ -245,8 +245,11 @@ fn run() -> Outcome<()> {
     args.last('c').map_or(Ok(()), |name| algorithms.set_ciphers(name))?;
     args.last('m').map_or(Ok(()), |name| algorithms.set_macs(name))?;
     args.last('K').map_or(Ok(()), |name| algorithms.set_kex(name))?;
-    let user =
-        args.last('u').map(str::to_owned).or_else(|| std::env::var("USER").ok()).unwrap_or("root".into());
+    let user = args
+        .last('u')
+        .map(str::to_owned)
+        .or_else(|| std::env::var("USER").ok())
+        .unwrap_or_else(|| "root".into());
     let key = PKey::from_file(args.last('k').ok_or(USAGE)?, None)?;
     let setup = Setup { destination: format!("{host}:{port}"), user, key, algorithms };
     match words.as_slice() {

@@ -71,7 +71,7 @@ fn apply(
     limits: &mut feramiko::Limits,
     option: &str,
 ) -> Outcome<SSHClientBuilder> {
-    let (name, value) = option.split_once(['=', ' ']).ok_or(format!("-o {option}: no value"))?;
+    let (name, value) = option.split_once(['=', ' ']).ok_or_else(|| format!("-o {option}: no value"))?;
     let value = value.trim_matches('"');
     let failed = |error: KexError| format!("-o {option}: {error}");
     match name.to_ascii_lowercase().as_str() {
@@ -249,7 +249,7 @@ fn session(client: &SSHClient, options: &Options, args: &Given, command: &str) -
     let forced = args.count('t') > 1 || options.force_tty;
     let raw = if wanted && (forced || io::stdin().is_terminal()) {
         let (columns, rows) = terminal::size().map_or((80, 24), |size| (size.columns, size.rows));
-        let pty = PtyRequest::new(&std::env::var("TERM").unwrap_or("dumb".into()), columns, rows);
+        let pty = PtyRequest::new(&std::env::var("TERM").unwrap_or_else(|_| "dumb".into()), columns, rows);
         channel.get_pty(&pty.clone().modes_of(io::stdin()).unwrap_or(pty))?;
         if io::stdin().is_terminal() { Some(Mode::raw(io::stdin())?) } else { None }
     } else {

@@ -151,7 +151,7 @@ fn run() -> Result<(), String> {
     let mut builder = SSHServer::builder();
     let mut algorithms = feramiko::Algorithms::server_defaults();
     for option in args.all('o') {
-        let (name, value) = option.split_once(['=', ' ']).ok_or(format!("-o {option}: no value"))?;
+        let (name, value) = option.split_once(['=', ' ']).ok_or_else(|| format!("-o {option}: no value"))?;
         let failed = |error: feramiko::KexError| format!("-o {option}: {error}");
         match name.to_ascii_lowercase().as_str() {
             "logingracetime" => limits.login_grace = seconds(value)?,
