@@ -14,7 +14,7 @@ use feramiko::{
 };
 use support::args::Options as Letters;
 use support::given::{Given, size};
-use support::log::{level, start};
+use support::log::{level, level_named, start};
 use support::prompt::{Echo, ask};
 use support::terminal::{self, Mode};
 
@@ -149,7 +149,13 @@ fn run() -> Outcome<i32> {
         return Err("-F other than none is not built".into());
     }
     let (host, command) = args.operands.split_first().ok_or(USAGE)?;
-    start(level(args.count('v')), args.path('E').as_deref())?;
+    let named = args.all('o').filter_map(|option| option.split_once(['=', ' ']));
+    let named = named.filter(|(name, _)| name.eq_ignore_ascii_case("loglevel")).last();
+    let verbosity = match named {
+        Some((_, value)) => level_named(value).ok_or_else(|| format!("LogLevel {value} is not known"))?,
+        None => level(args.count('v')),
+    };
+    start(verbosity, args.path('E').as_deref())?;
     let mut options = Options { keepalive: (0, 3), compression: args.has('C'), ..Options::default() };
     let mut builder = SSHClient::builder();
     let mut algorithms = feramiko::Algorithms::client_defaults();

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use feramiko::{
-    Answer, AuthAnswer, ExitStatus, InteractiveAnswer, InteractiveQuery, Limits, PKey, PtyRequest, PublicKey,
-    SSHServer, Secret, ServerInterface, Session, SessionRequest,
+    Answer, AuthAnswer, ExitStatus, InteractiveAnswer, InteractiveQuery, Limits, PKey, Peer, PtyRequest,
+    PublicKey, SSHServer, Secret, ServerInterface, Session, SessionRequest,
 };
 use support::args::Options;
 use support::given::{Given, size};
@@ -32,7 +32,7 @@ struct Site {
 
 struct Application {
     site: Arc<Site>,
-    peer: String,
+    peer: Peer,
 }
 
 impl ServerInterface for Application {
@@ -88,11 +88,14 @@ impl ServerInterface for Application {
     }
 
     fn session(&self, session: Session) -> io::Result<ExitStatus> {
-        let connection = format!("{} 0 127.0.0.1 0", self.peer);
-        session.run_as_login(&[
-            ("SSH_CONNECTION".to_owned(), connection.clone()),
-            ("SSH_CLIENT".to_owned(), connection),
-        ])
+        let mut environment = Vec::new();
+        if let Some((peer, local)) = self.peer.addresses {
+            let (from, to) =
+                (format!("{} {}", peer.ip(), peer.port()), format!("{} {}", local.ip(), local.port()));
+            environment.push(("SSH_CLIENT".to_owned(), format!("{from} {}", local.port())));
+            environment.push(("SSH_CONNECTION".to_owned(), format!("{from} {to}")));
+        }
+        session.run_as_login(&environment)
     }
 }
 
@@ -209,7 +212,7 @@ fn run() -> Result<(), String> {
     let server = builder
         .algorithms(algorithms)
         .limits(limits)
-        .serve(listener, move |peer| Application { site: Arc::clone(&site), peer: peer.to_owned() })
+        .serve(listener, move |peer| Application { site: Arc::clone(&site), peer: peer.clone() })
         .map_err(|error| error.to_string())?;
     eprintln!("listening on {bound}");
     io::stderr().flush().map_err(|error| error.to_string())?;

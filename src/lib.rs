@@ -36,7 +36,8 @@ pub use kex::{Algorithms, KexError, Negotiated};
 pub use key::{KeyError, KeyKind, PKey, PublicKey, Signer};
 pub use packet::{IdentError, PacketError};
 pub use server::{
-    Listen, SSHServer, SSHServerBuilder, ServerHandle, Session, SessionEvent, SessionEvents, child_entry,
+    Listen, Peer, SSHServer, SSHServerBuilder, ServerHandle, Session, SessionEvent, SessionEvents,
+    child_entry,
 };
 pub use transport::{Transport, TransportOptions};
 pub use wire::Malformed;

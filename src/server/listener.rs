@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,14 +15,31 @@ use crate::engine::{self, Link, Stream};
 use crate::error::Result;
 use crate::interface::ServerInterface;
 
+/// Who connected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Peer {
+    /// What limits per source go by: the peer's address without its port.
+    pub source: String,
+    /// The peer's address and the one it reached, on TCP.
+    pub addresses: Option<(SocketAddr, SocketAddr)>,
+}
+
+impl Peer {
+    /// A peer that is known by a name only.
+    #[must_use]
+    pub fn named(source: &str) -> Self {
+        Self { source: source.to_owned(), addresses: None }
+    }
+}
+
 /// Something that connections are accepted from.
 pub trait Listen: Send + Sync + 'static {
-    /// Waits for the next connection: its stream, and the peer's address without port as text (what
-    /// limits per source go by).
+    /// Waits for the next connection: its stream, and who it is.
     ///
     /// # Errors
     /// What the system says.
-    fn accept(&self) -> io::Result<(Box<dyn Stream>, String)>;
+    fn accept(&self) -> io::Result<(Box<dyn Stream>, Peer)>;
 
     /// Makes a blocked `accept` fail, and all later ones.
     fn stop(&self);
@@ -32,9 +49,10 @@ pub trait Listen: Send + Sync + 'static {
 }
 
 impl Listen for TcpListener {
-    fn accept(&self) -> io::Result<(Box<dyn Stream>, String)> {
+    fn accept(&self) -> io::Result<(Box<dyn Stream>, Peer)> {
         let (stream, peer) = Self::accept(self)?;
-        Ok((Box::new(stream), peer.ip().to_string()))
+        let addresses = stream.local_addr().ok().map(|local| (peer, local));
+        Ok((Box::new(stream), Peer { source: peer.ip().to_string(), addresses }))
     }
 
     fn stop(&self) {
@@ -47,9 +65,9 @@ impl Listen for TcpListener {
 }
 
 impl Listen for UnixListener {
-    fn accept(&self) -> io::Result<(Box<dyn Stream>, String)> {
+    fn accept(&self) -> io::Result<(Box<dyn Stream>, Peer)> {
         let (stream, _) = Self::accept(self)?;
-        Ok((Box::new(stream), "unix".to_owned()))
+        Ok((Box::new(stream), Peer::named("unix")))
     }
 
     fn stop(&self) {
@@ -119,7 +137,7 @@ impl ServerHandle {
     pub(super) fn start<I: ServerInterface>(
         config: Arc<Config>,
         listener: Arc<dyn Listen>,
-        interface: impl Fn(&str) -> Arc<I> + Send + Sync + 'static,
+        interface: impl Fn(&Peer) -> Arc<I> + Send + Sync + 'static,
     ) -> Result<Self> {
         let shared = Arc::new(Shared::default());
         let handle = Self { listener: Arc::clone(&listener), shared: Arc::clone(&shared) };
@@ -131,7 +149,7 @@ impl ServerHandle {
                     return;
                 }
                 match accepted {
-                    Ok((stream, source)) => begin(&config, &shared, &interface, stream, source),
+                    Ok((stream, peer)) => begin(&config, &shared, &interface, stream, peer),
                     Err(error) => {
                         log::warn!(target: "feramiko::server", "accepting a connection: {error}");
                         std::thread::sleep(BREATH);
@@ -197,10 +215,11 @@ impl Drop for ServerHandle {
 fn begin<I: ServerInterface>(
     config: &Arc<Config>,
     shared: &Arc<Shared>,
-    interface: &Arc<impl Fn(&str) -> Arc<I> + Send + Sync + 'static>,
+    interface: &Arc<impl Fn(&Peer) -> Arc<I> + Send + Sync + 'static>,
     stream: Box<dyn Stream>,
-    source: String,
+    peer: Peer,
 ) {
+    let source = peer.source.clone();
     if !shared.counts.lock().started(&source, &config.limits) {
         log::info!(target: "feramiko::server", "{source}: refused, too many connections are logging in");
         return;
@@ -209,7 +228,7 @@ fn begin<I: ServerInterface>(
     let name = source.clone();
     let started = engine::spawn("feramiko server", move || {
         let mut ticket = Ticket { shared: there, source: name, link: None };
-        let application = interface(&ticket.source);
+        let application = interface(&peer);
         let result =
             connection::serve(&config, stream, &application, &mut |Milestone::Authenticated(link)| {
                 ticket.authenticated(link);

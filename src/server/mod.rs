@@ -16,7 +16,7 @@ use crate::interface::ServerInterface;
 use crate::kex::{Algorithms, Moduli};
 use crate::key::PKey;
 
-pub use listener::{Listen, ServerHandle};
+pub use listener::{Listen, Peer, ServerHandle};
 pub use local::child_entry;
 pub use session::{Session, SessionEvent, SessionEvents};
 
@@ -127,16 +127,16 @@ impl SSHServerBuilder {
     }
 
     /// Serves everybody who connects to `listener`, in the background. `interface` makes the
-    /// application of each connection; it is given the peer's address as text.
+    /// application of each connection; it is told who connected.
     ///
     /// # Errors
     /// [`Error::Misuse`] without a host key, [`Error::Io`] when the thread cannot be started.
     pub fn serve<I: ServerInterface>(
         self,
         listener: impl Listen,
-        interface: impl Fn(&str) -> I + Send + Sync + 'static,
+        interface: impl Fn(&Peer) -> I + Send + Sync + 'static,
     ) -> Result<ServerHandle> {
         let server = self.build()?;
-        ServerHandle::start(server.0, Arc::new(listener), move |peer: &str| Arc::new(interface(peer)))
+        ServerHandle::start(server.0, Arc::new(listener), move |peer: &Peer| Arc::new(interface(peer)))
     }
 }
