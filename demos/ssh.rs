@@ -108,6 +108,8 @@ fn apply(
             let (name, value) = value.split_once('=').ok_or("SetEnv takes NAME=VALUE")?;
             options.send_env.push((name.to_owned(), value.to_owned()));
         }
+        // Read before anything else.
+        "loglevel" => {}
         "sendenv" => {
             for pattern in value.split([' ', ',']) {
                 let sent = std::env::vars().filter(|(name, _)| match pattern.strip_suffix('*') {

@@ -328,3 +328,49 @@ fn reading_what_a_peer_sends_in_pieces() {
         assert!(process.wait().unwrap().success(), "{name}");
     }
 }
+
+/// Our `ssh` program against OpenSSH's server: exit status, both streams, a clone over it.
+#[test]
+fn our_ssh_on_sshd() {
+    let (Some(host), Some(own)) = (Keys::named("host"), Keys::named("user")) else { return };
+    let Some(server) = sshd(&host, &own, "") else { return };
+    let program = std::env::current_exe().unwrap().parent().unwrap().join("../examples/ssh");
+    assert!(program.exists(), "cargo builds the examples with the tests");
+    let folder = Folder::new();
+    let known = format!("-oUserKnownHostsFile={}", folder.file("known").display());
+    let (port, identity) = (server.port().to_string(), own.private("ed25519"));
+    let options = [
+        "-F",
+        "none",
+        "-o",
+        "StrictHostKeyChecking=accept-new",
+        "-o",
+        "IdentitiesOnly=yes",
+        "-o",
+        "LogLevel=QUIET",
+    ];
+    let mut ssh = Command::new(&program);
+    ssh.args(options).args([&known, "-p", &port, "-i"]).arg(&identity).arg(format!("{}@127.0.0.1", user()));
+    let mut child = ssh
+        .arg("cat; echo error >&2; exit 7")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"input").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((&output.stdout[..], &output.stderr[..]), (&b"input"[..], &b"error\n"[..]));
+    assert_eq!(output.status.code(), Some(7));
+    let refused = Command::new(&program)
+        .args(options)
+        .args([&known, "-p", &port, "-o", "BatchMode=yes", "nobody-of-that-name@127.0.0.1", "true"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(255));
+    assert!(
+        String::from_utf8_lossy(&refused.stderr)
+            .contains("authentication of user nobody-of-that-name failed")
+    );
+}

@@ -76,18 +76,6 @@ fn variables() {
 }
 
 #[test]
-fn data_with_new_keys_meanwhile() {
-    for action in ["down", "up"] {
-        let asked = json!({"action": action, "bytes": 5_000_000, "rekey_bytes": 1_000_000});
-        every_pair(json!({"rekey_bytes": 1_000_000}), asked, |pair, answer| {
-            assert_eq!(answer["ok"], true, "{pair} {action}: {answer}");
-            assert_eq!(answer["exit"], 0, "{pair} {action}");
-            assert!(answer["exchanges"].as_u64() > Some(2), "{pair} {action}: {answer}");
-        });
-    }
-}
-
-#[test]
 fn many_channels() {
     every_pair(json!({}), json!({"action": "channels", "count": 20}), |pair, answer| {
         let expected: Vec<String> = (0..20).map(|i| format!("channel {i}")).collect();
