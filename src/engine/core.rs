@@ -29,6 +29,8 @@ pub(super) const GOODBYE: Duration = Duration::from_secs(1);
 pub(super) struct Table {
     slots: Vec<Option<Arc<Slot>>>,
     used: usize,
+    /// Numbers below this one were in use at some time.
+    ever: u32,
 }
 
 impl Table {
@@ -40,11 +42,17 @@ impl Table {
             None => self.slots.push(Some(Arc::clone(&slot))),
         }
         self.used = self.used.saturating_add(1);
+        self.ever = self.ever.max(slot.local.saturating_add(1));
         slot
     }
 
     pub(super) fn get(&self, local: u32) -> Option<&Arc<Slot>> {
         self.slots.get(usize::try_from(local).ok()?)?.as_ref()
+    }
+
+    /// Whether a channel had this number and is gone.
+    pub(super) fn is_gone(&self, local: u32) -> bool {
+        local < self.ever && self.get(local).is_none()
     }
 
     fn remove(&mut self, slot: &Slot) {

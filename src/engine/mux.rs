@@ -191,7 +191,14 @@ fn close(core: &Arc<Core>, recipient: u32) -> Result<()> {
     state.out_data.clear();
     state.out_stderr.clear();
     state.requests.clear();
-    state.replies.clear();
+    // What gave data or an exit status was started, whatever became of the answer.
+    let ran = state.exit.is_some() || state.data.arrived || state.stderr.arrived;
+    for waiter in std::mem::take(&mut state.replies) {
+        if ran {
+            // Who asked may have given up.
+            let _ = waiter.try_send(Ok(Vec::new()));
+        }
+    }
     let both = state.flow.close_sent;
     if both {
         state.phase = Phase::Closed;
@@ -209,6 +216,11 @@ fn close(core: &Arc<Core>, recipient: u32) -> Result<()> {
 }
 
 fn reply(core: &Core, recipient: u32, answer: std::result::Result<Vec<u8>, ()>) -> Result<()> {
+    // Paramiko's server answers on another thread than it runs the command: the answer to a short
+    // one may follow the channel's CLOSE.
+    if core.table.lock().is_gone(recipient) {
+        return Ok(());
+    }
     let slot = open_slot(core, recipient)?;
     let mut state = slot.state.lock();
     let waiter = state.replies.pop_front();

@@ -83,6 +83,8 @@ pub(super) struct Inbound {
     /// Bytes in the pipe that the peer was already credited for, because nobody read them while
     /// somebody waited for the other stream.
     credited: usize,
+    /// Whether anything ever came.
+    pub(super) arrived: bool,
     /// Whether anybody ever read it.
     pub(super) read: bool,
 }
@@ -305,7 +307,9 @@ impl Slot {
             // Nobody will read it; the CLOSE is on its way.
             return Ok(false);
         }
-        state.inbound(lane).pipe.feed(bytes);
+        let inbound = state.inbound(lane);
+        inbound.arrived |= !bytes.is_empty();
+        inbound.pipe.feed(bytes);
         state.credit_unread(unread_limit);
         let enqueue = state.enqueue();
         state.wake_watchers();
