@@ -37,7 +37,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         })?;
     println!("agreed on {:?}", transport.negotiated());
 
-    let mut keys = Agent::from_env().and_then(|agent| agent.keys()).unwrap_or_default();
+    let held = Agent::from_env().and_then(|agent| agent.keys()).unwrap_or_default();
+    let mut keys: Vec<_> = held.into_iter().map(PKey::from).collect();
     keys.extend(PKey::from_file(format!("{home}/.ssh/id_ed25519"), None).ok());
     for key in keys {
         if !transport.is_authenticated() {

@@ -63,7 +63,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let port = listener.local_addr()?.port();
     let allowed = user_key.public_key().clone();
     let mut known = HostKeys::new();
-    known.add("127.0.0.1", port, host_key.public_key());
+    known.add("127.0.0.1", port, host_key.public_key())?;
     let server =
         SSHServer::builder().host_key(host_key).serve(listener, move |_| Embedded(allowed.clone()))?;
     println!("an SSH server listens on port {port}, inside this program");

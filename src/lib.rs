@@ -18,7 +18,7 @@ mod sys;
 mod transport;
 mod wire;
 
-pub use agent::{Agent, AgentError};
+pub use agent::{Agent, AgentError, AgentKey};
 pub use auth::{AuthAnswer, AuthError, AuthInfo, InteractiveAnswer, InteractiveQuery, Prompt};
 pub use channel::{Channel, ChannelStderr, Poll, PtyRequest, Ready, Waker};
 pub use client::{

@@ -389,7 +389,7 @@ fn an_unknown_and_a_changed_host_are_refused_with_what_to_do() {
     assert!(unknown.unwrap_err().to_string().contains("nothing is known about this host"));
     let (host, port) = address.split_once(':').unwrap();
     let mut keys = HostKeys::new();
-    keys.add(host, port.parse().unwrap(), PKey::generate(KeyKind::Ed25519).unwrap().public_key());
+    keys.add(host, port.parse().unwrap(), PKey::generate(KeyKind::Ed25519).unwrap().public_key()).unwrap();
     let changed = builder().host_keys(keys).connect(&address).unwrap_err();
     assert!(changed.to_string().contains("CHANGED"), "{changed}");
 }

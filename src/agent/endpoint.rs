@@ -1,71 +1,83 @@
-//! How an agent is reached: frames over a UNIX socket.
+//! How an agent is reached: a place to connect to, and connections whose every call has a deadline.
+//!
+//! A UNIX socket, so far. Knows bytes, not messages.
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
+use std::fmt;
+use std::io;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::AgentError;
-use super::message::Failure;
-
-/// The largest frame; OpenSSH's figure.
-const FRAME: u32 = 256 * 1024;
-/// Time to list keys.
-pub(super) const LIST: Duration = Duration::from_secs(5);
-/// Time to sign: a person may have to confirm or touch something.
-pub(super) const SIGN: Duration = Duration::from_secs(120);
-
-/// A connected agent.
-pub(super) struct Endpoint(UnixStream);
-
-fn io(error: &std::io::Error) -> AgentError {
-    match error.kind() {
-        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => AgentError::Timeout,
-        _ => AgentError::Io(error.to_string()),
-    }
+/// Where an agent listens.
+pub(super) trait Endpoint: fmt::Debug + Send + Sync {
+    /// Makes a new connection.
+    fn connect(&self) -> io::Result<Box<dyn Connection>>;
 }
 
-impl Endpoint {
-    pub(super) fn connect(path: &Path) -> Result<Self, AgentError> {
-        UnixStream::connect(path).map(Self).map_err(|error| io(&error))
-    }
+/// A connection to an agent. A call that reaches its deadline fails with `TimedOut` or `WouldBlock`;
+/// without a deadline it waits as long as it takes.
+pub(super) trait Connection: Send {
+    /// Reads what is there, at least one byte; 0 at the end.
+    fn read(&mut self, buf: &mut [u8], deadline: Option<Instant>) -> io::Result<usize>;
+    /// Writes what fits, at least one byte.
+    fn write(&mut self, bytes: &[u8], deadline: Option<Instant>) -> io::Result<usize>;
+}
 
-    #[cfg(test)]
-    pub(super) fn from_stream(stream: UnixStream) -> Self {
-        Self(stream)
-    }
+/// The socket at `path`.
+#[cfg(unix)]
+pub(super) fn at(path: &Path) -> Box<dyn Endpoint> {
+    Box::new(unix::Socket(path.to_owned()))
+}
 
-    /// Sends a request and reads the answer, all of it within `patience`.
-    pub(super) fn ask(&mut self, request: &[u8], patience: Duration) -> Result<Vec<u8>, AgentError> {
-        let deadline = Instant::now().checked_add(patience).ok_or(AgentError::Timeout)?;
-        let frame = crate::wire::string_of(request);
-        self.0.set_write_timeout(Some(patience)).map_err(|error| io(&error))?;
-        self.0.write_all(&frame).map_err(|error| io(&error))?;
-        let mut header = [0; 4];
-        self.read_exact(&mut header, deadline)?;
-        let length = u32::from_be_bytes(header);
-        if length == 0 || length > FRAME {
-            return Err(AgentError::TooMuch);
+/// No kind of agent can be reached on this system.
+#[cfg(not(unix))]
+pub(super) fn at(_: &Path) -> Box<dyn Endpoint> {
+    #[derive(Debug)]
+    struct Nowhere;
+
+    impl Endpoint for Nowhere {
+        fn connect(&self) -> io::Result<Box<dyn Connection>> {
+            Err(io::ErrorKind::Unsupported.into())
         }
-        let mut answer = vec![0; usize::try_from(length).map_err(|_| AgentError::TooMuch)?];
-        self.read_exact(&mut answer, deadline)?;
-        if answer.first() == Some(&Failure::NUMBER) { Err(AgentError::Refused) } else { Ok(answer) }
     }
 
-    fn read_exact(&mut self, mut buf: &mut [u8], deadline: Instant) -> Result<(), AgentError> {
-        while !buf.is_empty() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(AgentError::Timeout);
-            }
-            self.0.set_read_timeout(Some(left)).map_err(|error| io(&error))?;
-            match self.0.read(buf) {
-                Ok(0) => return Err(AgentError::Io("it closed the connection".to_owned())),
-                Ok(count) => buf = buf.get_mut(count..).unwrap_or_default(),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(io(&error)),
-            }
+    Box::new(Nowhere)
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::io::{self, Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::path::PathBuf;
+    use std::time::{Duration, Instant};
+
+    use super::{Connection, Endpoint};
+
+    #[derive(Debug)]
+    pub(super) struct Socket(pub(super) PathBuf);
+
+    impl Endpoint for Socket {
+        fn connect(&self) -> io::Result<Box<dyn Connection>> {
+            Ok(Box::new(UnixStream::connect(&self.0)?))
         }
-        Ok(())
+    }
+
+    /// The time that is left, as sockets take it: none is an error, not "for ever".
+    fn left(deadline: Option<Instant>) -> io::Result<Option<Duration>> {
+        match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+            Some(Duration::ZERO) => Err(io::ErrorKind::TimedOut.into()),
+            left => Ok(left),
+        }
+    }
+
+    impl Connection for UnixStream {
+        fn read(&mut self, buf: &mut [u8], deadline: Option<Instant>) -> io::Result<usize> {
+            self.set_read_timeout(left(deadline)?)?;
+            Read::read(self, buf)
+        }
+
+        fn write(&mut self, bytes: &[u8], deadline: Option<Instant>) -> io::Result<usize> {
+            self.set_write_timeout(left(deadline)?)?;
+            Write::write(self, bytes)
+        }
     }
 }

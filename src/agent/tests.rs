@@ -1,110 +1,216 @@
-//! An honest agent, and the hostile ones of the security checklist: each gives a typed error, soon.
+//! Honest agents, and the hostile ones of the security checklist (rows 59 to 61): each is a thread at
+//! the other end of a pair of UNIX sockets. And OpenSSH's ssh-agent.
 
-use std::io::{Read, Write};
+mod hostile;
+mod openssh;
+
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use super::*;
-use crate::key::{KeyKind, PKey};
-use crate::wire::{Writer, string_of};
+use crate::key::{KeyError, KeyKind, PKey};
+use crate::wire::{Malformed, Writer, string_of};
 
-/// An agent that answers every request with the bytes that `answer` makes of it.
-fn agent(answer: impl Fn(&[u8]) -> Vec<u8> + Send + 'static) -> Agent {
-    let (ours, mut theirs) = UnixStream::pair().unwrap();
-    std::thread::spawn(move || {
-        let mut header = [0; 4];
-        while theirs.read_exact(&mut header).is_ok() {
-            let mut request = vec![0; u32::from_be_bytes(header) as usize];
-            theirs.read_exact(&mut request).unwrap();
-            if theirs.write_all(&answer(&request)).is_err() {
+/// What a fake agent does on a connection, given the connection's number from 0.
+type Behaviour = dyn Fn(UnixStream, usize) + Send + Sync;
+
+struct Fake {
+    behaviour: Arc<Behaviour>,
+    connections: Arc<AtomicUsize>,
+}
+
+impl fmt::Debug for Fake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fake")
+    }
+}
+
+impl Endpoint for Fake {
+    fn connect(&self) -> io::Result<Box<dyn Connection>> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let number = self.connections.fetch_add(1, Ordering::Relaxed);
+        let behaviour = Arc::clone(&self.behaviour);
+        std::thread::spawn(move || behaviour(theirs, number));
+        Ok(Box::new(ours))
+    }
+}
+
+/// An agent that behaves so, and the number of connections that were made to it.
+fn fake(behaviour: impl Fn(UnixStream, usize) + Send + Sync + 'static) -> (Agent, Arc<AtomicUsize>) {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let endpoint = Fake { behaviour: Arc::new(behaviour), connections: Arc::clone(&connections) };
+    (Agent::at(Box::new(endpoint)).unwrap(), connections)
+}
+
+/// The next request, without its length; None at the end.
+fn request(stream: &mut UnixStream) -> Option<Vec<u8>> {
+    let mut header = [0; 4];
+    stream.read_exact(&mut header).ok()?;
+    let mut request = vec![0; u32::from_be_bytes(header) as usize];
+    stream.read_exact(&mut request).ok()?;
+    Some(request)
+}
+
+/// An agent that sends, for each request, the bytes that `answer` makes of it.
+fn agent(answer: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static) -> Agent {
+    let serve = move |mut stream: UnixStream, _| {
+        while let Some(request) = request(&mut stream) {
+            if stream.write_all(&answer(&request)).is_err() {
                 return;
             }
         }
-    });
-    Agent(Arc::new(Mutex::new(Endpoint::from_stream(ours))))
+    };
+    fake(serve).0
 }
 
-fn list(keys: &[&PublicKey]) -> Vec<u8> {
-    let mut answer = vec![12];
-    answer.put(&u32::try_from(keys.len()).unwrap());
-    for key in keys {
-        answer.put(key.blob()).put("a comment");
+/// An answer, framed, that lists these blobs, each with the comment "a comment".
+fn list(blobs: &[&[u8]]) -> Vec<u8> {
+    let mut answer = vec![IdentitiesAnswer::NUMBER];
+    answer.put(&u32::try_from(blobs.len()).unwrap());
+    for blob in blobs {
+        answer.put(*blob).put("a comment");
     }
     string_of(&answer)
 }
 
-#[test]
-fn keys_are_listed_and_sign() {
-    let key = PKey::generate(KeyKind::Ed25519).unwrap();
-    let held = key.clone();
-    let agent = agent(move |request| match request[0] {
-        11 => list(&[held.public_key()]),
-        _ => {
-            let message = SignRequest::decode_packet(request).unwrap();
-            let mut answer = vec![14];
-            answer.put(held.sign("ssh-ed25519", message.data).unwrap().as_slice());
-            string_of(&answer)
-        }
-    });
-    let keys = agent.keys().unwrap();
-    assert_eq!((keys[0].public_key(), keys[0].comment()), (key.public_key(), "a comment"));
-    let signature = keys[0].sign("ssh-ed25519", b"data").unwrap();
-    key.public_key().verify("ssh-ed25519", b"data", &signature).unwrap();
+fn signature(signature: &[u8]) -> Vec<u8> {
+    string_of(&SignResponse { signature }.to_vec())
+}
+
+/// An agent that holds `key`.
+fn holding(key: &PKey) -> Agent {
+    let key = key.clone();
+    agent(move |request| answer_honestly(&key, request))
+}
+
+fn answer_honestly(key: &PKey, request: &[u8]) -> Vec<u8> {
+    if RequestIdentities::decode_packet(request).is_ok() {
+        return list(&[key.public_key().blob()]);
+    }
+    let message = SignRequest::decode_packet(request).unwrap();
+    assert_eq!(message.key, key.public_key().blob());
+    let algorithm = match (message.flags, key.public_key().key_type()) {
+        (2, "ssh-rsa") => "rsa-sha2-256",
+        (4, "ssh-rsa") => "rsa-sha2-512",
+        (0, other) => other,
+        (flags, _) => panic!("flags {flags}"),
+    };
+    signature(&key.sign(algorithm, message.data).unwrap())
+}
+
+fn ed25519() -> PKey {
+    PKey::generate(KeyKind::Ed25519).unwrap()
 }
 
 #[test]
-fn hostile_answers_are_typed_errors() {
-    let cases: Vec<(Vec<u8>, AgentError)> = vec![
-        (vec![0xff; 4], AgentError::TooMuch),
-        (vec![0; 4], AgentError::TooMuch),
-        (string_of(&[12, 0xff, 0xff, 0xff, 0xff]), AgentError::TooMuch),
-        (string_of(&[12, 0, 0, 0, 2]), AgentError::Malformed(Malformed::Truncated)),
-        (string_of(&[12, 0, 0, 0, 0, 9]), AgentError::Malformed(Malformed::Trailing)),
-        (string_of(&[6]), AgentError::Malformed(Malformed::Number { found: 6, expected: 12 })),
-        (string_of(&[99]), AgentError::Malformed(Malformed::Number { found: 99, expected: 12 })),
-        (string_of(&[5]), AgentError::Refused),
-    ];
-    for (answer, expected) in cases {
-        let agent = agent(move |_| answer.clone());
-        assert_eq!(agent.keys().unwrap_err(), expected);
+fn keys_are_listed_and_sign() {
+    for kind in [KeyKind::Ed25519, KeyKind::EcdsaP256, KeyKind::EcdsaP521, KeyKind::Rsa(2048)] {
+        let key = PKey::generate(kind).unwrap();
+        let keys = holding(&key).keys().unwrap();
+        assert_eq!((keys[0].public_key(), keys[0].comment()), (key.public_key(), "a comment"));
+        let held = PKey::from(keys[0].clone());
+        assert_eq!((held.public_key(), held.comment()), (key.public_key(), "a comment"));
+        for algorithm in key.public_key().algorithms() {
+            let signature = held.sign(algorithm, b"data").unwrap();
+            key.public_key().verify(algorithm, b"data", &signature).unwrap();
+            keys[0].sign(algorithm, b"data").unwrap();
+        }
     }
 }
 
 #[test]
-fn keys_that_are_none_are_left_out() {
-    let key = PKey::generate(KeyKind::EcdsaP256).unwrap();
-    let public = key.public_key().clone();
-    let agent = agent(move |_| {
-        let mut answer = vec![12];
-        answer.put(&3_u32).put(&b"junk"[..]).put("x").put(string_of(b"ssh-unknown").as_slice()).put("y");
-        answer.put(public.blob()).put("z");
-        string_of(&answer)
-    });
-    assert_eq!(agent.keys().unwrap().len(), 1);
+fn no_keys_are_no_error() {
+    assert!(agent(|_| list(&[])).keys().unwrap().is_empty());
 }
 
 #[test]
-fn half_an_answer_and_silence_end_at_the_deadline() {
-    let (ours, mut theirs) = UnixStream::pair().unwrap();
-    theirs.write_all(&[0, 0, 0, 9, 12]).unwrap();
-    let started = Instant::now();
-    let mut endpoint = Endpoint::from_stream(ours);
-    let result = endpoint.ask(&[11], std::time::Duration::from_millis(200));
-    assert_eq!(result.unwrap_err(), AgentError::Timeout);
-    assert!(started.elapsed().as_secs() < 2);
-}
-
-#[test]
-fn a_signature_of_another_key_is_not_passed_on() {
-    let (key, other) = (PKey::generate(KeyKind::Ed25519).unwrap(), PKey::generate(KeyKind::Ed25519).unwrap());
-    let public = key.public_key().clone();
-    let agent = agent(move |request| match request[0] {
-        11 => list(&[&public]),
-        _ => {
-            let mut answer = vec![14];
-            answer.put(other.sign("ssh-ed25519", b"data").unwrap().as_slice());
-            string_of(&answer)
+fn one_connection_serves_all_and_is_made_anew_when_the_agent_was() {
+    let key = ed25519();
+    let (held, public) = (key.clone(), key.public_key().clone());
+    let (agent, connections) = fake(move |mut stream, number| {
+        // The first connection ends after three answers, as if the agent had been started anew.
+        for _ in 0..if number == 0 { 3 } else { usize::MAX } {
+            let Some(request) = request(&mut stream) else { return };
+            stream.write_all(&answer_honestly(&held, &request)).unwrap();
         }
     });
-    assert!(matches!(agent.keys().unwrap()[0].sign("ssh-ed25519", b"data"), Err(KeyError::Signer(_))));
+    let keys = agent.keys().unwrap();
+    for number in 0..6 {
+        let data = [number; 10];
+        public.verify("ssh-ed25519", &data, &keys[0].sign("ssh-ed25519", &data).unwrap()).unwrap();
+    }
+    assert_eq!(agent.clone().keys().unwrap().len(), 1);
+    assert_eq!(connections.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn nobody_waits_for_the_answer_of_another() {
+    let key = ed25519();
+    let held = key.clone();
+    let (allow, allowed) = std::sync::mpsc::channel::<()>();
+    let allowed = std::sync::Mutex::new(allowed);
+    let (agent, connections) = fake(move |mut stream, _| {
+        while let Some(request) = request(&mut stream) {
+            if request[0] == SignRequest::NUMBER {
+                allowed.lock().unwrap().recv().unwrap();
+            }
+            stream.write_all(&answer_honestly(&held, &request)).unwrap();
+        }
+    });
+    let keys = agent.keys().unwrap();
+    std::thread::scope(|scope| {
+        let signing = scope.spawn(|| keys[0].sign("ssh-ed25519", b"data"));
+        while agent.shared.idle.lock().is_some() {
+            std::thread::yield_now();
+        }
+        assert_eq!(agent.keys().unwrap().len(), 1);
+        assert!(!signing.is_finished());
+        allow.send(()).unwrap();
+        key.public_key().verify("ssh-ed25519", b"data", &signing.join().unwrap().unwrap()).unwrap();
+    });
+    assert_eq!(connections.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn many_threads_get_their_own_signatures() {
+    let key = ed25519();
+    let agent = holding(&key);
+    let held = agent.keys().unwrap().remove(0);
+    std::thread::scope(|scope| {
+        for thread in 0..4_u8 {
+            let (held, public) = (PKey::from(held.clone()), key.public_key());
+            scope.spawn(move || {
+                for number in 0..25 {
+                    let data = [thread, number];
+                    public.verify("ssh-ed25519", &data, &held.sign("ssh-ed25519", &data).unwrap()).unwrap();
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_person_may_take_longer_than_the_agent() {
+    let key = ed25519();
+    let held = key.clone();
+    let agent = agent(move |request| {
+        if request[0] == SignRequest::NUMBER {
+            std::thread::sleep(Duration::from_millis(800));
+        }
+        answer_honestly(&held, request)
+    });
+    let patient = agent.clone().answer_timeout(Duration::from_millis(500));
+    patient.keys().unwrap()[0].sign("ssh-ed25519", b"data").unwrap();
+    let hasty = agent.sign_timeout(Duration::from_millis(200));
+    assert_eq!(hasty.keys().unwrap()[0].sign("ssh-ed25519", b"data"), Err(AgentError::Timeout));
+}
+
+#[test]
+fn without_an_agent() {
+    let error = Agent::connect("/nonexistent/agent").unwrap_err();
+    assert!(matches!(&error, AgentError::Io { kind: io::ErrorKind::NotFound, .. }), "{error:?}");
+    assert!(error.to_string().starts_with("the agent cannot be reached: "), "{error}");
 }

@@ -97,7 +97,7 @@ impl Credentials {
         );
         if self.agent {
             match Agent::from_env().and_then(|agent| agent.keys()) {
-                Ok(keys) => list.extend(keys.into_iter().map(Try::Key)),
+                Ok(keys) => list.extend(keys.into_iter().map(|key| Try::Key(key.into()))),
                 Err(error) => log::debug!(target: "feramiko::auth", "no keys of an agent: {error}"),
             }
         }

@@ -14,7 +14,7 @@ use crate::crypto::secret::Secret;
 use crate::engine::{Limits, Stream};
 use crate::error::{Error, Result};
 use crate::hostkeys::{
-    HostKeyAnswer, HostKeyStatus, HostKeys, MissingHostKeyPolicy, RejectPolicy, UnknownHostKey, append,
+    HostKeyAnswer, HostKeyStatus, HostKeys, MissingHostKeyPolicy, RejectPolicy, UnknownHostKey,
 };
 use crate::kex::Algorithms;
 use crate::key::{PKey, PublicKey};
@@ -325,13 +325,13 @@ impl Checker {
                     .to_owned(),
             )),
             HostKeyAnswer::Accept => {
-                self.keys.lock().add(&self.host, self.port, key);
+                self.keys.lock().add(&self.host, self.port, key)?;
                 Ok(())
             }
             HostKeyAnswer::AcceptAndSave => {
-                self.keys.lock().add(&self.host, self.port, key);
+                self.keys.lock().add(&self.host, self.port, key)?;
                 if let Some(path) = &self.known_hosts {
-                    append(path, &self.host, self.port, key)?;
+                    HostKeys::append(path, &self.host, self.port, key)?;
                 }
                 Ok(())
             }

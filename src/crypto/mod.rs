@@ -8,6 +8,7 @@ pub(crate) mod dh;
 pub(crate) mod ec;
 pub(crate) mod hash;
 pub(crate) mod hmac;
+pub(crate) mod host_hash;
 pub(crate) mod pq;
 pub(crate) mod rand;
 pub(crate) mod secret;

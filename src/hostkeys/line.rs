@@ -1,134 +1,257 @@
-//! One line of a known_hosts file.
+//! One line of a known_hosts file, read and written: sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT".
+//!
+//! A line of which anything is not understood says nothing at all. Knows no file and no policy.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use base64ct::{Base64, Encoding};
 
-use crate::crypto::hash::HashAlg;
-use crate::crypto::hmac::{Hmac, MAX_MAC};
-use crate::crypto::rand;
+use super::pattern::matches_list;
 use crate::crypto::secret::constant_time_eq;
+use crate::crypto::{CryptoError, host_hash, rand};
 use crate::key::PublicKey;
+use crate::wire::Reader;
 
-/// What stands before the names.
+/// Longer keys in base64 are not looked at: the largest, RSA of 16384 bits, takes under 3 KiB.
+const BASE64_BYTES: usize = 16 * 1024;
+/// What begins a hashed name: the method, HMAC-SHA1, is the only one there is.
+const HASHED: &str = "|1|";
+
+/// What a line says of its key, other than that it belongs to the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Marker {
+pub enum HostKeyMarker {
+    /// `@cert-authority`: the key signs certificates of such hosts.
     CertAuthority,
+    /// `@revoked`: the key must not be accepted from such hosts.
     Revoked,
 }
 
-/// A line: its text as read, and what it says if it says anything.
-#[derive(Debug, Clone)]
-pub(super) struct Line {
-    text: String,
-    pub(super) marker: Option<Marker>,
-    pub(super) names: String,
-    pub(super) key: Option<PublicKey>,
+/// Where an entry stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HostKeyPlace {
+    pub(super) file: Option<Arc<Path>>,
+    pub(super) line: Option<usize>,
 }
 
-/// Splits the first word off.
-fn word(text: &str) -> (&str, &str) {
-    let text = text.trim_start_matches([' ', '\t']);
-    text.split_once([' ', '\t']).unwrap_or((text, ""))
+impl HostKeyPlace {
+    /// The file that the entry was read from, if it came from a file.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// The line's number, counted from 1, unless the entry was added by this program.
+    #[must_use]
+    pub fn line(&self) -> Option<usize> {
+        self.line
+    }
 }
 
-impl Line {
-    /// A line of which nothing is understood says nothing, and is kept.
-    pub(super) fn parse(text: &str) -> Self {
-        let mut line = Self { text: text.to_owned(), marker: None, names: String::new(), key: None };
-        let (mut first, mut rest) = word(text);
-        if first.starts_with('#') {
-            return line;
+impl fmt::Display for HostKeyPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.file, self.line) {
+            (Some(file), Some(line)) => write!(f, "{}:{line}", file.display()),
+            (None, Some(line)) => write!(f, "line {line}"),
+            (_, None) => f.write_str("added by this program"),
         }
-        if first.starts_with('@') {
-            line.marker = match first {
-                "@cert-authority" => Some(Marker::CertAuthority),
-                "@revoked" => Some(Marker::Revoked),
-                _ => return line,
-            };
-            (first, rest) = word(rest);
-            if first.starts_with('@') {
-                return line;
-            }
-        }
-        if let Ok((key, _)) = PublicKey::from_line(rest) {
-            line.names = first.to_owned();
-            line.key = Some(key);
-        }
-        line
+    }
+}
+
+/// A salt and the hash of a name under it.
+#[derive(Clone)]
+struct HashedName {
+    salt: [u8; host_hash::LENGTH],
+    hash: [u8; host_hash::LENGTH],
+}
+
+impl HashedName {
+    /// Reads `|1|salt|hash`.
+    fn parse(word: &[u8]) -> Option<Self> {
+        let (salt, hash) = std::str::from_utf8(word).ok()?.strip_prefix(HASHED)?.split_once('|')?;
+        let decode = |text| Base64::decode_vec(text).ok()?.try_into().ok();
+        Some(Self { salt: decode(salt)?, hash: decode(hash)? })
     }
 
-    /// A line for a host. What would break the file is taken out of the name.
-    pub(super) fn new(name: &str, key: &PublicKey) -> Self {
-        let name: String = name.chars().filter(|c| !c.is_control() && !c.is_whitespace()).collect();
-        Self { text: format!("{name} {}", key.to_line()), marker: None, names: name, key: Some(key.clone()) }
+    fn matches(&self, name: &[u8]) -> bool {
+        constant_time_eq(&host_hash::hash(&self.salt, name), &self.hash)
+    }
+}
+
+/// `|1|salt|hash` of a name; with a salt of its own if none is given.
+pub(super) fn hashed(name: &str, salt: Option<[u8; host_hash::LENGTH]>) -> Result<String, CryptoError> {
+    let salt = salt.map_or_else(rand::array, Ok)?;
+    let hash = Base64::encode_string(&host_hash::hash(&salt, name.as_bytes()));
+    Ok(format!("{HASHED}{}|{hash}", Base64::encode_string(&salt)))
+}
+
+/// A line that says something about a host.
+#[derive(Clone)]
+pub(super) struct Entry {
+    /// The line as it was read, without its line break.
+    text: Vec<u8>,
+    pub(super) marker: Option<HostKeyMarker>,
+    names: Range<usize>,
+    hashed: Option<HashedName>,
+    blob: Vec<u8>,
+    /// Made from the blob when somebody asks for it: most lines of a large file are never asked.
+    key: OnceLock<Option<PublicKey>>,
+    comment: Range<usize>,
+    pub(super) place: HostKeyPlace,
+}
+
+/// The words of a line, one after the other, by where they stand.
+struct Words<'a> {
+    line: &'a [u8],
+    at: usize,
+}
+
+impl Words<'_> {
+    fn skip(&mut self, what: impl Fn(u8) -> bool) -> Range<usize> {
+        let start = self.at;
+        let left = self.line.get(start..).unwrap_or_default();
+        self.at = start.saturating_add(left.iter().take_while(|byte| what(**byte)).count());
+        start..self.at
     }
 
-    pub(super) fn text(&self) -> &str {
+    /// The next word; empty at the end.
+    fn next(&mut self) -> Range<usize> {
+        self.skip(is_blank);
+        self.skip(|byte| !is_blank(byte))
+    }
+
+    fn rest(&mut self) -> Range<usize> {
+        self.skip(is_blank);
+        self.at..self.line.len()
+    }
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+impl Entry {
+    /// Reads a line. None for comments, empty lines, and whatever is not understood: another or a
+    /// second marker, bad base64, a key that is not of the type named.
+    pub(super) fn parse(line: &[u8]) -> Option<Self> {
+        let text = line.strip_suffix(b"\r").unwrap_or(line);
+        let mut words = Words { line: text, at: 0 };
+        let mut names = words.next();
+        let marker = match text.get(names.clone())? {
+            [] | [b'#', ..] => return None,
+            b"@cert-authority" => Some(HostKeyMarker::CertAuthority),
+            b"@revoked" => Some(HostKeyMarker::Revoked),
+            _ => None,
+        };
+        if marker.is_some() {
+            names = words.next();
+        }
+        let hashed = match text.get(names.clone())? {
+            [] | [b'@', ..] => return None,
+            word @ [b'|', ..] => Some(HashedName::parse(word)?),
+            _ => None,
+        };
+        let (key_type, base64, comment) = (words.next(), words.next(), words.rest());
+        let blob = decode_blob(text.get(key_type)?, text.get(base64)?)?;
+        Some(Self {
+            text: line.to_vec(),
+            marker,
+            names,
+            hashed,
+            blob,
+            key: OnceLock::new(),
+            comment,
+            place: HostKeyPlace::default(),
+        })
+    }
+
+    /// A line for one host, by its name as files have it or by the hashed form of that.
+    pub(super) fn new(name: &str, key: &PublicKey) -> Option<Self> {
+        let line = format!("{name} {} {}", key.key_type(), Base64::encode_string(key.blob()));
+        let entry = Self::parse(line.as_bytes())?;
+        // It cannot be set already.
+        let _ = entry.key.set(Some(key.clone()));
+        Some(entry)
+    }
+
+    /// The line as it was read, without its line break.
+    pub(super) fn text(&self) -> &[u8] {
         &self.text
     }
 
-    /// Whether the line is about `name`.
+    /// The names as they stand in the line.
+    pub(super) fn names(&self) -> &[u8] {
+        self.text.get(self.names.clone()).unwrap_or_default()
+    }
+
+    /// What follows the key.
+    pub(super) fn comment(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.text.get(self.comment.clone()).unwrap_or_default())
+    }
+
+    /// Whether the line is about a name in lower case.
     pub(super) fn matches(&self, name: &str) -> bool {
-        if let Some(hashed) = self.names.strip_prefix("|1|") {
-            return matches_hashed(hashed, name);
+        match &self.hashed {
+            Some(hashed) => hashed.matches(name.as_bytes()),
+            None => matches_list(self.names(), name.as_bytes()),
         }
-        let mut found = false;
-        for pattern in self.names.split(',') {
-            match pattern.strip_prefix('!') {
-                Some(negated) if matches_pattern(negated, name) => return false,
-                Some(_) => {}
-                None => found |= matches_pattern(pattern, name),
-            }
-        }
-        found
     }
 
-    /// Whether the line is about `name` and no other host.
-    pub(super) fn is_only(&self, name: &str) -> bool {
-        let one = !self.names.contains([',', '*', '?', '!']);
-        one && self.marker.is_none() && self.key.is_some() && self.matches(name)
+    /// Whether the line is about `key`.
+    pub(super) fn has(&self, key: &PublicKey) -> bool {
+        self.blob == key.blob()
+    }
+
+    /// Whether both lines are about the same key.
+    pub(super) fn same_key(&self, other: &Self) -> bool {
+        self.blob == other.blob
+    }
+
+    /// The key; None if it is of no type that is built, or does not hold together.
+    pub(super) fn key(&self) -> Option<&PublicKey> {
+        self.key.get_or_init(|| PublicKey::from_blob(&self.blob).ok()).as_ref()
+    }
+
+    /// The line without a name in lower case, which it must carry by itself, not by a pattern: the
+    /// rest of the line, or None if no other host is left that it is about.
+    pub(super) fn without(&self, name: &str) -> Removal {
+        if self.hashed.is_some() {
+            return if self.matches(name) { Removal::Line } else { Removal::Nothing };
+        }
+        let is_it = |word: &&[u8]| word.eq_ignore_ascii_case(name.as_bytes());
+        let words = self.names().split(|byte| *byte == b',');
+        let kept: Vec<_> = words.clone().filter(|word| !is_it(word)).collect();
+        if kept.len() == words.count() {
+            return Removal::Nothing;
+        }
+        if kept.iter().all(|word| word.is_empty() || word.starts_with(b"!")) {
+            return Removal::Line;
+        }
+        let head = self.text.get(..self.names.start).unwrap_or_default();
+        let tail = self.text.get(self.names.end..).unwrap_or_default();
+        let line = [head, &kept.join(&b','), tail].concat();
+        let rest = Self::parse(&line).map(|entry| Self { place: self.place.clone(), ..entry });
+        rest.map_or(Removal::Line, |entry| Removal::Name(Box::new(entry)))
     }
 }
 
-/// `salt|hash` in base64, HMAC-SHA1.
-fn matches_hashed(hashed: &str, name: &str) -> bool {
-    let Some((salt, hash)) = hashed.split_once('|') else { return false };
-    let (Ok(salt), Ok(hash)) = (Base64::decode_vec(salt), Base64::decode_vec(hash)) else { return false };
-    let mut tag = [0; MAX_MAC];
-    Hmac::new(HashAlg::Sha1, &salt)
-        .is_ok_and(|mac| constant_time_eq(mac.compute(&[name.as_bytes()], &mut tag), &hash))
+/// What is left of a line when a name is taken out.
+pub(super) enum Removal {
+    /// The name did not stand in it.
+    Nothing,
+    /// The line, for the other hosts.
+    Name(Box<Entry>),
+    /// No host is left: the line goes.
+    Line,
 }
 
-/// A hashed form of `name`.
-pub(super) fn hashed(name: &str) -> Option<String> {
-    let salt = rand::array::<20>().ok()?;
-    let mut tag = [0; MAX_MAC];
-    let mac = Hmac::new(HashAlg::Sha1, &salt).ok()?;
-    let hash = Base64::encode_string(mac.compute(&[name.as_bytes()], &mut tag));
-    Some(format!("|1|{}|{hash}", Base64::encode_string(&salt)))
-}
-
-/// `*` and `?`, in time proportional to both lengths, whatever the pattern.
-pub(super) fn matches_pattern(pattern: &str, name: &str) -> bool {
-    let pattern: Vec<char> = pattern.to_lowercase().chars().collect();
-    let name: Vec<char> = name.chars().collect();
-    let (mut p, mut n) = (0_usize, 0_usize);
-    let mut star: Option<(usize, usize)> = None;
-    while n < name.len() {
-        match (pattern.get(p), name.get(n)) {
-            (Some('*'), _) => {
-                star = Some((p, n));
-                p = p.saturating_add(1);
-            }
-            (Some('?'), Some(_)) => (p, n) = (p.saturating_add(1), n.saturating_add(1)),
-            (Some(a), Some(b)) if a == b => (p, n) = (p.saturating_add(1), n.saturating_add(1)),
-            _ => {
-                // Back to the last star, which takes one more.
-                let Some((star_p, star_n)) = star else { return false };
-                let next = star_n.saturating_add(1);
-                star = Some((star_p, next));
-                (p, n) = (star_p.saturating_add(1), next);
-            }
-        }
-    }
-    pattern.get(p..).unwrap_or_default().iter().all(|c| *c == '*')
+/// The blob, if it holds what the line says: its first field must be the type named.
+fn decode_blob(key_type: &[u8], base64: &[u8]) -> Option<Vec<u8>> {
+    let base64 = std::str::from_utf8(base64).ok().filter(|text| text.len() <= BASE64_BYTES)?;
+    let blob = Base64::decode_vec(base64).ok()?;
+    let named = Reader::new(&blob).string().ok()? == key_type;
+    named.then_some(blob)
 }

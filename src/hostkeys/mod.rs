@@ -1,57 +1,52 @@
 //! known_hosts: which keys hosts have, read, asked, changed and written back with its order,
 //! comments and unknown lines. sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT".
+//!
+//! Runs on the threads of its callers. Knows no connection; that a key was *proven* to be held is for
+//! the key exchange to see.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions
+    )
+)]
+
+mod error;
+mod file;
 mod line;
+mod pattern;
 mod policy;
+#[cfg(test)]
+mod tests;
 
+use std::borrow::Cow;
 use std::fmt;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
-use line::{Line, Marker};
+use line::{Entry, Removal};
 
+use crate::crypto::host_hash;
 use crate::key::PublicKey;
 
+pub use error::HostKeysError;
+pub use line::{HostKeyMarker, HostKeyPlace};
 pub use policy::{
     AcceptNewPolicy, AutoAddPolicy, HostKeyAnswer, MissingHostKeyPolicy, RejectPolicy, UnknownHostKey,
     WarningPolicy,
 };
 
-#[cfg(test)]
-mod tests;
+/// The port whose hosts stand in the file by name alone.
+const SSH_PORT: u16 = 22;
+/// Characters that mean something in a list of names; no host is called by them.
+const NOT_IN_HOSTS: &str = ",*?!|#@[]";
 
-/// No known_hosts file is larger.
-const FILE: u64 = 16 * 1024 * 1024;
-
-/// Why a known_hosts file could not be read or written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostKeysError {
-    path: String,
-    kind: io::ErrorKind,
-    text: String,
-}
-
-impl fmt::Display for HostKeysError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "host keys file {}: {}", self.path, self.text)
-    }
-}
-
-impl std::error::Error for HostKeysError {}
-
-impl HostKeysError {
-    fn new(path: &Path, error: &io::Error) -> Self {
-        Self { path: path.display().to_string(), kind: error.kind(), text: error.to_string() }
-    }
-
-    /// The kind of failure.
-    #[must_use]
-    pub fn kind(&self) -> io::ErrorKind {
-        self.kind
-    }
-}
-
-/// What is known about a host's key.
+/// What is known about a key that a host showed.
 #[must_use]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostKeyStatus {
@@ -59,38 +54,122 @@ pub enum HostKeyStatus {
     Known,
     /// Nothing is known about the host.
     Unknown,
-    /// The host has other keys.
+    /// The host has other keys, of whatever type.
     Changed {
         /// The keys it has.
         expected: Vec<PublicKey>,
-        /// Where the first of them stands: file and line.
-        at: String,
+        /// Where the first of them stands.
+        at: HostKeyPlace,
     },
-    /// The key is marked `@revoked`.
+    /// The key is marked `@revoked` for the host.
     Revoked,
 }
 
-/// The keys of hosts, in the order of the file.
-///
-/// ```
-/// use feramiko::{HostKeyStatus, HostKeys, KeyKind, PKey};
-/// let key = PKey::generate(KeyKind::Ed25519)?;
-/// let mut keys = HostKeys::new();
-/// keys.add("example.org", 22, key.public_key());
-/// assert_eq!(keys.check("example.org", 22, key.public_key()), HostKeyStatus::Known);
-/// assert_eq!(keys.check("other.org", 22, key.public_key()), HostKeyStatus::Unknown);
-/// # Ok::<(), feramiko::KeyError>(())
-/// ```
-#[derive(Debug, Clone, Default)]
-pub struct HostKeys {
-    lines: Vec<Line>,
-    path: Option<PathBuf>,
+/// A part of the file.
+#[derive(Clone)]
+enum Item {
+    /// Lines that say nothing: comments, empty ones, and those that were not understood.
+    Text(Vec<u8>),
+    Entry(Box<Entry>),
 }
 
-/// The name under which a host and port stand in the file.
-fn entry_name(host: &str, port: u16) -> String {
-    let host = host.to_lowercase();
-    if port == 22 { host } else { format!("[{host}]:{port}") }
+/// The keys of hosts, in the order of their files.
+///
+/// Hosts are named as the user names them, without brackets; letters in upper case are as good as
+/// those in lower case.
+///
+/// ```
+/// use feramiko::{HostKeyStatus, HostKeys, PublicKey};
+///
+/// let text = "# build machines\n\
+///     *.build.example.org ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHYkCMScBgImnT7HHiFCOj0zuxgtmtrc2qqkMPsexTo9\n";
+/// let mut keys = HostKeys::parse(text);
+/// let key = keys.lookup("ci.build.example.org", 22).remove(0).clone();
+/// assert_eq!(keys.check("elsewhere.example.org", 2222, &key), HostKeyStatus::Unknown);
+///
+/// keys.add("elsewhere.example.org", 2222, &key)?;
+/// assert_eq!(keys.check("elsewhere.example.org", 2222, &key), HostKeyStatus::Known);
+/// assert!(keys.to_text().starts_with(text.as_bytes()));
+/// # Ok::<(), feramiko::HostKeysError>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct HostKeys {
+    items: Vec<Item>,
+    path: Option<Arc<Path>>,
+}
+
+impl fmt::Debug for HostKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HostKeys({} entries)", self.entries().count())
+    }
+}
+
+/// An entry of a known_hosts file: names and a key.
+#[derive(Clone, Copy)]
+pub struct HostKeyEntry<'a> {
+    entry: &'a Entry,
+    key: &'a PublicKey,
+}
+
+impl<'a> HostKeyEntry<'a> {
+    /// The names and patterns as they stand in the file, with commas between them, or hashed.
+    #[must_use]
+    pub fn names(&self) -> Cow<'a, str> {
+        String::from_utf8_lossy(self.entry.names())
+    }
+
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &'a PublicKey {
+        self.key
+    }
+
+    /// What the entry says of the key, unless it is simply the hosts' key.
+    #[must_use]
+    pub fn marker(&self) -> Option<HostKeyMarker> {
+        self.entry.marker
+    }
+
+    /// What follows the key in its line.
+    #[must_use]
+    pub fn comment(&self) -> Cow<'a, str> {
+        self.entry.comment()
+    }
+
+    /// Where the entry stands.
+    #[must_use]
+    pub fn place(&self) -> &'a HostKeyPlace {
+        &self.entry.place
+    }
+}
+
+impl fmt::Debug for HostKeyEntry<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostKeyEntry")
+            .field("marker", &self.marker())
+            .field("names", &self.names())
+            .field("key", self.key)
+            .finish()
+    }
+}
+
+/// The name of a host as files have it: `host`, or `[host]:port`.
+fn file_name_of(host: &str, port: u16) -> String {
+    let host = host.to_ascii_lowercase();
+    if port == SSH_PORT { host } else { format!("[{host}]:{port}") }
+}
+
+/// As [`file_name_of`], for a name that will be written.
+fn new_file_name(host: &str, port: u16) -> Result<String, HostKeysError> {
+    let bad = |c: char| c.is_control() || c.is_whitespace() || NOT_IN_HOSTS.contains(c);
+    if host.is_empty() || host.chars().any(bad) {
+        return Err(HostKeysError::BadHost { host: host.to_owned() });
+    }
+    Ok(file_name_of(host, port))
+}
+
+fn new_entry(name: &str, key: &PublicKey) -> Result<Entry, HostKeysError> {
+    Entry::new(name, key).ok_or_else(|| HostKeysError::BadHost { host: name.to_owned() })
 }
 
 impl HostKeys {
@@ -103,31 +182,40 @@ impl HostKeys {
     /// Reads a file. A bad line spoils only itself.
     ///
     /// # Errors
-    /// [`HostKeysError`] when the file cannot be read or is larger than 16 MiB.
+    /// [`HostKeysError::Io`] when the file cannot be read, is none, or is larger than 16 MiB.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, HostKeysError> {
         let path = path.as_ref();
-        let read = || -> io::Result<Vec<u8>> {
-            let (file, metadata) = crate::sys::file::open_regular(path)?;
-            if metadata.len() > FILE {
-                return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 16 MiB"));
-            }
-            let mut bytes = Vec::new();
-            io::Read::read_to_end(&mut io::Read::take(file, FILE), &mut bytes)?;
-            Ok(bytes)
-        };
-        let bytes = read().map_err(|error| HostKeysError::new(path, &error))?;
-        let mut this = Self::parse(&String::from_utf8_lossy(&bytes));
-        this.path = Some(path.to_owned());
-        Ok(this)
+        let text = file::read(path).map_err(|error| HostKeysError::io(path, &error))?;
+        Ok(Self::parse_from(&text, Some(path.into())))
     }
 
-    /// Reads the text of a file.
+    /// Reads the text of a file. A bad line spoils only itself.
     #[must_use]
-    pub fn parse(text: &str) -> Self {
-        Self { lines: text.lines().map(Line::parse).collect(), path: None }
+    pub fn parse(text: impl AsRef<[u8]>) -> Self {
+        Self::parse_from(text.as_ref(), None)
     }
 
-    /// The file that was loaded.
+    fn parse_from(text: &[u8], file: Option<Arc<Path>>) -> Self {
+        let mut items = Vec::new();
+        for (line, number) in text.split_inclusive(|byte| *byte == b'\n').zip(1_usize..) {
+            let line = line.strip_suffix(b"\n").unwrap_or(line);
+            if let Some(mut entry) = Entry::parse(line) {
+                entry.place = HostKeyPlace { file: file.clone(), line: Some(number) };
+                items.push(Item::Entry(Box::new(entry)));
+                continue;
+            }
+            if !matches!(items.last(), Some(Item::Text(_))) {
+                items.push(Item::Text(Vec::new()));
+            }
+            if let Some(Item::Text(text)) = items.last_mut() {
+                text.extend_from_slice(line);
+                text.push(b'\n');
+            }
+        }
+        Self { items, path: file }
+    }
+
+    /// The file that was loaded, if one was.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
@@ -135,130 +223,238 @@ impl HostKeys {
 
     /// The text of the file: every line as it was read, and those added.
     #[must_use]
-    pub fn to_text(&self) -> String {
-        let mut text = String::new();
-        for line in &self.lines {
-            text.push_str(line.text());
-            text.push('\n');
+    pub fn to_text(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        for item in &self.items {
+            match item {
+                Item::Text(lines) => text.extend_from_slice(lines),
+                Item::Entry(entry) => {
+                    text.extend_from_slice(entry.text());
+                    text.push(b'\n');
+                }
+            }
         }
         text
     }
 
-    /// Writes everything to `path` in one step, readable by its owner only.
+    /// Writes everything to `path` in one step, readable by its owner only. What another program
+    /// has put there since it was loaded is gone; [`append`](Self::append) keeps it.
     ///
     /// # Errors
-    /// [`HostKeysError`] when the file cannot be written.
+    /// [`HostKeysError`] when the file cannot be written, or another program holds its lock for
+    /// longer than 5 seconds.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), HostKeysError> {
-        let path = path.as_ref();
-        crate::sys::file::replace(path, self.to_text().as_bytes(), 0o600)
-            .map_err(|error| HostKeysError::new(path, &error))
+        file::write(path.as_ref(), &self.to_text())
     }
 
-    /// Adds a key of a host.
-    pub fn add(&mut self, host: &str, port: u16, key: &PublicKey) {
-        self.lines.push(Line::new(&entry_name(host, port), key));
+    /// Adds a key of a host to the end of a file, unless the file says it already. The file, and the
+    /// directory for it, are made if they are not there, for their owner only. Programs that do this
+    /// at the same time do not lose each other's lines.
+    ///
+    /// # Errors
+    /// [`HostKeysError::Revoked`] when the file says so of the key, [`HostKeysError::BadHost`] for a
+    /// name that no host can have; else as [`save`](Self::save).
+    pub fn append(
+        path: impl AsRef<Path>,
+        host: &str,
+        port: u16,
+        key: &PublicKey,
+    ) -> Result<(), HostKeysError> {
+        let entry = new_entry(&new_file_name(host, port)?, key)?;
+        file::append(path.as_ref(), host, port, key, entry.text())
+    }
+
+    /// As [`append`](Self::append), with the host's name hashed, so that the file does not tell which
+    /// hosts it knows.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn append_hashed(
+        path: impl AsRef<Path>,
+        host: &str,
+        port: u16,
+        key: &PublicKey,
+    ) -> Result<(), HostKeysError> {
+        let entry = new_entry(&line::hashed(&new_file_name(host, port)?, None)?, key)?;
+        file::append(path.as_ref(), host, port, key, entry.text())
+    }
+
+    /// Adds a key of a host, beside those it has.
+    ///
+    /// # Errors
+    /// [`HostKeysError::BadHost`] for a name that no host can have, such as a pattern.
+    pub fn add(&mut self, host: &str, port: u16, key: &PublicKey) -> Result<(), HostKeysError> {
+        let name = new_file_name(host, port)?;
+        self.push(&name, &name, key)
     }
 
     /// Adds a key of a host under a hashed name, so that the file does not tell which hosts it knows.
-    pub fn add_hashed(&mut self, host: &str, port: u16, key: &PublicKey) {
-        let name = line::hashed(&entry_name(host, port)).unwrap_or_else(|| entry_name(host, port));
-        self.lines.push(Line::new(&name, key));
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    pub fn add_hashed(&mut self, host: &str, port: u16, key: &PublicKey) -> Result<(), HostKeysError> {
+        let name = new_file_name(host, port)?;
+        self.push(&name, &line::hashed(&name, None)?, key)
     }
 
-    /// The host's keys, revoked ones and certificate authorities not included.
-    #[must_use]
-    pub fn lookup(&self, host: &str, port: u16) -> Vec<&PublicKey> {
-        self.matching(host, port, None).map(|(_, key)| key).collect()
+    fn push(&mut self, name: &str, written: &str, key: &PublicKey) -> Result<(), HostKeysError> {
+        if !self.trusted(name).iter().any(|entry| entry.has(key)) {
+            self.items.push(Item::Entry(Box::new(new_entry(written, key)?)));
+        }
+        Ok(())
     }
 
-    fn matching(
-        &self,
-        host: &str,
-        port: u16,
-        marker: Option<Marker>,
-    ) -> impl Iterator<Item = (usize, &PublicKey)> {
-        let name = entry_name(host, port);
-        self.lines
-            .iter()
-            .enumerate()
-            .filter(move |(_, line)| line.marker == marker && line.matches(&name))
-            .filter_map(|(at, line)| line.key.as_ref().map(|key| (at.saturating_add(1), key)))
+    /// Gives a host these keys and no other, as far as lines about that host alone say; see
+    /// [`remove`](Self::remove).
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    pub fn insert(&mut self, host: &str, port: u16, keys: &[PublicKey]) -> Result<(), HostKeysError> {
+        new_file_name(host, port)?;
+        self.remove(host, port);
+        keys.iter().try_for_each(|key| self.add(host, port, key))
+    }
+
+    /// Takes a host out of every line that names it; how many lines that were. A line that names
+    /// other hosts stays, for those. Patterns that match the host, and lines with a marker, stay too.
+    pub fn remove(&mut self, host: &str, port: u16) -> usize {
+        let name = file_name_of(host, port);
+        let mut count = 0_usize;
+        self.items.retain_mut(|item| {
+            let Item::Entry(entry) = item else { return true };
+            if entry.marker.is_some() {
+                return true;
+            }
+            let removal = entry.without(&name);
+            count = count.saturating_add(usize::from(!matches!(removal, Removal::Nothing)));
+            match removal {
+                Removal::Nothing => true,
+                Removal::Name(rest) => {
+                    *entry = rest;
+                    true
+                }
+                Removal::Line => false,
+            }
+        });
+        count
+    }
+
+    /// Forgets everything, comments too.
+    pub fn clear(&mut self) {
+        self.items.clear();
+    }
+
+    /// Adds everything that `other` says, after what is there: several files are asked as one.
+    pub fn extend(&mut self, other: Self) {
+        self.items.extend(other.items);
     }
 
     /// Judges a key that a host showed.
     pub fn check(&self, host: &str, port: u16, key: &PublicKey) -> HostKeyStatus {
-        if self.matching(host, port, Some(Marker::Revoked)).any(|(_, revoked)| revoked == key) {
-            return HostKeyStatus::Revoked;
+        let name = file_name_of(host, port);
+        let mut plain = Vec::new();
+        for entry in self.entries().filter(|entry| entry.matches(&name)) {
+            match entry.marker {
+                Some(HostKeyMarker::Revoked) if entry.has(key) => return HostKeyStatus::Revoked,
+                Some(_) => {}
+                None => plain.push(entry),
+            }
         }
-        let known: Vec<_> = self.matching(host, port, None).collect();
-        if known.iter().any(|(_, known)| *known == key) {
+        if plain.iter().any(|entry| entry.has(key)) {
             return HostKeyStatus::Known;
         }
-        match known.first() {
+        plain.retain(|entry| entry.key().is_some());
+        match plain.first() {
             None => HostKeyStatus::Unknown,
-            Some((at, _)) => HostKeyStatus::Changed {
-                at: match &self.path {
-                    Some(path) => format!("{}:{at}", path.display()),
-                    None => format!("line {at}"),
-                },
-                expected: known.into_iter().map(|(_, key)| key.clone()).collect(),
+            Some(first) => HostKeyStatus::Changed {
+                at: first.place.clone(),
+                expected: plain.iter().filter_map(|entry| entry.key()).cloned().collect(),
             },
         }
     }
 
-    /// Removes a host's keys; how many lines that were. Lines that name other hosts too stay.
-    pub fn remove(&mut self, host: &str, port: u16) -> usize {
-        let name = entry_name(host, port);
-        let before = self.lines.len();
-        self.lines.retain(|line| !line.is_only(&name));
-        before.saturating_sub(self.lines.len())
+    /// The host's keys, in the order of the file. Certificate authorities are not among them, nor
+    /// are revoked keys.
+    #[must_use]
+    pub fn lookup(&self, host: &str, port: u16) -> Vec<&PublicKey> {
+        let name = file_name_of(host, port);
+        self.trusted(&name).into_iter().filter_map(Entry::key).collect()
     }
 
-    /// Whether anything is known about the host.
+    /// The signature algorithms of the host's keys: what a client should ask the host for first, so
+    /// that it shows a key that is known.
+    #[must_use]
+    pub fn known_algorithms(&self, host: &str, port: u16) -> Vec<&'static str> {
+        let mut known = Vec::new();
+        for name in self.lookup(host, port).iter().flat_map(|key| key.algorithms()) {
+            if !known.contains(name) {
+                known.push(*name);
+            }
+        }
+        known
+    }
+
+    /// Whether a key of the host is known.
     #[must_use]
     pub fn contains(&self, host: &str, port: u16) -> bool {
-        self.matching(host, port, None).next().is_some()
+        !self.lookup(host, port).is_empty()
     }
 
-    /// Every entry: the names as they stand in the file, and the key.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &PublicKey)> {
-        self.lines.iter().filter_map(|line| line.key.as_ref().map(|key| (line.names.as_str(), key)))
+    /// The names and patterns of all entries, each once, in the order of the file; hashed ones as
+    /// they stand there.
+    #[must_use]
+    pub fn keys(&self) -> Vec<String> {
+        let mut seen = std::collections::HashSet::new();
+        let names = self.iter().map(|entry| entry.names()).collect::<Vec<_>>();
+        let names = names.iter().flat_map(|names| names.split(','));
+        names.filter(|name| !name.is_empty() && seen.insert(*name)).map(str::to_owned).collect()
+    }
+
+    /// The keys of all entries, in the order of the file.
+    pub fn values(&self) -> impl Iterator<Item = &PublicKey> {
+        self.entries().filter_map(Entry::key)
+    }
+
+    /// All entries, in the order of the file.
+    pub fn iter(&self) -> impl Iterator<Item = HostKeyEntry<'_>> {
+        self.entries().filter_map(|entry| Some(HostKeyEntry { entry, key: entry.key()? }))
     }
 
     /// The number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.iter().count()
+        self.values().count()
     }
 
     /// Whether there is no entry.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.iter().next().is_none()
+        self.values().next().is_none()
     }
 
-    /// Forgets everything.
-    pub fn clear(&mut self) {
-        self.lines.clear();
+    /// The hashed form of a name, `|1|salt|hash`, with a salt of its own if none is given. The name
+    /// is what stands in files: `host`, or `[host]:port`.
+    ///
+    /// # Errors
+    /// [`HostKeysError::Crypto`] when no salt can be had.
+    pub fn hash_host(name: &str, salt: Option<[u8; host_hash::LENGTH]>) -> Result<String, HostKeysError> {
+        Ok(line::hashed(&name.to_ascii_lowercase(), salt)?)
     }
 
-    /// Adds everything that `other` knows.
-    pub fn extend(&mut self, other: Self) {
-        self.lines.extend(other.lines);
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.items.iter().filter_map(|item| match item {
+            Item::Entry(entry) => Some(&**entry),
+            Item::Text(_) => None,
+        })
     }
-}
 
-/// Adds a key of a host to the end of a file, which is made (with its directory) if it is not there.
-pub(crate) fn append(path: &Path, host: &str, port: u16, key: &PublicKey) -> Result<(), HostKeysError> {
-    let fail = |error: io::Error| HostKeysError::new(path, &error);
-    let mut keys = match HostKeys::load(path) {
-        Ok(keys) => keys,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => HostKeys::new(),
-        Err(error) => return Err(error),
-    };
-    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-        crate::sys::file::create_private_dir(directory).map_err(fail)?;
+    /// The entries that give a host, by its name as files have it, a key that is not revoked.
+    fn trusted(&self, name: &str) -> Vec<&Entry> {
+        let about = self.entries().filter(|entry| entry.matches(name));
+        let (plain, marked): (Vec<_>, Vec<_>) = about.partition(|entry| entry.marker.is_none());
+        let revoked = |entry: &Entry| {
+            marked.iter().any(|other| other.marker == Some(HostKeyMarker::Revoked) && other.same_key(entry))
+        };
+        plain.into_iter().filter(|entry| !revoked(entry)).collect()
     }
-    keys.add(host, port, key);
-    keys.save(path)
 }

@@ -1,10 +1,12 @@
-//! What to do about a host that nothing is known about. A key that *changed* is never a question.
+//! What to do about a host of which nothing is known. A key that *changed* or is revoked is never a
+//! question: it is rejected before any policy is asked.
 
 use std::fmt;
 
+use super::file_name_of;
 use crate::key::PublicKey;
 
-/// A host whose key is not known.
+/// A host of which nothing is known.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct UnknownHostKey {
@@ -16,21 +18,30 @@ pub struct UnknownHostKey {
     pub key: PublicKey,
 }
 
+impl UnknownHostKey {
+    /// The name as known_hosts files have it: `host`, or `[host]:port`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        file_name_of(&self.host, self.port)
+    }
+}
+
 /// A policy's verdict.
 #[must_use]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostKeyAnswer {
-    /// Go on, this once.
+    /// Go on; the key is the host's for as long as this program keeps it in mind.
     Accept,
-    /// Go on, and remember the key in the known_hosts file.
+    /// Go on, and write the key into the known_hosts file.
     AcceptAndSave,
-    /// Do not.
+    /// Do not go on.
     Reject,
 }
 
-/// Decides about hosts that nothing is known about.
+/// Decides about hosts of which nothing is known. Asked on the thread that connects; it may block,
+/// to ask a person.
 pub trait MissingHostKeyPolicy: Send + Sync + fmt::Debug {
-    /// The host showed a key that is in no file.
+    /// The host has shown a key, and proven to hold it, and no line is about that host.
     fn missing_host_key(&self, unknown: &UnknownHostKey) -> HostKeyAnswer;
 }
 
@@ -38,7 +49,7 @@ pub trait MissingHostKeyPolicy: Send + Sync + fmt::Debug {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RejectPolicy;
 
-/// Accepts unknown hosts and keeps their keys in memory only, as paramiko's does until saved.
+/// Accepts unknown hosts and keeps their keys in memory; whoever wants them in a file saves them.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AutoAddPolicy;
 
@@ -68,7 +79,7 @@ impl MissingHostKeyPolicy for WarningPolicy {
             target: "feramiko::hostkeys",
             "unknown {} host key for {}: {}",
             unknown.key.key_type(),
-            unknown.host,
+            crate::wire::Escaped(unknown.name().as_bytes()),
             unknown.key.fingerprint()
         );
         HostKeyAnswer::Accept

@@ -1,53 +1,247 @@
-//! Files that must be read or written with care.
+//! Files that are read and written with care: regular files only and bounded when read; replaced in
+//! one step, and for their owner only from the first instant, when written.
+//!
+//! Knows nothing of what is in them.
 
-use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
-use rustix::fs::OFlags;
+/// Options that neither wait for the other end of a FIFO nor take over a terminal, and that make
+/// files with `mode` (less the umask) from the first instant.
+fn careful(mode: u32) -> OpenOptions {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
 
-/// Opens a regular file for reading; a FIFO or device is refused without waiting for it.
-pub(crate) fn open_regular(path: &Path) -> io::Result<(File, Metadata)> {
-    let flags = i32::try_from(OFlags::NONBLOCK.bits() | OFlags::CLOEXEC.bits()).unwrap_or(0);
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        use rustix::fs::OFlags;
+        options.mode(mode).custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed());
     }
-    Ok((file, metadata))
+    #[cfg(not(unix))]
+    let _ = mode;
+    options
 }
 
-/// Puts `bytes` in the place of the file in one step: whoever reads it sees the old or the new one,
-/// and it has `mode` from its first instant.
+/// What a descriptor stands for is asked of the descriptor: the path may mean another file by now.
+fn regular(file: File) -> io::Result<(File, Metadata)> {
+    let metadata = file.metadata()?;
+    if metadata.is_file() {
+        Ok((file, metadata))
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+    }
+}
+
+/// Opens a regular file for reading; a FIFO, device or directory is refused without waiting for it.
+pub(crate) fn open_regular(path: &Path) -> io::Result<(File, Metadata)> {
+    regular(careful(0).read(true).open(path)?)
+}
+
+/// Opens a regular file for reading and for appending; one that is not there is made with `mode`.
+pub(crate) fn open_append(path: &Path, mode: u32) -> io::Result<File> {
+    Ok(regular(careful(mode).read(true).append(true).create(true).open(path)?)?.0)
+}
+
+/// All of a regular file, or [`io::ErrorKind::FileTooLarge`] for more than `limit` bytes.
+pub(crate) fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    read_bounded(&open_regular(path)?.0, limit)
+}
+
+/// What is left of an open file, or [`io::ErrorKind::FileTooLarge`] for more than `limit` bytes.
+pub(crate) fn read_bounded(file: &File, limit: u64) -> io::Result<Vec<u8>> {
+    // The size is looked at while reading, not before: the file may grow.
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length <= limit) {
+        Ok(bytes)
+    } else {
+        Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {limit} bytes")))
+    }
+}
+
+/// Puts `bytes` in the place of the file in one step: whoever reads it sees all of the old or all
+/// of the new one, also after a crash. The new one has `mode` (less the umask) from its first
+/// instant. A symbolic link is replaced, not followed.
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut random = [0_u8; 8];
-    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
-    let mut temporary_name = name.to_owned();
-    temporary_name.push(format!(".{:016x}", u64::from_ne_bytes(random)));
-    let temporary = path.with_file_name(temporary_name);
-    let written = write_new(&temporary, bytes, mode).and_then(|()| std::fs::rename(&temporary, path));
+    let mut temporary = name.to_owned();
+    // The name need not be secret: a file that is there already, or a link, is refused.
+    temporary.push(format!(".{:016x}", RandomState::new().hash_one(std::process::id())));
+    let temporary = path.with_file_name(temporary);
+    let mut file = careful(mode).write(true).create_new(true).open(&temporary)?;
+    let written =
+        file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         // The half-written file is nobody's; that it may not be removable changes nothing.
-        let _ = std::fs::remove_file(&temporary);
+        let _ = fs::remove_file(&temporary);
     }
-    written
+    written?;
+    sync_directory_of(path);
+    Ok(())
 }
 
-fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0);
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(mode).custom_flags(flags).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+/// Makes a rename outlast a crash. Some file systems refuse this for directories; then they have
+/// rules of their own, and the file is whole either way.
+fn sync_directory_of(path: &Path) {
+    #[cfg(unix)]
+    if let Some(directory) = path.parent() {
+        let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+        let _ = File::open(directory).and_then(|directory| directory.sync_all());
+    }
+    #[cfg(not(unix))]
+    let _ = path;
 }
 
-/// Makes a directory that only its owner may enter, if it is not there.
+/// Whether `path` still means this open file.
+#[cfg(unix)]
+pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+
+    let (ours, there) = (file.metadata()?, fs::metadata(path)?);
+    Ok((ours.dev(), ours.ino()) == (there.dev(), there.ino()))
+}
+
+/// Whether `path` still means this open file: elsewhere, an open file is not replaced.
+#[cfg(not(unix))]
+pub(crate) fn is_at(_: &File, _: &Path) -> io::Result<bool> {
+    Ok(true)
+}
+
+/// Makes a directory, and those above it, that only its owner may enter; one that is there stays
+/// as it is.
 pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    if path.is_dir() {
-        return Ok(());
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    /// A directory that goes away with the test.
+    pub(crate) struct Directory(pub(crate) PathBuf);
+
+    impl Directory {
+        pub(crate) fn new() -> Self {
+            static NEXT: AtomicU32 = AtomicU32::new(0);
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let random = RandomState::new().hash_one(number);
+            let path = std::env::temp_dir().join(format!("feramiko-{random:016x}"));
+            create_private_dir(&path).unwrap();
+            Self(path)
+        }
+
+        pub(crate) fn file(&self, name: &str) -> PathBuf {
+            self.0.join(name)
+        }
     }
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn names(directory: &Directory) -> Vec<String> {
+        let entries = fs::read_dir(&directory.0).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[cfg(unix)]
+    fn mode(path: &Path) -> u32 {
+        std::os::unix::fs::PermissionsExt::mode(&fs::metadata(path).unwrap().permissions()) & 0o777
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_and_leaves_no_other() {
+        let directory = Directory::new();
+        let path = directory.file("hosts");
+        for text in ["one\n", "a longer second one\n", ""] {
+            replace(&path, text.as_bytes(), 0o600).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), text.as_bytes());
+        }
+        assert_eq!(names(&directory), ["hosts"]);
+    }
+
+    #[test]
+    fn a_failed_replacement_leaves_nothing_behind() {
+        let directory = Directory::new();
+        let path = directory.file("taken");
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("x"), "x").unwrap();
+        assert!(replace(&path, b"text", 0o600).is_err());
+        assert!(replace(Path::new("/"), b"text", 0o600).is_err());
+        assert_eq!(names(&directory), ["taken"]);
+    }
+
+    #[test]
+    fn reading_stops_at_the_limit() {
+        let directory = Directory::new();
+        let path = directory.file("file");
+        fs::write(&path, "12345").unwrap();
+        assert_eq!(read_regular(&path, 5).unwrap(), b"12345");
+        assert_eq!(read_regular(&path, 4).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(read_regular(&directory.file("none"), 4).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_made_is_for_its_owner_only() {
+        let directory = Directory::new();
+        let (replaced, appended) = (directory.file("replaced"), directory.file("appended"));
+        fs::write(&replaced, "readable by all").unwrap();
+        fs::set_permissions(&replaced, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        replace(&replaced, b"x", 0o600).unwrap();
+        open_append(&appended, 0o600).unwrap().write_all(b"x").unwrap();
+        create_private_dir(&directory.file("deep/er")).unwrap();
+        assert_eq!((mode(&replaced), mode(&appended)), (0o600, 0o600));
+        assert_eq!((mode(&directory.file("deep")), mode(&directory.file("deep/er"))), (0o700, 0o700));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_fifo_a_device_and_a_directory_are_refused_at_once() {
+        let directory = Directory::new();
+        let fifo = directory.file("fifo");
+        let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+        let mut paths = vec![Path::new("/dev/zero"), directory.0.as_path()];
+        if made.is_ok_and(|status| status.success()) {
+            paths.push(&fifo);
+        }
+        for path in paths {
+            assert!(read_regular(path, 10).is_err(), "{}", path.display());
+            assert!(open_append(path, 0o600).is_err(), "{}", path.display());
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_replaced_and_its_target_untouched() {
+        let directory = Directory::new();
+        let (target, link) = (directory.file("target"), directory.file("link"));
+        fs::write(&target, "old").unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        replace(&link, b"new", 0o600).unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"old");
+        assert_eq!(fs::read(&link).unwrap(), b"new");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_replaced_file_is_seen_to_be_another() {
+        let directory = Directory::new();
+        let path = directory.file("file");
+        let file = open_append(&path, 0o600).unwrap();
+        assert!(is_at(&file, &path).unwrap());
+        replace(&path, b"new", 0o600).unwrap();
+        assert!(!is_at(&file, &path).unwrap());
+    }
 }

@@ -1,0 +1,153 @@
+//! Files: loaded, saved in one step, appended to by many at once, refused when they are none.
+
+use std::fs;
+use std::io::ErrorKind;
+
+use super::super::*;
+use super::{E1, E2, E3, P256, key};
+use crate::sys::file::open_append;
+use crate::sys::file::tests::Directory;
+
+#[test]
+fn what_is_saved_is_what_is_loaded() {
+    let directory = Directory::new();
+    let path = directory.file("known_hosts");
+    let text = format!("# one\n\nhost {E1}\n@nonsense\nhost2 {E2} c\n");
+    fs::write(&path, &text).unwrap();
+    let mut keys = HostKeys::load(&path).unwrap();
+    let HostKeyStatus::Changed { at, .. } = keys.check("host2", 22, &key(E1)) else { panic!() };
+    assert_eq!((at.file(), at.line()), (Some(&*path), Some(5)));
+    assert_eq!(at.to_string(), format!("{}:5", path.display()));
+    keys.add("host3", 22, &key(E3)).unwrap();
+    keys.save(&path).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), format!("{text}host3 {E3}\n"));
+    assert_eq!(fs::read_dir(&directory.0).unwrap().count(), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn files_are_for_their_owner_only_and_links_stay() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let directory = Directory::new();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let (appended, saved) = (directory.file("deep/known_hosts"), directory.file("saved"));
+    HostKeys::append(&appended, "host", 22, &key(E1)).unwrap();
+    HostKeys::load(&appended).unwrap().save(&saved).unwrap();
+    assert_eq!((mode(&appended), mode(&saved)), (0o600, 0o600));
+    assert_eq!(mode(&directory.file("deep")), 0o700);
+
+    let link = directory.file("link");
+    std::os::unix::fs::symlink(&saved, &link).unwrap();
+    HostKeys::parse(format!("other {E2}\n")).save(&link).unwrap();
+    HostKeys::append(&link, "third", 22, &key(E3)).unwrap();
+    assert!(link.is_symlink());
+    assert_eq!(fs::read_to_string(&saved).unwrap(), format!("other {E2}\nthird {E3}\n"));
+}
+
+#[test]
+fn appending_adds_a_line_once_and_touches_no_other() {
+    let directory = Directory::new();
+    let path = directory.file("known_hosts");
+    fs::write(&path, format!("# no line break at the end\na {E1}")).unwrap();
+    for _ in 0..2 {
+        HostKeys::append(&path, "b", 22, &key(E2)).unwrap();
+        HostKeys::append_hashed(&path, "c", 2222, &key(P256)).unwrap();
+    }
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.starts_with(&format!("# no line break at the end\na {E1}\nb {E2}\n|1|")), "{text}");
+    assert_eq!(text.lines().count(), 4);
+    let keys = HostKeys::load(&path).unwrap();
+    assert_eq!(keys.check("c", 2222, &key(P256)), HostKeyStatus::Known);
+    // Another key of the same host is added beside the first.
+    HostKeys::append(&path, "b", 22, &key(E3)).unwrap();
+    assert_eq!(HostKeys::load(&path).unwrap().lookup("b", 22), [&key(E2), &key(E3)]);
+}
+
+#[test]
+fn a_revoked_key_is_not_appended() {
+    let directory = Directory::new();
+    let path = directory.file("known_hosts");
+    let text = format!("@revoked * {E1}\n");
+    fs::write(&path, &text).unwrap();
+    let error = HostKeys::append(&path, "host", 22, &key(E1)).unwrap_err();
+    assert_eq!(error, HostKeysError::Revoked { path: path.display().to_string() });
+    let error = HostKeys::append(&path, "host\nevil", 22, &key(E2)).unwrap_err();
+    assert_eq!(error, HostKeysError::BadHost { host: "host\nevil".to_owned() });
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+}
+
+#[test]
+fn many_at_once_lose_no_line() {
+    let directory = Directory::new();
+    let path = directory.file("known_hosts");
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let path = &path;
+            scope.spawn(move || {
+                for number in 0..10 {
+                    HostKeys::append(path, &format!("host-{thread}-{number}"), 22, &key(E1)).unwrap();
+                }
+            });
+        }
+        // Whoever saves meanwhile saves all that was there when it looked, as long as nobody was
+        // between; what matters here is that no half line and no other's lock file comes of it.
+        scope.spawn(|| {
+            for number in 0..10 {
+                let other = directory.file(&format!("copy-{number}"));
+                HostKeys::load(&path).map_or(Ok(()), |keys| keys.save(other)).unwrap();
+            }
+        });
+    });
+    let keys = HostKeys::load(&path).unwrap();
+    assert_eq!(keys.len(), 40);
+    assert_eq!(keys.keys().len(), 40);
+    for number in 0..10 {
+        let copy = fs::read_to_string(directory.file(&format!("copy-{number}"))).unwrap_or_default();
+        assert!(copy.lines().all(|line| line.starts_with("host-") && line.ends_with(E1)), "{copy}");
+    }
+}
+
+#[test]
+fn an_appender_that_waited_writes_into_the_new_file() {
+    let directory = Directory::new();
+    let path = directory.file("known_hosts");
+    let lock = open_append(&path, 0o600).unwrap();
+    lock.lock().unwrap();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| HostKeys::append(&path, "late", 22, &key(E2)));
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        assert!(!waiting.is_finished());
+        crate::sys::file::replace(&path, format!("new {E1}\n").as_bytes(), 0o600).unwrap();
+        drop(lock);
+        waiting.join().unwrap().unwrap();
+    });
+    assert_eq!(fs::read_to_string(&path).unwrap(), format!("new {E1}\nlate {E2}\n"));
+}
+
+#[test]
+fn a_lock_that_is_held_for_ever_is_an_error() {
+    let directory = Directory::new();
+    let path = directory.file("known_hosts");
+    let lock = open_append(&path, 0o600).unwrap();
+    lock.lock().unwrap();
+    let started = std::time::Instant::now();
+    let error = HostKeys::append(&path, "host", 22, &key(E1)).unwrap_err();
+    assert_eq!(error, HostKeysError::Locked { path: path.display().to_string() });
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    assert!(started.elapsed() < std::time::Duration::from_secs(8));
+}
+
+#[test]
+fn what_is_no_file_or_too_large_is_an_error() {
+    let directory = Directory::new();
+    let kind = |path: &Path| HostKeys::load(path).unwrap_err().kind();
+    assert_eq!(kind(&directory.file("none")), ErrorKind::NotFound);
+    assert_eq!(kind(&directory.0), ErrorKind::InvalidInput);
+    let large = directory.file("large");
+    fs::File::create(&large).unwrap().set_len(16 * 1024 * 1024 + 1).unwrap();
+    assert_eq!(kind(&large), ErrorKind::FileTooLarge);
+    assert_eq!(HostKeys::append(&large, "host", 22, &key(E1)).unwrap_err().kind(), ErrorKind::FileTooLarge);
+    let error = HostKeys::load(directory.file("none")).unwrap_err().to_string();
+    assert!(error.starts_with("host keys file ") && error.contains("none"), "{error}");
+}
