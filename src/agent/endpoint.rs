@@ -5,12 +5,12 @@
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Where an agent listens.
 pub(super) trait Endpoint: fmt::Debug + Send + Sync {
-    /// Makes a new connection.
-    fn connect(&self) -> io::Result<Box<dyn Connection>>;
+    /// Makes a new connection; gives up after `timeout`.
+    fn connect(&self, timeout: Duration) -> io::Result<Box<dyn Connection>>;
 }
 
 /// A connection to an agent. A call that reaches its deadline fails with `TimedOut` or `WouldBlock`;
@@ -35,7 +35,7 @@ pub(super) fn at(_: &Path) -> Box<dyn Endpoint> {
     struct Nowhere;
 
     impl Endpoint for Nowhere {
-        fn connect(&self) -> io::Result<Box<dyn Connection>> {
+        fn connect(&self, _: Duration) -> io::Result<Box<dyn Connection>> {
             Err(io::ErrorKind::Unsupported.into())
         }
     }
@@ -56,8 +56,8 @@ mod unix {
     pub(super) struct Socket(pub(super) PathBuf);
 
     impl Endpoint for Socket {
-        fn connect(&self) -> io::Result<Box<dyn Connection>> {
-            Ok(Box::new(UnixStream::connect(&self.0)?))
+        fn connect(&self, timeout: Duration) -> io::Result<Box<dyn Connection>> {
+            Ok(Box::new(crate::sys::socket::connect_unix(&self.0, timeout)?))
         }
     }
 

@@ -96,7 +96,7 @@ impl Agent {
     }
 
     fn at(endpoint: Box<dyn Endpoint>) -> Result<Self, AgentError> {
-        let idle = Mutex::new(Some(endpoint.connect()?));
+        let idle = Mutex::new(Some(endpoint.connect(ANSWER_TIMEOUT)?));
         let shared = Arc::new(Shared { endpoint, idle });
         Ok(Self { shared, answer_timeout: ANSWER_TIMEOUT, sign_timeout: SIGN_TIMEOUT })
     }
@@ -164,7 +164,7 @@ impl Agent {
             Some(asked) if asked.0 != Err(AgentError::Closed) => asked,
             // None is idle, or the agent has closed it or was started anew since it was used.
             _ => {
-                let mut connection = self.shared.endpoint.connect()?;
+                let mut connection = self.shared.endpoint.connect(self.answer_timeout)?;
                 (exchange(&mut *connection, request, patience), connection)
             }
         };

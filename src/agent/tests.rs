@@ -29,7 +29,7 @@ impl fmt::Debug for Fake {
 }
 
 impl Endpoint for Fake {
-    fn connect(&self) -> io::Result<Box<dyn Connection>> {
+    fn connect(&self, _: Duration) -> io::Result<Box<dyn Connection>> {
         let (ours, theirs) = UnixStream::pair()?;
         let number = self.connections.fetch_add(1, Ordering::Relaxed);
         let behaviour = Arc::clone(&self.behaviour);

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -61,8 +63,40 @@ fn wait(socket: BorrowedFd<'_>, events: PollFlags, deadline: Option<Instant>) ->
     }
 }
 
+/// Connects to the UNIX socket at `path`. Where the listener's queue is full it waits, at most for
+/// `timeout` (unix(7): connecting is bound by SO_SNDTIMEO).
+pub(crate) fn connect_unix(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+    socket.set_write_timeout(Some(timeout))?;
+    socket.connect(&socket2::SockAddr::unix(path)?).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+        _ => error,
+    })?;
+    socket.set_write_timeout(None)?;
+    Ok(socket.into())
+}
+
 /// Makes a blocked accept fail, and all later ones.
 pub(crate) fn shut_listener(listener: impl AsFd) {
     // It may be shut already.
     let _ = rustix::net::shutdown(listener, rustix::net::Shutdown::Both);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nobody accepts, and the queue is full at some time.
+    #[test]
+    fn connecting_to_a_full_queue_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let listener = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+        listener.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
+        listener.listen(0).unwrap();
+        let mut waiting = Vec::new();
+        let error = (0..100)
+            .find_map(|_| connect_unix(&path, Duration::from_millis(50)).map(|it| waiting.push(it)).err());
+        assert_eq!(error.map(|error| error.kind()), Some(io::ErrorKind::TimedOut));
+    }
 }
