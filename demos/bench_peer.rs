@@ -15,6 +15,11 @@ use feramiko::{
 use support::args::Options;
 use support::given::Given;
 
+/// Echoes sent before those that count.
+const WARM_UP_PINGS: usize = 200;
+/// Bytes of one write, and asked for in one read.
+const PIECE: usize = 256 * 1024;
+
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 const USAGE: &str = "usage: bench_peer --port P --key FILE [--host H] [--user U] [--cipher C] [--mac M] [--kex K] VERB ARGS
@@ -41,19 +46,10 @@ impl Setup {
     }
 }
 
-/// User and system time of this process and its children, in seconds.
+/// User and system time of this process, in seconds.
 fn cpu() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let ticks: u64 = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or_default()
-        .split_whitespace()
-        .skip(11)
-        .take(4)
-        .filter_map(|word| word.parse::<u64>().ok())
-        .sum();
-    ticks as f64 / 100.0
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 fn measured(fields: &str, started: Instant, cpu_before: f64) {
@@ -69,7 +65,7 @@ fn down(setup: &Setup, command: &str, bytes: u64) -> Outcome<()> {
     let (started, before) = (Instant::now(), cpu());
     let mut process = client.exec_command(command)?;
     let mut stdout = process.stdout.take().ok_or("no output")?;
-    let mut piece = vec![0; 256 * 1024];
+    let mut piece = vec![0; PIECE];
     let mut total = 0_u64;
     loop {
         match stdout.read(&mut piece)? {
@@ -90,7 +86,7 @@ fn up(setup: &Setup, command: &str, bytes: u64) -> Outcome<()> {
     let (started, before) = (Instant::now(), cpu());
     let mut process = client.exec_command(command)?;
     let mut stdin = process.stdin.take().ok_or("no input")?;
-    let piece = vec![0; 256 * 1024];
+    let piece = vec![0; PIECE];
     let mut left = bytes;
     while left > 0 {
         let now = left.min(piece.len() as u64) as usize;
@@ -150,7 +146,7 @@ fn ping(setup: &Setup, count: usize) -> Outcome<()> {
         (&channel).read_exact(&mut byte)?;
         Ok(sent.elapsed())
     };
-    for _ in 0..200 {
+    for _ in 0..WARM_UP_PINGS {
         once()?;
     }
     let (started, before) = (Instant::now(), cpu());
@@ -192,7 +188,7 @@ impl ServerInterface for Server {
         let command = String::from_utf8_lossy(&command).into_owned();
         if let Some(bytes) = command.strip_prefix(":source ") {
             let mut left: u64 = bytes.parse().map_err(io::Error::other)?;
-            let piece = vec![0; 256 * 1024];
+            let piece = vec![0; PIECE];
             while left > 0 {
                 let now = left.min(piece.len() as u64) as usize;
                 session.write_all(&piece[..now])?;
@@ -201,7 +197,7 @@ impl ServerInterface for Server {
             return Ok(ExitStatus::Code(0));
         }
         if command == ":sink" {
-            let mut piece = vec![0; 256 * 1024];
+            let mut piece = vec![0; PIECE];
             while session.read(&mut piece)? > 0 {}
             return Ok(ExitStatus::Code(0));
         }
