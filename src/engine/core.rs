@@ -327,6 +327,12 @@ impl Core {
         Duration::from_micros(self.round_trip_us.load(Ordering::Relaxed))
     }
 
+    /// Something was answered after `waited`: the round trip is no longer than that.
+    pub(super) fn answered_after(&self, waited: Duration) {
+        self.round_trip_us
+            .fetch_min(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
     pub(super) fn window_budget(&self) -> u32 {
         self.limits.window_budget.saturating_sub(self.window_spent.load(Ordering::Relaxed))
     }

@@ -56,7 +56,10 @@ pub(crate) struct Login {
     pub(crate) peer_signatures: Option<Vec<String>>,
     held_back: VecDeque<Vec<u8>>,
     encrypted: bool,
-    pub(crate) round_trip: Duration,
+    /// When something left that the peer's next message answers.
+    asked: Option<Instant>,
+    /// The shortest wait for an answer: about the round trip of the path.
+    round_trip: Option<Duration>,
 }
 
 /// What the engine takes over.
@@ -95,7 +98,8 @@ impl Login {
             peer_signatures: None,
             held_back: VecDeque::new(),
             encrypted: false,
-            round_trip: Duration::from_millis(1),
+            asked: None,
+            round_trip: None,
         };
         match login.run_handshake(check_host_key) {
             Ok(()) => Ok(login),
@@ -111,10 +115,8 @@ impl Login {
         self.outgoing.extend_from_slice(b"\r\n");
         let kexinit = Kex::kexinit(&self.setup, true)?;
         self.sealer.seal(&[&kexinit], &mut self.outgoing)?;
-        let sent = Instant::now();
         self.flush()?;
         self.setup.peer_ident = self.read_ident()?;
-        self.round_trip = sent.elapsed();
         self.setup.our_ident = our_ident().as_bytes().to_vec();
         self.kex = Kex::new(self.setup.clone());
         self.kex.begin(kexinit);
@@ -155,6 +157,9 @@ impl Login {
             }
             match number {
                 20 | 21 | 30..=49 => {
+                    if number != 20 {
+                        self.answered();
+                    }
                     let actions = self.kex.feed(&payload)?;
                     if self.act(actions, check_host_key)? {
                         return Ok(());
@@ -177,6 +182,18 @@ impl Login {
         }
     }
 
+    /// What leaves next has an answer, which cannot come before a round trip is over.
+    pub(crate) fn ask(&mut self) {
+        self.asked = Some(Instant::now());
+    }
+
+    /// The answer came, if one was awaited.
+    pub(crate) fn answered(&mut self) {
+        if let Some(waited) = self.asked.take().map(|asked| asked.elapsed()) {
+            self.round_trip = Some(self.round_trip.map_or(waited, |shortest| shortest.min(waited)));
+        }
+    }
+
     /// Does what the machine says; true when the exchange is over.
     fn act(
         &mut self,
@@ -186,7 +203,12 @@ impl Login {
         let mut waiting: VecDeque<_> = actions.into();
         while let Some(action) = waiting.pop_front() {
             match action {
-                Action::Send(payload) => self.queue(&payload)?,
+                Action::Send(payload) => {
+                    if payload.first().is_some_and(|number| *number >= 30) {
+                        self.ask();
+                    }
+                    self.queue(&payload)?;
+                }
                 Action::NewKeys { keys, reset_sequence } => {
                     self.queue(&[21])?;
                     self.sealer.replace(keys, reset_sequence);
@@ -389,7 +411,8 @@ impl Login {
             host_keys: self.host_keys,
             peer: self.peer,
             closer: self.closer,
-            round_trip: self.round_trip,
+            // A local one, until something was measured.
+            round_trip: self.round_trip.unwrap_or(Duration::from_millis(1)),
         };
         (finished, parts)
     }

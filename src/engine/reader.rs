@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
@@ -103,11 +104,7 @@ impl Inbox {
     }
 
     /// Reads more: a packet is unfinished, or none is there.
-    pub(crate) fn read(
-        &mut self,
-        stream: &mut dyn ReadHalf,
-        deadline: Option<std::time::Instant>,
-    ) -> io::Result<usize> {
+    pub(crate) fn read(&mut self, stream: &mut dyn ReadHalf, deadline: Option<Instant>) -> io::Result<usize> {
         let count = stream.read(self.space(), deadline)?;
         self.filled(count);
         Ok(count)
@@ -133,9 +130,14 @@ impl Reader {
     }
 
     fn read_packets(&mut self, core: &Arc<Core>) -> Result<()> {
+        // A client's first request comes a round trip after our USERAUTH_SUCCESS, or later.
+        let mut asked = (core.role == Role::Server).then(Instant::now);
         loop {
             match self.opener.open(self.inbox.waiting())? {
                 Opened::Packet { payload, consumed, sequence } => {
+                    if let Some(asked) = asked.take() {
+                        core.answered_after(asked.elapsed());
+                    }
                     {
                         let bytes = self.inbox.waiting();
                         let payload = self.opener.payload(bytes, &payload);
@@ -300,5 +302,5 @@ fn finish_rekey(core: &Core) {
     let mut rekey = core.rekey.lock();
     rekey.ours = None;
     rekey.since = None;
-    rekey.last = Some(std::time::Instant::now());
+    rekey.last = Some(Instant::now());
 }

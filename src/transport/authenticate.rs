@@ -1,7 +1,5 @@
 //! The client's authentication: one attempt after the other, on the caller's thread.
 
-use std::time::{Duration, Instant};
-
 use super::{Transport, algorithm_for};
 use crate::auth::{Attempt, AuthClient, ClientAction, InteractiveQuery, service_request};
 use crate::crypto::secret::Secret;
@@ -18,7 +16,6 @@ pub(super) struct ClientLogin {
     pub(super) done: bool,
     attempts: Vec<AuthAttempt>,
     banners: Vec<String>,
-    fastest: Option<Duration>,
 }
 
 /// What came of an attempt.
@@ -53,13 +50,7 @@ impl ClientLogin {
             done: false,
             attempts: Vec::new(),
             banners: Vec::new(),
-            fastest: None,
         }
-    }
-
-    /// The shortest wait for an answer: about the round trip of the path.
-    pub(super) fn round_trip(&self) -> Duration {
-        self.fastest.unwrap_or(self.login.round_trip).min(self.login.round_trip)
     }
 
     fn machine(&mut self, user: &str) -> &mut AuthClient {
@@ -83,7 +74,10 @@ impl ClientLogin {
         loop {
             for action in std::mem::take(&mut actions) {
                 match action {
-                    ClientAction::Send(payload) => self.login.queue(&payload)?,
+                    ClientAction::Send(payload) => {
+                        self.login.ask();
+                        self.login.queue(&payload)?;
+                    }
                     ClientAction::Sign { key, algorithm, data } => match key.sign(algorithm, &data) {
                         Ok(signature) => actions = self.machine(user).signed(&signature)?,
                         Err(error) => {
@@ -120,10 +114,8 @@ impl ClientLogin {
             }
             if actions.is_empty() {
                 self.login.flush()?;
-                let asked = Instant::now();
                 let payload = self.login.receive()?;
-                let waited = asked.elapsed();
-                self.fastest = Some(self.fastest.map_or(waited, |fastest| fastest.min(waited)));
+                self.login.answered();
                 actions = self.machine(user).feed(&payload)?;
             }
         }

@@ -279,7 +279,6 @@ impl Transport {
 
     /// The engine takes over.
     fn run(&self, login: ClientLogin) -> Result<Link> {
-        let round_trip = login.round_trip();
         let (finished, parts) = login.login.finish();
         let start = Start {
             role: Role::Client,
@@ -290,7 +289,7 @@ impl Transport {
             peer: parts.peer,
             peer_ident: self.0.peer_ident.clone(),
             keepalive: self.0.options.keepalive,
-            round_trip,
+            round_trip: parts.round_trip,
             closer: parts.closer,
             serving: false,
         };
