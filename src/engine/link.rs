@@ -1,6 +1,7 @@
 //! What handles hold: a running transport, and a channel on it. Every blocking call of a user runs
 //! here, on the user's thread, with a deadline.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -179,6 +180,7 @@ fn close(slot: &Arc<Slot>, core: &Core) {
     let mut state = slot.state.lock();
     state.want_close = true;
     state.want_eof = true;
+    state.held = None;
     let enqueue = state.enqueue();
     state.wake_watchers();
     drop(state);
@@ -420,12 +422,11 @@ impl ChannelLink {
         }
     }
 
-    /// Waits until the peer or we have closed it, or the transport died.
-    pub(crate) fn wait_closed(&self) {
-        let slot = &self.0.slot;
-        let mut state = slot.state.lock();
-        while !(state.want_close || state.phase == SlotPhase::Closed || state.dead.is_some()) {
-            slot.incoming.wait(&mut state);
+    /// Keeps `thing` until the channel is closed or the transport ends.
+    pub(crate) fn hold(&self, thing: impl Any + Send) {
+        let mut state = self.0.slot.state.lock();
+        if !(state.want_close || state.phase == SlotPhase::Closed || state.dead.is_some()) {
+            state.held = Some(Box::new(thing));
         }
     }
 

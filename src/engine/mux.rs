@@ -188,6 +188,7 @@ fn close(core: &Arc<Core>, recipient: u32) -> Result<()> {
     state.flow.eof_received = true;
     // The peer takes nothing any more; ours is owed.
     state.want_close = true;
+    state.held = None;
     state.out_data.clear();
     state.out_stderr.clear();
     state.requests.clear();

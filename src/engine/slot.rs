@@ -3,6 +3,7 @@
 //! One lock a slot, taken by the reader (what arrives), the writer (what leaves) and users; never
 //! held across I/O, sealing of data, or another lock. User calls live in `link.rs`.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -115,6 +116,9 @@ pub(super) struct State {
     /// An adjust is worth sending.
     pub(super) adjust_due: bool,
     pub(super) watchers: Vec<Weak<Signal>>,
+    /// Dropped when either side closes the channel, or with the transport: whoever waits for the
+    /// other end of it learns so.
+    pub(super) held: Option<Box<dyn Any + Send>>,
 }
 
 /// One channel.
@@ -280,6 +284,7 @@ impl Slot {
                 queued: false,
                 adjust_due: false,
                 watchers: Vec::new(),
+                held: None,
             }),
             incoming: Condvar::new(),
             outgoing: Condvar::new(),
@@ -328,6 +333,7 @@ impl Slot {
         state.requests.clear();
         state.out_data.clear();
         state.out_stderr.clear();
+        state.held = None;
         state.wake_watchers();
         drop(state);
         self.wake_all();

@@ -2,7 +2,7 @@
 //! serving thread. Sessions run on threads of their own.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
@@ -109,7 +109,8 @@ fn log_in<I: ServerInterface>(
 struct SessionState {
     /// Taken when it starts.
     channel: Option<Channel>,
-    events: Sender<SessionEvent>,
+    /// Held by the channel, so that the events end with it.
+    events: Weak<Sender<SessionEvent>>,
     receiver: Option<Receiver<SessionEvent>>,
     env: Vec<(String, String)>,
     pty: Option<PtyRequest>,
@@ -166,8 +167,11 @@ impl<I: ServerInterface> Serving<'_, I> {
             let channel = Channel::new(link);
             let (events, receiver) = crossbeam_channel::bounded(EVENTS);
             let closed = channel.watch_closed();
+            let events = Arc::new(events);
+            let weak = Arc::downgrade(&events);
+            channel.link().hold(events);
             let state = SessionState {
-                events,
+                events: weak,
                 receiver: Some(receiver),
                 env: Vec::new(),
                 pty: None,
@@ -270,7 +274,8 @@ fn request<I: ServerInterface>(
 fn event(session: &SessionState, event: SessionEvent) -> Judged {
     // Before it runs there is nothing to resize or to signal.
     let runs = session.channel.is_none();
-    Ok((runs && session.events.try_send(event).is_ok()).then_some(Granted::Done))
+    let taken = runs && session.events.upgrade().is_some_and(|events| events.try_send(event).is_ok());
+    Ok(taken.then_some(Granted::Done))
 }
 
 fn pty<I: ServerInterface>(interface: &I, session: &mut SessionState, reader: &mut Reader<'_>) -> Judged {

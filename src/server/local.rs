@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::sync::Arc;
 
-use super::process::{Running, hang_up_with, pass_on};
+use super::process::{Running, pass_on};
 use super::session::Session;
 use crate::channel::PtyRequest;
 use crate::engine::{ExitStatus, spawn};
@@ -88,7 +88,6 @@ impl Session {
         // The command holds the far side; only the program shall.
         drop(command);
         let running = Running::new(child.id());
-        hang_up_with(self.channel(), &running)?;
         let resized = Arc::clone(&pty);
         pass_on(self.events().clone(), &running, move |characters, pixels| {
             if let Err(error) = resized.set_size(size(characters, pixels)) {

@@ -1,18 +1,20 @@
 //! Sessions that are programs: their streams joined to the channel, signals passed on, the whole
 //! process group ended with the channel.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use super::session::{Session, SessionEvent, SessionEvents};
-use crate::channel::Channel;
+use crate::channel::{Channel, ChannelStderr};
 use crate::engine::{ExitStatus, spawn};
-use crate::sys::process::{Ending, Leader, signal_group, wait_ended};
+use crate::sys::process::{Ending, Leader, signal_group, wait_ended, wait_readable};
 
 /// How much is read of a program's output at a time; a pipe holds as much.
 const PIECE: usize = 64 * 1024;
@@ -68,17 +70,7 @@ pub(super) fn pump(mut from: impl Read, mut to: impl Write) {
     }
 }
 
-/// Hangs the program up when the channel closes under it.
-pub(super) fn hang_up_with(channel: &Channel, running: &Arc<Running>) -> io::Result<()> {
-    let (channel, running) = (channel.link().clone(), Arc::clone(running));
-    spawn("feramiko hang-up", move || {
-        channel.wait_closed();
-        running.signal("HUP");
-    })?;
-    Ok(())
-}
-
-/// Passes on what happens while the program runs.
+/// Passes on what happens while the program runs, and hangs it up when the channel closes.
 pub(super) fn pass_on(
     events: SessionEvents,
     running: &Arc<Running>,
@@ -93,8 +85,37 @@ pub(super) fn pass_on(
                 SessionEvent::Break(_) => {}
             }
         }
+        running.signal("HUP");
     })?;
     Ok(())
+}
+
+/// Copies both outputs until both have ended, or the channel takes no more. One thread loses nothing:
+/// the streams of a channel share its window.
+fn join_outputs(stdout: ChildStdout, stderr: ChildStderr, channel: &Channel, errors: ChannelStderr) {
+    let mut piece = vec![0; PIECE];
+    let mut outputs: [(Option<File>, &mut dyn Write); 2] = [
+        (Some(OwnedFd::from(stdout).into()), &mut &*channel),
+        (Some(OwnedFd::from(stderr).into()), &mut { errors }),
+    ];
+    while outputs.iter().any(|(from, _)| from.is_some()) {
+        let [first, second] = &outputs;
+        let ready = match wait_readable([first, second].map(|(from, _)| from.as_ref().map(File::as_fd))) {
+            Ok(ready) => ready,
+            Err(error) => return log::warn!(target: "feramiko::server", "waiting for output: {error}"),
+        };
+        for ((from, to), _) in outputs.iter_mut().zip(ready).filter(|(_, ready)| *ready) {
+            match from.as_ref().map_or(Ok(0), |mut from| from.read(&mut piece)) {
+                Ok(count @ 1..) => {
+                    if to.write_all(piece.get(..count).unwrap_or_default()).is_err() {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(0) | Err(_) => *from = None,
+            }
+        }
+    }
 }
 
 impl Session {
@@ -121,7 +142,6 @@ impl Session {
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         drop(command);
         let running = Running::new(child.id());
-        hang_up_with(self.channel(), &running)?;
         pass_on(self.events().clone(), &running, |_, _| {})?;
         if let Some(stdin) = child.stdin.take() {
             let channel = self.channel().clone();
@@ -132,19 +152,9 @@ impl Session {
                 channel.send_eow();
             })?;
         }
-        let stderr = child.stderr.take();
-        let errors = self.stderr();
-        let second = spawn("feramiko stderr", move || {
-            if let Some(stderr) = stderr {
-                pump(stderr, errors);
-            }
-        })?;
-        if let Some(stdout) = child.stdout.take() {
-            pump(stdout, self.channel());
-        }
-        // Ends with the program's last holder of the pipe, or with the channel.
-        if second.join().is_err() {
-            log::error!(target: "feramiko::server", "the thread of standard error panicked");
+        if let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) {
+            // Ends with the program's last holders of the pipes, or with the channel.
+            join_outputs(stdout, stderr, self.channel(), self.stderr());
         }
         running.wait(&mut child)
     }

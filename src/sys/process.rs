@@ -4,9 +4,11 @@
 //! reaches what it started in turn.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 
@@ -62,6 +64,22 @@ pub(crate) fn signal_group(pid: u32, leader: Leader, name: &str) -> io::Result<(
     match sent {
         Err(Errno::SRCH) => Ok(()),
         sent => Ok(sent?),
+    }
+}
+
+/// Waits until at least one of two pipes can be read or has ended, and says which. One alone is not
+/// waited for: reading it does that.
+pub(crate) fn wait_readable(pipes: [Option<BorrowedFd<'_>>; 2]) -> io::Result<[bool; 2]> {
+    let [Some(first), Some(second)] = pipes else {
+        return Ok(pipes.map(|pipe| pipe.is_some()));
+    };
+    let mut fds = [first, second].map(|pipe| PollFd::from_borrowed_fd(pipe, PollFlags::IN));
+    loop {
+        match poll(&mut fds, None) {
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => return Ok(fds.map(|fd| !fd.revents().is_empty())),
+        }
     }
 }
 
