@@ -209,7 +209,8 @@ impl ServerInterface for Server {
 
 fn serve(setup: Setup, port: &str, host: &str) -> Outcome<()> {
     let mut limits = Limits::default();
-    (limits.startups, limits.startups_per_source, limits.sessions) = (1000, 1000, 1000);
+    (limits.startups_begin, limits.startups, limits.startups_per_source) = (1000, 1000, 1000);
+    limits.sessions = 1000;
     let server = SSHServer::builder()
         .host_key(setup.key)
         .algorithms(setup.algorithms)

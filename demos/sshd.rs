@@ -132,6 +132,21 @@ fn seconds(value: &str) -> Result<Duration, String> {
     ))
 }
 
+/// `full`, or `begin:percent:full` as in sshd_config(5).
+fn startups(value: &str, limits: &mut Limits) -> Result<(), String> {
+    match value.split(':').collect::<Vec<_>>()[..] {
+        [full] => (limits.startups_begin, limits.startups) = (number(full)?, number(full)?),
+        [begin, percent, full] => {
+            (limits.startups_begin, limits.startups) = (number(begin)?, number(full)?);
+            limits.startups_refused_percent = number(percent)? as u32;
+        }
+        _ => return Err(format!("-o MaxStartups={value}: a number, or begin:percent:full")),
+    }
+    // As sshd's PerSourceMaxStartups: none.
+    limits.startups_per_source = limits.startups;
+    Ok(())
+}
+
 fn number(value: &str) -> Result<usize, String> {
     value.parse().map_err(|_| format!("{value} is no number"))
 }
@@ -170,10 +185,7 @@ fn run() -> Result<(), String> {
             },
             "maxauthtries" => limits.auth_tries = number(value)? as u32,
             "maxsessions" => limits.sessions = number(value)?,
-            "maxstartups" => {
-                limits.startups = number(value.rsplit(':').next().unwrap_or(value))?;
-                limits.startups_per_source = limits.startups;
-            }
+            "maxstartups" => startups(value, &mut limits)?,
             "rekeylimit" => limits.rekey_bytes = size(value)?,
             _ => return Err(format!("-o {name} is not built")),
         }

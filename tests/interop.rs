@@ -200,7 +200,7 @@ fn ours(algorithms: Algorithms) -> Option<(ServerHandle, u16, Keys)> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let mut limits = Limits::default();
-    (limits.startups_per_source, limits.sessions) = (100, 100);
+    (limits.startups_begin, limits.startups_per_source, limits.sessions) = (100, 100, 100);
     let handle = SSHServer::builder()
         .host_key(PKey::generate(KeyKind::Ed25519).unwrap())
         .host_key(PKey::generate(KeyKind::Rsa(3072)).unwrap())

@@ -100,7 +100,7 @@ fn server_with(limits: Limits) -> (ServerHandle, String) {
 
 fn limits() -> Limits {
     let mut limits = Limits::default();
-    (limits.sessions, limits.startups_per_source) = (100, 100);
+    (limits.sessions, limits.startups_begin, limits.startups_per_source) = (100, 100, 100);
     limits
 }
 

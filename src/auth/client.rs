@@ -13,16 +13,15 @@ use crate::msg::auth::{
 use crate::msg::transport::{ServiceAccept, ServiceRequest};
 use crate::wire::{Encode, Escaped, Reader, Rest, Writer};
 
-/// Prompts in one round; OpenSSH's figure.
-const PROMPTS: u32 = 100;
-/// Rounds of one keyboard-interactive attempt.
-const ROUNDS: u32 = 20;
-/// Bytes of all banners together that are passed on; the rest is dropped.
-const BANNER_BYTES: usize = 64 * 1024;
-/// Banners in all; a server that sends more is up to no good.
-const BANNERS: u32 = 1024;
-/// Attempts in all, also after partial successes; Go's figure.
-const ATTEMPTS: u32 = 64;
+/// What a server is held to; [`crate::Limits`] says why.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ClientLimits {
+    pub(crate) attempts: u32,
+    pub(crate) prompts: u32,
+    pub(crate) rounds: u32,
+    pub(crate) banners: u32,
+    pub(crate) banner_bytes: usize,
+}
 
 /// One attempt.
 #[derive(Debug)]
@@ -87,6 +86,7 @@ pub(crate) struct AuthClient {
     session_id: Vec<u8>,
     state: State,
     accepted: bool,
+    limits: ClientLimits,
     attempts: u32,
     banners: u32,
     banner_bytes: usize,
@@ -99,12 +99,13 @@ pub(crate) fn service_request() -> Vec<u8> {
 
 impl AuthClient {
     /// `accepted`: the service was granted already, for another user of this connection.
-    pub(crate) fn new(user: &[u8], session_id: &[u8], accepted: bool) -> Self {
+    pub(crate) fn new(user: &[u8], session_id: &[u8], accepted: bool, limits: ClientLimits) -> Self {
         Self {
             user: user.to_vec(),
             session_id: session_id.to_vec(),
             state: State::Idle,
             accepted,
+            limits,
             attempts: 0,
             banners: 0,
             banner_bytes: 0,
@@ -131,7 +132,7 @@ impl AuthClient {
             return Err(AuthError::Unexpected(50));
         }
         self.attempts = self.attempts.saturating_add(1);
-        if self.attempts > ATTEMPTS {
+        if self.attempts > self.limits.attempts {
             return Err(AuthError::TooMany("attempts"));
         }
         let action = match attempt {
@@ -209,11 +210,11 @@ impl AuthClient {
     fn banner(&mut self, payload: &[u8]) -> Result<Vec<ClientAction>, AuthError> {
         let text = UserauthBanner::decode_packet(payload)?.text.0;
         self.banners = self.banners.saturating_add(1);
-        if self.banners > BANNERS {
+        if self.banners > self.limits.banners {
             return Err(AuthError::TooMany("banners"));
         }
         self.banner_bytes = self.banner_bytes.saturating_add(text.len());
-        let shown = self.banner_bytes <= BANNER_BYTES;
+        let shown = self.banner_bytes <= self.limits.banner_bytes;
         Ok(shown.then(|| ClientAction::Banner(text.to_vec())).into_iter().collect())
     }
 
@@ -262,10 +263,10 @@ impl AuthClient {
 
     fn info_request(&mut self, payload: &[u8], rounds: u32) -> Result<Vec<ClientAction>, AuthError> {
         let message = UserauthInfoRequest::decode_packet(payload)?;
-        if message.count > PROMPTS {
+        if message.count > self.limits.prompts {
             return Err(AuthError::TooMany("prompts"));
         }
-        if rounds >= ROUNDS {
+        if rounds >= self.limits.rounds {
             return Err(AuthError::TooMany("rounds of prompts"));
         }
         let mut reader = Reader::new(message.prompts.0);

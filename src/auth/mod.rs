@@ -11,9 +11,9 @@ use std::fmt;
 use crate::key::KeyError;
 use crate::wire::Malformed;
 
-pub(crate) use client::{Attempt, AuthClient, ClientAction, service_request};
+pub(crate) use client::{Attempt, AuthClient, ClientAction, ClientLimits, service_request};
 pub use method::{AuthAnswer, AuthInfo, InteractiveAnswer, InteractiveQuery, Prompt};
-pub(crate) use server::{AuthServer, Question, ServerAction};
+pub(crate) use server::{AuthServer, Question, ServerAction, ServerLimits};
 
 #[cfg(test)]
 mod tests;

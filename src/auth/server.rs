@@ -14,12 +14,15 @@ use crate::msg::auth::{
 use crate::msg::transport::{ServiceAccept, ServiceRequest};
 use crate::wire::{Encode, Escaped, NameList, Reader, Rest, Writer};
 
-/// A user name longer than this is nobody's.
-const USER_BYTES: usize = 1024;
-/// A password longer than this is none; odd input must not reach crypt (CVE-2026-123158).
-const PASSWORD_BYTES: usize = 1024;
-/// Rounds of keyboard-interactive questions that an application may ask for.
-const ROUNDS: u32 = 20;
+/// What a client is held to; [`crate::Limits`] says why.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ServerLimits {
+    pub(crate) tries: u32,
+    pub(crate) requests: u32,
+    pub(crate) rounds: u32,
+    pub(crate) user_bytes: usize,
+    pub(crate) password_bytes: usize,
+}
 
 /// What is asked of the application.
 #[derive(Debug)]
@@ -93,7 +96,8 @@ pub(crate) struct AuthServer {
     session_id: Vec<u8>,
     algorithms: Vec<&'static str>,
     methods: Vec<&'static str>,
-    max_tries: u32,
+    limits: ServerLimits,
+    requests: u32,
     failures: u32,
     nones: u32,
     user: Option<String>,
@@ -104,14 +108,14 @@ pub(crate) struct AuthServer {
 }
 
 impl AuthServer {
-    /// `algorithms` are the signature algorithms accepted, `max_tries` the failures after which it
-    /// is enough.
-    pub(crate) fn new(session_id: &[u8], algorithms: &[&'static str], max_tries: u32) -> Self {
+    /// `algorithms` are the signature algorithms accepted.
+    pub(crate) fn new(session_id: &[u8], algorithms: &[&'static str], limits: ServerLimits) -> Self {
         Self {
             session_id: session_id.to_vec(),
             algorithms: algorithms.to_vec(),
             methods: Vec::new(),
-            max_tries,
+            limits,
+            requests: 0,
             failures: 0,
             nones: 0,
             user: None,
@@ -151,11 +155,16 @@ impl AuthServer {
 
     fn request(&mut self, payload: &[u8]) -> Result<Vec<ServerAction>, AuthError> {
         let message = UserauthRequest::decode_packet(payload)?;
+        self.requests = self.requests.saturating_add(1);
+        if self.requests > self.limits.requests {
+            return Ok(vec![ServerAction::TooMany]);
+        }
         if message.service.0 != CONNECTION {
             return Err(AuthError::Service(message.service.to_string()));
         }
         let user = std::str::from_utf8(message.user.0).ok();
-        let user = user.filter(|user| user.len() <= USER_BYTES && !user.chars().any(char::is_control));
+        let user =
+            user.filter(|user| user.len() <= self.limits.user_bytes && !user.chars().any(char::is_control));
         if self.user.as_deref() != user {
             // Whatever was passed was passed by somebody else.
             self.passed.clear();
@@ -196,7 +205,7 @@ impl AuthServer {
         let old = reader.string()?;
         let new = if change { Some(reader.string()?) } else { None };
         reader.finish()?;
-        let sane = |password: &[u8]| password.len() <= PASSWORD_BYTES && !password.contains(&0);
+        let sane = |password: &[u8]| password.len() <= self.limits.password_bytes && !password.contains(&0);
         if !sane(old) || !new.is_none_or(sane) || !self.methods.contains(&"password") {
             return Ok(self.refuse());
         }
@@ -252,7 +261,8 @@ impl AuthServer {
             answers.push(Secret::from(reader.string()?));
         }
         reader.finish()?;
-        let sane = |answer: &Secret| answer.expose().len() <= PASSWORD_BYTES && !answer.expose().contains(&0);
+        let longest = self.limits.password_bytes;
+        let sane = |answer: &Secret| answer.expose().len() <= longest && !answer.expose().contains(&0);
         if !answers.iter().all(sane) {
             return Ok(self.refuse());
         }
@@ -292,7 +302,7 @@ impl AuthServer {
         };
         match answer {
             InteractiveAnswer::Done(answer) => self.decide(answer),
-            InteractiveAnswer::Ask(_) if rounds >= ROUNDS => self.refuse(),
+            InteractiveAnswer::Ask(_) if rounds >= self.limits.rounds => self.refuse(),
             InteractiveAnswer::Ask(query) => self.prompt(&query, rounds),
         }
     }
@@ -349,7 +359,7 @@ impl AuthServer {
         }
         let failure = self.failure(false);
         self.method = "";
-        if self.failures >= self.max_tries {
+        if self.failures >= self.limits.tries {
             vec![ServerAction::TooMany]
         } else {
             vec![ServerAction::Refuse(failure)]

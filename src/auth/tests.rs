@@ -10,15 +10,20 @@ use crate::wire::{Encode, Escaped, Rest, Writer};
 const SESSION: &[u8] = b"session";
 const ALGORITHMS: &[&str] = &["ssh-ed25519", "rsa-sha2-512"];
 
+const SERVER: ServerLimits =
+    ServerLimits { tries: 6, requests: 20, rounds: 20, user_bytes: 1024, password_bytes: 1024 };
+const CLIENT: ClientLimits =
+    ClientLimits { attempts: 64, prompts: 100, rounds: 20, banners: 1024, banner_bytes: 64 * 1024 };
+
 fn server() -> AuthServer {
-    let mut server = AuthServer::new(SESSION, ALGORITHMS, 6);
+    let mut server = AuthServer::new(SESSION, ALGORITHMS, SERVER);
     server.set_methods(vec!["publickey", "password", "keyboard-interactive"]);
     server.feed(&service_request()).unwrap();
     server
 }
 
 fn client() -> AuthClient {
-    AuthClient::new(b"me", SESSION, true)
+    AuthClient::new(b"me", SESSION, true, CLIENT)
 }
 
 fn request(user: &str, method: &str, rest: &[u8]) -> Vec<u8> {
@@ -221,7 +226,7 @@ fn every_prefix_of_a_request_is_malformed_or_refused() {
 #[test]
 fn messages_out_of_order_are_errors() {
     assert_eq!(
-        AuthServer::new(SESSION, ALGORITHMS, 6).feed(&request("me", "none", b"")).unwrap_err(),
+        AuthServer::new(SESSION, ALGORITHMS, SERVER).feed(&request("me", "none", b"")).unwrap_err(),
         AuthError::Unexpected(50)
     );
     for number in [6, 51, 52, 53, 60, 61] {
@@ -231,7 +236,7 @@ fn messages_out_of_order_are_errors() {
     assert!(matches!(server().feed(&unknown), Err(AuthError::Service(_))));
     for payload in [&[52][..], &[51, 0, 0, 0, 0, 0], &[60], &[50], &[5]] {
         assert!(client().feed(payload).is_err(), "client {payload:?}");
-        assert!(AuthClient::new(b"me", SESSION, false).feed(payload).is_err());
+        assert!(AuthClient::new(b"me", SESSION, false, CLIENT).feed(payload).is_err());
     }
     // Success for a key that was only asked about would be an authentication that nobody made.
     let mut client = client();
@@ -276,4 +281,20 @@ fn a_key_that_was_not_offered_is_not_signed_with() {
     let mut ok = vec![60];
     ok.put("ssh-ed25519").put(other.public_key().blob());
     assert!(machine.feed(&ok).is_err());
+}
+
+/// Asking whether a key would do is no failure, but not free for ever.
+#[test]
+fn requests_that_never_fail_are_counted() {
+    let key = PKey::generate(KeyKind::Ed25519).unwrap();
+    let mut rest = Vec::new();
+    rest.put(&false).put("ssh-ed25519").put(key.public_key().blob());
+    let mut server = server();
+    for count in 1..=SERVER.requests {
+        let actions = server.feed(&request("me", "publickey", &rest)).unwrap();
+        assert!(matches!(actions[..], [ServerAction::Ask(_)]), "{count}: {actions:?}");
+        assert!(matches!(server.answer(AuthAnswer::Accept)[..], [ServerAction::Send(_)]), "{count}");
+    }
+    let actions = server.feed(&request("me", "publickey", &rest)).unwrap();
+    assert!(matches!(actions[..], [ServerAction::TooMany]), "{actions:?}");
 }

@@ -364,6 +364,10 @@ impl ChannelLink {
             self.post_if_due(state, 0);
             return Ok(());
         };
+        let limit = self.core().limits.unanswered_requests;
+        if state.replies.len().saturating_add(state.requests.len()) >= limit {
+            return Err(Error::Limit { which: "unanswered_requests", limit: limit as u64 });
+        }
         let (sender, receiver) = crossbeam_channel::bounded(1);
         state.requests.push_back(Request { payload, waiter: Some(sender) });
         self.post_if_due(state, 0);

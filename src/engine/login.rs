@@ -20,7 +20,10 @@ use crate::packet::{IdentReader, Opened, Opener, Sealer, our_ident};
 use crate::wire::{Encode, Escaped, NameList, Reader, Rest, Writer};
 
 /// RFC 8308 §2.3 has few extensions; more is a peer that wants to keep us busy.
-const EXTENSIONS: u32 = 1024;
+pub(super) const EXTENSIONS: u32 = 1024;
+
+/// Packets of other kinds that a peer may send while it exchanges keys; honest ones send a few.
+pub(super) const HELD_BACK: usize = 64;
 
 /// Both sides may write at once into full buffers; after so long ours are emptied.
 const CROSSING: Duration = Duration::from_millis(5);
@@ -176,8 +179,8 @@ impl Login {
                 _ if self.encrypted => self.held_back.push_back(payload),
                 _ => self.send(&Unimplemented { sequence }.to_vec())?,
             }
-            if self.held_back.len() > 64 {
-                return Err(Error::Limit { which: "packets during a key exchange", limit: 64 });
+            if self.held_back.len() > HELD_BACK {
+                return Err(Error::Limit { which: "PACKETS_IN_KEX", limit: HELD_BACK as u64 });
             }
         }
     }

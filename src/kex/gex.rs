@@ -5,8 +5,8 @@ use crate::crypto::dh::{Group, rfc3526};
 use crate::wire::Mpint;
 
 /// OpenSSH's bounds: smaller is weak, larger only burns time.
-pub(super) const MIN_BITS: u32 = 2048;
-pub(super) const MAX_BITS: u32 = 8192;
+pub(crate) const MIN_BITS: u32 = 2048;
+pub(crate) const MAX_BITS: u32 = 8192;
 /// What a client asks for: as strong as 128-bit ciphers are (NIST SP 800-57).
 pub(super) const PREFERRED_BITS: u32 = 3072;
 /// The largest moduli file that is read, in lines; Debian's has 400.

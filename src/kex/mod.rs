@@ -19,7 +19,7 @@ use crate::wire::Malformed;
 
 pub use algorithms::Algorithms;
 pub(crate) use exchange::{Kex, Setup};
-pub(crate) use gex::Moduli;
+pub(crate) use gex::{MAX_BITS, MIN_BITS, Moduli};
 pub use negotiate::Negotiated;
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::wire::Malformed;
 
 pub use private::{KeyKind, PKey, Signer};
 pub use public::PublicKey;
+pub(crate) use public::{RSA_MAX, RSA_MIN};
 
 #[cfg(test)]
 mod tests;

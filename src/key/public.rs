@@ -18,9 +18,9 @@ use crate::crypto::hash::HashAlg;
 use crate::wire::{Mpint, Reader};
 
 /// RSA keys shorter than this verify and sign nothing (NIST SP 800-131A).
-pub(super) const RSA_MIN: usize = 2048;
+pub(crate) const RSA_MIN: usize = 2048;
 /// Longer ones only burn time; OpenSSH's and Go's figure.
-pub(super) const RSA_MAX: usize = 16384;
+pub(crate) const RSA_MAX: usize = 16384;
 /// An Ed25519 signature, RFC 8032.
 const ED25519_SIGNATURE: usize = 64;
 

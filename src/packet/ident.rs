@@ -3,13 +3,13 @@
 use std::fmt;
 
 /// A version line has at most 255 bytes with CR LF, RFC 4253 §4.2.
-const MAX_LINE: usize = 255;
+pub(crate) const MAX_LINE: usize = 255;
 
 /// Lines a server may send before its version line. Go's client draws the line here as well.
-const MAX_PRE_LINES: usize = 1024;
+pub(crate) const MAX_PRE_LINES: usize = 1024;
 
 /// Bytes of all those lines together.
-const MAX_PRE_BYTES: usize = 64 * 1024;
+pub(crate) const MAX_PRE_BYTES: usize = 64 * 1024;
 
 /// Bytes after which a first line that is none of SSH is told from its beginning, without waiting for its end.
 const SNIFFED: usize = 8;

@@ -1,6 +1,7 @@
 //! Accepting connections, with a bound on those that are not authenticated.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
@@ -97,7 +98,10 @@ impl Counts {
     fn started(&mut self, source: &str, limits: &crate::Limits) -> bool {
         let total: usize = self.startups.values().sum();
         let here = self.startups.get(source).copied().unwrap_or(0);
-        let room = !self.stopping && total < limits.startups && here < limits.startups_per_source;
+        let room = !self.stopping
+            && total < limits.startups
+            && here < limits.startups_per_source
+            && !refused_early(total, limits, || RandomState::new().hash_one(total) % 100);
         if room {
             self.startups.insert(source.to_owned(), here.saturating_add(1));
             self.connections = self.connections.saturating_add(1);
@@ -113,6 +117,19 @@ impl Counts {
             }
         }
     }
+}
+
+/// Whether one more is refused although the limit is not reached: the more log in at once, the more
+/// likely, so that somebody who opens many cannot keep everybody out (MaxStartups of sshd_config(5)).
+/// `percent` draws a number below 100.
+fn refused_early(total: usize, limits: &crate::Limits, percent: impl FnOnce() -> u64) -> bool {
+    let (begin, full) = (limits.startups_begin, limits.startups);
+    let least = u64::from(limits.startups_refused_percent.min(100));
+    if total < begin || full <= begin {
+        return false;
+    }
+    let share = (total - begin) as u64 * (100 - least) / (full - begin) as u64;
+    percent() < least + share
 }
 
 #[derive(Default)]
@@ -274,5 +291,32 @@ impl Drop for Ticket {
         drop(counts);
         drop(link);
         self.shared.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn startups_are_refused_at_random_between_begin_and_full() {
+        let limits = crate::Limits::default();
+        let refused = |total: usize, drawn: u64| refused_early(total, &limits, || drawn);
+        assert!(!refused(9, 0));
+        assert!((refused(10, 29), refused(10, 30)) == (true, false));
+        assert!((refused(55, 64), refused(55, 65)) == (true, false));
+        assert!(refused(99, 98));
+        let all = crate::Limits { startups_begin: 100, ..limits.clone() };
+        assert!(!refused_early(99, &all, || 0), "no early refusal where begin is the limit");
+    }
+
+    #[test]
+    fn a_source_and_a_listener_have_their_limits() {
+        let limits = crate::Limits { startups_begin: 100, startups: 20, ..crate::Limits::default() };
+        let mut counts = Counts::default();
+        assert_eq!((0..30).filter(|_| counts.started("a", &limits)).count(), limits.startups_per_source);
+        assert_eq!((0..30).filter(|_| counts.started("b", &limits)).count(), 4);
+        counts.startup_over("a");
+        assert!(counts.started("c", &limits));
     }
 }

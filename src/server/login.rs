@@ -1,5 +1,6 @@
 //! Letting a client in: the server's side of authentication, on the serving thread.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,10 +12,6 @@ use crate::interface::ServerInterface;
 use crate::msg::auth::UserauthBanner;
 use crate::wire::{Encode, Escaped};
 
-/// A refusal leaves no sooner after its request, so that the time tells neither whether the user
-/// exists nor how far the check came. OpenSSH takes 5 ms and more by user.
-const REFUSAL: Duration = Duration::from_millis(50);
-
 /// Authenticates the client; who it is.
 pub(super) fn authenticate<I: ServerInterface>(
     login: &mut Login,
@@ -22,8 +19,10 @@ pub(super) fn authenticate<I: ServerInterface>(
     interface: &Arc<I>,
 ) -> Result<AuthInfo> {
     let session_id = login.kex.session_id().to_vec();
-    let mut machine = AuthServer::new(&session_id, &config.algorithms.public_keys, config.limits.auth_tries);
+    let mut machine =
+        AuthServer::new(&session_id, &config.algorithms.public_keys, config.limits.auth_server());
     let mut banner = interface.banner();
+    let mut delay = config.limits.failure_delay;
     loop {
         let payload = login.receive()?;
         let asked = Instant::now();
@@ -31,7 +30,9 @@ pub(super) fn authenticate<I: ServerInterface>(
             if let Some(text) = banner.take() {
                 login.queue(&UserauthBanner { text: Escaped(text.as_bytes()), language: b"" }.to_vec())?;
             }
-            machine.set_methods(interface.allowed_auths(&user_of(&payload)));
+            let user = user_of(&payload);
+            delay = config.delays.of(&user, config.limits.failure_delay);
+            machine.set_methods(interface.allowed_auths(&user));
         }
         let mut actions = machine.feed(&payload)?;
         while !actions.is_empty() {
@@ -40,11 +41,11 @@ pub(super) fn authenticate<I: ServerInterface>(
                     ServerAction::Send(payload) => login.queue(&payload)?,
                     ServerAction::Ask(question) => actions = ask(&mut machine, &**interface, question),
                     ServerAction::Refuse(payload) => {
-                        std::thread::sleep(REFUSAL.saturating_sub(asked.elapsed()));
+                        refuse_after(delay, asked);
                         login.queue(&payload)?;
                     }
                     ServerAction::TooMany => {
-                        std::thread::sleep(REFUSAL.saturating_sub(asked.elapsed()));
+                        refuse_after(delay, asked);
                         return Err(Error::Protocol {
                             code: reason::NO_MORE_AUTH_METHODS,
                             text: "too many authentication failures".to_owned(),
@@ -60,6 +61,33 @@ pub(super) fn authenticate<I: ServerInterface>(
         }
         login.flush()?;
     }
+}
+
+/// How long a refusal takes for each user: always the same for one, so that trying again tells
+/// nothing, and not to be foretold, so that the jitter cannot be taken off.
+#[derive(Debug)]
+pub(super) struct Delays(RandomState);
+
+impl Delays {
+    pub(super) fn new() -> Self {
+        Self(RandomState::new())
+    }
+
+    /// Between once and twice the least.
+    fn of(&self, user: &str, least: Duration) -> Duration {
+        let share = self.0.hash_one(user) % 1024;
+        least.saturating_add(least.mul_f64(share as f64 / 1024.0))
+    }
+}
+
+/// Waits until `delay` after the request. What took longer waits for twice the delay, or four times:
+/// the time tells only its order of magnitude, as with OpenSSH.
+fn refuse_after(delay: Duration, asked: Instant) {
+    let mut until = delay;
+    while !until.is_zero() && until < asked.elapsed() {
+        until = until.saturating_mul(2);
+    }
+    std::thread::sleep(until.saturating_sub(asked.elapsed()));
 }
 
 /// The user that a request names, for the list of methods; the machine checks it properly.

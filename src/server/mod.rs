@@ -28,6 +28,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) keepalive: Option<(Duration, u32)>,
     pub(crate) moduli: Arc<Moduli>,
+    /// What a refusal of each user takes.
+    delays: login::Delays,
 }
 
 /// A server of SSH connections.
@@ -58,6 +60,7 @@ impl SSHServer {
                 limits: Limits::default(),
                 keepalive: None,
                 moduli: Arc::default(),
+                delays: login::Delays::new(),
             },
         }
     }

@@ -1,7 +1,7 @@
 //! The client's authentication: one attempt after the other, on the caller's thread.
 
 use super::{Transport, algorithm_for};
-use crate::auth::{Attempt, AuthClient, ClientAction, InteractiveQuery, service_request};
+use crate::auth::{Attempt, AuthClient, ClientAction, ClientLimits, InteractiveQuery, service_request};
 use crate::crypto::secret::Secret;
 use crate::engine::Login;
 use crate::error::{AuthAttempt, Error, Result};
@@ -11,6 +11,7 @@ use crate::wire::Escaped;
 /// A login with the machine that authenticates, and what was tried.
 pub(super) struct ClientLogin {
     pub(super) login: Login,
+    limits: ClientLimits,
     machine: Option<(String, AuthClient)>,
     service_asked: bool,
     pub(super) done: bool,
@@ -42,9 +43,10 @@ pub(crate) struct Answers<'a> {
 }
 
 impl ClientLogin {
-    pub(super) fn new(login: Login) -> Self {
+    pub(super) fn new(login: Login, limits: ClientLimits) -> Self {
         Self {
             login,
+            limits,
             machine: None,
             service_asked: false,
             done: false,
@@ -57,10 +59,10 @@ impl ClientLogin {
         if !matches!(&self.machine, Some((known, _)) if known == user) {
             self.machine = None;
         }
-        let (session_id, accepted) = (self.login.kex.session_id(), self.service_asked);
-        let (_, machine) = self
-            .machine
-            .get_or_insert_with(|| (user.to_owned(), AuthClient::new(user.as_bytes(), session_id, accepted)));
+        let (session_id, accepted, limits) = (self.login.kex.session_id(), self.service_asked, self.limits);
+        let (_, machine) = self.machine.get_or_insert_with(|| {
+            (user.to_owned(), AuthClient::new(user.as_bytes(), session_id, accepted, limits))
+        });
         machine
     }
 

@@ -116,8 +116,8 @@ impl Transport {
             host_keys: Vec::new(),
             moduli: Arc::default(),
         };
-        // A server's banners and prompts count; what it may send is bounded anyway.
-        let opening = Opening { setup, host_keys: Vec::new(), deadline, bytes_limit: 16 * 1024 * 1024 };
+        let bytes_limit = options.limits.client_bytes_before_auth;
+        let opening = Opening { setup, host_keys: Vec::new(), deadline, bytes_limit };
         let login = Login::handshake(halves, opening, &mut check_host_key)?;
         let missing = || Error::Misuse("the exchange left no host key");
         let shared = Shared {
@@ -125,8 +125,8 @@ impl Transport {
             host_key: login.kex.host_key().cloned().ok_or_else(missing)?,
             negotiated: login.kex.negotiated().cloned().ok_or_else(missing)?,
             peer_ident: crate::wire::Escaped(&login.setup.peer_ident).to_string(),
+            stage: Mutex::new(Stage::Login(Box::new(ClientLogin::new(login, options.limits.auth_client())))),
             options,
-            stage: Mutex::new(Stage::Login(Box::new(ClientLogin::new(login)))),
         };
         Ok(Self(Arc::new(shared)))
     }

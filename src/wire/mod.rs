@@ -11,7 +11,9 @@ mod write;
 pub(crate) use messages::messages;
 pub use read::Malformed;
 pub(crate) use read::{Decode, Reader};
-pub(crate) use types::{Escaped, Hidden, Mpint, NameList, Rest};
+pub(crate) use types::{
+    Escaped, Hidden, Mpint, NAME_BYTES, NAME_LIST_BYTES, NAME_LIST_NAMES, NameList, Rest,
+};
 pub(crate) use write::{Encode, Writer, put_mpint, string_of};
 
 #[cfg(test)]

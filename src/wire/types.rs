@@ -7,11 +7,11 @@ use super::read::{Decode, Malformed, Reader};
 use super::write::Encode;
 
 /// The largest name list that is read, in bytes; OpenSSH's longest proposal has under 1 KiB.
-const NAME_LIST_BYTES: usize = 16 * 1024;
+pub(crate) const NAME_LIST_BYTES: usize = 16 * 1024;
 /// The largest number of names in a list.
-const NAME_LIST_NAMES: usize = 1024;
+pub(crate) const NAME_LIST_NAMES: usize = 1024;
 /// RFC 4251 §6: names are at most 64 characters long.
-const NAME_BYTES: usize = 64;
+pub(crate) const NAME_BYTES: usize = 64;
 
 /// A non-negative multiple-precision integer: its magnitude, big-endian, without leading zeros.
 /// Negative ones exist in the RFC and are used nowhere in SSH, so they are refused.
