@@ -21,6 +21,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Phase {
+    /// Looking up the host's addresses.
+    Resolve,
     /// Reaching the host.
     Connect,
     /// Version strings and the first key exchange.
@@ -48,6 +50,7 @@ pub enum Phase {
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Resolve => "looking up the host",
             Self::Connect => "connecting",
             Self::Handshake => "the handshake",
             Self::Auth => "authentication",

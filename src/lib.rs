@@ -22,7 +22,8 @@ pub use agent::{Agent, AgentError, AgentKey};
 pub use auth::{AuthAnswer, AuthError, AuthInfo, InteractiveAnswer, InteractiveQuery, Prompt};
 pub use channel::{Channel, ChannelStderr, Poll, PtyRequest, Ready, Waker};
 pub use client::{
-    Command, Output, Process, ProcessStderr, ProcessStdin, ProcessStdout, SSHClient, SSHClientBuilder,
+    Cancel, Command, Output, Process, ProcessStderr, ProcessStdin, ProcessStdout, ProxyCommand, SSHClient,
+    SSHClientBuilder,
 };
 pub use crypto::secret::Secret;
 pub use crypto::{CryptoError, Rank};

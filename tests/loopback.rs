@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use feramiko::{
-    Answer, AuthAnswer, AutoAddPolicy, Error, ExitStatus, HostKeys, InteractiveAnswer, InteractiveQuery,
-    KeyKind, Limits, MemoryStream, PKey, Phase, Poll, PublicKey, SSHClient, SSHClientBuilder, SSHServer,
-    Secret, ServerHandle, ServerInterface, Session, SessionKind, SessionRequest,
+    Answer, AuthAnswer, AutoAddPolicy, Cancel, Error, ExitStatus, HostKeys, InteractiveAnswer,
+    InteractiveQuery, KeyKind, Limits, MemoryStream, PKey, Phase, Poll, ProxyCommand, PublicKey, SSHClient,
+    SSHClientBuilder, SSHServer, Secret, ServerHandle, ServerInterface, Session, SessionKind, SessionRequest,
 };
 
 /// A server with a few commands of its own.
@@ -447,4 +447,149 @@ fn a_silent_client_is_cut_at_the_grace_time_and_others_are_served() {
     silent.read_to_end(&mut Vec::new()).unwrap();
     assert!(started.elapsed() < Duration::from_secs(3));
     assert!(builder().connect(&address).is_ok());
+}
+
+/// A token ends a connect at each of its stages.
+#[test]
+fn a_connect_is_cancelled_from_another_thread() {
+    // Nobody accepts, and the queue fills: the connection is never made. And one that is made, with
+    // a server that says nothing.
+    let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    full.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    full.listen(0).unwrap();
+    let address = full.local_addr().unwrap().as_socket().unwrap();
+    let _queued: Vec<_> = (0..8)
+        .filter_map(|_| std::net::TcpStream::connect_timeout(&address, Duration::from_millis(50)).ok())
+        .collect();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    for destination in [address.to_string(), silent.local_addr().unwrap().to_string()] {
+        let cancel = Cancel::new();
+        let started = Instant::now();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(200));
+                cancel.cancel();
+            });
+            let result = builder().cancel(&cancel).connect(&destination);
+            assert!(matches!(result, Err(Error::Cancelled)), "{destination}: {result:?}");
+        });
+        assert!(started.elapsed() < Duration::from_secs(5), "{destination}");
+    }
+}
+
+/// A program's standard streams carry a connection; its death is told.
+#[test]
+fn a_child_process_carries_a_connection() {
+    let (_server, address) = server_with(limits());
+    let port = address.rsplit_once(':').unwrap().1;
+    // bash has a socket of its own: what comes from it goes out, what comes in goes to it.
+    let line = format!("exec 3<>/dev/tcp/127.0.0.1/{port}; cat <&3 & cat >&3; kill $!");
+    let mut command = std::process::Command::new("bash");
+    command.args(["-c", &line]);
+    let client = builder().connect_over(ProxyCommand::spawn(command).unwrap(), "robey@inner").unwrap();
+    assert_eq!(client.output("stdout 100000").unwrap().stdout.len(), 100_000);
+    client.close();
+
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "exit 7"]);
+    let result = builder().connect_over(ProxyCommand::spawn(command).unwrap(), "robey@inner");
+    let error = result.unwrap_err().to_string();
+    assert!(error.contains("the proxy command sh ended: exit status 7"), "{error}");
+}
+
+/// Wants every password changed, once.
+struct Strict(AtomicBool);
+
+impl ServerInterface for Strict {
+    fn check_auth_password(&self, _: &str, password: &Secret) -> AuthAnswer {
+        match self.0.load(Ordering::SeqCst) {
+            true => AuthAnswer::when(password.matches("new")),
+            false => AuthAnswer::ChangePassword("choose another".to_owned()),
+        }
+    }
+
+    fn check_auth_password_change(&self, _: &str, old: &Secret, new: &Secret) -> AuthAnswer {
+        self.0.store(old.matches("foo") && new.matches("new"), Ordering::SeqCst);
+        AuthAnswer::when(self.0.load(Ordering::SeqCst))
+    }
+
+    fn allowed_auths(&self, _: &str) -> Vec<&'static str> {
+        vec!["password"]
+    }
+}
+
+#[test]
+fn a_password_that_must_be_changed_is_changed() {
+    let interface = Arc::new(Strict(AtomicBool::new(false)));
+    let server = SSHServer::builder().host_key(PKey::generate(KeyKind::Ed25519).unwrap()).build().unwrap();
+    let serve = |client: SSHClientBuilder| {
+        let (ours, theirs) = MemoryStream::pair(1 << 16);
+        let (server, interface) = (server.clone(), Arc::clone(&interface));
+        let thread = std::thread::spawn(move || server.serve_stream(theirs, Shared(interface)));
+        let result = client.connect_over(ours, "me@here").map(|client| client.close());
+        drop(thread.join().unwrap());
+        result
+    };
+    let error = serve(builder()).unwrap_err().to_string();
+    assert!(error.contains("the password must be changed: choose another"), "{error}");
+    serve(builder().change_password(|prompt| {
+        assert_eq!(prompt, "choose another");
+        Some(Secret::from("new"))
+    }))
+    .unwrap();
+    serve(builder().password("new")).unwrap();
+}
+
+/// An interface that several connections share.
+struct Shared(Arc<Strict>);
+
+impl ServerInterface for Shared {
+    fn check_auth_password(&self, user: &str, password: &Secret) -> AuthAnswer {
+        self.0.check_auth_password(user, password)
+    }
+
+    fn check_auth_password_change(&self, user: &str, old: &Secret, new: &Secret) -> AuthAnswer {
+        self.0.check_auth_password_change(user, old, new)
+    }
+
+    fn allowed_auths(&self, user: &str) -> Vec<&'static str> {
+        self.0.allowed_auths(user)
+    }
+}
+
+/// Says that it was asked, and answers when it may.
+struct Slow(crossbeam_channel::Sender<()>, crossbeam_channel::Receiver<()>);
+
+impl ServerInterface for Slow {
+    fn check_auth_password(&self, _: &str, _: &Secret) -> AuthAnswer {
+        AuthAnswer::Accept
+    }
+
+    fn check_channel_exec_request(&self, _: &SessionRequest, _: &[u8]) -> Answer {
+        self.0.send(()).unwrap();
+        let _released = self.1.recv();
+        Answer::No
+    }
+}
+
+#[test]
+fn requests_that_nobody_answers_are_counted() {
+    let (release, held) = crossbeam_channel::bounded(0);
+    let (ask, asked) = crossbeam_channel::bounded(1);
+    let server = SSHServer::builder()
+        .host_key(PKey::generate(KeyKind::Ed25519).unwrap())
+        .serve(TcpListener::bind("127.0.0.1:0").unwrap(), move |_| Slow(ask.clone(), held.clone()))
+        .unwrap();
+    let mut limits = limits();
+    limits.unanswered_requests = 1;
+    let client = builder().limits(limits).connect(&server.address()).unwrap();
+    let channel = client.open_session().unwrap();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| channel.exec_command("a"));
+        asked.recv_timeout(Duration::from_secs(20)).unwrap();
+        let refused = channel.exec_command("b").unwrap_err();
+        assert!(refused.to_string().contains("unanswered_requests"), "{refused}");
+        drop(release);
+        assert!(matches!(waiting.join().unwrap(), Err(Error::RequestRefused(_))));
+    });
 }

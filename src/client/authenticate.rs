@@ -9,7 +9,7 @@ use crate::auth::{Attempt, InteractiveQuery};
 use crate::crypto::secret::Secret;
 use crate::error::{Error, Result};
 use crate::key::{KeyError, PKey};
-use crate::transport::{Answers, Outcome, Transport};
+use crate::transport::{Answers, ChangePassword, Outcome, Transport};
 
 /// Keys that `ssh` looks for, in its order.
 const DEFAULT_KEYS: [&str; 3] = ["id_rsa", "id_ecdsa", "id_ed25519"];
@@ -28,6 +28,7 @@ pub(super) struct Credentials {
     pub(super) key_files: Vec<(PathBuf, Option<Secret>)>,
     pub(super) passphrase: Option<AskPassphrase>,
     pub(super) ask_password: Option<AskPassword>,
+    pub(super) new_password: Option<AskPassword>,
     pub(super) interactive: Option<Interactive>,
     pub(super) agent: bool,
     pub(super) default_keys: bool,
@@ -42,6 +43,7 @@ impl Default for Credentials {
             key_files: Vec::new(),
             passphrase: None,
             ask_password: None,
+            new_password: None,
             interactive: None,
             agent: true,
             default_keys: true,
@@ -144,7 +146,7 @@ impl Credentials {
     fn try_passwords(&mut self, run: &mut Run<'_>) -> Result<()> {
         if let Some(password) = self.password.take() {
             if !run.over("password") {
-                run.attempt(Attempt::Password(password.clone()), no_answers())?;
+                run.attempt_password(password.clone(), self.new_password.as_mut())?;
             }
             // Many servers want passwords by keyboard-interactive: one hidden question.
             if !run.over("keyboard-interactive") && self.interactive.is_none() {
@@ -162,7 +164,7 @@ impl Credentials {
         if let Some(mut ask) = self.ask_password.take() {
             for _ in 0..PASSWORD_PROMPTS {
                 let Some(password) = (!run.over("password")).then(|| ask(&run.user)).flatten() else { break };
-                run.attempt(Attempt::Password(password), no_answers())?;
+                run.attempt_password(password, self.new_password.as_mut())?;
             }
         }
         Ok(())
@@ -207,6 +209,12 @@ impl Run<'_> {
             Outcome::Unusable(_) => {}
         }
         Ok(())
+    }
+
+    fn attempt_password(&mut self, password: Secret, new: Option<&mut AskPassword>) -> Result<()> {
+        let mut change = new.map(|ask| move |prompt: &str| Ok(ask(prompt)));
+        let change_password = change.as_mut().map(|change| change as &mut ChangePassword<'_>);
+        self.attempt(Attempt::Password(password), Answers { interactive: None, change_password })
     }
 
     fn attempt_interactive(

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::authenticate::Credentials;
+use super::cancel::{Cancel, Ready};
 use super::{SSHClient, dial};
 use crate::auth::InteractiveQuery;
 use crate::channel::Channel;
@@ -45,6 +46,7 @@ pub struct SSHClientBuilder {
     deadline: Duration,
     family: dial::Family,
     host_key_alias: Option<String>,
+    cancel: Cancel,
 }
 
 impl SSHClientBuilder {
@@ -59,6 +61,7 @@ impl SSHClientBuilder {
             credentials: Credentials::default(),
             family: dial::Family::Any,
             host_key_alias: None,
+            cancel: Cancel::new(),
         }
     }
 
@@ -101,6 +104,14 @@ impl SSHClientBuilder {
     #[must_use]
     pub fn password_callback(mut self, ask: impl FnMut(&str) -> Option<Secret> + Send + 'static) -> Self {
         self.credentials.ask_password = Some(Box::new(ask));
+        self
+    }
+
+    /// Names a new password when the server wants the old one changed: called with the server's
+    /// prompt. None, and no callback, gives the attempt up.
+    #[must_use]
+    pub fn change_password(mut self, new: impl FnMut(&str) -> Option<Secret> + Send + 'static) -> Self {
+        self.credentials.new_password = Some(Box::new(new));
         self
     }
 
@@ -197,6 +208,13 @@ impl SSHClientBuilder {
         self
     }
 
+    /// A token by which another thread can end the connect.
+    #[must_use]
+    pub fn cancel(mut self, cancel: &Cancel) -> Self {
+        self.cancel = cancel.clone();
+        self
+    }
+
     /// IPv4 addresses only.
     #[must_use]
     pub fn ipv4_only(mut self) -> Self {
@@ -221,7 +239,7 @@ impl SSHClientBuilder {
     pub fn connect(self, destination: &str) -> Result<SSHClient> {
         let target = dial::Target::parse(destination)?;
         let deadline = self.until()?;
-        let stream = dial::dial(&target, self.family, deadline)?;
+        let stream = dial::dial(&target, self.family, deadline, &self.cancel)?;
         self.login(Box::new(stream), &target, deadline)
     }
 
@@ -240,12 +258,16 @@ impl SSHClientBuilder {
         Instant::now().checked_add(self.deadline).ok_or(Error::Misuse("a deadline beyond the end of time"))
     }
 
-    fn login(
-        mut self,
-        stream: Box<dyn Stream>,
-        target: &dial::Target,
-        deadline: Instant,
-    ) -> Result<SSHClient> {
+    fn login(self, stream: Box<dyn Stream>, target: &dial::Target, deadline: Instant) -> Result<SSHClient> {
+        let cancel = self.cancel.clone();
+        let halves = stream.split().map_err(|error| Error::io("preparing the stream", error))?;
+        let _watch = cancel.watch(Arc::clone(&halves.closer));
+        // Whatever a closed stream led to, the cause is known.
+        self.login_on(Ready(halves), target, deadline)
+            .map_err(|error| if cancel.is_cancelled() { Error::Cancelled } else { error })
+    }
+
+    fn login_on(mut self, stream: Ready, target: &dial::Target, deadline: Instant) -> Result<SSHClient> {
         let keys = match self.host_keys.take() {
             Some(keys) => keys,
             None => self.load_known_hosts()?,
@@ -263,7 +285,8 @@ impl SSHClientBuilder {
             policy: self.policy,
             known_hosts: self.known_hosts,
         };
-        let transport = Transport::start_client_until(stream, options, deadline, |key| checker.check(key))?;
+        let transport =
+            Transport::start_client_until(Box::new(stream), options, deadline, |key| checker.check(key))?;
         let user = target.user.clone();
         let banners = self.credentials.authenticate(&transport, user)?;
         Ok(SSHClient { transport, host_keys: keys, banners: banners.into(), request_timeout: None })

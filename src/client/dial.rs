@@ -1,10 +1,14 @@
 //! From a destination to a connected socket: every address is tried, within one deadline.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::cancel::Cancel;
+use crate::engine::{Closer, spawn};
 use crate::error::{Error, Phase, Result};
+use crate::sys::tcp::Connecting;
 
 /// SSH's port.
 const PORT: u16 = 22;
@@ -56,19 +60,36 @@ impl Target {
     }
 }
 
+/// The host's addresses. The system's resolver knows no deadline: it runs on a thread of its own,
+/// which is left behind when it takes too long.
+fn resolve(target: &Target, deadline: Instant, cancel: &Cancel) -> Result<Vec<SocketAddr>> {
+    if let Ok(address) = target.host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, target.port)]);
+    }
+    let (sender, receiver) = crossbeam_channel::bounded(1);
+    let (host, port) = (target.host.clone(), target.port);
+    spawn("feramiko resolver", move || {
+        // Nobody listens any more after the deadline.
+        let _ = sender.send((host.as_str(), port).to_socket_addrs().map(Vec::from_iter));
+    })?;
+    crossbeam_channel::select! {
+        recv(receiver) -> found => found
+            .unwrap_or_else(|_| Err(io::Error::other("the resolver's thread panicked")))
+            .map_err(|error| Error::io(format!("looking up {}", target.host), error)),
+        recv(cancel.told()) -> _ => Err(Error::Cancelled),
+        recv(crossbeam_channel::at(deadline)) -> _ => Err(Error::Timeout(Phase::Resolve)),
+    }
+}
+
 /// A socket to the first address that answers.
-pub(super) fn dial(target: &Target, family: Family, deadline: Instant) -> Result<TcpStream> {
+pub(super) fn dial(target: &Target, family: Family, deadline: Instant, cancel: &Cancel) -> Result<TcpStream> {
     let name = format!("{}:{}", target.host, target.port);
-    let found = (target.host.as_str(), target.port)
-        .to_socket_addrs()
-        .map_err(|error| Error::io(format!("looking up {}", target.host), error))?;
-    let addresses: Vec<_> = found
-        .filter(|address| match family {
-            Family::Any => true,
-            Family::V4 => address.is_ipv4(),
-            Family::V6 => address.is_ipv6(),
-        })
-        .collect();
+    let mut addresses = resolve(target, deadline, cancel)?;
+    addresses.retain(|address| match family {
+        Family::Any => true,
+        Family::V4 => address.is_ipv4(),
+        Family::V6 => address.is_ipv6(),
+    });
     let mut last =
         Error::io(format!("connecting to {name}"), io::Error::other("the host has no such address"));
     let mut failed = Vec::new();
@@ -78,8 +99,9 @@ pub(super) fn dial(target: &Target, family: Family, deadline: Instant) -> Result
             return Err(Error::Timeout(Phase::Connect));
         }
         let more = addresses.len() > at.saturating_add(1);
-        match TcpStream::connect_timeout(address, if more { left.min(PATIENCE) } else { left }) {
+        match connect(address, if more { left.min(PATIENCE) } else { left }, cancel) {
             Ok(stream) => return Ok(stream),
+            Err(_) if cancel.is_cancelled() => return Err(Error::Cancelled),
             Err(error) if error.kind() == io::ErrorKind::TimedOut && !more => {
                 return Err(Error::Timeout(Phase::Connect));
             }
@@ -90,6 +112,19 @@ pub(super) fn dial(target: &Target, family: Family, deadline: Instant) -> Result
         }
     }
     Err(last)
+}
+
+/// Connects; the token shuts the socket down meanwhile.
+fn connect(address: &SocketAddr, timeout: Duration, cancel: &Cancel) -> io::Result<TcpStream> {
+    let connecting = Arc::new(Connecting::new(address)?);
+    let _watch = cancel.watch(Arc::<Connecting>::clone(&connecting));
+    connecting.finish(timeout)
+}
+
+impl Closer for Connecting {
+    fn close(&self) {
+        self.abandon();
+    }
 }
 
 fn describe(address: &SocketAddr, error: &io::Error) -> String {

@@ -2,8 +2,10 @@
 
 mod authenticate;
 mod builder;
+mod cancel;
 mod dial;
 mod process;
+mod proxy;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +18,9 @@ use crate::hostkeys::HostKeys;
 use crate::transport::Transport;
 
 pub use builder::SSHClientBuilder;
+pub use cancel::Cancel;
 pub use process::{Command, Output, Process, ProcessStderr, ProcessStdin, ProcessStdout};
+pub use proxy::ProxyCommand;
 
 /// A client of an SSH server. Clones share the connection; it ends with the last handle.
 ///

@@ -3,6 +3,7 @@
 //! Shows `Link`, `ChannelLink` and what arrives on them to the floors above; nobody above may know
 //! how many threads there are.
 
+mod child;
 mod core;
 mod exit;
 mod flow;
@@ -24,6 +25,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 pub(crate) use self::core::{Core, Start};
+pub(crate) use child::Running;
 pub use exit::ExitStatus;
 pub(crate) use incoming::{Incoming, OpenRequest, RESOURCE_SHORTAGE, Reply, UNKNOWN_CHANNEL_TYPE};
 pub use limits::Limits;

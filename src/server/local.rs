@@ -8,10 +8,10 @@ use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::sync::Arc;
 
-use super::process::{Running, pass_on};
+use super::process::pass_on;
 use super::session::Session;
 use crate::channel::PtyRequest;
-use crate::engine::{ExitStatus, spawn};
+use crate::engine::{ExitStatus, Running, spawn};
 use crate::interface::SessionKind;
 use crate::sys::launch::{self, Launch};
 use crate::sys::modes::TerminalModes;

@@ -6,52 +6,16 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::process::{ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::Arc;
-
-use parking_lot::Mutex;
 
 use super::session::{Session, SessionEvent, SessionEvents};
 use crate::channel::{Channel, ChannelStderr};
-use crate::engine::{ExitStatus, spawn};
-use crate::sys::process::{Ending, Leader, signal_group, wait_ended, wait_readable};
+use crate::engine::{ExitStatus, Running, spawn};
+use crate::sys::process::wait_readable;
 
 /// How much is read of a program's output at a time; a pipe holds as much.
 const PIECE: usize = 64 * 1024;
-
-/// A program that runs, as those see it that signal it.
-pub(super) struct Running {
-    pid: u32,
-    /// Held while a signal is sent, so that none reaches a stranger with the same number.
-    leader: Mutex<Leader>,
-}
-
-impl Running {
-    pub(super) fn new(pid: u32) -> Arc<Self> {
-        Arc::new(Self { pid, leader: Mutex::new(Leader::Present) })
-    }
-
-    /// Passes a signal on. That there is no such signal, or nobody left, is the client's affair.
-    pub(super) fn signal(&self, name: &str) {
-        if let Err(error) = signal_group(self.pid, *self.leader.lock(), name) {
-            log::debug!(target: "feramiko::server", "signal {name}: {error}");
-        }
-    }
-
-    /// Waits for the end without taking the child's number away from those who signal.
-    pub(super) fn wait(&self, child: &mut Child) -> io::Result<ExitStatus> {
-        wait_ended(self.pid)?;
-        let mut leader = self.leader.lock();
-        *leader = Leader::Reaped;
-        let ending = Ending::from(child.wait()?);
-        Ok(match ending {
-            Ending::Code(code) => ExitStatus::Code(code),
-            Ending::Signal { name, core_dumped } => {
-                ExitStatus::Signal { name: name.to_owned(), core_dumped, message: String::new() }
-            }
-        })
-    }
-}
 
 /// Copies until the end of input, an error, or a closed output.
 pub(super) fn pump(mut from: impl Read, mut to: impl Write) {

@@ -96,6 +96,33 @@ pub(crate) fn peer_credentials(stream: &std::os::unix::net::UnixStream) -> io::R
     }
 }
 
+/// A socket that connects, and can be given up by another thread meanwhile.
+#[derive(Debug)]
+pub(crate) struct Connecting {
+    socket: Socket,
+    address: SocketAddr,
+}
+
+impl Connecting {
+    /// A socket that does not connect yet.
+    pub(crate) fn new(address: &SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
+        Ok(Self { socket, address: *address })
+    }
+
+    /// Waits for the connection, at most for `timeout`.
+    pub(crate) fn finish(&self, timeout: Duration) -> io::Result<TcpStream> {
+        self.socket.connect_timeout(&self.address.into(), timeout)?;
+        Ok(self.socket.try_clone()?.into())
+    }
+
+    /// Makes `finish` fail, or ends what it gave.
+    pub(crate) fn abandon(&self) {
+        // It may not have begun to connect, or be over already.
+        let _ = self.socket.shutdown(std::net::Shutdown::Both);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -33,8 +33,8 @@ pub(crate) enum Outcome {
 
 /// Answers keyboard-interactive questions, one answer a prompt.
 pub(crate) type AnswerPrompts<'a> = dyn FnMut(&InteractiveQuery) -> Result<Vec<Secret>> + 'a;
-/// Names a new password when the old one has expired.
-pub(crate) type ChangePassword<'a> = dyn FnMut(&str) -> Result<Secret> + 'a;
+/// Names a new password when the old one has expired; none gives up.
+pub(crate) type ChangePassword<'a> = dyn FnMut(&str) -> Result<Option<Secret>> + 'a;
 
 /// Who answers what the server asks during an attempt.
 pub(crate) struct Answers<'a> {
@@ -100,11 +100,14 @@ impl ClientLogin {
                         actions = self.machine(user).answers(&replies)?;
                     }
                     ClientAction::ChangePassword(prompt) => {
-                        let Some(change) = answers.change_password.as_mut() else {
+                        let new = match answers.change_password.as_mut() {
+                            Some(change) => change(&prompt)?,
+                            None => None,
+                        };
+                        let Some(new) = new else {
                             self.machine(user).give_up();
                             return Ok(Outcome::Unusable(format!("the password must be changed: {prompt}")));
                         };
-                        let new = change(&prompt)?;
                         actions = self.machine(user).new_password(new)?;
                     }
                     ClientAction::Banner(text) => self.banners.push(Escaped(&text).to_string()),

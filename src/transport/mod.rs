@@ -15,7 +15,7 @@ use crate::kex::{Algorithms, Negotiated, Role, Setup};
 use crate::key::{PKey, PublicKey};
 
 use authenticate::ClientLogin;
-pub(crate) use authenticate::{Answers, Outcome};
+pub(crate) use authenticate::{Answers, ChangePassword, Outcome};
 
 /// How a connection is made: algorithms, limits, keepalive.
 #[derive(Debug, Clone)]
