@@ -10,7 +10,7 @@ use feramiko::{
     Algorithms, Answer, AuthAnswer, AutoAddPolicy, ExitStatus, HostKeys, KeyKind, Limits, PKey, PublicKey,
     SSHClient, SSHServer, Secret, ServerHandle, ServerInterface, Session, SessionKind, SessionRequest,
 };
-use peers::{Folder, Keys, Python, Server, program, require, sshd, user};
+use peers::{Folder, Keys, Python, Server, example, our_sshd, program, require, sshd, user};
 use serde_json::json;
 
 const KEX: &[&str] = &[
@@ -91,43 +91,52 @@ fn commands_on_the_servers_of_others() {
     }
 }
 
-/// Every algorithm alone, where the peer has it; at least `least` of the names with each peer.
-fn each(names: &[&str], least: usize, set: impl Fn(&mut Algorithms, &str)) {
+/// What a peer's server does not have, in the versions that `tests/peers/install` brings; paramiko's
+/// offers group exchange without a moduli file too, and then fails.
+const LACKS: &[(&str, &[&str])] = &[
+    (
+        "paramiko",
+        &[
+            "sntrup761x25519-sha512",
+            "sntrup761x25519-sha512@openssh.com",
+            "curve25519-sha256",
+            "diffie-hellman-group18-sha512",
+            "diffie-hellman-group-exchange-sha256",
+            "chacha20-poly1305@openssh.com",
+            "hmac-sha1-etm@openssh.com",
+        ],
+    ),
+    ("asyncssh", &["sntrup761x25519-sha512", "sntrup761x25519-sha512@openssh.com"]),
+    ("sshd", &["mlkem768x25519-sha256"]),
+];
+
+/// Every algorithm alone, with every peer that has it.
+fn each(names: &[&str], set: impl Fn(&mut Algorithms, &str)) {
     for (name, server, key) in servers("") {
-        let mut worked = Vec::new();
-        for algorithm in names {
-            // Paramiko's server offers it without a moduli file too, and then fails.
-            if name == "paramiko" && algorithm.contains("group-exchange") {
-                continue;
-            }
+        let (_, lacks) = LACKS.iter().find(|(peer, _)| *peer == name).unwrap();
+        for algorithm in names.iter().filter(|algorithm| !lacks.contains(algorithm)) {
             let mut algorithms = Algorithms::client_defaults();
             set(&mut algorithms, algorithm);
-            match connect(&server, &key, algorithms, Limits::default()) {
-                Ok(client) => {
-                    assert_eq!(client.output("echo yes").unwrap().stdout, b"yes\n", "{name} {algorithm}");
-                    worked.push(*algorithm);
-                }
-                Err(feramiko::Error::NoCommon { .. }) => {}
-                Err(error) => panic!("{name} {algorithm}: {error}"),
-            }
+            let client = connect(&server, &key, algorithms, Limits::default())
+                .unwrap_or_else(|error| panic!("{name} {algorithm}: {error}"));
+            assert_eq!(client.output("echo yes").unwrap().stdout, b"yes\n", "{name} {algorithm}");
         }
-        assert!(worked.len() >= least, "{name} has only {worked:?}");
     }
 }
 
 #[test]
 fn every_key_exchange_alone() {
-    each(KEX, 7, |algorithms, name| algorithms.set_kex(name).unwrap());
+    each(KEX, |algorithms, name| algorithms.set_kex(name).unwrap());
 }
 
 #[test]
 fn every_cipher_alone() {
-    each(CIPHERS, 5, |algorithms, name| algorithms.set_ciphers(name).unwrap());
+    each(CIPHERS, |algorithms, name| algorithms.set_ciphers(name).unwrap());
 }
 
 #[test]
 fn every_mac_alone() {
-    each(MACS, 4, |algorithms, name| {
+    each(MACS, |algorithms, name| {
         algorithms.set_ciphers("aes128-ctr").unwrap();
         algorithms.set_macs(name).unwrap();
     });
@@ -135,7 +144,7 @@ fn every_mac_alone() {
 
 #[test]
 fn every_host_key_type() {
-    each(&["ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-512", "rsa-sha2-256"], 4, |algorithms, name| {
+    each(&["ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-512", "rsa-sha2-256"], |algorithms, name| {
         algorithms.set_host_keys(name).unwrap();
     });
 }
@@ -241,6 +250,127 @@ fn the_python_clients_on_our_server() {
     }
 }
 
+/// What the Python clients lack.
+const CLIENTS_LACK: &[(Python, &[&str])] = &[
+    (
+        Python::Paramiko,
+        &[
+            "sntrup761x25519-sha512",
+            "sntrup761x25519-sha512@openssh.com",
+            "curve25519-sha256",
+            "diffie-hellman-group18-sha512",
+            "chacha20-poly1305@openssh.com",
+            "hmac-sha1-etm@openssh.com",
+        ],
+    ),
+    (Python::AsyncSsh, &["sntrup761x25519-sha512", "sntrup761x25519-sha512@openssh.com"]),
+];
+
+#[test]
+fn the_python_clients_with_every_algorithm_of_ours() {
+    let mut all = Algorithms::server_defaults();
+    all.set_kex(&KEX.join(",")).unwrap();
+    all.set_macs(&MACS.join(",")).unwrap();
+    let Some((_server, port, own)) = ours(all) else { return };
+    let fields = [("kex", KEX), ("ciphers", CIPHERS), ("macs", MACS)];
+    std::thread::scope(|scope| {
+        for (python, lacks) in CLIENTS_LACK {
+            let key = own.private("ed25519");
+            scope.spawn(move || {
+                for (field, algorithm) in fields
+                    .iter()
+                    .flat_map(|(field, names)| names.iter().map(move |name| (*field, *name)))
+                    .filter(|(_, name)| !lacks.contains(name))
+                {
+                    let mut spec = json!({
+                        "host": "127.0.0.1", "port": port, "user": "me", "key": key, "command": "echo yes",
+                    });
+                    if field == "macs" {
+                        spec["ciphers"] = json!(["aes128-ctr"]);
+                    }
+                    spec[field] = json!([algorithm]);
+                    let Some(answer) = python.client(&spec) else { return };
+                    assert_eq!(answer["stdout"], "yes\n", "{} {algorithm}: {answer}", python.name());
+                }
+            });
+        }
+    });
+}
+
+/// A login shell on a terminal that changes its size, by each client, on our `sshd` program.
+#[test]
+fn shells_with_resize_on_our_sshd() {
+    let (Some(host), Some(own)) = (Keys::named("host"), Keys::named("user")) else { return };
+    let server = our_sshd(&host, &own);
+    let shown = |name: &str, text: &str| {
+        assert!(text.contains("24 80") && text.contains("50 132"), "{name}: {text}");
+    };
+    for python in Python::BOTH {
+        let spec = json!({
+            "host": "127.0.0.1", "port": server.port(), "user": user(), "key": own.private("ed25519"),
+            "action": "shell",
+        });
+        let Some(answer) = python.client(&spec) else { continue };
+        shown(python.name(), answer["stdout"].as_str().unwrap_or_default());
+        assert_eq!(answer["exit"], 5, "{}: {answer}", python.name());
+    }
+    let Some(ssh) = require("ssh", program("ssh")) else { return };
+    let known = Folder::new();
+    let mut command = Command::new("setsid");
+    command.args(["-c", "-w"]).arg(ssh).args(["-F", "none", "-tt", "-q", "-o", "StrictHostKeyChecking=no"]);
+    command.arg("-o").arg(format!("UserKnownHostsFile={}", known.file("known").display()));
+    command.args(["-o", "IdentitiesOnly=yes", "-i"]).arg(own.private("ed25519"));
+    command.args(["-p", &server.port().to_string()]).arg(format!("{}@127.0.0.1", user()));
+    let (text, code) = on_terminal(command);
+    shown("ssh", &text);
+    assert_eq!(code, Some(5), "{text}");
+}
+
+/// Runs a client on a terminal of 80 columns that grows to 132; what it showed, and its exit code.
+fn on_terminal(mut command: Command) -> (String, Option<i32>) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let resize = |columns, rows| {
+        let size = rustix::termios::Winsize { ws_col: columns, ws_row: rows, ws_xpixel: 0, ws_ypixel: 0 };
+        rustix::termios::tcsetwinsize(&master, size).unwrap();
+    };
+    resize(80, 24);
+    let path = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+    let far = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    command.stdin(far.try_clone().unwrap()).stdout(far.try_clone().unwrap()).stderr(far);
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let mut terminal = std::fs::File::from(master.try_clone().unwrap());
+    let (sender, pieces) = std::sync::mpsc::channel();
+    let mut reading = terminal.try_clone().unwrap();
+    std::thread::spawn(move || {
+        let mut piece = [0; 4096];
+        // Linux reports the end of a terminal as an error.
+        while let Ok(count @ 1..) = reading.read(&mut piece) {
+            sender.send(String::from_utf8_lossy(&piece[..count]).into_owned()).unwrap();
+        }
+    });
+    let mut text = String::new();
+    let deadline = std::time::Duration::from_secs(30);
+    terminal.write_all(b"stty size\n").unwrap();
+    while !text.contains("24 80") {
+        text += &pieces.recv_timeout(deadline).unwrap_or_else(|_| panic!("no size came: {text}"));
+    }
+    resize(132, 50);
+    // The client passes the size on when it sees the signal; the shell may be asked before.
+    while !text.contains("50 132") {
+        terminal.write_all(b"stty size\n").unwrap();
+        text += &pieces.recv_timeout(deadline).unwrap_or_else(|_| panic!("no new size came: {text}"));
+    }
+    terminal.write_all(b"exit 5\n").unwrap();
+    while let Ok(piece) = pieces.recv_timeout(deadline) {
+        text += &piece;
+    }
+    (text, child.wait().unwrap().code())
+}
+
 /// OpenSSH's client on our server.
 fn openssh(
     port: u16,
@@ -342,8 +472,7 @@ fn reading_what_a_peer_sends_in_pieces() {
 fn our_ssh_on_sshd() {
     let (Some(host), Some(own)) = (Keys::named("host"), Keys::named("user")) else { return };
     let Some(server) = sshd(&host, &own, "") else { return };
-    let program = std::env::current_exe().unwrap().parent().unwrap().join("../examples/ssh");
-    assert!(program.exists(), "cargo builds the examples with the tests");
+    let program = example("ssh");
     let folder = Folder::new();
     let known = format!("-oUserKnownHostsFile={}", folder.file("known").display());
     let (port, identity) = (server.port().to_string(), own.private("ed25519"));

@@ -135,7 +135,7 @@ fn many_exchanges_meet_leading_zeros_and_high_bits() {
         assert!(client.finished && server.finished, "{name}");
     };
     // Two halves at a time: the slow methods are most of the work.
-    for method in table::METHODS {
+    for method in METHODS {
         std::thread::scope(|scope| {
             for _ in 0..2 {
                 scope.spawn(|| (0..count / 2).for_each(|_| exchange(method.name)));

@@ -98,6 +98,23 @@ async def exec_(connection, asked):
     return dict(stdout=peer.text(out), stderr=peer.text(err), exit=status, signal=signal)
 
 
+async def shell(connection, asked):
+    process = await connection.create_process(encoding=None, term_type="xterm", term_size=(80, 24))
+    out = b""
+    process.stdin.write(b"stty size\n")
+    while b"24 80" not in out:
+        out += await process.stdout.read(1 << 16) or b"24 80 never came"
+    process.change_terminal_size(132, 50)
+    # A server may pass on a line and a new size in either order.
+    while b"50 132" not in out:
+        process.stdin.write(b"stty size\n")
+        out += await process.stdout.read(1 << 16) or b"50 132 never came"
+    process.stdin.write(b"exit 5\n")
+    out += await process.stdout.read()
+    await process.wait_closed()
+    return dict(stdout=peer.text(out), exit=process.exit_status)
+
+
 async def down(connection, asked):
     process = await session(connection, peer.down_command(asked), asked)
     digest, count = hashlib.sha256(), 0
@@ -145,7 +162,7 @@ async def tunnel(connection, asked):
     return dict(stdout=peer.text(await reader.read()))
 
 
-ACTIONS = {"exec": exec_, "down": down, "up": up, "channels": channels, "sftp": sftp, "tunnel": tunnel}
+ACTIONS = {"exec": exec_, "down": down, "up": up, "channels": channels, "sftp": sftp, "tunnel": tunnel, "shell": shell}
 
 
 async def main():

@@ -329,6 +329,25 @@ pub(crate) fn dropbear(host_keys: &Keys, authorized: &Keys) -> Option<Server> {
     }))
 }
 
+/// Our `sshd` program on a port of its own. It lets in `user()` with any of the keys.
+pub(crate) fn our_sshd(host_keys: &Keys, authorized: &Keys) -> Server {
+    start("our sshd", |folder, port| {
+        fs::write(folder.file("authorized_keys"), authorized_keys(authorized)).expect("the folder is ours");
+        let mut command = keeper(r#""$@""#);
+        command.arg(example("sshd")).args(["-p", &port.to_string(), "--listen", "127.0.0.1", "-h"]);
+        command.arg(host_keys.private("ed25519")).arg("-a").arg(folder.file("authorized_keys"));
+        (command, "listening on".to_owned())
+    })
+}
+
+/// A program of `demos/`, which cargo builds with the tests.
+pub(crate) fn example(name: &str) -> PathBuf {
+    let tests = std::env::current_exe().expect("a test is a program");
+    let path = tests.parent().expect("it lies in a folder").join("../examples").join(name);
+    assert!(path.exists(), "{} is not there", path.display());
+    path
+}
+
 /// Starts a server that must be told its port, on a free one: what `prepare` makes of a folder and
 /// a port is the command and the words that say that it is ready.
 fn start(name: &str, prepare: impl Fn(&Folder, u16) -> (Command, String)) -> Server {

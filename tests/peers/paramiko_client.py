@@ -128,6 +128,25 @@ def exec_(transport, asked):
     return dict(stdout=peer.text(out), stderr=peer.text(err), exit=status, signal=signal)
 
 
+def shell(transport, asked):
+    channel = transport.open_session(timeout=30)
+    channel.get_pty("xterm", 80, 24)
+    channel.invoke_shell()
+    channel.settimeout(30)
+    out = bytearray()
+    channel.sendall(b"stty size\n")
+    while b"24 80" not in out:
+        out += channel.recv(1 << 16) or b"24 80 never came"
+    channel.resize_pty(132, 50)
+    # A server may pass on a line and a new size in either order.
+    while b"50 132" not in out:
+        channel.sendall(b"stty size\n")
+        out += channel.recv(1 << 16) or b"50 132 never came"
+    channel.sendall(b"exit 5\n")
+    read_all(channel.recv, out.extend)
+    return dict(stdout=peer.text(bytes(out)), exit=channel.recv_exit_status())
+
+
 def down(transport, asked):
     channel = session(transport, peer.down_command(asked), asked)
     digest, count = hashlib.sha256(), 0
@@ -179,7 +198,7 @@ def tunnel(transport, asked):
     return dict(stdout=peer.text(out))
 
 
-ACTIONS = {"exec": exec_, "down": down, "up": up, "channels": channels, "sftp": sftp, "tunnel": tunnel}
+ACTIONS = {"exec": exec_, "down": down, "up": up, "channels": channels, "sftp": sftp, "tunnel": tunnel, "shell": shell}
 
 
 def main():

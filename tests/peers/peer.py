@@ -15,7 +15,8 @@ The specification is one JSON object, the first argument:
 for a client also
 
   host_key            the public key line that the server must show
-  action              exec, down, up, channels, sftp or tunnel
+  action              exec, down, up, channels, sftp, tunnel or shell (stty size, a resize to
+                      132x50, stty size until it shows, exit 5)
   command             what exec runs; down, up and channels have one of their own
   stdin               text that exec and tunnel send
   env                 variables to ask for, an object
