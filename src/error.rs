@@ -358,6 +358,7 @@ impl From<KexError> for Error {
     fn from(error: KexError) -> Self {
         match error {
             KexError::NoCommon { what, ours, theirs } => Self::NoCommon { what, ours, theirs },
+            KexError::Unexpected(_) => Self::protocol(error.to_string()),
             other => Self::Protocol { code: reason::KEY_EXCHANGE_FAILED, text: other.to_string() },
         }
     }

@@ -164,6 +164,13 @@ impl Login {
                         self.answered();
                     }
                     let actions = self.kex.feed(&payload)?;
+                    // What came before would shift the counters by as much as was cut out later
+                    // (CVE-2023-48795).
+                    if number == 20 && !self.encrypted && self.kex.strict() && sequence != 0 {
+                        return Err(Error::protocol(
+                            "KEXINIT was not the first packet of a strict key exchange",
+                        ));
+                    }
                     if self.act(actions, check_host_key)? {
                         return Ok(());
                     }
