@@ -54,6 +54,8 @@ pub(crate) struct Raw {
     pub(crate) session_id: Vec<u8>,
     pub(crate) cipher: Cipher,
     pub(crate) lists: Lists,
+    /// Set when what comes is compressed.
+    pub(crate) inflate: Option<flate2::Decompress>,
 }
 
 pub(crate) const IDENT: &str = "SSH-2.0-raw_peer";
@@ -82,6 +84,7 @@ impl Raw {
             session_id: Vec::new(),
             cipher: Cipher::Ctr,
             lists: Lists::default(),
+            inflate: None,
         }
     }
 
@@ -137,7 +140,10 @@ impl Raw {
     pub(crate) fn next(&mut self, deadline: Instant) -> io::Result<Option<Vec<u8>>> {
         loop {
             if let Some(payload) = self.incoming.open(&mut self.inbox) {
-                return Ok(Some(payload));
+                return Ok(Some(match &mut self.inflate {
+                    Some(inflate) => inflated(inflate, &payload),
+                    None => payload,
+                }));
             }
             if self.read_more(deadline)? == 0 {
                 return Ok(None);
@@ -240,4 +246,10 @@ impl Raw {
 /// USERAUTH_REQUEST up to its method.
 pub(crate) fn auth_request(user: &str, method: &str) -> Vec<u8> {
     message(50).string(user).string("ssh-connection").string(method)
+}
+
+fn inflated(inflate: &mut flate2::Decompress, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256 * 1024);
+    inflate.decompress_vec(payload, &mut out, flate2::FlushDecompress::Sync).unwrap();
+    out
 }

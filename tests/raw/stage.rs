@@ -14,6 +14,8 @@ use feramiko::{
     ServerInterface, Session, SessionKind, SessionRequest,
 };
 
+use super::HostKey;
+
 /// The login grace time of the servers under attack.
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
 /// The time in which a key exchange must end there.
@@ -31,7 +33,7 @@ pub(crate) struct Marks {
 }
 
 /// Lets in `robey` by `foo`, by one key, or by answering `42`; a few commands, run in the process.
-struct Shop(Arc<Marks>, PublicKey);
+struct Shop(Arc<Marks>, Vec<PublicKey>);
 
 impl ServerInterface for Shop {
     fn check_auth_password(&self, user: &str, password: &Secret) -> AuthAnswer {
@@ -39,7 +41,7 @@ impl ServerInterface for Shop {
     }
 
     fn check_auth_publickey(&self, user: &str, key: &PublicKey) -> AuthAnswer {
-        AuthAnswer::when(user == "robey" && *key == self.1)
+        AuthAnswer::when(user == "robey" && self.1.contains(key))
     }
 
     fn check_auth_interactive(&self, _: &str) -> InteractiveAnswer {
@@ -96,8 +98,9 @@ impl ServerInterface for Shop {
 pub(crate) struct Stage {
     pub(crate) address: String,
     pub(crate) marks: Arc<Marks>,
-    /// The key that is let in, for our own client.
+    /// The key that is let in, for our own client, and the raw peer's.
     pub(crate) key: PKey,
+    pub(crate) raw_key: HostKey,
     server: ServerHandle,
 }
 
@@ -114,7 +117,9 @@ impl Stage {
         change(&mut algorithms, &mut limits);
         let marks = Arc::new(Marks::default());
         let key = PKey::generate(KeyKind::Ed25519).unwrap();
-        let (counted, known) = (Arc::clone(&marks), key.public_key().clone());
+        let raw_key = HostKey::new();
+        let known = vec![key.public_key().clone(), PublicKey::from_blob(&raw_key.blob()).unwrap()];
+        let counted = Arc::clone(&marks);
         let server = SSHServer::builder()
             .host_key(PKey::generate(KeyKind::Ed25519).unwrap())
             .algorithms(algorithms)
@@ -123,7 +128,7 @@ impl Stage {
                 Shop(Arc::clone(&counted), known.clone())
             })
             .unwrap();
-        Self { address: server.address(), marks, key, server }
+        Self { address: server.address(), marks, key, raw_key, server }
     }
 
     /// How many sessions ran so far.
