@@ -174,13 +174,14 @@ impl Core {
         let goodbye = cause.disconnect_code().map(|code| goodbye(code, &cause.disconnect_text()));
         let cause = Arc::new(cause);
         *self.cause.lock() = Some(Arc::clone(&cause));
+        // Before anybody wakes up and closes gracefully: the peer is to learn this reason.
+        self.outbox.stop(Stop { flush_until: None, goodbye });
         *self.incoming.lock() = None;
         self.global_replies.lock().clear();
         let slots: Vec<_> = self.table.lock().slots.iter().flatten().cloned().collect();
         for slot in slots {
             slot.die(&cause);
         }
-        self.outbox.stop(Stop { flush_until: None, goodbye });
         if self.outbox.blocked.load(Ordering::SeqCst) {
             // The writer waits for a peer that does not read: no goodbye will get through.
             self.closer.close();

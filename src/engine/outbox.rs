@@ -130,11 +130,16 @@ impl Outbox {
 
     /// Posts a kex item.
     pub(super) fn post_kex(&self, core: &Core, item: KexItem) {
+        let starts = matches!(item, KexItem::Init(_));
         let mut lanes = self.lanes.lock();
-        lanes.rekeying |= matches!(item, KexItem::Init(_));
+        lanes.rekeying |= starts;
         lanes.kex.push_back(item);
         drop(lanes);
         self.kick(core, 0);
+        if starts {
+            // The writer holds the timer by which the exchange must end.
+            self.wake_writer();
+        }
     }
 
     /// Posts a control message; an error when the peer lets too many of them wait.
@@ -187,6 +192,10 @@ impl Outbox {
                 }
             }
         }
+        self.wake_writer();
+    }
+
+    fn wake_writer(&self) {
         let mut lanes = self.lanes.lock();
         if std::mem::take(&mut lanes.writer_parked) {
             drop(lanes);
@@ -252,23 +261,20 @@ impl Outbox {
         Ok(())
     }
 
-    /// The writer's work: waits until there is something to do or `timer`; false at the timer.
+    /// The writer's work: waits until there is something to do or `timer`. False when there is nothing:
+    /// then the timers are to be looked at, which may have changed.
     pub(super) fn park(&self, timer: Option<Instant>) -> bool {
         let mut lanes = self.lanes.lock();
-        while !(lanes.has_work() || lanes.stalled || lanes.stop.is_some()) {
+        let due = |lanes: &Lanes| lanes.has_work() || lanes.stalled || lanes.stop.is_some();
+        if !due(&lanes) {
             lanes.writer_parked = true;
             match timer {
                 None => self.wake.wait(&mut lanes),
-                Some(timer) => {
-                    if self.wake.wait_until(&mut lanes, timer).timed_out() {
-                        lanes.writer_parked = false;
-                        return false;
-                    }
-                }
+                Some(timer) => drop(self.wake.wait_until(&mut lanes, timer)),
             }
+            lanes.writer_parked = false;
         }
-        lanes.writer_parked = false;
-        true
+        due(&lanes)
     }
 
     /// Waits until anything is posted, or `deadline`.

@@ -106,7 +106,13 @@ impl Raw {
     }
 
     pub(crate) fn await_kexinit(&mut self) {
-        self.theirs = self.expect(20);
+        let theirs = self.expect(20);
+        self.take_kexinit(theirs);
+    }
+
+    /// The peer's KEXINIT, read elsewhere.
+    pub(crate) fn take_kexinit(&mut self, theirs: Vec<u8>) {
+        self.theirs = theirs;
         // The marker counts in the first KEXINIT only.
         if self.session_id.is_empty() {
             let text = String::from_utf8_lossy(&self.theirs).into_owned();

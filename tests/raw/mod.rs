@@ -34,6 +34,8 @@ pub(crate) enum Role {
 pub(crate) struct Closed {
     /// The code of the peer's DISCONNECT, if it sent one.
     pub(crate) code: Option<u32>,
+    /// Its text, for whoever reads of a failed test.
+    pub(crate) text: String,
     /// The numbers of the messages that came before.
     pub(crate) numbers: Vec<u8>,
     pub(crate) after: Duration,
@@ -174,12 +176,13 @@ impl Raw {
     /// Reads until the peer has closed, at most for `within`; panics when it has not.
     pub(crate) fn closed(&mut self, within: Duration) -> Closed {
         let started = Instant::now();
-        let (mut code, mut numbers) = (None, Vec::new());
+        let (mut code, mut text, mut numbers) = (None, String::new(), Vec::new());
         loop {
             match self.next(started + within) {
                 Ok(Some(payload)) => {
                     if payload[0] == 1 {
                         code = payload.get(1..5).map(|code| u32::from_be_bytes(code.try_into().unwrap()));
+                        text = String::from_utf8_lossy(&payload[5..]).into_owned();
                     }
                     numbers.push(payload[0]);
                 }
@@ -190,7 +193,7 @@ impl Raw {
                 Err(error) => panic!("not closed within {within:?}: {error}; it sent {numbers:?}"),
             }
         }
-        Closed { code, numbers, after: started.elapsed() }
+        Closed { code, text, numbers, after: started.elapsed() }
     }
 
     /// Whether the peer closes within `within`; what it sends meanwhile is dropped.
@@ -203,6 +206,21 @@ impl Raw {
                 Err(error) => return !matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock),
             }
         }
+    }
+
+    /// Whether the peer has closed, as far as is known now; what it sent is dropped.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let mut piece = [0; 4096];
+        let closed = loop {
+            match self.stream.read(&mut piece) {
+                Ok(0) => break true,
+                Ok(_) => {}
+                Err(error) => break error.kind() != ErrorKind::WouldBlock,
+            }
+        };
+        self.stream.set_nonblocking(false).unwrap();
+        closed
     }
 
     // ---- a client's way

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use feramiko::{
     Algorithms, Answer, AuthAnswer, AutoAddPolicy, ExitStatus, HostKeys, InteractiveAnswer, InteractiveQuery,
@@ -76,6 +76,7 @@ impl ServerInterface for Shop {
         match verb {
             "echo" => session.write_all(number.as_bytes())?,
             "cat" => drop(io::copy(&mut session.channel(), &mut session.channel().clone())?),
+            "deaf" => drop(session.events().recv()),
             "hold" => drop(session.read(&mut [0])?),
             "flood" => {
                 let mut left: usize = number.parse().unwrap();
@@ -194,12 +195,14 @@ pub(crate) fn run<T>(stage: &T, serves: impl Fn(&T), cases: &[Case<T>]) {
     let mut failed = Vec::new();
     for (row, bound, attack) in cases {
         let memory = Memory::mark();
+        let started = Instant::now();
         let verdict = catch_unwind(AssertUnwindSafe(|| {
             attack(stage);
             let grown = memory.grown();
             assert!(grown <= bound + SLACK, "{grown} KiB more memory, {bound} are allowed");
             serves(stage);
         }));
+        eprintln!("{row}: {:?}", started.elapsed());
         if let Err(panic) = verdict {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));

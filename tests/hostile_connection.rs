@@ -1,0 +1,413 @@
+//! What a client that is let in may do to our server: rows A13, A14 and A26 to A37 of the security
+//! notes, from floods to random messages.
+
+mod raw;
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use raw::{Case, Field, REKEY, Raw, Stage, Take, message, run};
+
+/// A verdict that needs no waiting, on a busy machine.
+const AT_ONCE: Duration = Duration::from_secs(5);
+const WINDOW: u32 = 2 << 20;
+const PACKET: u32 = 32 * 1024;
+
+fn raw(stage: &Stage) -> Raw {
+    Raw::logged_in(&stage.address, "robey", "foo")
+}
+
+/// A session that runs `command`; the server's number for it.
+fn running(stage: &Stage, command: &str) -> (Raw, u32) {
+    let mut raw = raw(stage);
+    let channel = raw.open_session(0, WINDOW, PACKET);
+    raw.exec(channel, command);
+    (raw, channel)
+}
+
+/// The connection still does what it is for.
+fn still_works(raw: &mut Raw) {
+    let channel = raw.open_session(7, WINDOW, PACKET);
+    raw.exec(channel, "echo still");
+    assert!(raw.expect(94).ends_with(b"still"));
+}
+
+/// Closed with that code, unless what was still written reset the connection first.
+fn closed_with(raw: &mut Raw, code: u32, what: &str) {
+    let closed = raw.closed(AT_ONCE);
+    assert!(closed.code.is_none_or(|got| got == code), "{what}: {closed:?}");
+}
+
+fn a13_ignore(stage: &Stage) {
+    let mut raw = raw(stage);
+    let ignore = message(2).string(vec![0; 32 * 1024]);
+    for _ in 0..2000 {
+        assert!(raw.send(&ignore));
+    }
+    still_works(&mut raw);
+}
+
+fn a13_unknown_messages_unread(stage: &Stage) {
+    let mut raw = raw(stage);
+    flood(&mut raw, 60_000, &message(199).string("x"));
+}
+
+fn a13_keepalives_unread(stage: &Stage) {
+    let mut raw = raw(stage);
+    flood(&mut raw, 100_000, &message(80).string("keepalive@openssh.com").bool(true));
+}
+
+/// Sends without reading. Either all is answered, or the connection ended by a limit.
+fn flood(raw: &mut Raw, count: usize, payload: &[u8]) {
+    let sent = (0..count).take_while(|_| raw.send(payload)).count();
+    if sent == count {
+        raw.send(&message(1).u32(11).string("").string(""));
+    }
+    closed_with(raw, 2, "a flood");
+}
+
+fn a14_pings_in_an_exchange(stage: &Stage) {
+    let mut raw = raw(stage);
+    raw.send_kexinit();
+    flood(&mut raw, 100_000, &message(192).string([0; 1000]));
+}
+
+fn a26_thirty_new_keys(stage: &Stage) {
+    let mut raw = raw(stage);
+    for _ in 0..30 {
+        raw.exchange();
+    }
+    still_works(&mut raw);
+}
+
+/// Counts data up to a message of that number.
+fn data_until(raw: &mut Raw, number: u8) -> (usize, Vec<u8>) {
+    let mut total = 0;
+    loop {
+        let payload = raw.recv();
+        match payload[0] {
+            94 => total += Take::new(&payload[1..]).skip_u32().u32() as usize,
+            got if got == number => return (total, payload),
+            93 | 96 | 98 => {}
+            got => panic!("message {got}"),
+        }
+    }
+}
+
+fn a26_new_keys_under_output(stage: &Stage) {
+    let mut raw = raw(stage);
+    let channel = raw.open_session(0, 16 << 20, PACKET);
+    raw.exec(channel, "flood 4000000");
+    raw.send_kexinit();
+    let (before, kexinit) = data_until(&mut raw, 20);
+    raw.take_kexinit(kexinit);
+    // Nothing but the exchange comes now: anything else is a panic there.
+    raw.finish_client();
+    let (after, _) = data_until(&mut raw, 97);
+    assert_eq!(before + after, 4_000_000);
+}
+
+fn a26_an_exchange_that_never_ends(stage: &Stage) {
+    for waiting in [0, 10_000_000] {
+        let (mut raw, channel) = running(stage, &format!("flood {waiting}"));
+        raw.send(&message(93).u32(channel).u32(1 << 30));
+        raw.send_kexinit();
+        let started = Instant::now();
+        assert!(raw.closes(REKEY + AT_ONCE), "{waiting}");
+        assert!(started.elapsed() > REKEY / 2, "{waiting}: {:?}", started.elapsed());
+    }
+}
+
+fn a27_newkeys_alone(stage: &Stage) {
+    let mut alone = raw(stage);
+    alone.send(&[21]);
+    closed_with(&mut alone, 2, "NEWKEYS");
+    let mut zero = raw(stage);
+    zero.send_kexinit();
+    zero.await_kexinit();
+    zero.send(&message(30).string([0; 32]));
+    closed_with(&mut zero, 3, "a zero point");
+}
+
+fn a28_channels_that_are_not_there(stage: &Stage) {
+    for channel in [5, u32::MAX] {
+        for payload in [
+            message(94).u32(channel).string("x"),
+            message(95).u32(channel).u32(1).string("x"),
+            message(93).u32(channel).u32(1),
+            message(96).u32(channel),
+            message(97).u32(channel),
+            message(98).u32(channel).string("exec").bool(true).string("echo x"),
+        ] {
+            let mut raw = raw(stage);
+            raw.send(&payload);
+            closed_with(&mut raw, 2, &format!("{payload:?}"));
+        }
+    }
+}
+
+fn a28_after_the_end(stage: &Stage) {
+    for (what, end, then) in [
+        ("data after EOF", 96, message(94)),
+        ("data after CLOSE", 97, message(94)),
+        ("CLOSE twice", 97, message(97)),
+    ] {
+        let (mut raw, channel) = running(stage, "deaf");
+        raw.send(&message(end).u32(channel));
+        let then = then.u32(channel);
+        raw.send(&if then[0] == 94 { then.string("x") } else { then });
+        closed_with(&mut raw, 2, what);
+    }
+}
+
+fn a29_windows(stage: &Stage) {
+    let (mut overflow, channel) = running(stage, "hold");
+    overflow.send(&message(93).u32(channel).u32(u32::MAX));
+    overflow.send(&message(93).u32(channel).u32(u32::MAX));
+    closed_with(&mut overflow, 2, "a window of 2^32");
+
+    let (mut over, channel) = running(stage, "deaf");
+    let data = message(94).u32(channel).string(vec![0; PACKET as usize]);
+    (0..2000).take_while(|_| over.send(&data)).count();
+    closed_with(&mut over, 2, "64 MB over the window");
+
+    let (mut large, channel) = running(stage, "hold");
+    large.send(&message(94).u32(channel).string(vec![0; 250 * 1024]));
+    closed_with(&mut large, 2, "250 KB of data");
+
+    let (mut lying, channel) = running(stage, "hold");
+    lying.send(&message(94).u32(channel).u32(1000).raw("x"));
+    closed_with(&mut lying, 2, "a lying length");
+
+    let (mut huge, _) = running(stage, "hold");
+    let mut packet = Vec::new();
+    huge.outgoing.seal_body((2_u32 << 20).to_be_bytes(), &[4; 28], &mut packet);
+    huge.bytes(&packet);
+    closed_with(&mut huge, 5, "a packet of 2 MB");
+}
+
+/// Asks in batches and reads the answers; their numbers.
+fn ask_many(raw: &mut Raw, count: u32, request: impl Fn(u32) -> Vec<u8>) -> Vec<Vec<u8>> {
+    let mut answers = Vec::new();
+    for batch in 0..count / 100 {
+        for at in 0..100 {
+            assert!(raw.send(&request(batch * 100 + at)));
+        }
+        while answers.len() < (batch as usize + 1) * 100 {
+            let payload = raw.recv();
+            if matches!(payload[0], 91 | 92) {
+                answers.push(payload[..payload.len().min(9)].to_vec());
+            }
+        }
+    }
+    answers
+}
+
+fn a30_many_opens(stage: &Stage) {
+    let mut greedy = raw(stage);
+    let open = |kind: &'static str| move |at| message(90).string(kind).u32(at).u32(WINDOW).u32(PACKET);
+    let answers = ask_many(&mut greedy, 5000, open("session"));
+    let granted = answers.iter().filter(|answer| answer[0] == 91).count();
+    assert_eq!(granted, 10, "sessions at once");
+    let short = |answer: &&Vec<u8>| answer[0] == 92 && answer[5..] == [0, 0, 0, 4];
+    assert_eq!(answers.iter().filter(short).count(), 4990, "resource shortage");
+
+    let mut refused = raw(stage);
+    let answers = ask_many(&mut refused, 20_000, open("nonsense@example.org"));
+    // An unknown type, or a resource shortage when too many wait for the application.
+    assert!(answers.iter().all(|answer| answer[0] == 92 && matches!(answer[8], 3 | 4)));
+    still_works(&mut refused);
+
+    let mut cycle = raw(stage);
+    for at in 0..400 {
+        let channel = cycle.open_session(at, WINDOW, PACKET);
+        cycle.send(&message(97).u32(channel));
+        cycle.expect(97);
+    }
+    still_works(&mut cycle);
+}
+
+fn a31_requests(stage: &Stage) {
+    let request = |channel: u32, kind: &str| message(98).u32(channel).string(kind).bool(true);
+    let before = stage.sessions();
+    let (mut raw, channel) = running(stage, "hold");
+    for kind in ["exec", "subsystem"] {
+        raw.send(&request(channel, kind).string("echo x"));
+        raw.expect(100);
+    }
+    raw.send(&request(channel, "shell"));
+    raw.expect(100);
+    assert_eq!(stage.sessions(), before + 1);
+
+    let granted = stage.marks.granted.load(Ordering::SeqCst);
+    let second = raw.open_session(1, WINDOW, PACKET);
+    for garbage in [
+        request(second, "env").string("LD_PRELOAD").string("/tmp/x.so"),
+        request(second, "env").string("A\0B").string("x"),
+        request(second, "pty-req").string("xterm"),
+        request(second, "pty-req").string("xterm").u32(1).u32(1).u32(1).u32(1).u32(1000),
+        request(second, "signal").string("KILL"),
+        request(second, "window-change").u32(1).u32(1).u32(1).u32(1),
+        request(second, "exec"),
+        request(second, "exec").u32(u32::MAX),
+        request(second, "nonsense"),
+    ] {
+        raw.send(&garbage);
+        raw.expect(100);
+    }
+    assert_eq!(stage.marks.granted.load(Ordering::SeqCst), granted);
+    still_works(&mut raw);
+}
+
+/// User and system time of the process, in ticks of 10 ms.
+fn ticks() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields = stat.rsplit(')').next().unwrap().split_whitespace();
+    fields.skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum()
+}
+
+fn a32_small_windows(stage: &Stage) {
+    let mut raw = raw(stage);
+    raw.send(&message(90).string("session").u32(0).u32(WINDOW).u32(0));
+    raw.expect(92);
+    let channel = raw.open_session(1, 0, PACKET);
+    raw.exec(channel, "echo bytes");
+    let before = ticks();
+    let quiet = raw.next(Instant::now() + Duration::from_millis(500));
+    assert!(quiet.is_err(), "nothing may come: {quiet:?}");
+    assert!(ticks() - before < 25, "{} ticks of work for a closed window", ticks() - before);
+    for byte in b"bytes" {
+        raw.send(&message(93).u32(channel).u32(1));
+        assert_eq!(raw.expect(94)[9..], [*byte]);
+    }
+}
+
+fn a33_never_read(stage: &Stage) {
+    let before = stage.marks.cut.load(Ordering::SeqCst);
+    let mut raw = raw(stage);
+    let channel = raw.open_session(0, u32::MAX, PACKET);
+    raw.exec(channel, "flood 300000000");
+    std::thread::sleep(Duration::from_millis(500));
+    // And gone in the middle of it.
+    drop(raw);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while stage.marks.cut.load(Ordering::SeqCst) == before {
+        assert!(Instant::now() < deadline, "the command was not told");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn a34_unasked_answers(stage: &Stage) {
+    for payload in [
+        message(81),
+        message(82),
+        message(91).u32(0).u32(0).u32(WINDOW).u32(PACKET),
+        message(92).u32(0).u32(1).string("").string(""),
+        message(99).u32(0),
+        message(100).u32(0),
+    ] {
+        let (mut raw, _) = running(stage, "hold");
+        (0..3000).take_while(|_| raw.send(&payload)).count();
+        closed_with(&mut raw, 2, &format!("{payload:?}"));
+    }
+}
+
+fn a34_cut_messages(stage: &Stage) {
+    for number in (80..=82).chain(90..=100) {
+        for body in [&[][..], &[0], &[0, 0, 0]] {
+            // 81 and 82 are whole without a body, and answers that nobody asked for.
+            let (mut raw, _) = running(stage, "hold");
+            raw.send(&message(number).raw(body));
+            closed_with(&mut raw, 2, &format!("{number} {body:?}"));
+        }
+    }
+}
+
+fn a35_forwards(stage: &Stage) {
+    let mut raw = raw(stage);
+    let host = "h".repeat(100_000);
+    for (host, port) in [("127.0.0.1", 70_000), (&host[..], 22), ("127.0.0.1", 22)] {
+        let open = message(90).string("direct-tcpip").u32(0).u32(WINDOW).u32(PACKET);
+        raw.send(&open.string(host).u32(port).string("127.0.0.1").u32(1));
+        raw.expect(92);
+    }
+    for (kind, host, port) in
+        [("tcpip-forward", "127.0.0.1", 70_000), ("tcpip-forward", "", 0), ("cancel-tcpip-forward", "x", 1)]
+    {
+        raw.send(&message(80).string(kind).bool(true).string(host).u32(port));
+        raw.expect(82);
+    }
+    let channel = raw.open_session(0, WINDOW, PACKET);
+    let x11 = message(98).u32(channel).string("x11-req").bool(true).bool(false);
+    raw.send(&x11.string("MIT-MAGIC-COOKIE-1").string("; touch /tmp/x").u32(0));
+    raw.expect(100);
+    still_works(&mut raw);
+}
+
+/// The same numbers each time, xorshift64.
+fn next(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
+}
+
+fn a37_random_messages(stage: &Stage) {
+    let mut state = 0x9e37_79b9_7f4a_7c15;
+    let phases: [fn(&Stage) -> Raw; 5] = [
+        |stage| {
+            let mut raw = Raw::client(&stage.address);
+            raw.version();
+            raw
+        },
+        |stage| Raw::keyed(&stage.address),
+        |stage| Raw::at_auth(&stage.address),
+        raw,
+        |stage| running(stage, "cat").0,
+    ];
+    let before = stage.sessions();
+    for phase in phases {
+        let mut peer = phase(stage);
+        for _ in 0..700 {
+            let length = next(&mut state) % 64;
+            let mut payload = message((next(&mut state) % 256) as u8);
+            payload.extend((0..length).map(|_| (next(&mut state) % 256) as u8));
+            // Most end the connection at once: then another comes.
+            std::thread::yield_now();
+            if !peer.send(&payload) || peer.is_closed() {
+                peer = phase(stage);
+            }
+        }
+    }
+    // Only what `phases` itself started ran; logging in by chance did not happen.
+    assert!(stage.sessions() > before);
+}
+
+const CASES: &[Case<Stage>] = &[
+    ("A13 IGNORE", 4096, a13_ignore),
+    ("A13 unknown messages, unread", 4096, a13_unknown_messages_unread),
+    ("A13 keepalives, unread", 4096, a13_keepalives_unread),
+    ("A14 pings in an exchange", 4096, a14_pings_in_an_exchange),
+    ("A26 thirty new keys", 8192, a26_thirty_new_keys),
+    ("A26 new keys under output", 8192, a26_new_keys_under_output),
+    ("A26 an exchange that never ends", 8192, a26_an_exchange_that_never_ends),
+    ("A27 NEWKEYS alone", 1024, a27_newkeys_alone),
+    ("A28 channels that are not there", 1024, a28_channels_that_are_not_there),
+    ("A28 after the end", 1024, a28_after_the_end),
+    ("A29 windows", 2048 + 256, a29_windows),
+    ("A30 many opens", 4096, a30_many_opens),
+    ("A31 requests", 1024, a31_requests),
+    ("A32 small windows", 1024, a32_small_windows),
+    ("A33 never read", 8192, a33_never_read),
+    ("A34 unasked answers", 1024, a34_unasked_answers),
+    ("A34 cut messages", 1024, a34_cut_messages),
+    ("A35 forwards", 1024, a35_forwards),
+    ("A37 random messages", 4096, a37_random_messages),
+];
+
+#[test]
+fn a_server_survives_clients_that_are_let_in() {
+    let stage = Stage::with(|algorithms, _| algorithms.set_macs("hmac-sha2-256").unwrap());
+    stage.serves();
+    run(&stage, Stage::serves, CASES);
+}
