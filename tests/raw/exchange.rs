@@ -151,8 +151,21 @@ impl Raw {
         self.finish_server(host_key, deviation)
     }
 
-    /// Answers the client's share; false when it has closed instead of sending NEWKEYS.
-    pub(crate) fn finish_server(&mut self, host_key: &HostKey, deviation: Deviation) -> bool {
+    /// Answers the client's share; with a deviation that is the end of it.
+    fn finish_server(&mut self, host_key: &HostKey, deviation: Deviation) -> bool {
+        let (shared, id) = self.reply(host_key, deviation);
+        if deviation != Deviation::None {
+            return false;
+        }
+        self.send(&[21]);
+        self.switch_outgoing(&shared, &id);
+        self.expect(21);
+        self.switch_incoming(&shared, &id);
+        true
+    }
+
+    /// The KEX reply, and nothing after it; the shared secret and the exchange hash.
+    pub(crate) fn reply(&mut self, host_key: &HostKey, deviation: Deviation) -> (Vec<u8>, Vec<u8>) {
         let init = self.expect(30);
         let theirs = Take::new(&init[1..]).string().to_vec();
         let (key, mut share) = x25519();
@@ -183,14 +196,7 @@ impl Raw {
             _ => host_key.sign(&id),
         };
         self.send(&message(31).string(blob).string(&share).string(signature));
-        if deviation != Deviation::None {
-            return false;
-        }
-        self.send(&[21]);
-        self.switch_outgoing(&shared, &id);
-        self.expect(21);
-        self.switch_incoming(&shared, &id);
-        true
+        (shared, id)
     }
 
     fn exchange_hash(&mut self, host_key: &[u8], client: &[u8], server: &[u8], shared: &[u8]) -> Vec<u8> {

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use feramiko::{
     Algorithms, Answer, AuthAnswer, AutoAddPolicy, ExitStatus, HostKeys, InteractiveAnswer, InteractiveQuery,
@@ -195,14 +195,12 @@ pub(crate) fn run<T>(stage: &T, serves: impl Fn(&T), cases: &[Case<T>]) {
     let mut failed = Vec::new();
     for (row, bound, attack) in cases {
         let memory = Memory::mark();
-        let started = Instant::now();
         let verdict = catch_unwind(AssertUnwindSafe(|| {
             attack(stage);
             let grown = memory.grown();
             assert!(grown <= bound + SLACK, "{grown} KiB more memory, {bound} are allowed");
             serves(stage);
         }));
-        eprintln!("{row}: {:?}", started.elapsed());
         if let Err(panic) = verdict {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
