@@ -7,6 +7,11 @@ mod client;
 mod crypto;
 mod engine;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzz;
+#[cfg(all(test, not(fuzzing)))]
+#[allow(unreachable_pub, reason = "public for the fuzzer only")]
+mod fuzz;
 mod hostkeys;
 mod interface;
 mod kex;

@@ -177,6 +177,10 @@ impl Core {
         // Before anybody wakes up and closes gracefully: the peer is to learn this reason.
         self.outbox.stop(Stop { flush_until: None, goodbye });
         *self.incoming.lock() = None;
+        // What nobody took would hold this core, which holds it.
+        while let Ok(incoming) = self.incoming_receiver.try_recv() {
+            drop(incoming);
+        }
         self.global_replies.lock().clear();
         let slots: Vec<_> = self.table.lock().slots.iter().flatten().cloned().collect();
         for slot in slots {

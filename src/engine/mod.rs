@@ -3,6 +3,8 @@
 //! Shows `Link`, `ChannelLink` and what arrives on them to the floors above; nobody above may know
 //! how many threads there are.
 
+#[cfg(any(test, fuzzing))]
+mod bare;
 mod child;
 mod core;
 mod exit;
@@ -25,6 +27,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 pub(crate) use self::core::{Core, Start};
+#[cfg(any(test, fuzzing))]
+pub(crate) use bare::Bare;
 pub(crate) use child::Running;
 pub use exit::ExitStatus;
 pub(crate) use incoming::{Incoming, OpenRequest, RESOURCE_SHORTAGE, Reply, UNKNOWN_CHANNEL_TYPE};

@@ -56,7 +56,7 @@ pub(super) struct Control {
 pub(super) struct Lanes {
     kex: VecDeque<KexItem>,
     control: VecDeque<Control>,
-    control_bytes: usize,
+    pub(super) control_bytes: usize,
     data: VecDeque<Arc<Slot>>,
     /// Our KEXINIT is out or under way; only the kex lane moves until NEWKEYS has left.
     pub(super) rekeying: bool,

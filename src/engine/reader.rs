@@ -198,7 +198,7 @@ impl Reader {
 type Install = (crate::packet::OpenKeys, bool);
 
 /// One packet: transport messages here, keys to the exchange, the rest to the channels.
-fn dispatch(core: &Arc<Core>, payload: &[u8], sequence: u32) -> Result<Option<Install>> {
+pub(super) fn dispatch(core: &Arc<Core>, payload: &[u8], sequence: u32) -> Result<Option<Install>> {
     let Some(&kind) = payload.first() else { return Err(Error::protocol("an empty packet")) };
     if kind == 94 {
         return mux::data(core, payload).map(|()| None);

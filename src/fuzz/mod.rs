@@ -1,0 +1,87 @@
+//! Doors for the fuzzer: each takes bytes, does with them what a peer could make us do, and asserts
+//! what must hold whatever they are. Built for tests and under `cfg(fuzzing)` only; a normal test
+//! replays the corpus of `fuzz/` through them.
+
+mod connection;
+mod files;
+mod machines;
+mod packets;
+mod session;
+#[cfg(test)]
+mod tests;
+
+pub use connection::connection;
+pub use files::key_files;
+pub use machines::{auth_client, auth_server, kex_client, kex_server};
+pub use packets::{ident, messages, open};
+pub use session::session;
+
+/// A target's name and its door.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: &[Target] = &[
+    ("open", open),
+    ("ident", ident),
+    ("messages", messages),
+    ("kex_client", kex_client),
+    ("kex_server", kex_server),
+    ("auth_client", auth_client),
+    ("auth_server", auth_server),
+    ("connection", connection),
+    ("key_files", key_files),
+    ("session", session),
+];
+
+/// The input as a source of small decisions; 0 when it has ended.
+#[derive(Debug)]
+struct Input<'a>(&'a [u8]);
+
+impl<'a> Input<'a> {
+    fn byte(&mut self) -> u8 {
+        let Some((first, rest)) = self.0.split_first() else { return 0 };
+        self.0 = rest;
+        *first
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Up to `most` bytes; the first byte says how many.
+    fn piece(&mut self, most: usize) -> &'a [u8] {
+        let length = usize::from(self.byte()).saturating_mul(4).min(most).min(self.0.len());
+        let (piece, rest) = self.0.split_at(length);
+        self.0 = rest;
+        piece
+    }
+
+    /// What becomes of an honest message on its way: mostly itself.
+    fn meddle(&mut self, mut payload: Vec<u8>) -> Vec<Vec<u8>> {
+        match self.byte() % 16 {
+            1 => Vec::new(),
+            2 => vec![payload.clone(), payload],
+            3 => {
+                let (at, with) = (usize::from(self.byte()), self.byte());
+                if let Some(byte) = payload.get_mut(at) {
+                    *byte ^= with;
+                }
+                vec![payload]
+            }
+            4 => {
+                payload.truncate(usize::from(self.byte()));
+                vec![payload]
+            }
+            5 => vec![self.piece(512).to_vec(), payload],
+            6 => vec![payload, self.piece(512).to_vec()],
+            7 => vec![self.piece(1024).to_vec()],
+            8 => {
+                let at = usize::from(self.byte()).saturating_mul(8).min(payload.len());
+                let more = self.piece(64).to_vec();
+                payload.splice(at..at, more);
+                vec![payload]
+            }
+            _ => vec![payload],
+        }
+    }
+}
