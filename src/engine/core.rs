@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::incoming::{Incoming, Tickets};
 use super::limits::Limits;
-use super::outbox::{Control, KexItem, Outbox, Stop, Waiter};
+use super::outbox::{Control, Outbox, Stop, Waiter};
 use super::slot::{Answer, Slot};
 use super::stream::Closer;
 use crate::error::{Error, Result};
@@ -79,6 +79,8 @@ pub(super) struct Rekey {
     pub(super) ours: Option<Vec<u8>>,
     pub(super) since: Option<Instant>,
     pub(super) last: Option<Instant>,
+    /// Exchanges that were finished after the first.
+    pub(super) count: u64,
 }
 
 /// What a running transport starts with.
@@ -311,9 +313,11 @@ impl Core {
         let ours = Kex::kexinit(&self.setup, false)?;
         rekey.ours = Some(ours.clone());
         rekey.since = Some(Instant::now());
+        // Under the lock: the reader must not answer the peer's KEXINIT before ours is in the lane.
+        self.outbox.put_init(ours);
         drop(rekey);
         log::debug!(target: "feramiko::kex", "{}: KEXINIT sent", self.peer);
-        self.outbox.post_kex(self, KexItem::Init(ours));
+        self.outbox.init_posted(self);
         Ok(())
     }
 
@@ -324,6 +328,11 @@ impl Core {
         {
             self.die(error);
         }
+    }
+
+    /// Key exchanges so far, the first one counted.
+    pub(crate) fn exchanges(&self) -> u64 {
+        self.rekey.lock().count.saturating_add(1)
     }
 
     // ---- the path

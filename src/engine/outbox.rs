@@ -130,16 +130,21 @@ impl Outbox {
 
     /// Posts a kex item.
     pub(super) fn post_kex(&self, core: &Core, item: KexItem) {
-        let starts = matches!(item, KexItem::Init(_));
-        let mut lanes = self.lanes.lock();
-        lanes.rekeying |= starts;
-        lanes.kex.push_back(item);
-        drop(lanes);
+        self.lanes.lock().kex.push_back(item);
         self.kick(core, 0);
-        if starts {
-            // The writer holds the timer by which the exchange must end.
-            self.wake_writer();
-        }
+    }
+
+    /// Puts our KEXINIT in its place; `init_posted` follows once the caller's lock is free.
+    pub(super) fn put_init(&self, kexinit: Vec<u8>) {
+        let mut lanes = self.lanes.lock();
+        lanes.rekeying = true;
+        lanes.kex.push_back(KexItem::Init(kexinit));
+    }
+
+    /// Our KEXINIT leaves, and the writer learns by when the exchange must end.
+    pub(super) fn init_posted(&self, core: &Core) {
+        self.kick(core, 0);
+        self.wake_writer();
     }
 
     /// Posts a control message; an error when the peer lets too many of them wait.
@@ -195,7 +200,8 @@ impl Outbox {
         self.wake_writer();
     }
 
-    fn wake_writer(&self) {
+    /// Has the writer look at its timers.
+    pub(super) fn wake_writer(&self) {
         let mut lanes = self.lanes.lock();
         if std::mem::take(&mut lanes.writer_parked) {
             drop(lanes);

@@ -303,4 +303,8 @@ fn finish_rekey(core: &Core) {
     rekey.ours = None;
     rekey.since = None;
     rekey.last = Some(Instant::now());
+    rekey.count = rekey.count.saturating_add(1);
+    drop(rekey);
+    // The next exchange by the clock is later or earlier than what the writer waits for.
+    core.outbox.wake_writer();
 }

@@ -143,6 +143,15 @@ impl Transport {
         &self.0.negotiated
     }
 
+    /// How many key exchanges there were, the first one counted.
+    #[must_use]
+    pub fn exchanges(&self) -> u64 {
+        match &*self.0.stage.lock() {
+            Stage::Running(link) => link.core().exchanges(),
+            _ => 1,
+        }
+    }
+
     /// The peer's version line.
     #[must_use]
     pub fn peer_version(&self) -> &str {
