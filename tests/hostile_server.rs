@@ -482,6 +482,41 @@ fn b50_ends_without_a_status(_: &Stage) {
     assert!(output(true).is_err(), "a connection that was cut is no success");
 }
 
+/// paramiko's server may answer a request after it has closed the channel; an answer for a channel that
+/// never was is another matter.
+fn answers_after_the_end(_: &Stage) {
+    for (never_was, ends) in [(false, false), (true, true)] {
+        meets(
+            client(),
+            |raw| {
+                admit(raw);
+                let theirs = accept_session(raw);
+                raw.expect(98);
+                raw.send(&message(94).u32(theirs).string("all"));
+                raw.send(&message(98).u32(theirs).string("exit-status").bool(false).u32(0));
+                raw.send(&message(97).u32(theirs));
+                raw.send(&message(99).u32(if never_was { 77 } else { theirs }));
+                if ends {
+                    assert!(raw.closes(AT_ONCE));
+                } else {
+                    while raw.recv()[0] != 97 {}
+                    accept_session(raw);
+                    raw.closes(AT_ONCE);
+                }
+            },
+            |result| {
+                let client = result.unwrap();
+                let output = client.output("x");
+                if !ends {
+                    assert_eq!(output.unwrap().check().unwrap().stdout, b"all");
+                    client.open_session().unwrap();
+                }
+                client.close();
+            },
+        );
+    }
+}
+
 fn b51_new_keys(_: &Stage) {
     for other in [true, false] {
         let mut ended = None;
@@ -562,6 +597,7 @@ const CASES: &[Case<Stage>] = &[
     // A window, grown once, and a packet.
     ("B49 channels", 4096 + 256, b49_channels),
     ("B50 ends without a status", 1024, b50_ends_without_a_status),
+    ("answers after the end", 1024, answers_after_the_end),
     ("B51 new keys", 1024, b51_new_keys),
     ("B52 escape codes", 1024, b52_escape_codes),
 ];

@@ -361,6 +361,9 @@ impl AuthServer {
         self.method = "";
         if self.failures >= self.limits.tries {
             vec![ServerAction::TooMany]
+        } else if free {
+            // It proves nothing and tells nothing: it need not be slow.
+            vec![ServerAction::Send(failure)]
         } else {
             vec![ServerAction::Refuse(failure)]
         }

@@ -39,7 +39,7 @@ pub struct Limits {
     pub auth_requests: u32,
     /// The least time before a server refuses an attempt; a jitter that depends on the user comes on
     /// top, and whoever takes longer is delayed to a multiple, as OpenSSH does, so that the time
-    /// tells nothing. OpenSSH starts at 5 ms.
+    /// tells nothing. OpenSSH's figure.
     pub failure_delay: Duration,
     /// Bytes of a user name a server looks at.
     pub user_name_bytes: usize,
@@ -93,7 +93,7 @@ impl Default for Limits {
             client_bytes_before_auth: 16 * 1024 * 1024,
             auth_tries: 6,
             auth_requests: 20,
-            failure_delay: Duration::from_millis(50),
+            failure_delay: Duration::from_millis(5),
             user_name_bytes: 1024,
             password_bytes: 1024,
             client_attempts: 64,

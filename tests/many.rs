@@ -1,0 +1,123 @@
+//! A lot of everything: one client shared by 16 threads that run 1,000 commands each, and 1,000
+//! connections after which no thread and no descriptor is left.
+
+use std::io::{self, Write};
+use std::net::TcpListener;
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use feramiko::{
+    Algorithms, Answer, AuthAnswer, AutoAddPolicy, ExitStatus, HostKeys, KeyKind, Limits, PKey, SSHClient,
+    SSHServer, Secret, ServerHandle, ServerInterface, Session, SessionKind, SessionRequest,
+};
+
+/// One after the other: both count what the process has.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Says back what the command is, on both streams, and exits with its length.
+struct Parrot;
+
+impl ServerInterface for Parrot {
+    fn check_auth_password(&self, _: &str, password: &Secret) -> AuthAnswer {
+        AuthAnswer::when(password.matches("foo"))
+    }
+
+    fn check_channel_exec_request(&self, _: &SessionRequest, _: &[u8]) -> Answer {
+        Answer::Yes
+    }
+
+    fn session(&self, mut session: Session) -> io::Result<ExitStatus> {
+        let SessionKind::Exec(command) = session.request().kind.clone() else {
+            return Ok(ExitStatus::Missing);
+        };
+        session.write_all(&command)?;
+        session.stderr().write_all(&command)?;
+        Ok(ExitStatus::Code(command.len() as u32))
+    }
+}
+
+fn serve() -> ServerHandle {
+    let mut limits = Limits::default();
+    (limits.sessions, limits.startups_begin, limits.startups_per_source) = (64, 100, 100);
+    let mut algorithms = Algorithms::server_defaults();
+    algorithms.set_kex("curve25519-sha256").unwrap();
+    SSHServer::builder()
+        .host_key(PKey::generate(KeyKind::Ed25519).unwrap())
+        .algorithms(algorithms)
+        .limits(limits)
+        .serve(TcpListener::bind("127.0.0.1:0").unwrap(), |_| Parrot)
+        .unwrap()
+}
+
+fn connect(server: &ServerHandle) -> SSHClient {
+    SSHClient::builder()
+        .no_agent()
+        .no_default_keys()
+        .host_keys(HostKeys::new())
+        .missing_host_key(AutoAddPolicy)
+        .username("robey")
+        .password("foo")
+        .connect(&server.address())
+        .unwrap()
+}
+
+fn run(client: &SSHClient, command: &str) {
+    let output = client.output(command).unwrap();
+    let code = ExitStatus::Code(command.len() as u32);
+    assert_eq!((output.stdout, output.stderr, output.status), (command.into(), command.into(), code));
+}
+
+#[test]
+fn sixteen_threads_run_a_thousand_commands_each() {
+    let _alone = ALONE.lock();
+    let server = serve();
+    let client = connect(&server);
+    thread::scope(|scope| {
+        for number in 0..16 {
+            let client = &client;
+            scope.spawn(move || {
+                for at in 0..1000 {
+                    run(client, &format!("thread {number} command {at}"));
+                }
+            });
+        }
+    });
+}
+
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+#[test]
+fn a_thousand_connections_leave_nothing_behind() {
+    let _alone = ALONE.lock();
+    let server = serve();
+    // What the first one brings in for good is not counted.
+    run(&connect(&server), "x");
+    let settled = |descriptors_before: usize, threads_before: usize| {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while descriptors() > descriptors_before || threads() > threads_before {
+            assert!(
+                Instant::now() < deadline,
+                "{} descriptors for {descriptors_before}, {} threads for {threads_before}",
+                descriptors(),
+                threads()
+            );
+            thread::sleep(Duration::from_millis(10));
+        }
+    };
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while server.connections() > 0 && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(10));
+    }
+    let (descriptors_before, threads_before) = (descriptors(), threads());
+    for at in 0..1000 {
+        run(&connect(&server), &format!("connection {at}"));
+    }
+    settled(descriptors_before, threads_before);
+}
