@@ -13,6 +13,8 @@ mod incoming;
 mod limits;
 mod link;
 mod login;
+#[cfg(all(test, loom))]
+mod model;
 mod mux;
 mod outbox;
 mod pipe;
@@ -20,6 +22,7 @@ mod poll;
 mod reader;
 mod slot;
 mod stream;
+mod sync;
 mod writer;
 
 use std::sync::Arc;
