@@ -8,6 +8,7 @@ use super::core::{Core, Start};
 use super::incoming::Incoming;
 use super::link::{ChannelLink, Link};
 use super::login::Finished;
+use super::mux::Wake;
 use super::outbox::{Outbox, Waiter};
 use super::reader::{self, Inbox};
 use super::stream::{Closer, MemoryStream, Stream};
@@ -84,9 +85,11 @@ impl Bare {
 
     /// A message arrives, as the reader takes it.
     pub(crate) fn feed(&self, payload: &[u8]) {
-        if let Err(error) = reader::dispatch(self.link.core(), payload, 0) {
+        let mut wake = Wake::default();
+        if let Err(error) = reader::dispatch(self.link.core(), payload, 0, &mut wake) {
             self.link.core().die(error);
         }
+        wake.now();
     }
 
     /// A user opens a channel and does not wait for the answer.

@@ -82,8 +82,13 @@ pub fn running_threads() -> usize {
 pub(crate) fn start(login: login::Finished, start: Start) -> Result<Link> {
     let outbox = outbox::Outbox::new(login.sealer, login.write);
     let core = Arc::new(Core::new(start, outbox));
-    let reader =
-        reader::Reader { stream: login.read, opener: login.opener, inbox: login.inbox, dialogue: true };
+    let reader = reader::Reader {
+        stream: login.read,
+        opener: login.opener,
+        inbox: login.inbox,
+        dialogue: true,
+        wake: mux::Wake::default(),
+    };
     let link = Link::new(Arc::clone(&core));
     let there = Arc::clone(&core);
     spawn("feramiko writer", move || guarded(&there, writer::run))?;

@@ -16,19 +16,52 @@ use crate::msg::connection::{
 };
 use crate::wire::{Escaped, Reader};
 
-/// CHANNEL_DATA, the hot path.
-pub(super) fn data(core: &Arc<Core>, payload: &[u8]) -> Result<()> {
-    let message = ChannelData::decode_packet(payload)?;
-    arrived(core, message.recipient, Lane::Data, message.data)
+/// While packets keep coming a waiting reader is woken after so much: he copies while the next ones are
+/// opened.
+const WORTH_WAKING: usize = 128 * 1024;
+
+/// Who is to be woken for data that has arrived: once for all the packets of one read, not once for each.
+#[derive(Default)]
+pub(super) struct Wake {
+    slot: Option<Arc<Slot>>,
+    bytes: usize,
 }
 
-fn arrived(core: &Arc<Core>, recipient: u32, lane: Lane, bytes: &[u8]) -> Result<()> {
+impl Wake {
+    fn later(&mut self, slot: Arc<Slot>, bytes: usize) {
+        if !self.slot.as_ref().is_some_and(|waiting| Arc::ptr_eq(waiting, &slot)) {
+            self.now();
+            self.slot = Some(slot);
+        }
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes >= WORTH_WAKING {
+            self.now();
+        }
+    }
+
+    /// Before anything that may wait.
+    pub(super) fn now(&mut self) {
+        self.bytes = 0;
+        if let Some(slot) = self.slot.take() {
+            slot.incoming.notify_all();
+        }
+    }
+}
+
+/// CHANNEL_DATA, the hot path.
+pub(super) fn data(core: &Arc<Core>, payload: &[u8], wake: &mut Wake) -> Result<()> {
+    let message = ChannelData::decode_packet(payload)?;
+    arrived(core, message.recipient, Lane::Data, message.data, wake)
+}
+
+fn arrived(core: &Arc<Core>, recipient: u32, lane: Lane, bytes: &[u8], wake: &mut Wake) -> Result<()> {
     let slot = open_slot(core, recipient)?;
     let enqueue =
         slot.arrived(lane, bytes, core.limits.unread_stream).map_err(|error| flow_error(&slot, error))?;
     if enqueue {
         core.post_slot(&slot, 0);
     }
+    wake.later(slot, bytes.len());
     Ok(())
 }
 
@@ -47,7 +80,7 @@ fn open_slot(core: &Core, recipient: u32) -> Result<Arc<Slot>> {
 }
 
 /// Every other message of the connection layer.
-pub(super) fn dispatch(core: &Arc<Core>, payload: &[u8]) -> Result<()> {
+pub(super) fn dispatch(core: &Arc<Core>, payload: &[u8], wake: &mut Wake) -> Result<()> {
     match payload.first().copied().unwrap_or(0) {
         80 => global_request(core, &GlobalRequest::decode_packet(payload)?),
         81 => global_reply(core, Ok(RequestSuccess::decode_packet(payload)?.rest.0.to_vec())),
@@ -56,7 +89,7 @@ pub(super) fn dispatch(core: &Arc<Core>, payload: &[u8]) -> Result<()> {
         91 => confirmed(core, &ChannelOpenConfirmation::decode_packet(payload)?),
         92 => refused(core, &ChannelOpenFailure::decode_packet(payload)?),
         93 => adjust(core, &ChannelWindowAdjust::decode_packet(payload)?),
-        95 => extended(core, &ChannelExtendedData::decode_packet(payload)?),
+        95 => extended(core, &ChannelExtendedData::decode_packet(payload)?, wake),
         96 => eof(core, ChannelEof::decode_packet(payload)?.recipient),
         97 => close(core, ChannelClose::decode_packet(payload)?.recipient),
         98 => request(core, &ChannelRequest::decode_packet(payload)?),
@@ -148,12 +181,12 @@ fn adjust(core: &Core, message: &ChannelWindowAdjust) -> Result<()> {
     Ok(())
 }
 
-fn extended(core: &Arc<Core>, message: &ChannelExtendedData<'_>) -> Result<()> {
+fn extended(core: &Arc<Core>, message: &ChannelExtendedData<'_>, wake: &mut Wake) -> Result<()> {
     if message.code == STDERR {
-        return arrived(core, message.recipient, Lane::Stderr, message.data);
+        return arrived(core, message.recipient, Lane::Stderr, message.data, wake);
     }
     // Of a kind nobody knows: dropped, but its credit goes back.
-    arrived(core, message.recipient, Lane::Stderr, &[])?;
+    arrived(core, message.recipient, Lane::Stderr, &[], wake)?;
     let slot = open_slot(core, message.recipient)?;
     let mut state = slot.state.lock();
     let counted = state.flow.received(message.data.len());

@@ -8,7 +8,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use super::core::Core;
-use super::mux;
+use super::mux::{self, Wake};
 use super::outbox::KexItem;
 use super::stream::ReadHalf;
 use crate::error::{Error, Result};
@@ -119,6 +119,8 @@ pub(crate) struct Reader {
     /// Something other than data came since the last read: the peer is in a dialogue with us, and one
     /// that has Nagle's algorithm on waits for our acknowledgement before it goes on.
     pub(crate) dialogue: bool,
+    /// Whom the packets of this read concern.
+    pub(super) wake: Wake,
 }
 
 impl Reader {
@@ -142,7 +144,7 @@ impl Reader {
                         let bytes = self.inbox.waiting();
                         let payload = self.opener.payload(bytes, &payload);
                         self.dialogue |= !matches!(payload.first(), Some(94 | 95));
-                        if let Some(install) = dispatch(core, payload, sequence)? {
+                        if let Some(install) = dispatch(core, payload, sequence, &mut self.wake)? {
                             self.opener.replace(install.0, install.1);
                             finish_rekey(core);
                         }
@@ -150,6 +152,7 @@ impl Reader {
                     self.inbox.consume(consumed);
                 }
                 Opened::NeedMore(needed) => {
+                    self.wake.now();
                     self.fill(core, needed)?;
                     let usage = self.opener.usage();
                     core.after_seal(usage.bytes, self.opener.rekey_due());
@@ -198,10 +201,15 @@ impl Reader {
 type Install = (crate::packet::OpenKeys, bool);
 
 /// One packet: transport messages here, keys to the exchange, the rest to the channels.
-pub(super) fn dispatch(core: &Arc<Core>, payload: &[u8], sequence: u32) -> Result<Option<Install>> {
+pub(super) fn dispatch(
+    core: &Arc<Core>,
+    payload: &[u8],
+    sequence: u32,
+    wake: &mut Wake,
+) -> Result<Option<Install>> {
     let Some(&kind) = payload.first() else { return Err(Error::protocol("an empty packet")) };
     if kind == 94 {
-        return mux::data(core, payload).map(|()| None);
+        return mux::data(core, payload, wake).map(|()| None);
     }
     trace_in(core, kind, payload);
     let sent_by_client = core.role == Role::Server;
@@ -227,7 +235,7 @@ pub(super) fn dispatch(core: &Arc<Core>, payload: &[u8], sequence: u32) -> Resul
         }
         192 => core.post(&Pong { data: Ping::decode_packet(payload)?.data }),
         20 | 21 | 30..=49 => return kex(core, payload),
-        _ => mux::dispatch(core, payload)?,
+        _ => mux::dispatch(core, payload, wake)?,
     }
     Ok(None)
 }

@@ -318,8 +318,6 @@ impl Slot {
         state.credit_unread(unread_limit);
         let enqueue = state.enqueue();
         state.wake_watchers();
-        drop(state);
-        self.incoming.notify_all();
         Ok(enqueue)
     }
 
