@@ -1,5 +1,6 @@
 //! What a client may do to our server before it is let in: rows A15 to A25 of the security notes.
 
+mod given;
 mod raw;
 
 use std::time::{Duration, Instant};

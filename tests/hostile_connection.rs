@@ -1,6 +1,7 @@
 //! What a client that is let in may do to our server: rows A13, A14 and A26 to A37 of the security
 //! notes, from floods to random messages.
 
+mod given;
 mod raw;
 
 use std::sync::atomic::Ordering;

@@ -1,6 +1,7 @@
 //! What a client may do to our server before it has keys: rows A1 to A12 of the security notes, from
 //! silence to shares that are no keys.
 
+mod given;
 mod raw;
 
 use std::time::{Duration, Instant};

@@ -1,5 +1,6 @@
 //! What a server may do to our client: rows B38 to B52 of the security notes.
 
+mod given;
 mod raw;
 
 use std::io::{Read, Write};
@@ -10,8 +11,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use feramiko::{
-    Algorithms, AutoAddPolicy, Error, ExitStatus, HostKeys, KeyError, KeyKind, Limits, PKey, PublicKey,
-    Result, SSHClient, SSHClientBuilder, Secret, Signer,
+    Algorithms, Error, ExitStatus, KeyError, KeyKind, Limits, PKey, PublicKey, Result, SSHClient,
+    SSHClientBuilder, Secret, Signer,
 };
 use raw::{Case, Cipher, Deviation, Field, HostKey, Lists, Raw, Role, Stage, Take, message, run};
 
@@ -25,16 +26,7 @@ fn client() -> SSHClientBuilder {
     (limits.rekey_timeout, limits.request_timeout) = (Duration::from_secs(2), Duration::from_secs(20));
     let mut algorithms = Algorithms::client_defaults();
     algorithms.set_kex("curve25519-sha256,diffie-hellman-group-exchange-sha256").unwrap();
-    SSHClient::builder()
-        .no_agent()
-        .no_default_keys()
-        .host_keys(HostKeys::new())
-        .missing_host_key(AutoAddPolicy)
-        .limits(limits)
-        .algorithms(algorithms)
-        .deadline(DEADLINE)
-        .username("robey")
-        .password("foo")
+    given::client().limits(limits).algorithms(algorithms).deadline(DEADLINE).username("robey").password("foo")
 }
 
 /// The client meets a server that does `attack`; what came of the connect, and of `attack`.
@@ -71,12 +63,17 @@ fn saw_nothing(raw: &mut Raw, what: &str) {
     assert!(!wishes, "{what}: {closed:?}");
 }
 
-/// Keys, the service, and success for whatever comes first.
-fn admit(raw: &mut Raw) {
+/// Version, keys, the service.
+fn up_to_login(raw: &mut Raw, key: &HostKey) {
     raw.version();
-    assert!(raw.serve_exchange(&HostKey::new(), Deviation::None));
+    assert!(raw.serve_exchange(key, Deviation::None));
     raw.expect(5);
     raw.send(&message(6).string("ssh-userauth"));
+}
+
+/// And success for whatever comes first.
+fn admit(raw: &mut Raw) {
+    up_to_login(raw, &HostKey::new());
     raw.expect(50);
     raw.send(&[52]);
 }
@@ -274,10 +271,7 @@ fn b44_never_enough(_: &Stage) {
     let asked = meets(
         builder,
         |raw| {
-            raw.version();
-            raw.serve_exchange(&HostKey::new(), Deviation::None);
-            raw.expect(5);
-            raw.send(&message(6).string("ssh-userauth"));
+            up_to_login(raw, &HostKey::new());
             let mut asked = 0;
             while let Ok(Some(payload)) = raw.next(Instant::now() + AT_ONCE) {
                 if payload[0] == 50 {
@@ -296,10 +290,7 @@ fn b44_never_enough(_: &Stage) {
 fn b45_banners(_: &Stage) {
     let text = "\x1b[2Jspam".repeat(8000);
     let error = fails("banners", |raw| {
-        raw.version();
-        raw.serve_exchange(&HostKey::new(), Deviation::None);
-        raw.expect(5);
-        raw.send(&message(6).string("ssh-userauth"));
+        up_to_login(raw, &HostKey::new());
         let banner = message(53).string(&text).string("");
         (0..(60 << 20) / text.len()).take_while(|_| raw.send(&banner)).count();
         raw.closes(AT_ONCE);
@@ -315,10 +306,7 @@ fn b46_prompts(_: &Stage) {
     ] {
         let rounds = AtomicUsize::new(0);
         fails("prompts", |raw| {
-            raw.version();
-            raw.serve_exchange(&HostKey::new(), Deviation::None);
-            raw.expect(5);
-            raw.send(&message(6).string("ssh-userauth"));
+            up_to_login(raw, &HostKey::new());
             while let Ok(Some(payload)) = raw.next(Instant::now() + AT_ONCE) {
                 let answer = match payload[0] {
                     50 if payload.ends_with(b"\0\0\0\0\0\0\0\0") => prompts.clone(),
@@ -356,10 +344,7 @@ fn b47_another_key_would_do(_: &Stage) {
     meets(
         client().key(key),
         |raw| {
-            raw.version();
-            raw.serve_exchange(&HostKey::new(), Deviation::None);
-            raw.expect(5);
-            raw.send(&message(6).string("ssh-userauth"));
+            up_to_login(raw, &HostKey::new());
             raw.expect(50);
             raw.send(&message(60).string("ssh-ed25519").string(HostKey::new().blob()));
             raw.closes(AT_ONCE);
@@ -524,10 +509,7 @@ fn b51_new_keys(_: &Stage) {
             client(),
             |raw| {
                 let key = HostKey::new();
-                raw.version();
-                raw.serve_exchange(&key, Deviation::None);
-                raw.expect(5);
-                raw.send(&message(6).string("ssh-userauth"));
+                up_to_login(raw, &key);
                 raw.expect(50);
                 raw.send(&[52]);
                 accept_session(raw);
@@ -561,10 +543,7 @@ fn b52_escape_codes(_: &Stage) {
     assert!(matches!(error, Error::Disconnected { .. }), "{text}");
     assert!(text.contains("all is well") && !text.contains('\x1b') && !text.contains('\n'), "{text:?}");
     let error = fails("methods", |raw| {
-        raw.version();
-        raw.serve_exchange(&HostKey::new(), Deviation::None);
-        raw.expect(5);
-        raw.send(&message(6).string("ssh-userauth"));
+        up_to_login(raw, &HostKey::new());
         raw.expect(50);
         raw.send(&message(51).string("\x1b[31mred,pass\nword").bool(false));
         raw.closes(AT_ONCE);

@@ -1,5 +1,6 @@
 //! Our client with the servers of others, and our server with their clients.
 
+mod given;
 mod peers;
 
 use std::io::{self, Read, Write};
@@ -7,8 +8,8 @@ use std::net::{Shutdown, TcpListener};
 use std::process::{Command, Stdio};
 
 use feramiko::{
-    Algorithms, Answer, AuthAnswer, AutoAddPolicy, ExitStatus, HostKeys, KeyKind, Limits, PKey, PublicKey,
-    SSHClient, SSHServer, Secret, ServerHandle, ServerInterface, Session, SessionKind, SessionRequest,
+    Algorithms, Answer, AuthAnswer, ExitStatus, KeyKind, Limits, PKey, PublicKey, SSHClient, SSHServer,
+    Secret, ServerHandle, ServerInterface, Session, SessionKind, SessionRequest,
 };
 use peers::{Folder, Keys, Python, Server, example, our_sshd, program, require, sshd, user};
 use serde_json::json;
@@ -63,11 +64,7 @@ fn connect(
     algorithms: Algorithms,
     limits: Limits,
 ) -> feramiko::Result<SSHClient> {
-    SSHClient::builder()
-        .no_agent()
-        .no_default_keys()
-        .host_keys(HostKeys::new())
-        .missing_host_key(AutoAddPolicy)
+    given::client()
         .username(&user())
         .key(key.clone())
         .algorithms(algorithms)

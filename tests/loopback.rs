@@ -1,6 +1,8 @@
 //! Our client and our server with each other, in memory and over sockets: the complaints that other
 //! libraries live with, each as a test.
 
+mod given;
+
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener};
 use std::sync::Arc;
@@ -8,9 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use feramiko::{
-    Answer, AuthAnswer, AutoAddPolicy, Cancel, Error, ExitStatus, HostKeys, InteractiveAnswer,
-    InteractiveQuery, KeyKind, Limits, MemoryStream, PKey, Phase, Poll, ProxyCommand, PublicKey, SSHClient,
-    SSHClientBuilder, SSHServer, Secret, ServerHandle, ServerInterface, Session, SessionKind, SessionRequest,
+    Answer, AuthAnswer, Cancel, Error, ExitStatus, HostKeys, InteractiveAnswer, InteractiveQuery, KeyKind,
+    Limits, MemoryStream, PKey, Phase, Poll, ProxyCommand, PublicKey, SSHClient, SSHClientBuilder, SSHServer,
+    Secret, ServerHandle, ServerInterface, Session, SessionKind, SessionRequest,
 };
 
 /// A server with a few commands of its own.
@@ -79,18 +81,12 @@ impl ServerInterface for Shop {
 }
 
 fn builder() -> SSHClientBuilder {
-    SSHClient::builder()
-        .no_agent()
-        .no_default_keys()
-        .host_keys(HostKeys::new())
-        .missing_host_key(AutoAddPolicy)
-        .username("robey")
-        .password("foo")
+    given::client().username("robey").password("foo")
 }
 
 fn server_with(limits: Limits) -> (ServerHandle, String) {
     let handle = SSHServer::builder()
-        .host_key(PKey::generate(KeyKind::Ed25519).unwrap())
+        .host_key(given::host_key())
         .limits(limits)
         .serve(TcpListener::bind("127.0.0.1:0").unwrap(), |_| Shop)
         .unwrap();
@@ -270,11 +266,7 @@ fn new_keys_all_the_time_under_load_both_ways_through_tiny_buffers() {
         let (near, far) = MemoryStream::pair(capacity);
         let mut small = limits();
         small.rekey_bytes = 50_000;
-        let server = SSHServer::builder()
-            .host_key(PKey::generate(KeyKind::Ed25519).unwrap())
-            .limits(small.clone())
-            .build()
-            .unwrap();
+        let server = SSHServer::builder().host_key(given::host_key()).limits(small.clone()).build().unwrap();
         let serving = std::thread::spawn(move || server.serve_stream(far, Shop));
         let client = builder().limits(small).connect_over(near, "robey@memory").unwrap();
         let size = if capacity < 1000 { 300_000 } else { 3_000_000 };
@@ -300,7 +292,7 @@ fn new_keys_all_the_time_under_load_both_ways_through_tiny_buffers() {
 #[test]
 fn a_dead_peer_is_noticed() {
     let (near, far) = MemoryStream::pair(1 << 20);
-    let server = SSHServer::builder().host_key(PKey::generate(KeyKind::Ed25519).unwrap()).build().unwrap();
+    let server = SSHServer::builder().host_key(given::host_key()).build().unwrap();
     std::thread::spawn(move || {
         server.serve_stream(Freezing { inner: far, frozen: Arc::clone(&FROZEN) }, Shop)
     });
@@ -350,11 +342,7 @@ fn several_factors_and_rounds() {
     let (_server, address) = server_with(limits());
     let key = PKey::generate(KeyKind::EcdsaP256).unwrap();
     let mut asked = 0;
-    let client = SSHClient::builder()
-        .no_agent()
-        .no_default_keys()
-        .host_keys(HostKeys::new())
-        .missing_host_key(AutoAddPolicy)
+    let client = given::client()
         .username("two-factor")
         .key(key)
         .interactive(move |query| {
@@ -370,7 +358,7 @@ fn several_factors_and_rounds() {
 #[test]
 fn the_error_lists_every_attempt() {
     let (_server, address) = server_with(limits());
-    let key = PKey::generate(KeyKind::Ed25519).unwrap();
+    let key = given::host_key();
     let fingerprint = key.public_key().fingerprint();
     let error =
         builder().key(key).key_file("/does/not/exist", None).password("wrong").connect(&address).unwrap_err();
@@ -389,7 +377,7 @@ fn an_unknown_and_a_changed_host_are_refused_with_what_to_do() {
     assert!(unknown.unwrap_err().to_string().contains("nothing is known about this host"));
     let (host, port) = address.split_once(':').unwrap();
     let mut keys = HostKeys::new();
-    keys.add(host, port.parse().unwrap(), PKey::generate(KeyKind::Ed25519).unwrap().public_key()).unwrap();
+    keys.add(host, port.parse().unwrap(), given::host_key().public_key()).unwrap();
     let changed = builder().host_keys(keys).connect(&address).unwrap_err();
     assert!(changed.to_string().contains("CHANGED"), "{changed}");
 }
@@ -521,7 +509,7 @@ impl ServerInterface for Strict {
 #[test]
 fn a_password_that_must_be_changed_is_changed() {
     let interface = Arc::new(Strict(AtomicBool::new(false)));
-    let server = SSHServer::builder().host_key(PKey::generate(KeyKind::Ed25519).unwrap()).build().unwrap();
+    let server = SSHServer::builder().host_key(given::host_key()).build().unwrap();
     let serve = |client: SSHClientBuilder| {
         let (ours, theirs) = MemoryStream::pair(1 << 16);
         let (server, interface) = (server.clone(), Arc::clone(&interface));
@@ -577,7 +565,7 @@ fn requests_that_nobody_answers_are_counted() {
     let (release, held) = crossbeam_channel::bounded(0);
     let (ask, asked) = crossbeam_channel::bounded(1);
     let server = SSHServer::builder()
-        .host_key(PKey::generate(KeyKind::Ed25519).unwrap())
+        .host_key(given::host_key())
         .serve(TcpListener::bind("127.0.0.1:0").unwrap(), move |_| Slow(ask.clone(), held.clone()))
         .unwrap();
     let mut limits = limits();

@@ -1,6 +1,8 @@
 //! A lot of everything: one client shared by 16 threads that run 1,000 commands each, and 1,000
 //! connections after which no thread and no descriptor is left.
 
+mod given;
+
 use std::io::{self, Write};
 use std::net::TcpListener;
 use std::sync::Mutex;
@@ -8,8 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use feramiko::{
-    Algorithms, Answer, AuthAnswer, AutoAddPolicy, ExitStatus, HostKeys, KeyKind, Limits, PKey, SSHClient,
-    SSHServer, Secret, ServerHandle, ServerInterface, Session, SessionKind, SessionRequest,
+    Algorithms, Answer, AuthAnswer, ExitStatus, Limits, SSHClient, SSHServer, Secret, ServerHandle,
+    ServerInterface, Session, SessionKind, SessionRequest,
 };
 
 /// One after the other: both count what the process has.
@@ -43,7 +45,7 @@ fn serve() -> ServerHandle {
     let mut algorithms = Algorithms::server_defaults();
     algorithms.set_kex("curve25519-sha256").unwrap();
     SSHServer::builder()
-        .host_key(PKey::generate(KeyKind::Ed25519).unwrap())
+        .host_key(given::host_key())
         .algorithms(algorithms)
         .limits(limits)
         .serve(TcpListener::bind("127.0.0.1:0").unwrap(), |_| Parrot)
@@ -51,15 +53,7 @@ fn serve() -> ServerHandle {
 }
 
 fn connect(server: &ServerHandle) -> SSHClient {
-    SSHClient::builder()
-        .no_agent()
-        .no_default_keys()
-        .host_keys(HostKeys::new())
-        .missing_host_key(AutoAddPolicy)
-        .username("robey")
-        .password("foo")
-        .connect(&server.address())
-        .unwrap()
+    given::client().username("robey").password("foo").connect(&server.address()).unwrap()
 }
 
 fn run(client: &SSHClient, command: &str) {

@@ -1,6 +1,8 @@
 //! Two engines over streams that misbehave: cut after any byte, passing few bytes at a time; and new
 //! keys all the time. Nothing hangs, nothing is lost, no thread stays.
 
+mod given;
+
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
@@ -9,9 +11,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use feramiko::{
-    Algorithms, Answer, AuthAnswer, AutoAddPolicy, Closer, ExitStatus, Halves, HostKeys, KeyKind, Limits,
-    MemoryStream, PKey, ReadHalf, SSHClient, SSHServer, Secret, ServerInterface, Session, SessionRequest,
-    Stream, WriteHalf,
+    Algorithms, Answer, AuthAnswer, Closer, ExitStatus, Halves, Limits, MemoryStream, ReadHalf, SSHClient,
+    SSHServer, Secret, ServerInterface, Session, SessionRequest, Stream, WriteHalf,
 };
 
 /// No case takes longer, on a busy machine.
@@ -123,7 +124,7 @@ impl Pair {
         let mut algorithms = Algorithms::server_defaults();
         algorithms.set_kex("curve25519-sha256").unwrap();
         let server = SSHServer::builder()
-            .host_key(PKey::generate(KeyKind::Ed25519).unwrap())
+            .host_key(given::host_key())
             .algorithms(algorithms)
             .limits(self.limits.clone())
             .build()
@@ -131,11 +132,7 @@ impl Pair {
         let (server_fault, client_fault) = (self.server, self.client);
         let serving = thread::spawn(move || server.serve_stream(Faulty(theirs, server_fault), Echo));
         let result = work(
-            SSHClient::builder()
-                .no_agent()
-                .no_default_keys()
-                .host_keys(HostKeys::new())
-                .missing_host_key(AutoAddPolicy)
+            given::client()
                 .username("robey")
                 .password("foo")
                 .limits(self.limits)
@@ -221,19 +218,12 @@ fn new_keys_every_4_kib_from_both_sides_at_once() {
     let rounds = AtomicUsize::new(0);
     let started = Instant::now();
     let (ours, theirs) = MemoryStream::pair(1 << 15);
-    let server = SSHServer::builder()
-        .host_key(PKey::generate(KeyKind::Ed25519).unwrap())
-        .limits(pair.limits.clone())
-        .build()
-        .unwrap();
+    let server =
+        SSHServer::builder().host_key(given::host_key()).limits(pair.limits.clone()).build().unwrap();
     let serving = thread::spawn(move || server.serve_stream(theirs, Echo));
     let mut algorithms = Algorithms::client_defaults();
     algorithms.set_kex("curve25519-sha256").unwrap();
-    let client = SSHClient::builder()
-        .no_agent()
-        .no_default_keys()
-        .host_keys(HostKeys::new())
-        .missing_host_key(AutoAddPolicy)
+    let client = given::client()
         .username("robey")
         .password("foo")
         .algorithms(algorithms)

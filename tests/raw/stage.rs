@@ -143,11 +143,7 @@ impl Stage {
     }
 
     pub(crate) fn good_client(&self) -> SSHClient {
-        SSHClient::builder()
-            .no_agent()
-            .no_default_keys()
-            .host_keys(HostKeys::new())
-            .missing_host_key(AutoAddPolicy)
+        crate::given::client()
             .username("robey")
             .key(self.key.clone())
             .connect(&self.address)
