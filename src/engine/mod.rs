@@ -17,6 +17,8 @@ mod poll;
 mod reader;
 mod slot;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::sync::Arc;
