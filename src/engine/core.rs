@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::incoming::{Incoming, Tickets};
 use super::limits::Limits;
-use super::outbox::{Control, KexItem, Outbox, Stop, Waiter};
+use super::outbox::{Control, Outbox, Stop, Waiter};
 use super::slot::{Answer, Slot};
 use super::stream::Closer;
 use crate::error::{Error, Result};
@@ -73,14 +73,6 @@ impl Table {
     }
 }
 
-/// Our KEXINIT of the exchange under way.
-#[derive(Debug, Default)]
-pub(super) struct Rekey {
-    pub(super) ours: Option<Vec<u8>>,
-    pub(super) since: Option<Instant>,
-    pub(super) last: Option<Instant>,
-}
-
 /// What a running transport starts with.
 pub(crate) struct Start {
     pub(crate) role: Role,
@@ -110,8 +102,6 @@ pub(crate) struct Core {
     pub(super) table: Mutex<Table>,
     /// Taken by the reader, and by the thread that signs for it.
     pub(super) kex: Mutex<Kex>,
-    /// Taken by whoever starts an exchange, and the reader.
-    pub(super) rekey: Mutex<Rekey>,
     /// Who waits for REQUEST_SUCCESS and REQUEST_FAILURE, in order. Filled by the writer.
     global_replies: Mutex<VecDeque<Sender<Answer>>>,
     /// Answers owed to the peer's global requests.
@@ -145,7 +135,6 @@ impl Core {
             outbox,
             table: Mutex::default(),
             kex: Mutex::new(start.kex),
-            rekey: Mutex::new(Rekey { last: Some(Instant::now()), ..Rekey::default() }),
             global_replies: Mutex::default(),
             global_tickets: Tickets::default(),
             incoming: Mutex::new(Some(sender)),
@@ -299,17 +288,18 @@ impl Core {
 
     /// Starts an exchange unless one is under way: our KEXINIT leaves.
     pub(crate) fn begin_rekey(&self) -> Result<()> {
-        let mut rekey = self.rekey.lock();
-        if rekey.ours.is_some() || !self.alive() {
-            return Ok(());
+        if self.alive() && !self.outbox.rekeying() {
+            self.outbox.begin_rekey(self, Kex::kexinit(&self.setup, false)?);
         }
-        let ours = Kex::kexinit(&self.setup, false)?;
-        rekey.ours = Some(ours.clone());
-        rekey.since = Some(Instant::now());
-        drop(rekey);
-        log::debug!(target: "feramiko::kex", "{}: KEXINIT sent", self.peer);
-        self.outbox.post_kex(self, KexItem::Init(ours));
         Ok(())
+    }
+
+    /// The peer's KEXINIT arrived: ours, that leaves now if it has not yet.
+    pub(super) fn answer_rekey(&self) -> Result<Vec<u8>> {
+        if let Some(ours) = self.outbox.our_kexinit() {
+            return Ok(ours);
+        }
+        Ok(self.outbox.begin_rekey(self, Kex::kexinit(&self.setup, false)?))
     }
 
     /// After something was sealed or opened: new keys when the old ones were used enough.

@@ -52,6 +52,16 @@ pub(super) struct Control {
     pub(super) waiter: Waiter,
 }
 
+/// The exchange of new keys, under way or past.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rekey {
+    /// Our KEXINIT, until the peer's NEWKEYS.
+    pub(super) ours: Option<Vec<u8>>,
+    pub(super) since: Option<Instant>,
+    /// When the last one was over.
+    pub(super) last: Option<Instant>,
+}
+
 #[derive(Default)]
 pub(super) struct Lanes {
     kex: VecDeque<KexItem>,
@@ -59,7 +69,11 @@ pub(super) struct Lanes {
     control_bytes: usize,
     data: VecDeque<Arc<Slot>>,
     /// Our KEXINIT is out or under way; only the kex lane moves until NEWKEYS has left.
-    pub(super) rekeying: bool,
+    rekeying: bool,
+    /// In the same lock as the lane: whoever sees that our KEXINIT is there may post what follows it.
+    pub(super) rekey: Rekey,
+    /// The writer has to look at its timers anew.
+    retime: bool,
     /// Sealed bytes wait for the stream.
     stalled: bool,
     /// Why and until when the writer should end.
@@ -121,7 +135,10 @@ impl Lanes {
 impl Outbox {
     pub(super) fn new(sealer: Sealer, stream: Box<dyn WriteHalf>) -> Self {
         Self {
-            lanes: Mutex::new(Lanes::default()),
+            lanes: Mutex::new(Lanes {
+                rekey: Rekey { last: Some(Instant::now()), ..Rekey::default() },
+                ..Lanes::default()
+            }),
             wake: Condvar::new(),
             token: Mutex::new(Outgoing { sealer, stream, buffer: Vec::new(), written: 0 }),
             blocked: AtomicBool::new(false),
@@ -130,11 +147,50 @@ impl Outbox {
 
     /// Posts a kex item.
     pub(super) fn post_kex(&self, core: &Core, item: KexItem) {
-        let mut lanes = self.lanes.lock();
-        lanes.rekeying |= matches!(item, KexItem::Init(_));
-        lanes.kex.push_back(item);
-        drop(lanes);
+        self.lanes.lock().kex.push_back(item);
         self.kick(core, 0);
+    }
+
+    /// Whether an exchange is under way on either side of ours: until both NEWKEYS have passed.
+    pub(super) fn rekeying(&self) -> bool {
+        let lanes = self.lanes.lock();
+        lanes.rekeying || lanes.rekey.ours.is_some()
+    }
+
+    /// Our KEXINIT of the exchange under way.
+    pub(super) fn our_kexinit(&self) -> Option<Vec<u8>> {
+        self.lanes.lock().rekey.ours.clone()
+    }
+
+    /// Posts `ours` unless an exchange is under way; the KEXINIT that counts.
+    pub(super) fn begin_rekey(&self, core: &Core, ours: Vec<u8>) -> Vec<u8> {
+        let mut lanes = self.lanes.lock();
+        if let Some(earlier) = &lanes.rekey.ours {
+            return earlier.clone();
+        }
+        log::debug!(target: "feramiko::kex", "{}: KEXINIT sent", core.peer);
+        (lanes.rekey.ours, lanes.rekey.since) = (Some(ours.clone()), Some(Instant::now()));
+        lanes.rekeying = true;
+        lanes.kex.push_back(KexItem::Init(ours.clone()));
+        self.retime(lanes);
+        self.kick(core, 0);
+        ours
+    }
+
+    /// The peer's NEWKEYS arrived; ours has left or is about to.
+    pub(super) fn finish_rekey(&self) {
+        let mut lanes = self.lanes.lock();
+        lanes.rekey = Rekey { last: Some(Instant::now()), ..Rekey::default() };
+        self.retime(lanes);
+    }
+
+    /// Wakes the writer, whose next timer may be another now.
+    fn retime(&self, mut lanes: parking_lot::MutexGuard<'_, Lanes>) {
+        lanes.retime = true;
+        if std::mem::take(&mut lanes.writer_parked) {
+            drop(lanes);
+            self.wake.notify_one();
+        }
     }
 
     /// Posts a control message; an error when the peer lets too many of them wait.
@@ -252,10 +308,11 @@ impl Outbox {
         Ok(())
     }
 
-    /// The writer's work: waits until there is something to do or `timer`; false at the timer.
+    /// The writer's work: waits until there is something to do, be it to look at the timers, or
+    /// `timer`; false at the timer.
     pub(super) fn park(&self, timer: Option<Instant>) -> bool {
         let mut lanes = self.lanes.lock();
-        while !(lanes.has_work() || lanes.stalled || lanes.stop.is_some()) {
+        while !(lanes.has_work() || lanes.stalled || lanes.stop.is_some() || lanes.retime) {
             lanes.writer_parked = true;
             match timer {
                 None => self.wake.wait(&mut lanes),
@@ -267,7 +324,7 @@ impl Outbox {
                 }
             }
         }
-        lanes.writer_parked = false;
+        (lanes.writer_parked, lanes.retime) = (false, false);
         true
     }
 

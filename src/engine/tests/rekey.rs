@@ -10,8 +10,8 @@ const BYTES: u64 = 4096;
 
 /// When the last exchange ended, if none is under way.
 fn last_exchange(link: &Link) -> Option<Instant> {
-    let rekey = link.core().rekey.lock();
-    rekey.last.filter(|_| rekey.ours.is_none())
+    let lanes = link.core().outbox.lanes.lock();
+    lanes.rekey.last.filter(|_| lanes.rekey.ours.is_none())
 }
 
 /// Waits for `count` exchanges to end that were not seen yet.
