@@ -156,13 +156,19 @@ impl Core {
 
     /// The transport ends because of `cause`; the first cause stays. Never waits.
     pub(crate) fn die(&self, cause: Error) {
-        if self.dying.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        log::debug!(target: "feramiko::transport", "{}: ends: {cause}", self.peer);
         let goodbye = cause.disconnect_code().map(|code| goodbye(code, &cause.disconnect_text()));
         let cause = Arc::new(cause);
-        *self.cause.lock() = Some(Arc::clone(&cause));
+        {
+            let mut kept = self.cause.lock();
+            if kept.is_some() {
+                return;
+            }
+            *kept = Some(Arc::clone(&cause));
+        }
+        log::debug!(target: "feramiko::transport", "{}: ends: {cause}", self.peer);
+        // After the cause, so that whoever finds it dead finds out why; before the tables are emptied,
+        // so that whoever comes later does not enter them.
+        self.dying.store(true, Ordering::SeqCst);
         *self.incoming.lock() = None;
         self.global_replies.lock().clear();
         let slots: Vec<_> = self.table.lock().slots.iter().flatten().cloned().collect();
@@ -239,7 +245,10 @@ impl Core {
     }
 
     pub(super) fn expect_global_reply(&self, sender: Sender<Answer>) {
-        self.global_replies.lock().push_back(sender);
+        let mut waiting = self.global_replies.lock();
+        if self.alive() {
+            waiting.push_back(sender);
+        }
     }
 
     /// REQUEST_SUCCESS or REQUEST_FAILURE arrived; false when nobody asked.
@@ -265,7 +274,11 @@ impl Core {
         if table.len() >= self.limits.channels {
             return Err(Error::Limit { which: "channels", limit: self.limits.channels as u64 });
         }
-        Ok(table.insert(|local| Slot::new(local, kind)))
+        if self.alive() {
+            return Ok(table.insert(|local| Slot::new(local, kind)));
+        }
+        drop(table);
+        Err(self.closed())
     }
 
     // ---- what the peer opens and asks

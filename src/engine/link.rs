@@ -49,9 +49,6 @@ impl Link {
     /// Opens a channel and waits for the peer's answer.
     pub(crate) fn open(&self, kind: &str, rest: &[u8], deadline: Option<Instant>) -> Result<ChannelLink> {
         let core = self.core();
-        if !core.alive() {
-            return Err(core.closed());
-        }
         let slot = core.new_slot(kind)?;
         let open = ChannelOpen {
             kind: Escaped(kind.as_bytes()),
@@ -66,7 +63,7 @@ impl Link {
         let mut state = slot.state.lock();
         loop {
             match &state.phase {
-                SlotPhase::Opening if state.dead.is_some() || !core.alive() => return Err(core.closed()),
+                SlotPhase::Opening if state.dead.is_some() => return Err(core.closed()),
                 SlotPhase::Opening => {}
                 SlotPhase::Refused { code, text } => {
                     return Err(Error::ChannelRefused { code: *code, text: text.clone() });
@@ -305,15 +302,17 @@ impl ChannelLink {
     pub(crate) fn flush(&self, deadline: Option<Instant>) -> Result<()> {
         let slot = &self.0.slot;
         let mut state = slot.state.lock();
-        while !(state.out_data.is_empty() && state.out_stderr.is_empty()) {
+        loop {
             if state.dead.is_some() {
                 return Err(self.core().closed());
+            }
+            if state.out_data.is_empty() && state.out_stderr.is_empty() {
+                return Ok(());
             }
             if !wait(&slot.outgoing, &mut state, deadline) {
                 return Err(Error::Timeout(Phase::Write));
             }
         }
-        Ok(())
     }
 
     /// Nothing more will be written: EOF follows what is queued.

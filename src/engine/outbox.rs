@@ -222,8 +222,14 @@ impl Outbox {
         if lanes.stop.as_ref().is_none_or(|old| old.flush_until.is_some() && stop.flush_until.is_none()) {
             lanes.stop = Some(stop);
         }
+        let mut unsent = VecDeque::new();
+        if lanes.stop.as_ref().is_some_and(|stop| stop.flush_until.is_none()) {
+            // Nothing of it will leave; who waits for an answer has to learn that.
+            unsent = std::mem::take(&mut lanes.control);
+        }
         lanes.writer_parked = false;
         drop(lanes);
+        drop(unsent);
         self.wake.notify_one();
     }
 
