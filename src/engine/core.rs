@@ -24,52 +24,51 @@ use crate::wire::{Encode, Escaped};
 /// Time for a last DISCONNECT to leave; the peer may not read any more.
 pub(super) const GOODBYE: Duration = Duration::from_secs(1);
 
-/// The channels by our number. Numbers are used again once both CLOSEs have passed.
+/// The channels by our number. A number is not used again before all others were: an answer that
+/// comes after its channel's end must not meet the next one.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    slots: Vec<Option<Arc<Slot>>>,
-    used: usize,
-    /// Numbers below this one were in use at some time.
-    ever: u32,
+    /// In the order of their numbers.
+    slots: Vec<Arc<Slot>>,
+    /// How many numbers were given, ever.
+    given: u64,
 }
 
 impl Table {
     pub(super) fn insert(&mut self, make: impl FnOnce(u32) -> Slot) -> Arc<Slot> {
-        let at = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
-        let slot = Arc::new(make(u32::try_from(at).unwrap_or(u32::MAX)));
-        match self.slots.get_mut(at) {
-            Some(place) => *place = Some(Arc::clone(&slot)),
-            None => self.slots.push(Some(Arc::clone(&slot))),
+        loop {
+            let local = u32::try_from(self.given & u64::from(u32::MAX)).unwrap_or(u32::MAX);
+            self.given = self.given.saturating_add(1);
+            if let Err(at) = self.find(local) {
+                let slot = Arc::new(make(local));
+                self.slots.insert(at, Arc::clone(&slot));
+                return slot;
+            }
         }
-        self.used = self.used.saturating_add(1);
-        self.ever = self.ever.max(slot.local.saturating_add(1));
-        slot
+    }
+
+    /// Where the channel is, or where it would be.
+    fn find(&self, local: u32) -> std::result::Result<usize, usize> {
+        self.slots.binary_search_by_key(&local, |slot| slot.local)
     }
 
     pub(super) fn get(&self, local: u32) -> Option<&Arc<Slot>> {
-        self.slots.get(usize::try_from(local).ok()?)?.as_ref()
+        self.slots.get(self.find(local).ok()?)
     }
 
     /// Whether a channel had this number and is gone.
     pub(super) fn is_gone(&self, local: u32) -> bool {
-        local < self.ever && self.get(local).is_none()
+        u64::from(local) < self.given && self.find(local).is_err()
     }
 
     fn remove(&mut self, slot: &Slot) {
-        let place = usize::try_from(slot.local).ok().and_then(|at| self.slots.get_mut(at));
-        if let Some(place) =
-            place.filter(|place| place.as_ref().is_some_and(|kept| std::ptr::eq(&**kept, slot)))
-        {
-            *place = None;
-            self.used = self.used.saturating_sub(1);
-        }
-        while self.slots.last().is_some_and(Option::is_none) {
-            self.slots.pop();
+        if let Ok(at) = self.find(slot.local) {
+            self.slots.remove(at);
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.used
+        self.slots.len()
     }
 }
 
@@ -171,7 +170,7 @@ impl Core {
         self.dying.store(true, Ordering::SeqCst);
         *self.incoming.lock() = None;
         self.global_replies.lock().clear();
-        let slots: Vec<_> = self.table.lock().slots.iter().flatten().cloned().collect();
+        let slots = self.table.lock().slots.clone();
         for slot in slots {
             slot.die(&cause);
         }
