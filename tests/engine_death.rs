@@ -177,7 +177,11 @@ fn death_after_n_bytes() {
         let (mut cut, mut whole, mut broken) = (0, 0, 0);
         // Once the client ends well the cut lies in or behind the goodbye; a few of those, too.
         while whole < 3 {
-            if cut_after(cut, client_writes) { whole += 1 } else { broken += 1 }
+            if cut_after(cut, client_writes) {
+                whole += 1
+            } else {
+                broken += 1
+            }
             cut += if cut < EVERY { 1 } else { STRIDE };
             assert!(cut < 1 << 20, "a connection of a few kilobytes");
         }

@@ -4,17 +4,17 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
-use parking_lot::Mutex;
 
 use super::incoming::{Incoming, Tickets};
 use super::limits::Limits;
 use super::outbox::{Control, Outbox, Stop, Waiter};
 use super::slot::{Answer, Slot};
 use super::stream::Closer;
+use super::sync::{AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex};
 use crate::error::{Error, Result};
 use crate::kex::{Kex, Role, Setup};
 use crate::key::PKey;
@@ -118,7 +118,7 @@ pub(crate) struct Core {
     pub(super) bytes_in: AtomicU64,
     closer: Arc<dyn Closer>,
     /// Raised when the writer has ended and the stream is closed.
-    pub(super) ended: (Mutex<bool>, parking_lot::Condvar),
+    pub(super) ended: (Mutex<bool>, Condvar),
 }
 
 impl Core {
@@ -146,7 +146,7 @@ impl Core {
             heard: AtomicU64::new(0),
             bytes_in: AtomicU64::new(0),
             closer: start.closer,
-            ended: (Mutex::new(false), parking_lot::Condvar::new()),
+            ended: (Mutex::new(false), Condvar::new()),
             limits: start.limits,
         }
     }

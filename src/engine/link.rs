@@ -13,6 +13,7 @@ use super::incoming::Incoming;
 use super::outbox::Waiter;
 use super::poll::Signal;
 use super::slot::{Answer, Lane, Phase as SlotPhase, Request, Slot, State};
+use super::sync::{Condvar, MutexGuard};
 use crate::error::{Error, Phase, Result};
 use crate::msg::connection::{ChannelOpen, ChannelRequest, GlobalRequest};
 use crate::wire::{Encode, Escaped, Rest};
@@ -143,11 +144,7 @@ fn answered(
 }
 
 /// Sleeps until something changed; false at the deadline.
-fn wait(
-    changed: &parking_lot::Condvar,
-    state: &mut parking_lot::MutexGuard<'_, State>,
-    deadline: Option<Instant>,
-) -> bool {
+fn wait(changed: &Condvar, state: &mut MutexGuard<'_, State>, deadline: Option<Instant>) -> bool {
     match deadline {
         None => {
             changed.wait(state);
@@ -213,7 +210,7 @@ impl ChannelLink {
     }
 
     /// Puts the slot into the data lane if it has something to send.
-    fn post_if_due(&self, mut state: parking_lot::MutexGuard<'_, State>, size: usize) {
+    fn post_if_due(&self, mut state: MutexGuard<'_, State>, size: usize) {
         let enqueue = state.enqueue();
         drop(state);
         if enqueue {

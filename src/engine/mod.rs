@@ -17,6 +17,7 @@ mod poll;
 mod reader;
 mod slot;
 mod stream;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod writer;

@@ -8,15 +8,15 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
-use parking_lot::{Condvar, Mutex};
 
 use super::core::Core;
 use super::slot::{Answer, Slot, seal_message};
 use super::stream::WriteHalf;
+use super::sync::{AtomicBool, Condvar, Mutex, MutexGuard};
 use crate::error::Error;
 use crate::msg::kex::NewKeys;
 use crate::packet::{SealKeys, Sealer};
@@ -185,7 +185,7 @@ impl Outbox {
     }
 
     /// Wakes the writer, whose next timer may be another now.
-    fn retime(&self, mut lanes: parking_lot::MutexGuard<'_, Lanes>) {
+    fn retime(&self, mut lanes: MutexGuard<'_, Lanes>) {
         lanes.retime = true;
         if std::mem::take(&mut lanes.writer_parked) {
             drop(lanes);

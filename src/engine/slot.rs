@@ -8,12 +8,12 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
-use parking_lot::{Condvar, Mutex};
 
 use super::exit::ExitStatus;
 use super::flow::{Flow, FlowError};
 use super::pipe::Pipe;
 use super::poll::Signal;
+use super::sync::{Condvar, Mutex};
 use crate::error::Error;
 use crate::msg::connection::{ChannelClose, ChannelEof, ChannelWindowAdjust};
 use crate::packet::{PacketError, Sealer};

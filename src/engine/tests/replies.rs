@@ -107,9 +107,13 @@ fn an_answer_that_nobody_asked_for_is_fatal() {
             let (client, server) = pair();
             let _channels = open_while(&client, &server, || ()).unwrap();
             say(&server);
-            let Err(Error::Closed(Some(cause))) = client.next_incoming(soon()) else { panic!("{name}: lives") };
+            let Err(Error::Closed(Some(cause))) = client.next_incoming(soon()) else {
+                panic!("{name}: lives")
+            };
             assert!(matches!(*cause, Error::Protocol { code: 2, .. }), "{name}: {cause:?}");
-            let Err(Error::Closed(Some(told))) = server.next_incoming(soon()) else { panic!("{name}: lives") };
+            let Err(Error::Closed(Some(told))) = server.next_incoming(soon()) else {
+                panic!("{name}: lives")
+            };
             assert!(matches!(*told, Error::Disconnected { code: 2, .. }), "{name}: {told:?}");
         });
     }

@@ -63,8 +63,7 @@ fn data_arrives_whole_through_any_throttle() {
     for (most, capacity, size) in cases {
         within(120, move || {
             let (near, far) = MemoryStream::pair(capacity);
-            let (client, server) =
-                engines((Throttled(near, most), Throttled(far, most)), &Limits::default());
+            let (client, server) = engines((Throttled(near, most), Throttled(far, most)), &Limits::default());
             let serving = serve_echo(server);
             let mut random = Random::new(most as u64);
             let (one, two) = (random.bytes(size), random.bytes(size / 2));
