@@ -243,13 +243,16 @@ impl ChannelLink {
             }
             state.inbound(lane).waiting = state.inbound(lane).waiting.saturating_add(1);
             state.credit_unread(unread);
-            if state.enqueue() {
+            let credit = state.enqueue();
+            let in_time = credit || wait(&slot.incoming, &mut state, deadline);
+            state.inbound(lane).waiting = state.inbound(lane).waiting.saturating_sub(1);
+            if credit {
+                // Without the lock anything may happen: everything is looked at again.
                 drop(state);
                 self.core().post_slot(slot, 0);
                 state = slot.state.lock();
+                continue;
             }
-            let in_time = state.readable(lane) || wait(&slot.incoming, &mut state, deadline);
-            state.inbound(lane).waiting = state.inbound(lane).waiting.saturating_sub(1);
             if !in_time && !state.readable(lane) {
                 return Err(Error::Timeout(Phase::Read));
             }
@@ -402,14 +405,15 @@ impl ChannelLink {
             }
             state.exit_waiting = state.exit_waiting.saturating_add(1);
             state.credit_unread(unread);
-            if state.enqueue() {
+            let credit = state.enqueue();
+            let in_time = credit || wait(&slot.incoming, &mut state, deadline);
+            state.exit_waiting = state.exit_waiting.saturating_sub(1);
+            if credit {
                 drop(state);
                 self.core().post_slot(slot, 0);
                 state = slot.state.lock();
+                continue;
             }
-            let ended = state.exit.is_some() || state.flow.close_received || state.dead.is_some();
-            let in_time = ended || wait(&slot.incoming, &mut state, deadline);
-            state.exit_waiting = state.exit_waiting.saturating_sub(1);
             if !in_time && state.exit.is_none() && !state.flow.close_received {
                 return Err(Error::Timeout(Phase::Exit));
             }

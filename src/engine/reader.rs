@@ -236,7 +236,7 @@ fn trace_in(core: &Core, kind: u8, payload: &[u8]) {
     }
 }
 
-fn kex(core: &Arc<Core>, payload: &[u8]) -> Result<Option<Install>> {
+pub(super) fn kex(core: &Arc<Core>, payload: &[u8]) -> Result<Option<Install>> {
     if payload.first() == Some(&20) {
         // Ours first: the exchange hashes both.
         let ours = core.answer_rekey()?;

@@ -4,8 +4,11 @@
 mod closing;
 mod dying;
 mod model;
+#[cfg(loom)]
+mod orders;
 mod rekey;
 mod replies;
+mod still;
 mod throttle;
 
 use std::sync::mpsc;
