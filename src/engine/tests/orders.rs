@@ -12,14 +12,15 @@ use std::sync::Arc;
 
 use loom::thread;
 
-use super::still::{PEERS_NUMBER, Still, receive, receive_payload};
+use super::still::{Still, receive_payload};
 use crate::engine::{ChannelLink, Core, ExitStatus, Lane, Link, writer};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::kex::{Kex, Role};
 use crate::msg::connection::{
-    ChannelClose, ChannelData, ChannelEof, ChannelExtendedData, ChannelRequest, ChannelWindowAdjust,
+    ChannelClose, ChannelData, ChannelEof, ChannelExtendedData, ChannelOpenConfirmation, ChannelRequest,
+    ChannelWindowAdjust,
 };
-use crate::wire::{Escaped, Rest};
+use crate::wire::{Encode, Escaped, Rest};
 
 /// Where every order would take hours: so many times a thread is interrupted where it need not wait.
 const PREEMPTIONS: usize = 6;
@@ -32,6 +33,34 @@ fn in_every_order(preemptions: impl Into<Option<usize>>, model: impl Fn() + Sync
     builder.preemption_bound = preemptions.into();
     builder.max_branches = 100_000;
     builder.check(model);
+}
+
+/// The peer's number of the channel.
+const PEERS_NUMBER: u32 = 5;
+
+fn receive(core: &Arc<Core>, message: &impl Encode) -> Result<()> {
+    receive_payload(core, &message.to_vec())
+}
+
+/// A client that a server has opened a channel to, with that window.
+fn with_channel(window: u32) -> (Still, Link, ChannelLink) {
+    let still = Still::new(Role::Client);
+    let link = Link::new(Arc::clone(&still.core));
+    let slot = still.core.new_slot("session").unwrap();
+    let channel = ChannelLink::new(slot, link.clone());
+    let confirmation = ChannelOpenConfirmation {
+        recipient: channel.id(),
+        sender: PEERS_NUMBER,
+        window,
+        max_packet: 32 * 1024,
+        rest: Rest(b""),
+    };
+    receive(&still.core, &confirmation).unwrap();
+    (still, link, channel)
+}
+
+fn all_sent(still: &mut Still) -> Vec<Vec<u8>> {
+    std::iter::from_fn(|| still.next_sent()).collect()
 }
 
 fn data(core: &Arc<Core>, recipient: u32, data: &[u8]) {
@@ -64,7 +93,7 @@ fn fill_stderr(core: &Arc<Core>, recipient: u32) {
 #[test]
 fn loom_a_reader_gets_everything_and_the_end() {
     in_every_order(None, || {
-        let (still, _link, channel) = Still::with_channel(1000);
+        let (still, _link, channel) = with_channel(1000);
         let id = channel.id();
         let user = thread::spawn(move || assert_eq!(read_to_end(&channel), b"abcd"));
         data(&still.core, id, b"ab");
@@ -77,7 +106,7 @@ fn loom_a_reader_gets_everything_and_the_end() {
 #[test]
 fn loom_closing_here_ends_a_read_that_gives_credit_back() {
     in_every_order(None, || {
-        let (still, _link, channel) = Still::with_channel(1000);
+        let (still, _link, channel) = with_channel(1000);
         fill_stderr(&still.core, channel.id());
         let reading = channel.clone();
         let user = thread::spawn(move || assert_eq!(read_to_end(&reading), b""));
@@ -89,7 +118,7 @@ fn loom_closing_here_ends_a_read_that_gives_credit_back() {
 #[test]
 fn loom_closing_here_ends_a_wait_for_the_exit_status() {
     in_every_order(None, || {
-        let (still, _link, channel) = Still::with_channel(1000);
+        let (still, _link, channel) = with_channel(1000);
         fill_stderr(&still.core, channel.id());
         let waiting = channel.clone();
         let user = thread::spawn(move || assert_eq!(waiting.wait_exit(None).unwrap(), ExitStatus::Missing));
@@ -101,7 +130,7 @@ fn loom_closing_here_ends_a_wait_for_the_exit_status() {
 #[test]
 fn loom_the_reader_appends_and_ends_while_one_reads_and_one_closes() {
     in_every_order(PREEMPTIONS, || {
-        let (mut still, _link, channel) = Still::with_channel(1000);
+        let (mut still, _link, channel) = with_channel(1000);
         let (id, reading, closing) = (channel.id(), channel.clone(), channel.clone());
         let user = thread::spawn(move || read_to_end(&reading));
         let closer = thread::spawn(move || closing.close());
@@ -111,7 +140,7 @@ fn loom_the_reader_appends_and_ends_while_one_reads_and_one_closes() {
         closer.join().unwrap();
         assert!(read.is_empty() || read == b"ab", "{read:?}");
         // Both CLOSEs have passed, in whatever order: one left, and the table is empty.
-        let closes = still.all_sent().iter().filter(|packet| packet[0] == 97).count();
+        let closes = all_sent(&mut still).iter().filter(|packet| packet[0] == 97).count();
         assert_eq!((closes, still.core.table.lock().len()), (1, 0));
     });
 }
@@ -119,7 +148,7 @@ fn loom_the_reader_appends_and_ends_while_one_reads_and_one_closes() {
 #[test]
 fn loom_the_exit_status_wakes_and_hides_no_data() {
     in_every_order(None, || {
-        let (still, _link, channel) = Still::with_channel(1000);
+        let (still, _link, channel) = with_channel(1000);
         let id = channel.id();
         let user = thread::spawn(move || {
             assert_eq!(channel.wait_exit(None).unwrap(), ExitStatus::Code(3));
@@ -138,7 +167,7 @@ fn loom_the_exit_status_wakes_and_hides_no_data() {
 fn loom_a_writer_wakes_when_the_window_opens_or_the_peer_closes() {
     for opens in [true, false] {
         in_every_order(None, move || {
-            let (mut still, _link, channel) = Still::with_channel(2);
+            let (mut still, _link, channel) = with_channel(2);
             let recipient = channel.id();
             let writing = channel.clone();
             let user = thread::spawn(move || {
@@ -159,7 +188,7 @@ fn loom_a_writer_wakes_when_the_window_opens_or_the_peer_closes() {
             }
             assert!(user.join().unwrap());
             if opens {
-                let sent = still.all_sent();
+                let sent = all_sent(&mut still);
                 let left: Vec<_> = sent.iter().flat_map(|packet| packet[9..].to_vec()).collect();
                 assert_eq!(left, b"abcd");
             }
@@ -171,7 +200,7 @@ fn loom_a_writer_wakes_when_the_window_opens_or_the_peer_closes() {
 #[test]
 fn loom_everything_posted_leaves_before_the_goodbye() {
     in_every_order(PREEMPTIONS, || {
-        let (mut still, link, channel) = Still::with_channel(1 << 20);
+        let (mut still, link, channel) = with_channel(1 << 20);
         let core = Arc::clone(&still.core);
         let writer = thread::spawn(move || writer::run(&core));
         let user = thread::spawn(move || {
@@ -183,7 +212,7 @@ fn loom_everything_posted_leaves_before_the_goodbye() {
         user.join().unwrap();
         drop::<Link>(link);
         writer.join().unwrap();
-        let sent = still.all_sent();
+        let sent = all_sent(&mut still);
         let (goodbye, before) = sent.split_last().unwrap();
         let mut bytes = Vec::new();
         let mut kinds = Vec::new();
@@ -198,7 +227,7 @@ fn loom_everything_posted_leaves_before_the_goodbye() {
 #[test]
 fn loom_death_wakes_reads_and_writes_and_lets_nobody_in_later() {
     in_every_order(None, || {
-        let (still, _link, channel) = Still::with_channel(0);
+        let (still, _link, channel) = with_channel(0);
         let (core, reading) = (Arc::clone(&still.core), channel.clone());
         let user = thread::spawn(move || {
             let cause = reading.read(Lane::Data, &mut [0], None).unwrap_err();
@@ -246,7 +275,7 @@ fn loom_our_kexinit_leaves_before_our_share() {
         let user = thread::spawn(move || core.begin_rekey().unwrap());
         crate::engine::reader::kex(&still.core, &theirs).unwrap();
         user.join().unwrap();
-        let kinds: Vec<_> = still.all_sent().iter().map(|packet| packet[0]).collect();
+        let kinds: Vec<_> = all_sent(&mut still).iter().map(|packet| packet[0]).collect();
         assert_eq!(kinds, [20, 30]);
     });
 }
@@ -254,13 +283,13 @@ fn loom_our_kexinit_leaves_before_our_share() {
 #[test]
 fn loom_two_who_write_and_close_lose_nothing() {
     in_every_order(None, || {
-        let (mut still, _link, channel) = Still::with_channel(10);
+        let (mut still, _link, channel) = with_channel(10);
         let other = channel.clone();
         let user = thread::spawn(move || other.write(Lane::Stderr, b"ab", None).unwrap());
         channel.write(Lane::Data, b"cd", None).unwrap();
         user.join().unwrap();
         channel.close();
-        let sent = still.all_sent();
+        let sent = all_sent(&mut still);
         assert!(sent.iter().all(|packet| packet[1..5] == PEERS_NUMBER.to_be_bytes()), "{sent:?}");
         assert_eq!(sent.len(), 4, "data, stderr, EOF, CLOSE");
         receive_payload(&still.core, &[97, 0, 0, 0, 0]).unwrap();

@@ -7,15 +7,10 @@ use std::time::{Duration, Instant};
 
 use super::setup;
 use crate::engine::outbox::Outbox;
-use crate::engine::{ChannelLink, Closer, Core, Limits, Link, Start, WriteHalf, mux};
+use crate::engine::{Closer, Core, Limits, Start, WriteHalf, mux};
 use crate::error::Result;
 use crate::kex::{Kex, Role};
-use crate::msg::connection::ChannelOpenConfirmation;
 use crate::packet::{Opened, Opener, Sealer};
-use crate::wire::{Encode, Rest};
-
-/// The peer's number of the one channel that `with_channel` opens.
-pub(super) const PEERS_NUMBER: u32 = 5;
 
 /// Takes everything, without waiting.
 #[derive(Clone, Default)]
@@ -52,7 +47,8 @@ impl Still {
             kex: Kex::new(setup.clone()),
             setup,
             host_keys: Vec::new(),
-            limits: Limits::default(),
+            // Windows that grow with the clock are another matter.
+            limits: Limits { window_budget: 0, ..Limits::default() },
             peer: "still".to_owned(),
             peer_ident: String::new(),
             keepalive: None,
@@ -62,23 +58,6 @@ impl Still {
         };
         let outbox = Outbox::new(Sealer::plain(), Box::new(sent.clone()));
         Self { core: Arc::new(Core::new(start, outbox)), sent, opener: Opener::plain() }
-    }
-
-    /// A client that a server has opened a channel to, with that window.
-    pub(super) fn with_channel(window: u32) -> (Self, Link, ChannelLink) {
-        let still = Self::new(Role::Client);
-        let link = Link::new(Arc::clone(&still.core));
-        let slot = still.core.new_slot("session").unwrap();
-        let channel = ChannelLink::new(slot, link.clone());
-        let confirmation = ChannelOpenConfirmation {
-            recipient: channel.id(),
-            sender: PEERS_NUMBER,
-            window,
-            max_packet: 32 * 1024,
-            rest: Rest(b""),
-        };
-        receive(&still.core, &confirmation).unwrap();
-        (still, link, channel)
     }
 
     /// The next packet it has sent.
@@ -93,18 +72,9 @@ impl Still {
             }
         }
     }
-
-    /// All packets it has sent.
-    pub(super) fn all_sent(&mut self) -> Vec<Vec<u8>> {
-        std::iter::from_fn(|| self.next_sent()).collect()
-    }
 }
 
 /// Hands a message of the connection layer in, as the reader does.
-pub(super) fn receive(core: &Arc<Core>, message: &impl Encode) -> Result<()> {
-    receive_payload(core, &message.to_vec())
-}
-
 pub(super) fn receive_payload(core: &Arc<Core>, payload: &[u8]) -> Result<()> {
     if payload.first() == Some(&94) { mux::data(core, payload) } else { mux::dispatch(core, payload) }
 }
