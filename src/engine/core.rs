@@ -4,17 +4,17 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
-use parking_lot::Mutex;
 
 use super::incoming::{Incoming, Tickets};
 use super::limits::Limits;
 use super::outbox::{Control, Outbox, Stop, Waiter};
 use super::slot::{Answer, Slot};
 use super::stream::Closer;
+use super::sync::{AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex};
 use crate::error::{Error, Result};
 use crate::kex::{Kex, Role, Setup};
 use crate::key::PKey;
@@ -24,63 +24,52 @@ use crate::wire::{Encode, Escaped};
 /// Time for a last DISCONNECT to leave; the peer may not read any more.
 pub(super) const GOODBYE: Duration = Duration::from_secs(1);
 
-/// The channels by our number. Numbers are used again once both CLOSEs have passed.
+/// The channels by our number. A number is not used again before all others were: an answer that
+/// comes after its channel's end must not meet the next one.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    slots: Vec<Option<Arc<Slot>>>,
-    used: usize,
-    /// Numbers below this one were in use at some time.
-    ever: u32,
+    /// In the order of their numbers.
+    slots: Vec<Arc<Slot>>,
+    /// How many numbers were given, ever.
+    given: u64,
 }
 
 impl Table {
     pub(super) fn insert(&mut self, make: impl FnOnce(u32) -> Slot) -> Arc<Slot> {
-        let at = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
-        let slot = Arc::new(make(u32::try_from(at).unwrap_or(u32::MAX)));
-        match self.slots.get_mut(at) {
-            Some(place) => *place = Some(Arc::clone(&slot)),
-            None => self.slots.push(Some(Arc::clone(&slot))),
+        loop {
+            let local = u32::try_from(self.given & u64::from(u32::MAX)).unwrap_or(u32::MAX);
+            self.given = self.given.saturating_add(1);
+            if let Err(at) = self.find(local) {
+                let slot = Arc::new(make(local));
+                self.slots.insert(at, Arc::clone(&slot));
+                return slot;
+            }
         }
-        self.used = self.used.saturating_add(1);
-        self.ever = self.ever.max(slot.local.saturating_add(1));
-        slot
+    }
+
+    /// Where the channel is, or where it would be.
+    fn find(&self, local: u32) -> std::result::Result<usize, usize> {
+        self.slots.binary_search_by_key(&local, |slot| slot.local)
     }
 
     pub(super) fn get(&self, local: u32) -> Option<&Arc<Slot>> {
-        self.slots.get(usize::try_from(local).ok()?)?.as_ref()
+        self.slots.get(self.find(local).ok()?)
     }
 
     /// Whether a channel had this number and is gone.
     pub(super) fn is_gone(&self, local: u32) -> bool {
-        local < self.ever && self.get(local).is_none()
+        u64::from(local) < self.given && self.find(local).is_err()
     }
 
     fn remove(&mut self, slot: &Slot) {
-        let place = usize::try_from(slot.local).ok().and_then(|at| self.slots.get_mut(at));
-        if let Some(place) =
-            place.filter(|place| place.as_ref().is_some_and(|kept| std::ptr::eq(&**kept, slot)))
-        {
-            *place = None;
-            self.used = self.used.saturating_sub(1);
-        }
-        while self.slots.last().is_some_and(Option::is_none) {
-            self.slots.pop();
+        if let Ok(at) = self.find(slot.local) {
+            self.slots.remove(at);
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.used
+        self.slots.len()
     }
-}
-
-/// Our KEXINIT of the exchange under way.
-#[derive(Debug, Default)]
-pub(super) struct Rekey {
-    pub(super) ours: Option<Vec<u8>>,
-    pub(super) since: Option<Instant>,
-    pub(super) last: Option<Instant>,
-    /// Exchanges that were finished after the first.
-    pub(super) count: u64,
 }
 
 /// What a running transport starts with.
@@ -112,8 +101,6 @@ pub(crate) struct Core {
     pub(super) table: Mutex<Table>,
     /// Taken by the reader, and by the thread that signs for it.
     pub(super) kex: Mutex<Kex>,
-    /// Taken by whoever starts an exchange, and the reader.
-    pub(super) rekey: Mutex<Rekey>,
     /// Who waits for REQUEST_SUCCESS and REQUEST_FAILURE, in order. Filled by the writer.
     global_replies: Mutex<VecDeque<Sender<Answer>>>,
     /// Answers owed to the peer's global requests.
@@ -131,7 +118,7 @@ pub(crate) struct Core {
     pub(super) bytes_in: AtomicU64,
     closer: Arc<dyn Closer>,
     /// Raised when the writer has ended and the stream is closed.
-    pub(super) ended: (Mutex<bool>, parking_lot::Condvar),
+    pub(super) ended: (Mutex<bool>, Condvar),
 }
 
 impl Core {
@@ -147,7 +134,6 @@ impl Core {
             outbox,
             table: Mutex::default(),
             kex: Mutex::new(start.kex),
-            rekey: Mutex::new(Rekey { last: Some(Instant::now()), ..Rekey::default() }),
             global_replies: Mutex::default(),
             global_tickets: Tickets::default(),
             incoming: Mutex::new(Some(sender)),
@@ -160,7 +146,7 @@ impl Core {
             heard: AtomicU64::new(0),
             bytes_in: AtomicU64::new(0),
             closer: start.closer,
-            ended: (Mutex::new(false), parking_lot::Condvar::new()),
+            ended: (Mutex::new(false), Condvar::new()),
             limits: start.limits,
         }
     }
@@ -169,13 +155,19 @@ impl Core {
 
     /// The transport ends because of `cause`; the first cause stays. Never waits.
     pub(crate) fn die(&self, cause: Error) {
-        if self.dying.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        log::debug!(target: "feramiko::transport", "{}: ends: {cause}", self.peer);
         let goodbye = cause.disconnect_code().map(|code| goodbye(code, &cause.disconnect_text()));
         let cause = Arc::new(cause);
-        *self.cause.lock() = Some(Arc::clone(&cause));
+        {
+            let mut kept = self.cause.lock();
+            if kept.is_some() {
+                return;
+            }
+            *kept = Some(Arc::clone(&cause));
+        }
+        log::debug!(target: "feramiko::transport", "{}: ends: {cause}", self.peer);
+        // After the cause, so that whoever finds it dead finds out why; before the tables are emptied,
+        // so that whoever comes later does not enter them.
+        self.dying.store(true, Ordering::SeqCst);
         // Before anybody wakes up and closes gracefully: the peer is to learn this reason.
         self.outbox.stop(Stop { flush_until: None, goodbye });
         *self.incoming.lock() = None;
@@ -184,7 +176,7 @@ impl Core {
             drop(incoming);
         }
         self.global_replies.lock().clear();
-        let slots: Vec<_> = self.table.lock().slots.iter().flatten().cloned().collect();
+        let slots = self.table.lock().slots.clone();
         for slot in slots {
             slot.die(&cause);
         }
@@ -257,7 +249,10 @@ impl Core {
     }
 
     pub(super) fn expect_global_reply(&self, sender: Sender<Answer>) {
-        self.global_replies.lock().push_back(sender);
+        let mut waiting = self.global_replies.lock();
+        if self.alive() {
+            waiting.push_back(sender);
+        }
     }
 
     /// REQUEST_SUCCESS or REQUEST_FAILURE arrived; false when nobody asked.
@@ -283,7 +278,11 @@ impl Core {
         if table.len() >= self.limits.channels {
             return Err(Error::Limit { which: "channels", limit: self.limits.channels as u64 });
         }
-        Ok(table.insert(|local| Slot::new(local, kind)))
+        if self.alive() {
+            return Ok(table.insert(|local| Slot::new(local, kind)));
+        }
+        drop(table);
+        Err(self.closed())
     }
 
     // ---- what the peer opens and asks
@@ -306,19 +305,18 @@ impl Core {
 
     /// Starts an exchange unless one is under way: our KEXINIT leaves.
     pub(crate) fn begin_rekey(&self) -> Result<()> {
-        let mut rekey = self.rekey.lock();
-        if rekey.ours.is_some() || !self.alive() {
-            return Ok(());
+        if self.alive() && !self.outbox.rekeying() {
+            self.outbox.begin_rekey(self, Kex::kexinit(&self.setup, false)?);
         }
-        let ours = Kex::kexinit(&self.setup, false)?;
-        rekey.ours = Some(ours.clone());
-        rekey.since = Some(Instant::now());
-        // Under the lock: the reader must not answer the peer's KEXINIT before ours is in the lane.
-        self.outbox.put_init(ours);
-        drop(rekey);
-        log::debug!(target: "feramiko::kex", "{}: KEXINIT sent", self.peer);
-        self.outbox.init_posted(self);
         Ok(())
+    }
+
+    /// The peer's KEXINIT arrived: ours, that leaves now if it has not yet.
+    pub(super) fn answer_rekey(&self) -> Result<Vec<u8>> {
+        if let Some(ours) = self.outbox.our_kexinit() {
+            return Ok(ours);
+        }
+        Ok(self.outbox.begin_rekey(self, Kex::kexinit(&self.setup, false)?))
     }
 
     /// After something was sealed or opened: new keys when the old ones were used enough.
@@ -332,7 +330,7 @@ impl Core {
 
     /// Key exchanges so far, the first one counted.
     pub(crate) fn exchanges(&self) -> u64 {
-        self.rekey.lock().count.saturating_add(1)
+        self.outbox.lanes.lock().rekey.count.saturating_add(1)
     }
 
     // ---- the path

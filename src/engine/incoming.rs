@@ -7,12 +7,11 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::core::Core;
 use super::link::{ChannelLink, Link};
 use super::outbox::Waiter;
 use super::slot::{Phase, Slot};
+use super::sync::Mutex;
 use crate::msg::connection::{
     ChannelFailure, ChannelOpenConfirmation, ChannelOpenFailure, ChannelSuccess, RequestFailure,
     RequestSuccess,

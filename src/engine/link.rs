@@ -51,9 +51,6 @@ impl Link {
     /// Opens a channel and waits for the peer's answer.
     pub(crate) fn open(&self, kind: &str, rest: &[u8], deadline: Option<Instant>) -> Result<ChannelLink> {
         let core = self.core();
-        if !core.alive() {
-            return Err(core.closed());
-        }
         let slot = core.new_slot(kind)?;
         let open = ChannelOpen {
             kind: Escaped(kind.as_bytes()),
@@ -68,7 +65,7 @@ impl Link {
         let mut state = slot.state.lock();
         loop {
             match &state.phase {
-                SlotPhase::Opening if state.dead.is_some() || !core.alive() => return Err(core.closed()),
+                SlotPhase::Opening if state.dead.is_some() => return Err(core.closed()),
                 SlotPhase::Opening => {}
                 SlotPhase::Refused { code, text } => {
                     return Err(Error::ChannelRefused { code: *code, text: text.clone() });
@@ -248,13 +245,16 @@ impl ChannelLink {
             }
             state.inbound(lane).waiting = state.inbound(lane).waiting.saturating_add(1);
             state.credit_unread(unread);
-            if state.enqueue() {
+            let credit = state.enqueue();
+            let in_time = credit || wait(&slot.incoming, &mut state, deadline);
+            state.inbound(lane).waiting = state.inbound(lane).waiting.saturating_sub(1);
+            if credit {
+                // Without the lock anything may happen: everything is looked at again.
                 drop(state);
                 self.core().post_slot(slot, 0);
                 state = slot.state.lock();
+                continue;
             }
-            let in_time = state.readable(lane) || wait(&slot.incoming, &mut state, deadline);
-            state.inbound(lane).waiting = state.inbound(lane).waiting.saturating_sub(1);
             if !in_time && !state.readable(lane) {
                 return Err(Error::Timeout(Phase::Read));
             }
@@ -304,15 +304,17 @@ impl ChannelLink {
     pub(crate) fn flush(&self, deadline: Option<Instant>) -> Result<()> {
         let slot = &self.0.slot;
         let mut state = slot.state.lock();
-        while !(state.out_data.is_empty() && state.out_stderr.is_empty()) {
+        loop {
             if state.dead.is_some() {
                 return Err(self.core().closed());
+            }
+            if state.out_data.is_empty() && state.out_stderr.is_empty() {
+                return Ok(());
             }
             if !wait(&slot.outgoing, &mut state, deadline) {
                 return Err(Error::Timeout(Phase::Write));
             }
         }
-        Ok(())
     }
 
     /// Nothing more will be written: EOF follows what is queued.
@@ -409,14 +411,15 @@ impl ChannelLink {
             }
             state.exit_waiting = state.exit_waiting.saturating_add(1);
             state.credit_unread(unread);
-            if state.enqueue() {
+            let credit = state.enqueue();
+            let in_time = credit || wait(&slot.incoming, &mut state, deadline);
+            state.exit_waiting = state.exit_waiting.saturating_sub(1);
+            if credit {
                 drop(state);
                 self.core().post_slot(slot, 0);
                 state = slot.state.lock();
+                continue;
             }
-            let ended = state.exit.is_some() || state.flow.close_received || state.dead.is_some();
-            let in_time = ended || wait(&slot.incoming, &mut state, deadline);
-            state.exit_waiting = state.exit_waiting.saturating_sub(1);
             if !in_time && state.exit.is_none() && !state.flow.close_received {
                 return Err(Error::Timeout(Phase::Exit));
             }

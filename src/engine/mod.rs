@@ -13,8 +13,6 @@ mod incoming;
 mod limits;
 mod link;
 mod login;
-#[cfg(all(test, loom))]
-mod model;
 mod mux;
 mod outbox;
 mod pipe;
@@ -23,6 +21,8 @@ mod reader;
 mod slot;
 mod stream;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::sync::Arc;

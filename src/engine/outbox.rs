@@ -8,15 +8,15 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
-use parking_lot::{Condvar, Mutex};
 
 use super::core::Core;
 use super::slot::{Answer, Slot, seal_message};
 use super::stream::WriteHalf;
+use super::sync::{AtomicBool, Condvar, Mutex, MutexGuard};
 use crate::error::Error;
 use crate::msg::kex::NewKeys;
 use crate::packet::{SealKeys, Sealer};
@@ -52,6 +52,18 @@ pub(super) struct Control {
     pub(super) waiter: Waiter,
 }
 
+/// The exchange of new keys, under way or past.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rekey {
+    /// Our KEXINIT, until the peer's NEWKEYS.
+    pub(super) ours: Option<Vec<u8>>,
+    pub(super) since: Option<Instant>,
+    /// When the last one was over.
+    pub(super) last: Option<Instant>,
+    /// Exchanges that were finished after the first.
+    pub(super) count: u64,
+}
+
 #[derive(Default)]
 pub(super) struct Lanes {
     kex: VecDeque<KexItem>,
@@ -59,7 +71,11 @@ pub(super) struct Lanes {
     pub(super) control_bytes: usize,
     data: VecDeque<Arc<Slot>>,
     /// Our KEXINIT is out or under way; only the kex lane moves until NEWKEYS has left.
-    pub(super) rekeying: bool,
+    rekeying: bool,
+    /// In the same lock as the lane: whoever sees that our KEXINIT is there may post what follows it.
+    pub(super) rekey: Rekey,
+    /// The writer has to look at its timers anew.
+    retime: bool,
     /// Sealed bytes wait for the stream.
     stalled: bool,
     /// Why and until when the writer should end.
@@ -121,7 +137,10 @@ impl Lanes {
 impl Outbox {
     pub(super) fn new(sealer: Sealer, stream: Box<dyn WriteHalf>) -> Self {
         Self {
-            lanes: Mutex::new(Lanes::default()),
+            lanes: Mutex::new(Lanes {
+                rekey: Rekey { last: Some(Instant::now()), ..Rekey::default() },
+                ..Lanes::default()
+            }),
             wake: Condvar::new(),
             token: Mutex::new(Outgoing { sealer, stream, buffer: Vec::new(), written: 0 }),
             blocked: AtomicBool::new(false),
@@ -134,17 +153,47 @@ impl Outbox {
         self.kick(core, 0);
     }
 
-    /// Puts our KEXINIT in its place; `init_posted` follows once the caller's lock is free.
-    pub(super) fn put_init(&self, kexinit: Vec<u8>) {
-        let mut lanes = self.lanes.lock();
-        lanes.rekeying = true;
-        lanes.kex.push_back(KexItem::Init(kexinit));
+    /// Whether an exchange is under way on either side of ours: until both NEWKEYS have passed.
+    pub(super) fn rekeying(&self) -> bool {
+        let lanes = self.lanes.lock();
+        lanes.rekeying || lanes.rekey.ours.is_some()
     }
 
-    /// Our KEXINIT leaves, and the writer learns by when the exchange must end.
-    pub(super) fn init_posted(&self, core: &Core) {
+    /// Our KEXINIT of the exchange under way.
+    pub(super) fn our_kexinit(&self) -> Option<Vec<u8>> {
+        self.lanes.lock().rekey.ours.clone()
+    }
+
+    /// Posts `ours` unless an exchange is under way; the KEXINIT that counts.
+    pub(super) fn begin_rekey(&self, core: &Core, ours: Vec<u8>) -> Vec<u8> {
+        let mut lanes = self.lanes.lock();
+        if let Some(earlier) = &lanes.rekey.ours {
+            return earlier.clone();
+        }
+        log::debug!(target: "feramiko::kex", "{}: KEXINIT sent", core.peer);
+        (lanes.rekey.ours, lanes.rekey.since) = (Some(ours.clone()), Some(Instant::now()));
+        lanes.rekeying = true;
+        lanes.kex.push_back(KexItem::Init(ours.clone()));
+        self.retime(lanes);
         self.kick(core, 0);
-        self.wake_writer();
+        ours
+    }
+
+    /// The peer's NEWKEYS arrived; ours has left or is about to.
+    pub(super) fn finish_rekey(&self) {
+        let mut lanes = self.lanes.lock();
+        let count = lanes.rekey.count.saturating_add(1);
+        lanes.rekey = Rekey { last: Some(Instant::now()), count, ..Rekey::default() };
+        self.retime(lanes);
+    }
+
+    /// Wakes the writer, whose next timer may be another now.
+    fn retime(&self, mut lanes: MutexGuard<'_, Lanes>) {
+        lanes.retime = true;
+        if std::mem::take(&mut lanes.writer_parked) {
+            drop(lanes);
+            self.wake.notify_one();
+        }
     }
 
     /// Posts a control message; an error when the peer lets too many of them wait.
@@ -176,8 +225,14 @@ impl Outbox {
         if lanes.stop.as_ref().is_none_or(|old| old.flush_until.is_some() && stop.flush_until.is_none()) {
             lanes.stop = Some(stop);
         }
+        let mut unsent = VecDeque::new();
+        if lanes.stop.as_ref().is_some_and(|stop| stop.flush_until.is_none()) {
+            // Nothing of it will leave; who waits for an answer has to learn that.
+            unsent = std::mem::take(&mut lanes.control);
+        }
         lanes.writer_parked = false;
         drop(lanes);
+        drop(unsent);
         self.wake.notify_one();
     }
 
@@ -267,20 +322,24 @@ impl Outbox {
         Ok(())
     }
 
-    /// The writer's work: waits until there is something to do or `timer`. False when there is nothing:
-    /// then the timers are to be looked at, which may have changed.
+    /// The writer's work: waits until there is something to do, be it to look at the timers, or
+    /// `timer`; false at the timer.
     pub(super) fn park(&self, timer: Option<Instant>) -> bool {
         let mut lanes = self.lanes.lock();
-        let due = |lanes: &Lanes| lanes.has_work() || lanes.stalled || lanes.stop.is_some();
-        if !due(&lanes) {
+        while !(lanes.has_work() || lanes.stalled || lanes.stop.is_some() || lanes.retime) {
             lanes.writer_parked = true;
             match timer {
                 None => self.wake.wait(&mut lanes),
-                Some(timer) => drop(self.wake.wait_until(&mut lanes, timer)),
+                Some(timer) => {
+                    if self.wake.wait_until(&mut lanes, timer).timed_out() {
+                        lanes.writer_parked = false;
+                        return false;
+                    }
+                }
             }
-            lanes.writer_parked = false;
         }
-        due(&lanes)
+        (lanes.writer_parked, lanes.retime) = (false, false);
+        true
     }
 
     /// Waits until anything is posted, or `deadline`.

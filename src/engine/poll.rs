@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use parking_lot::{Condvar, Mutex};
+use super::sync::{Condvar, Mutex};
 
 /// Raised by whatever changes; slept on by one poller.
 #[derive(Debug, Default)]

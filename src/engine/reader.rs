@@ -146,7 +146,7 @@ impl Reader {
                         self.dialogue |= !matches!(payload.first(), Some(94 | 95));
                         if let Some(install) = dispatch(core, payload, sequence, &mut self.wake)? {
                             self.opener.replace(install.0, install.1);
-                            finish_rekey(core);
+                            core.outbox.finish_rekey();
                         }
                     }
                     self.inbox.consume(consumed);
@@ -246,13 +246,12 @@ fn trace_in(core: &Core, kind: u8, payload: &[u8]) {
     }
 }
 
-fn kex(core: &Arc<Core>, payload: &[u8]) -> Result<Option<Install>> {
+pub(super) fn kex(core: &Arc<Core>, payload: &[u8]) -> Result<Option<Install>> {
     if payload.first() == Some(&20) {
         // Ours first: the exchange hashes both.
-        core.begin_rekey()?;
-        let ours = core.rekey.lock().ours.clone();
+        let ours = core.answer_rekey()?;
         let mut kex = core.kex.lock();
-        if let Some(ours) = ours.filter(|_| !kex.begun()) {
+        if !kex.begun() {
             kex.begin(ours);
         }
     } else if payload.first() == Some(&21) {
@@ -303,16 +302,4 @@ fn sign(core: &Arc<Core>, host_key: usize, algorithm: &'static str, data: Vec<u8
     } else {
         job()
     }
-}
-
-/// Both sides have switched.
-fn finish_rekey(core: &Core) {
-    let mut rekey = core.rekey.lock();
-    rekey.ours = None;
-    rekey.since = None;
-    rekey.last = Some(Instant::now());
-    rekey.count = rekey.count.saturating_add(1);
-    drop(rekey);
-    // The next exchange by the clock is later or earlier than what the writer waits for.
-    core.outbox.wake_writer();
 }

@@ -1,48 +1,49 @@
-//! The lock and the condition of a channel's slot: parking_lot's, or in a model those of loom, which tries
-//! every order in which threads can meet at them.
+//! The locks and atomics of what a transport's threads share: parking_lot's and std's. Under
+//! `cfg(loom)` they are loom's, which runs a test in every order that threads can take.
+//!
+//! Pools of the whole process and user streams are not part of what is modelled and keep their own.
 
+#[cfg(loom)]
+pub(super) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+#[cfg(not(loom))]
+pub(super) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+
+#[cfg(loom)]
+pub(super) use modelled::{Condvar, Mutex, MutexGuard};
 #[cfg(not(loom))]
 pub(super) use parking_lot::{Condvar, Mutex, MutexGuard};
 
+/// loom's locks with parking_lot's signatures.
 #[cfg(loom)]
-pub(super) use model::{Condvar, Mutex, MutexGuard};
-
-/// loom's types in parking_lot's manner. A model has no clock: what waits until a time waits for ever, so
-/// that a lost wake-up is a deadlock, which loom finds.
-#[cfg(loom)]
-mod model {
-    use std::fmt;
+mod modelled {
     use std::ops::{Deref, DerefMut};
     use std::time::Instant;
 
-    pub(in crate::engine) struct Mutex<T>(loom::sync::Mutex<T>);
+    use loom::sync;
 
-    /// Empty only while `Condvar::wait` has it.
-    pub(in crate::engine) struct MutexGuard<'a, T>(Option<loom::sync::MutexGuard<'a, T>>);
+    #[derive(Debug, Default)]
+    pub(in crate::engine) struct Mutex<T>(sync::Mutex<T>);
 
-    pub(in crate::engine) struct Condvar(loom::sync::Condvar);
+    /// Holds a guard but while a condition variable has it.
+    pub(in crate::engine) struct MutexGuard<'a, T>(Option<sync::MutexGuard<'a, T>>);
 
+    #[derive(Debug, Default)]
+    pub(in crate::engine) struct Condvar(sync::Condvar);
+
+    /// No deadline passes in a model: whoever relies on one is found waiting for ever.
     pub(in crate::engine) struct Waited;
-
-    impl Waited {
-        pub(in crate::engine) fn timed_out(&self) -> bool {
-            false
-        }
-    }
 
     impl<T> Mutex<T> {
         pub(in crate::engine) fn new(value: T) -> Self {
-            Self(loom::sync::Mutex::new(value))
+            Self(sync::Mutex::new(value))
         }
 
         pub(in crate::engine) fn lock(&self) -> MutexGuard<'_, T> {
-            MutexGuard(Some(self.0.lock().expect("no thread of a model panics")))
+            MutexGuard(self.0.lock().ok())
         }
-    }
 
-    impl<T> fmt::Debug for Mutex<T> {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("Mutex")
+        pub(in crate::engine) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            self.0.try_lock().ok().map(|guard| MutexGuard(Some(guard)))
         }
     }
 
@@ -50,39 +51,42 @@ mod model {
         type Target = T;
 
         fn deref(&self) -> &T {
-            self.0.as_ref().expect("not while waiting")
+            self.0.as_ref().expect("no guard while waiting")
         }
     }
 
     impl<T> DerefMut for MutexGuard<'_, T> {
         fn deref_mut(&mut self) -> &mut T {
-            self.0.as_mut().expect("not while waiting")
-        }
-    }
-
-    impl fmt::Debug for Condvar {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("Condvar")
+            self.0.as_mut().expect("no guard while waiting")
         }
     }
 
     impl Condvar {
         pub(in crate::engine) fn new() -> Self {
-            Self(loom::sync::Condvar::new())
-        }
-
-        pub(in crate::engine) fn notify_all(&self) {
-            self.0.notify_all();
+            Self::default()
         }
 
         pub(in crate::engine) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
-            let inner = guard.0.take().expect("not while waiting");
-            guard.0 = Some(self.0.wait(inner).expect("no thread of a model panics"));
+            guard.0 = guard.0.take().and_then(|inner| self.0.wait(inner).ok());
         }
 
         pub(in crate::engine) fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, _: Instant) -> Waited {
             self.wait(guard);
             Waited
+        }
+
+        pub(in crate::engine) fn notify_one(&self) {
+            self.0.notify_one();
+        }
+
+        pub(in crate::engine) fn notify_all(&self) {
+            self.0.notify_all();
+        }
+    }
+
+    impl Waited {
+        pub(in crate::engine) fn timed_out(&self) -> bool {
+            false
         }
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn run(core: &Arc<Core>) {
             Err(error) => core.die(error),
             // Everything has left, and it was asked to end. A rekey under way holds the rest back
             // until it is over or the time is up.
-            Ok(true) if stop.is_some() && core.rekey.lock().ours.is_none() => break,
+            Ok(true) if stop.is_some() && core.outbox.our_kexinit().is_none() => break,
             Ok(true) if stop.is_some() => {
                 core.outbox.wait_changed(flush_until);
             }
@@ -64,12 +64,13 @@ impl Timers {
 
     /// The earliest of them.
     fn next(&self, core: &Core) -> Option<Instant> {
-        let rekey = core.rekey.lock();
+        let lanes = core.outbox.lanes.lock();
+        let rekey = &lanes.rekey;
         let rekeyed = match rekey.since {
             Some(since) => since.checked_add(core.limits.rekey_timeout),
             None => rekey.last.and_then(|last| last.checked_add(core.limits.rekey_interval)),
         };
-        drop(rekey);
+        drop(lanes);
         [self.keepalive, rekeyed].into_iter().flatten().min()
     }
 
@@ -77,8 +78,8 @@ impl Timers {
     fn passed(&mut self, core: &Core) {
         let now = Instant::now();
         let (since, last) = {
-            let rekey = core.rekey.lock();
-            (rekey.since, rekey.last)
+            let lanes = core.outbox.lanes.lock();
+            (lanes.rekey.since, lanes.rekey.last)
         };
         match since {
             Some(since) if now.saturating_duration_since(since) >= core.limits.rekey_timeout => {

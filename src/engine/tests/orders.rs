@@ -1,0 +1,298 @@
+//! loom runs each of these in every order that its threads can take (two of them: in every one with a
+//! few preemptions): no wake-up is lost, nobody waits for ever, whatever the order.
+//!
+//! Modelled is the engine itself: slot, pipe, lanes, outgoing half, tables, the writer's loop; the
+//! calls are those of users and of the reader. Not modelled: the process-wide pool of chunks (a leaf
+//! lock), answers to requests that are waited for in a crossbeam channel, and deadlines, which never
+//! pass here: a wait that only its deadline ends is a wait without end.
+//!
+//! Run by `RUSTFLAGS="--cfg loom" cargo test --lib --release loom_`.
+
+use std::sync::Arc;
+
+use loom::thread;
+
+use super::still::{Still, receive_payload};
+use crate::engine::{ChannelLink, Core, ExitStatus, Lane, Link, writer};
+use crate::error::{Error, Result};
+use crate::kex::{Kex, Role};
+use crate::msg::connection::{
+    ChannelClose, ChannelData, ChannelEof, ChannelExtendedData, ChannelOpenConfirmation, ChannelRequest,
+    ChannelWindowAdjust,
+};
+use crate::wire::{Encode, Escaped, Rest};
+
+/// Where every order would take hours: so many times a thread is interrupted where it need not wait.
+const PREEMPTIONS: usize = 6;
+
+/// Runs `model` in every order, or in every one with at most so many preemptions.
+fn in_every_order(preemptions: impl Into<Option<usize>>, model: impl Fn() + Sync + Send + 'static) {
+    // The first random numbers of a process take more stack than a modelled thread has.
+    crate::crypto::rand::array::<16>().unwrap();
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = preemptions.into();
+    builder.max_branches = 100_000;
+    builder.check(model);
+}
+
+/// The peer's number of the channel.
+const PEERS_NUMBER: u32 = 5;
+
+fn receive(core: &Arc<Core>, message: &impl Encode) -> Result<()> {
+    receive_payload(core, &message.to_vec())
+}
+
+/// A client that a server has opened a channel to, with that window.
+fn with_channel(window: u32) -> (Still, Link, ChannelLink) {
+    let still = Still::new(Role::Client);
+    let link = Link::new(Arc::clone(&still.core));
+    let slot = still.core.new_slot("session").unwrap();
+    let channel = ChannelLink::new(slot, link.clone());
+    let confirmation = ChannelOpenConfirmation {
+        recipient: channel.id(),
+        sender: PEERS_NUMBER,
+        window,
+        max_packet: 32 * 1024,
+        rest: Rest(b""),
+    };
+    receive(&still.core, &confirmation).unwrap();
+    (still, link, channel)
+}
+
+fn all_sent(still: &mut Still) -> Vec<Vec<u8>> {
+    std::iter::from_fn(|| still.next_sent()).collect()
+}
+
+fn data(core: &Arc<Core>, recipient: u32, data: &[u8]) {
+    receive(core, &ChannelData { recipient, data }).unwrap();
+}
+
+fn end(core: &Arc<Core>, recipient: u32) {
+    receive(core, &ChannelEof { recipient }).unwrap();
+    receive(core, &ChannelClose { recipient }).unwrap();
+}
+
+fn read_to_end(channel: &ChannelLink) -> Vec<u8> {
+    let (mut all, mut buf) = (Vec::new(), [0; 8]);
+    loop {
+        match channel.read(Lane::Data, &mut buf, None).unwrap() {
+            0 => return all,
+            count => all.extend_from_slice(&buf[..count]),
+        }
+    }
+}
+
+/// More than an eighth of the window lies on stderr and nobody reads it: whoever waits for something
+/// else has credit to give back first.
+fn fill_stderr(core: &Arc<Core>, recipient: u32) {
+    for _ in 0..9 {
+        receive(core, &ChannelExtendedData { recipient, code: 1, data: &[0; 32 * 1024] }).unwrap();
+    }
+}
+
+#[test]
+fn loom_a_reader_gets_everything_and_the_end() {
+    in_every_order(None, || {
+        let (still, _link, channel) = with_channel(1000);
+        let id = channel.id();
+        let user = thread::spawn(move || assert_eq!(read_to_end(&channel), b"abcd"));
+        data(&still.core, id, b"ab");
+        data(&still.core, id, b"cd");
+        end(&still.core, id);
+        user.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_closing_here_ends_a_read_that_gives_credit_back() {
+    in_every_order(None, || {
+        let (still, _link, channel) = with_channel(1000);
+        fill_stderr(&still.core, channel.id());
+        let reading = channel.clone();
+        let user = thread::spawn(move || assert_eq!(read_to_end(&reading), b""));
+        channel.close();
+        user.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_closing_here_ends_a_wait_for_the_exit_status() {
+    in_every_order(None, || {
+        let (still, _link, channel) = with_channel(1000);
+        fill_stderr(&still.core, channel.id());
+        let waiting = channel.clone();
+        let user = thread::spawn(move || assert_eq!(waiting.wait_exit(None).unwrap(), ExitStatus::Missing));
+        channel.close();
+        user.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_the_reader_appends_and_ends_while_one_reads_and_one_closes() {
+    in_every_order(PREEMPTIONS, || {
+        let (mut still, _link, channel) = with_channel(1000);
+        let (id, reading, closing) = (channel.id(), channel.clone(), channel.clone());
+        let user = thread::spawn(move || read_to_end(&reading));
+        let closer = thread::spawn(move || closing.close());
+        data(&still.core, id, b"ab");
+        end(&still.core, id);
+        let read = user.join().unwrap();
+        closer.join().unwrap();
+        assert!(read.is_empty() || read == b"ab", "{read:?}");
+        // Both CLOSEs have passed, in whatever order: one left, and the table is empty.
+        let closes = all_sent(&mut still).iter().filter(|packet| packet[0] == 97).count();
+        assert_eq!((closes, still.core.table.lock().len()), (1, 0));
+    });
+}
+
+#[test]
+fn loom_the_exit_status_wakes_and_hides_no_data() {
+    in_every_order(None, || {
+        let (still, _link, channel) = with_channel(1000);
+        let id = channel.id();
+        let user = thread::spawn(move || {
+            assert_eq!(channel.wait_exit(None).unwrap(), ExitStatus::Code(3));
+            assert_eq!(read_to_end(&channel), b"ab");
+        });
+        let rest = Rest(&[0, 0, 0, 3]);
+        let status = ChannelRequest { recipient: id, kind: Escaped(b"exit-status"), want_reply: false, rest };
+        data(&still.core, id, b"ab");
+        receive(&still.core, &status).unwrap();
+        end(&still.core, id);
+        user.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_a_writer_wakes_when_the_window_opens_or_the_peer_closes() {
+    for opens in [true, false] {
+        in_every_order(None, move || {
+            let (mut still, _link, channel) = with_channel(2);
+            let recipient = channel.id();
+            let writing = channel.clone();
+            let user = thread::spawn(move || {
+                let mut rest: &[u8] = b"abcd";
+                while !rest.is_empty() {
+                    match writing.write(Lane::Data, rest, None) {
+                        Ok(count) => rest = &rest[count..],
+                        Err(error) => return matches!(error, Error::Closed(None)) && !opens,
+                    }
+                }
+                opens
+            });
+            if opens {
+                receive(&still.core, &ChannelWindowAdjust { recipient, bytes: 1 }).unwrap();
+                receive(&still.core, &ChannelWindowAdjust { recipient, bytes: 1 }).unwrap();
+            } else {
+                end(&still.core, recipient);
+            }
+            assert!(user.join().unwrap());
+            if opens {
+                let sent = all_sent(&mut still);
+                let left: Vec<_> = sent.iter().flat_map(|packet| packet[9..].to_vec()).collect();
+                assert_eq!(left, b"abcd");
+            }
+        });
+    }
+}
+
+/// The writer runs; large and small posts of two threads leave, in order, before the goodbye.
+#[test]
+fn loom_everything_posted_leaves_before_the_goodbye() {
+    in_every_order(PREEMPTIONS, || {
+        let (mut still, link, channel) = with_channel(1 << 20);
+        let core = Arc::clone(&still.core);
+        let writer = thread::spawn(move || writer::run(&core));
+        let user = thread::spawn(move || {
+            // More than a poster seals itself.
+            channel.write(Lane::Data, &[1; 5000], None).unwrap();
+            channel.write(Lane::Data, &[2; 1], None).unwrap();
+            drop(channel);
+        });
+        user.join().unwrap();
+        drop::<Link>(link);
+        writer.join().unwrap();
+        let sent = all_sent(&mut still);
+        let (goodbye, before) = sent.split_last().unwrap();
+        let mut bytes = Vec::new();
+        let mut kinds = Vec::new();
+        for packet in before {
+            if packet[0] == 94 { bytes.extend_from_slice(&packet[9..]) } else { kinds.push(packet[0]) }
+        }
+        assert_eq!((goodbye[0], kinds), (1, vec![96, 97]));
+        assert!(bytes.len() == 5001 && bytes[4999..] == [1, 2]);
+    });
+}
+
+#[test]
+fn loom_death_wakes_reads_and_writes_and_lets_nobody_in_later() {
+    in_every_order(None, || {
+        let (still, _link, channel) = with_channel(0);
+        let (core, reading) = (Arc::clone(&still.core), channel.clone());
+        let user = thread::spawn(move || {
+            let cause = reading.read(Lane::Data, &mut [0], None).unwrap_err();
+            assert!(matches!(cause, Error::Closed(Some(_))), "{cause:?}");
+            reading.write(Lane::Data, b"x", None).unwrap_err();
+        });
+        let opening = thread::spawn(move || match core.new_slot("session") {
+            Ok(slot) => Some(slot),
+            Err(error) => {
+                assert!(matches!(error, Error::Closed(Some(_))), "{error:?}");
+                None
+            }
+        });
+        still.core.die(Error::protocol("test"));
+        user.join().unwrap();
+        if let Some(slot) = opening.join().unwrap() {
+            assert!(slot.is_closed(), "a channel nobody told");
+        }
+    });
+}
+
+#[test]
+fn loom_who_asks_while_the_connection_dies_is_told() {
+    in_every_order(None, || {
+        let still = Still::new(Role::Client);
+        let (sender, receiver) = crossbeam_channel::bounded(1);
+        let core = Arc::clone(&still.core);
+        let asking = thread::spawn(move || {
+            core.post_control(vec![80], crate::engine::outbox::Waiter::Global(sender));
+        });
+        still.core.die(Error::protocol("test"));
+        asking.join().unwrap();
+        assert_eq!(receiver.try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected));
+    });
+}
+
+/// A user starts an exchange while the reader gets the peer's KEXINIT: ours leaves once, and before
+/// what follows it.
+#[test]
+fn loom_our_kexinit_leaves_before_our_share() {
+    in_every_order(None, || {
+        let mut still = Still::new(Role::Client);
+        let theirs = Kex::kexinit(&super::setup(Role::Client), false).unwrap();
+        let core = Arc::clone(&still.core);
+        let user = thread::spawn(move || core.begin_rekey().unwrap());
+        crate::engine::reader::kex(&still.core, &theirs).unwrap();
+        user.join().unwrap();
+        let kinds: Vec<_> = all_sent(&mut still).iter().map(|packet| packet[0]).collect();
+        assert_eq!(kinds, [20, 30]);
+    });
+}
+
+#[test]
+fn loom_two_who_write_and_close_lose_nothing() {
+    in_every_order(None, || {
+        let (mut still, _link, channel) = with_channel(10);
+        let other = channel.clone();
+        let user = thread::spawn(move || other.write(Lane::Stderr, b"ab", None).unwrap());
+        channel.write(Lane::Data, b"cd", None).unwrap();
+        user.join().unwrap();
+        channel.close();
+        let sent = all_sent(&mut still);
+        assert!(sent.iter().all(|packet| packet[1..5] == PEERS_NUMBER.to_be_bytes()), "{sent:?}");
+        assert_eq!(sent.len(), 4, "data, stderr, EOF, CLOSE");
+        receive_payload(&still.core, &[97, 0, 0, 0, 0]).unwrap();
+        assert_eq!(still.core.table.lock().len(), 0);
+    });
+}
