@@ -117,7 +117,7 @@ fn died_of_the_cut(error: &Error) -> bool {
     }
 }
 
-fn wait_until_gone(core: &Weak<Core>) {
+pub(super) fn wait_until_gone(core: &Weak<Core>) {
     let deadline = soon().unwrap();
     while core.strong_count() > 0 {
         assert!(Instant::now() < deadline, "a thread still holds the transport");
