@@ -234,7 +234,7 @@ impl ChannelLink {
                 self.post_if_due(state, 0);
                 return Ok(count);
             }
-            if state.flow.eof_received || state.want_close {
+            if state.at_end(lane) {
                 return Ok(0);
             }
             if state.dead.is_some() {
@@ -329,7 +329,9 @@ impl ChannelLink {
     pub(crate) fn stop_reading(&self, lane: Lane) {
         let mut state = self.0.slot.state.lock();
         state.discard(lane);
+        state.wake_watchers();
         self.post_if_due(state, 0);
+        self.0.slot.incoming.notify_all();
     }
 
     /// Closes it; what is queued leaves first. Idempotent.

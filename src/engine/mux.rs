@@ -282,7 +282,10 @@ fn request(core: &Arc<Core>, message: &ChannelRequest<'_>) -> Result<()> {
         "exit-status" => ended(&slot, exit_status(rest)?),
         "exit-signal" => ended(&slot, exit_signal(rest)?),
         "eow@openssh.com" => {
-            slot.state.lock().peer_stopped_reading = true;
+            let mut state = slot.state.lock();
+            state.peer_stopped_reading = true;
+            state.wake_watchers();
+            drop(state);
             slot.outgoing.notify_all();
         }
         _ => drop(core.hand_in(Incoming::Channel { slot, kind, rest: rest.to_vec(), reply })),

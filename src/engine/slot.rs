@@ -88,6 +88,8 @@ pub(super) struct Inbound {
     pub(super) arrived: bool,
     /// Whether anybody ever read it.
     pub(super) read: bool,
+    /// Nobody will read it: what comes is dropped.
+    unwanted: bool,
 }
 
 #[derive(Debug)]
@@ -163,10 +165,15 @@ impl State {
         let count = inbound.pipe.drain(buf);
         let early = count.min(inbound.credited);
         inbound.credited = inbound.credited.saturating_sub(early);
-        if self.flow.consumed(count.saturating_sub(early)) && !self.flow.eof_received {
+        self.consumed(count.saturating_sub(early));
+        count
+    }
+
+    /// Owes the peer credit for bytes that are out of the way.
+    fn consumed(&mut self, count: usize) {
+        if self.flow.consumed(count) && !self.flow.eof_received {
             self.adjust_due = true;
         }
-        count
     }
 
     /// Drops what is there and what will come (nobody will read it): the peer keeps its credit.
@@ -175,9 +182,8 @@ impl State {
         let count = inbound.pipe.len().saturating_sub(inbound.credited);
         inbound.pipe.clear();
         inbound.credited = 0;
-        if self.flow.consumed(count) && !self.flow.eof_received {
-            self.adjust_due = true;
-        }
+        inbound.unwanted = true;
+        self.consumed(count);
     }
 
     /// Somebody waits for `lane` or for the exit: what nobody reads of the other stream is credited
@@ -191,9 +197,7 @@ impl State {
             }
             let fresh = inbound.pipe.len().saturating_sub(inbound.credited);
             inbound.credited = inbound.pipe.len();
-            if self.flow.consumed(fresh) && !self.flow.eof_received {
-                self.adjust_due = true;
-            }
+            self.consumed(fresh);
         }
     }
 
@@ -209,9 +213,16 @@ impl State {
         })
     }
 
+    /// Whether a read on `lane` finds nothing, and never will.
+    pub(super) fn at_end(&mut self, lane: Lane) -> bool {
+        self.flow.eof_received || self.want_close || self.inbound(lane).unwanted
+    }
+
     /// Whether a read on `lane` would return at once.
     pub(super) fn readable(&mut self, lane: Lane) -> bool {
-        !self.inbound(lane).pipe.is_empty()
+        let inbound = self.inbound(lane);
+        !inbound.pipe.is_empty()
+            || inbound.unwanted
             || self.flow.eof_received
             || self.flow.close_received
             || self.phase == Phase::Closed
@@ -220,7 +231,12 @@ impl State {
 
     /// Whether a write would take something or fail at once.
     pub(super) fn writable(&self) -> bool {
-        self.room() > 0 || self.want_eof || self.want_close || self.flow.close_received || self.dead.is_some()
+        self.room() > 0
+            || self.want_eof
+            || self.want_close
+            || self.peer_stopped_reading
+            || self.flow.close_received
+            || self.dead.is_some()
     }
 
     fn has_output(&self) -> bool {
@@ -314,8 +330,12 @@ impl Slot {
         }
         let inbound = state.inbound(lane);
         inbound.arrived |= !bytes.is_empty();
-        inbound.pipe.feed(bytes);
-        state.credit_unread(unread_limit);
+        if inbound.unwanted {
+            state.consumed(bytes.len());
+        } else {
+            inbound.pipe.feed(bytes);
+            state.credit_unread(unread_limit);
+        }
         let enqueue = state.enqueue();
         state.wake_watchers();
         Ok(enqueue)

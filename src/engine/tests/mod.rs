@@ -3,6 +3,7 @@
 
 mod closing;
 mod dying;
+mod ending;
 mod model;
 #[cfg(loom)]
 mod orders;

@@ -1,0 +1,59 @@
+//! One direction of a channel ends: what is not read any more, and what the peer does not read any more.
+
+use super::{engines, read_all, serve_echo, soon, through_echo, within, write_all};
+use crate::engine::{ChannelLink, ExitStatus, Incoming, Lane, Limits, Link, MemoryStream};
+use crate::error::{Error, Result};
+
+fn pair() -> (Link, Link) {
+    engines(MemoryStream::pair(1 << 16), &Limits::default())
+}
+
+#[test]
+fn what_nobody_wants_to_read_holds_nobody_up() {
+    within(100, || {
+        let (client, server) = pair();
+        let serving = serve_echo(server);
+        let channel = client.open("session", b"", soon()).unwrap();
+        // Several windows of it come back.
+        write_all(&channel, &[1; 1000]).unwrap();
+        channel.stop_reading(Lane::Data);
+        write_all(&channel, &vec![2; 10_000_000]).unwrap();
+        channel.send_eof();
+        assert_eq!(channel.wait_exit(soon()).unwrap(), ExitStatus::Code(super::STATUS));
+        assert_eq!(read_all(&channel).unwrap(), b"", "what was dropped is not read");
+        through_echo(&client, vec![3; 100_000]).unwrap();
+        drop(channel);
+        client.close();
+        drop(client);
+        serving.join().unwrap();
+    });
+}
+
+#[test]
+fn a_peer_that_reads_no_more_ends_a_wait_to_write() {
+    within(100, || {
+        let (client, server) = pair();
+        let opening = std::thread::spawn({
+            let client = client.clone();
+            move || client.open("session", b"", soon()).unwrap()
+        });
+        let Ok(Incoming::Open(request)) = server.next_incoming(soon()) else { panic!("no open") };
+        let theirs = request.accept(&server).unwrap();
+        let ours = opening.join().unwrap();
+        // The window is full.
+        write_all(&ours, &vec![0; crate::engine::flow::WINDOW as usize]).unwrap();
+        let waits: [fn(&ChannelLink) -> Result<()>; 2] = [
+            |channel| channel.wait_writable(soon()),
+            |channel| match channel.write(Lane::Data, b"x", soon()) {
+                Err(Error::Closed(None)) => Ok(()),
+                other => panic!("{other:?}"),
+            },
+        ];
+        let threads = waits.map(|wait| {
+            let ours = ours.clone();
+            std::thread::spawn(move || wait(&ours))
+        });
+        theirs.request("eow@openssh.com", b"", None).unwrap();
+        threads.into_iter().for_each(|thread| thread.join().unwrap().unwrap());
+    });
+}
