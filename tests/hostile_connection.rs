@@ -238,6 +238,11 @@ fn a31_requests(stage: &Stage) {
     }
     raw.send(&request(channel, "shell"));
     raw.expect(100);
+    // Granted is not yet begun: the session has a thread of its own.
+    let deadline = Instant::now() + AT_ONCE;
+    while stage.sessions() == before && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
     assert_eq!(stage.sessions(), before + 1);
 
     let granted = stage.marks.granted.load(Ordering::SeqCst);
