@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use feramiko::{
     Algorithms, Answer, AuthAnswer, AutoAddPolicy, ExitStatus, HostKeys, InteractiveAnswer, InteractiveQuery,
@@ -142,12 +142,20 @@ impl Stage {
         self.server.connections()
     }
 
+    /// Let in as soon as the server has seen that those before have gone: until then it may refuse start-ups.
     pub(crate) fn good_client(&self) -> SSHClient {
-        crate::given::client()
-            .username("robey")
-            .key(self.key.clone())
-            .connect(&self.address)
-            .expect("a good client is let in")
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            match self.try_good_client() {
+                Ok(client) => return client,
+                Err(error) => assert!(Instant::now() < deadline, "a good client is not let in: {error}"),
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn try_good_client(&self) -> feramiko::Result<SSHClient> {
+        crate::given::client().username("robey").key(self.key.clone()).connect(&self.address)
     }
 
     /// An honest client gets what it asks for.
