@@ -3,7 +3,7 @@
 use ml_kem::array::Array;
 use ml_kem::kem::{Decapsulate, KeyExport};
 use ml_kem::{DecapsulationKey768, EncapsulationKey768};
-use sntrup761::{Ciphertext, DecapsulationKey, EncapsulationKey};
+use sntrup::sntrup761;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{CryptoError, rand};
@@ -18,7 +18,7 @@ pub(crate) enum Kem {
 /// The private half of an exchange.
 pub(crate) enum KemKey {
     MlKem768(Box<DecapsulationKey768>),
-    Sntrup761(Box<DecapsulationKey>),
+    Sntrup761(Box<sntrup761::DecapsulationKey>),
 }
 
 impl Kem {
@@ -49,9 +49,9 @@ impl Kem {
                 Ok((KemKey::MlKem768(Box::new(key)), public))
             }
             Self::Sntrup761 => {
-                let mut seed = rand::array::<32>()?;
-                let (public, key) = sntrup761::generate_key_from_seed(seed);
-                seed.zeroize();
+                let mut random = rand::Generator::default();
+                let (public, key) = sntrup761::generate_key(&mut random);
+                random.check()?;
                 Ok((KemKey::Sntrup761(Box::new(key)), public.as_ref().to_vec()))
             }
         }
@@ -60,22 +60,23 @@ impl Kem {
     /// A secret for the owner of `public`: the ciphertext and the secret.
     pub(crate) fn encapsulate(self, public: &[u8]) -> Result<(Vec<u8>, Zeroizing<Vec<u8>>), CryptoError> {
         let bad = || CryptoError("a post-quantum share that is no public key".to_owned());
-        let mut random = rand::array::<32>()?;
-        let result = match self {
+        match self {
             Self::MlKem768 => {
                 let public = Array::try_from(public).map_err(|_| bad())?;
                 let public = EncapsulationKey768::new(&public).map_err(|_| bad())?;
+                let mut random = rand::array::<32>()?;
                 let (ciphertext, secret) = public.encapsulate_deterministic(&Array(random));
-                (ciphertext.to_vec(), Zeroizing::new(secret.to_vec()))
+                random.zeroize();
+                Ok((ciphertext.to_vec(), Zeroizing::new(secret.to_vec())))
             }
             Self::Sntrup761 => {
-                let public = EncapsulationKey::try_from(public).map_err(|_| bad())?;
-                let (ciphertext, secret) = public.encapsulate_deterministic(random);
-                (ciphertext.as_ref().to_vec(), Zeroizing::new(secret.as_ref().to_vec()))
+                let public = sntrup761::EncapsulationKey::try_from(public).map_err(|_| bad())?;
+                let mut random = rand::Generator::default();
+                let (ciphertext, secret) = public.encapsulate(&mut random);
+                random.check()?;
+                Ok((ciphertext.as_ref().to_vec(), Zeroizing::new(secret.as_ref().to_vec())))
             }
-        };
-        random.zeroize();
-        Ok(result)
+        }
     }
 }
 
@@ -89,7 +90,7 @@ impl KemKey {
                 Ok(Zeroizing::new(key.decapsulate(&ciphertext).to_vec()))
             }
             Self::Sntrup761(key) => {
-                let ciphertext = Ciphertext::try_from(ciphertext).map_err(|_| bad())?;
+                let ciphertext = sntrup761::Ciphertext::try_from(ciphertext).map_err(|_| bad())?;
                 Ok(Zeroizing::new(key.decapsulate(&ciphertext).as_ref().to_vec()))
             }
         }
