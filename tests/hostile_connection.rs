@@ -7,7 +7,7 @@ mod raw;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use raw::{Case, Field, REKEY, Raw, Stage, Take, message, run};
+use raw::{Case, Field, REKEY, Raw, Stage, THINKING, Take, message, run};
 
 /// A verdict that needs no waiting, on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(5);
@@ -56,6 +56,25 @@ fn a13_unknown_messages_unread(stage: &Stage) {
 fn a13_keepalives_unread(stage: &Stage) {
     let mut raw = raw(stage);
     flood(&mut raw, 100_000, &message(80).string("keepalive@openssh.com").bool(true));
+}
+
+/// While the application thinks about one, a modest number waits, all answered in order afterwards;
+/// more than that ends the connection, and at once.
+fn a13_requests_while_one_is_thought_about(stage: &Stage) {
+    let think = message(80).string("think").bool(true);
+    let other = message(80).string("other").bool(true);
+    let mut peer = raw(stage);
+    assert!(peer.send(&think) && (0..1000).all(|_| peer.send(&other)));
+    for _ in 0..1001 {
+        peer.expect(82);
+    }
+    still_works(&mut peer);
+    let mut peer = raw(stage);
+    peer.send(&think);
+    let started = Instant::now();
+    assert!((0..100_000).any(|_| !peer.send(&other)), "nothing stops the flood");
+    closed_with(&mut peer, 2, "requests");
+    assert!(started.elapsed() < THINKING, "it waited for the application");
 }
 
 /// Sends without reading. Either all is answered, or the connection ended by a limit.
@@ -393,6 +412,7 @@ const CASES: &[Case<Stage>] = &[
     ("A13 IGNORE", 4096, a13_ignore),
     ("A13 unknown messages, unread", 4096, a13_unknown_messages_unread),
     ("A13 keepalives, unread", 4096, a13_keepalives_unread),
+    ("A13 requests while one is thought about", 2048, a13_requests_while_one_is_thought_about),
     ("A14 pings in an exchange", 4096, a14_pings_in_an_exchange),
     ("A26 thirty new keys", 8192, a26_thirty_new_keys),
     ("A26 new keys under output", 8192, a26_new_keys_under_output),

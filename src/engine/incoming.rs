@@ -12,6 +12,7 @@ use super::link::{ChannelLink, Link};
 use super::outbox::Waiter;
 use super::slot::{Phase, Slot};
 use super::sync::Mutex;
+use crate::error::{Error, Result};
 use crate::msg::connection::{
     ChannelFailure, ChannelOpenConfirmation, ChannelOpenFailure, ChannelSuccess, RequestFailure,
     RequestSuccess,
@@ -40,11 +41,15 @@ struct TicketQueue {
 }
 
 impl Tickets {
-    /// Takes a ticket for a question that just arrived.
-    pub(super) fn take(&self) -> u64 {
+    /// Takes a ticket for a question that just arrived; an error when `limit` are out.
+    fn take(&self, limit: usize) -> Result<u64> {
         let mut queue = self.0.lock();
+        if queue.answers.len() >= limit {
+            return Err(Error::Limit { which: "owed_answers", limit: limit as u64 });
+        }
+        let ticket = queue.first.saturating_add(queue.answers.len() as u64);
         queue.answers.push_back(None);
-        queue.first.saturating_add(queue.answers.len() as u64).saturating_sub(1)
+        Ok(ticket)
     }
 
     /// Notes an answer; returns those that may leave now, in order.
@@ -67,7 +72,7 @@ impl Tickets {
 #[derive(Clone)]
 enum Scope {
     Connection,
-    Channel(Arc<Slot>, Arc<Tickets>),
+    Channel(Arc<Slot>),
 }
 
 /// The answer that the application owes the peer; dropped is refused.
@@ -85,19 +90,17 @@ impl fmt::Debug for Reply {
 }
 
 impl Reply {
-    pub(super) fn global(core: &Arc<Core>, want_reply: bool) -> Self {
-        let ticket = want_reply.then(|| core.global_tickets.take());
-        Self { core: Arc::clone(core), scope: Scope::Connection, ticket }
+    pub(super) fn global(core: &Arc<Core>, want_reply: bool) -> Result<Self> {
+        Self::new(core, Scope::Connection, &core.global_tickets, want_reply)
     }
 
-    pub(super) fn channel(
-        core: &Arc<Core>,
-        slot: &Arc<Slot>,
-        tickets: &Arc<Tickets>,
-        want_reply: bool,
-    ) -> Self {
-        let ticket = want_reply.then(|| tickets.take());
-        Self { core: Arc::clone(core), scope: Scope::Channel(Arc::clone(slot), Arc::clone(tickets)), ticket }
+    pub(super) fn channel(core: &Arc<Core>, slot: &Arc<Slot>, want_reply: bool) -> Result<Self> {
+        Self::new(core, Scope::Channel(Arc::clone(slot)), &slot.tickets, want_reply)
+    }
+
+    fn new(core: &Arc<Core>, scope: Scope, tickets: &Tickets, want_reply: bool) -> Result<Self> {
+        let ticket = want_reply.then(|| tickets.take(core.limits.owed_answers)).transpose()?;
+        Ok(Self { core: Arc::clone(core), scope, ticket })
     }
 
     /// Yes, with `rest` behind REQUEST_SUCCESS (global requests only).
@@ -120,7 +123,7 @@ impl Reply {
                 };
                 self.core.global_tickets.answer(ticket, payload)
             }
-            Scope::Channel(slot, tickets) => {
+            Scope::Channel(slot) => {
                 let state = slot.state.lock();
                 let (recipient, closed) = (state.remote, state.flow.close_sent || state.phase != Phase::Open);
                 drop(state);
@@ -128,7 +131,7 @@ impl Reply {
                     Some(_) => ChannelSuccess { recipient }.to_vec(),
                     None => ChannelFailure { recipient }.to_vec(),
                 };
-                let ready = tickets.answer(ticket, payload);
+                let ready = slot.tickets.answer(ticket, payload);
                 if closed { Vec::new() } else { ready }
             }
         };

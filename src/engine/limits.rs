@@ -6,17 +6,21 @@ use super::{flow, login, slot};
 use crate::auth::{ClientLimits, ServerLimits};
 use crate::{kex, key, packet, wire};
 
-/// What a peer may use of us. Fields can be set; what the formats fix are constants. Exceeding one ends the connection, or refuses the one thing that
-/// exceeded it, with [`Error::Limit`](crate::Error::Limit) naming the field.
+/// What a peer may use of us. Fields can be set; what the formats fix are constants. Exceeding one ends
+/// the connection, or refuses the one thing that exceeded it, with [`Error::Limit`](crate::Error::Limit) naming the field.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Limits {
     /// Channels open at once on one connection; OpenSSH allows 16384, no honest client needs 100.
     pub channels: usize,
-    /// Bytes of answers waiting to leave because the peer does not read them.
+    /// Bytes of answers, and of their places in the queue, waiting to leave because the peer does not
+    /// read them.
     pub control_bytes: usize,
     /// Requests of the peer that wait for the application; more are refused.
     pub pending_requests: usize,
+    /// Answers to the peer, on one channel or of the connection, that wait for an earlier one because
+    /// the application still thinks about that.
+    pub owed_answers: usize,
     /// Requests of ours on one channel that wait for the peer; more are an error of the caller's.
     pub unanswered_requests: usize,
     /// Bytes kept of a stream that nobody reads while somebody waits for the command's other stream
@@ -84,6 +88,7 @@ impl Default for Limits {
             channels: 4096,
             control_bytes: 1024 * 1024,
             pending_requests: 64,
+            owed_answers: 4096,
             unanswered_requests: 64,
             unread_stream: 8 * 1024 * 1024,
             window_budget: 64 * 1024 * 1024,

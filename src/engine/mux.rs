@@ -100,7 +100,7 @@ pub(super) fn dispatch(core: &Arc<Core>, payload: &[u8], wake: &mut Wake) -> Res
 }
 
 fn global_request(core: &Arc<Core>, message: &GlobalRequest<'_>) -> Result<()> {
-    let reply = Reply::global(core, message.want_reply);
+    let reply = Reply::global(core, message.want_reply)?;
     let kind = message.kind.to_string();
     log::debug!(target: "feramiko::connection", "{}: global request {kind}", core.peer);
     // What nobody takes is dropped, and a dropped reply is a refusal, in its turn.
@@ -276,8 +276,7 @@ fn request(core: &Arc<Core>, message: &ChannelRequest<'_>) -> Result<()> {
     let kind = message.kind.to_string();
     let rest = message.rest.0;
     log::debug!(target: "feramiko::connection", "{}: channel {} request {kind}", core.peer, slot.local);
-    let tickets = Arc::clone(&slot.tickets);
-    let reply = Reply::channel(core, &slot, &tickets, message.want_reply);
+    let reply = Reply::channel(core, &slot, message.want_reply)?;
     match kind.as_str() {
         "exit-status" => ended(&slot, exit_status(rest)?),
         "exit-signal" => ended(&slot, exit_signal(rest)?),

@@ -52,6 +52,14 @@ pub(super) struct Control {
     pub(super) waiter: Waiter,
 }
 
+impl Control {
+    /// What it takes while it waits: short answers are mostly the queue's and the allocator's bytes.
+    fn cost(&self) -> usize {
+        const QUEUED: usize = size_of::<Control>() + 32;
+        self.payload.len().saturating_add(QUEUED)
+    }
+}
+
 /// The exchange of new keys, under way or past.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rekey {
@@ -123,7 +131,7 @@ impl Lanes {
             return None;
         }
         if let Some(item) = self.control.pop_front() {
-            self.control_bytes = self.control_bytes.saturating_sub(item.payload.len());
+            self.control_bytes = self.control_bytes.saturating_sub(item.cost());
             return Some(Item::Control(item));
         }
         self.data.pop_front().map(Item::Data)
@@ -203,7 +211,7 @@ impl Outbox {
         if lanes.stop.is_some() {
             return Ok(());
         }
-        lanes.control_bytes = lanes.control_bytes.saturating_add(size);
+        lanes.control_bytes = lanes.control_bytes.saturating_add(control.cost());
         if lanes.control_bytes > core.limits.control_bytes {
             return Err(Error::Limit { which: "control_bytes", limit: core.limits.control_bytes as u64 });
         }

@@ -127,7 +127,7 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(crate) struct Slot {
     /// Answers owed to the peer, in the order of its requests.
-    pub(super) tickets: Arc<super::incoming::Tickets>,
+    pub(super) tickets: super::incoming::Tickets,
     pub(super) local: u32,
     pub(crate) kind: String,
     pub(super) state: Mutex<State>,
@@ -279,7 +279,7 @@ impl Slot {
         Self {
             local,
             kind: kind.to_owned(),
-            tickets: Arc::default(),
+            tickets: super::incoming::Tickets::default(),
             state: Mutex::new(State {
                 phase: Phase::Opening,
                 remote: 0,

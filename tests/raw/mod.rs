@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 pub(crate) use bytes::{Field, Take, message};
 pub(crate) use exchange::{Deviation, HostKey, Lists};
 pub(crate) use protect::{Cipher, Direction};
-pub(crate) use stage::{Case, GRACE, Memory, REKEY, Stage, run};
+pub(crate) use stage::{Case, GRACE, Memory, REKEY, Stage, THINKING, run};
 
 /// Longer than any verdict takes on a busy machine; a test that waits so long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -94,9 +94,17 @@ impl Raw {
         &self.stream
     }
 
-    /// Writes bytes as they are; that nobody takes them is no error here, but seen by `closed`.
+    /// Writes bytes as they are; false when the connection was cut. A peer that just stops reading has
+    /// failed, whatever the test is about.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> bool {
-        self.stream.write_all(bytes).is_ok()
+        match self.stream.write_all(bytes) {
+            Ok(()) => true,
+            Err(error) => {
+                let stuck = matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock);
+                assert!(!stuck, "the peer has stopped reading");
+                false
+            }
+        }
     }
 
     /// Both version lines.
@@ -113,7 +121,7 @@ impl Raw {
         self
     }
 
-    /// Sends one packet; false when the stream takes no more.
+    /// Sends one packet; false when the connection was cut.
     pub(crate) fn send(&mut self, payload: &[u8]) -> bool {
         let packet = self.seal(payload);
         self.bytes(&packet)

@@ -21,6 +21,9 @@ pub(crate) const GRACE: Duration = Duration::from_secs(2);
 /// The time in which a key exchange must end there.
 pub(crate) const REKEY: Duration = Duration::from_secs(2);
 
+/// How long the application thinks about the global request `think`.
+pub(crate) const THINKING: Duration = Duration::from_secs(2);
+
 /// What an attack must not make happen, counted.
 #[derive(Debug, Default)]
 pub(crate) struct Marks {
@@ -64,6 +67,13 @@ impl ServerInterface for Shop {
     fn check_channel_pty_request(&self, _: &PtyRequest) -> Answer {
         self.0.granted.fetch_add(1, Ordering::SeqCst);
         Answer::Yes
+    }
+
+    fn check_global_request(&self, kind: &str, _: &[u8]) -> Option<Vec<u8>> {
+        if kind == "think" {
+            std::thread::sleep(THINKING);
+        }
+        None
     }
 
     fn session(&self, mut session: Session) -> io::Result<ExitStatus> {
