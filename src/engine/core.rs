@@ -111,6 +111,8 @@ pub(crate) struct Core {
     pub(super) serving: bool,
     cause: Mutex<Option<Arc<Error>>>,
     pub(super) dying: AtomicBool,
+    /// It is to end in order: nothing new is taken to be sent.
+    closing: AtomicBool,
     round_trip_us: AtomicU64,
     window_spent: AtomicU32,
     /// Counts reads of the socket: the writer sees that the peer lives.
@@ -141,6 +143,7 @@ impl Core {
             serving: start.serving,
             cause: Mutex::new(None),
             dying: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
             round_trip_us: AtomicU64::new(u64::try_from(start.round_trip.as_micros()).unwrap_or(u64::MAX)),
             window_spent: AtomicU32::new(0),
             heard: AtomicU64::new(0),
@@ -188,6 +191,7 @@ impl Core {
 
     /// Asks the writer to send what waits, say goodbye, and end. Never waits.
     pub(crate) fn close_gracefully(&self) {
+        self.closing.store(true, Ordering::SeqCst);
         let goodbye = goodbye(crate::error::reason::BY_APPLICATION, "closed by the user");
         self.outbox.stop(Stop {
             flush_until: Instant::now().checked_add(self.limits.linger),
@@ -209,6 +213,11 @@ impl Core {
             Some(cause) if !matches!(*cause, Error::Closed(None)) => Error::Closed(Some(cause)),
             _ => Error::Closed(None),
         }
+    }
+
+    /// Whether nothing more is taken to be sent.
+    pub(super) fn closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
     }
 
     pub(crate) fn alive(&self) -> bool {

@@ -272,7 +272,7 @@ impl ChannelLink {
             if state.dead.is_some() {
                 return Err(self.core().closed());
             }
-            if state.want_eof || state.want_close || state.peer_stopped_reading {
+            if state.want_eof || state.want_close || state.peer_stopped_reading || self.core().closing() {
                 return Err(Error::Closed(None));
             }
             let room = state.room();
@@ -300,13 +300,17 @@ impl ChannelLink {
         Ok(())
     }
 
-    /// Waits until everything written has left for the stream.
+    /// Waits until everything written has left for the stream; an error when the peer closed the
+    /// channel before.
     pub(crate) fn flush(&self, deadline: Option<Instant>) -> Result<()> {
         let slot = &self.0.slot;
         let mut state = slot.state.lock();
         loop {
             if state.dead.is_some() {
                 return Err(self.core().closed());
+            }
+            if state.cut_off {
+                return Err(Error::Closed(None));
             }
             if state.out_data.is_empty() && state.out_stderr.is_empty() {
                 return Ok(());

@@ -222,6 +222,7 @@ fn close(core: &Arc<Core>, recipient: u32) -> Result<()> {
     // The peer takes nothing any more; ours is owed.
     state.want_close = true;
     state.held = None;
+    state.cut_off = !(state.out_data.is_empty() && state.out_stderr.is_empty());
     state.out_data.clear();
     state.out_stderr.clear();
     state.requests.clear();

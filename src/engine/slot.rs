@@ -111,6 +111,8 @@ pub(super) struct State {
     pub(super) want_close: bool,
     /// The peer does not read any more (`eow@openssh.com`).
     pub(super) peer_stopped_reading: bool,
+    /// The peer closed the channel before everything written had left.
+    pub(super) cut_off: bool,
     pub(super) exit: Option<ExitStatus>,
     pub(super) dead: Option<Arc<Error>>,
     /// Whether the slot stands in the data lane.
@@ -295,6 +297,7 @@ impl Slot {
                 want_eof: false,
                 want_close: false,
                 peer_stopped_reading: false,
+                cut_off: false,
                 exit: None,
                 dead: None,
                 queued: false,

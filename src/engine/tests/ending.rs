@@ -1,8 +1,14 @@
 //! One direction of a channel ends: what is not read any more, and what the peer does not read any more.
 
+use std::sync::Arc;
+
+use super::still::{Still, receive_payload};
 use super::{engines, read_all, serve_echo, soon, through_echo, within, write_all};
 use crate::engine::{ChannelLink, ExitStatus, Incoming, Lane, Limits, Link, MemoryStream};
 use crate::error::{Error, Result};
+use crate::kex::Role;
+use crate::msg::connection::{ChannelClose, ChannelOpen};
+use crate::wire::{Encode, Escaped, Rest};
 
 fn pair() -> (Link, Link) {
     engines(MemoryStream::pair(1 << 16), &Limits::default())
@@ -56,4 +62,37 @@ fn a_peer_that_reads_no_more_ends_a_wait_to_write() {
         theirs.request("eow@openssh.com", b"", None).unwrap();
         threads.into_iter().for_each(|thread| thread.join().unwrap().unwrap());
     });
+}
+
+#[test]
+fn a_close_that_cuts_written_data_off_is_told_by_flush() {
+    let still = Still::new(Role::Server);
+    let link = Link::new(Arc::clone(&still.core));
+    let open = ChannelOpen {
+        kind: Escaped(b"session"),
+        sender: 0,
+        window: 1 << 20,
+        max_packet: 32 * 1024,
+        rest: Rest(b""),
+    };
+    receive_payload(&still.core, &open.to_vec()).unwrap();
+    let Ok(Incoming::Open(request)) = link.next_incoming(soon()) else { panic!("no open") };
+    let channel = request.accept(&link).unwrap();
+    write_all(&channel, b"a little leaves at once").unwrap();
+    channel.flush(soon()).unwrap();
+    // As much is left to the writer, which does not run here.
+    write_all(&channel, &[0; 100_000]).unwrap();
+    receive_payload(&still.core, &ChannelClose { recipient: channel.id() }.to_vec()).unwrap();
+    assert!(matches!(channel.flush(soon()), Err(Error::Closed(None))));
+}
+
+#[test]
+fn nothing_is_taken_after_a_close_of_the_connection() {
+    let (client, server) = pair();
+    let serving = serve_echo(server);
+    let channel = client.open("session", b"", soon()).unwrap();
+    client.core().close_gracefully();
+    assert!(matches!(channel.write(Lane::Data, b"late", soon()), Err(Error::Closed(_))));
+    client.close();
+    serving.join().unwrap();
 }
