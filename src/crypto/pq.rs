@@ -1,9 +1,9 @@
 //! Post-quantum key encapsulation: ML-KEM-768 (FIPS 203) and Streamlined NTRU Prime 761.
 
+use ::sntrup::sntrup761;
 use ml_kem::array::Array;
 use ml_kem::kem::{Decapsulate, KeyExport};
 use ml_kem::{DecapsulationKey768, EncapsulationKey768};
-use sntrup::sntrup761;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{CryptoError, rand};
@@ -48,12 +48,7 @@ impl Kem {
                 let public = key.encapsulation_key().to_bytes().to_vec();
                 Ok((KemKey::MlKem768(Box::new(key)), public))
             }
-            Self::Sntrup761 => {
-                let mut random = rand::Generator::default();
-                let (public, key) = sntrup761::generate_key(&mut random);
-                random.check()?;
-                Ok((KemKey::Sntrup761(Box::new(key)), public.as_ref().to_vec()))
-            }
+            Self::Sntrup761 => sntrup::generate(),
         }
     }
 
@@ -69,13 +64,7 @@ impl Kem {
                 random.zeroize();
                 Ok((ciphertext.to_vec(), Zeroizing::new(secret.to_vec())))
             }
-            Self::Sntrup761 => {
-                let public = sntrup761::EncapsulationKey::try_from(public).map_err(|_| bad())?;
-                let mut random = rand::Generator::default();
-                let (ciphertext, secret) = public.encapsulate(&mut random);
-                random.check()?;
-                Ok((ciphertext.as_ref().to_vec(), Zeroizing::new(secret.as_ref().to_vec())))
-            }
+            Self::Sntrup761 => sntrup::encapsulate(public).unwrap_or_else(|| Err(bad())),
         }
     }
 }
@@ -89,10 +78,43 @@ impl KemKey {
                 let ciphertext = Array::try_from(ciphertext).map_err(|_| bad())?;
                 Ok(Zeroizing::new(key.decapsulate(&ciphertext).to_vec()))
             }
-            Self::Sntrup761(key) => {
-                let ciphertext = sntrup761::Ciphertext::try_from(ciphertext).map_err(|_| bad())?;
-                Ok(Zeroizing::new(key.decapsulate(&ciphertext).as_ref().to_vec()))
-            }
+            Self::Sntrup761(key) => sntrup::decapsulate(key, ciphertext).ok_or_else(bad),
         }
+    }
+}
+
+/// Never inlined: the crate's working space lies on the stack, dozens of pages, and a caller that it
+/// was inlined into would touch them even for another exchange. A connection keeps what it touched.
+mod sntrup {
+    use super::{CryptoError, KemKey, Zeroizing, rand, sntrup761};
+
+    type Pair = (Vec<u8>, Zeroizing<Vec<u8>>);
+
+    #[inline(never)]
+    pub(super) fn generate() -> Result<(KemKey, Vec<u8>), CryptoError> {
+        let mut random = rand::Generator::default();
+        let (public, key) = sntrup761::generate_key(&mut random);
+        random.check()?;
+        Ok((KemKey::Sntrup761(Box::new(key)), public.as_ref().to_vec()))
+    }
+
+    /// None when `public` is no key.
+    #[inline(never)]
+    pub(super) fn encapsulate(public: &[u8]) -> Option<Result<Pair, CryptoError>> {
+        let public = sntrup761::EncapsulationKey::try_from(public).ok()?;
+        let mut random = rand::Generator::default();
+        let (ciphertext, secret) = public.encapsulate(&mut random);
+        let pair = (ciphertext.as_ref().to_vec(), Zeroizing::new(secret.as_ref().to_vec()));
+        Some(random.check().map(|()| pair))
+    }
+
+    /// None when `ciphertext` has another length.
+    #[inline(never)]
+    pub(super) fn decapsulate(
+        key: &sntrup761::DecapsulationKey,
+        ciphertext: &[u8],
+    ) -> Option<Zeroizing<Vec<u8>>> {
+        let ciphertext = sntrup761::Ciphertext::try_from(ciphertext).ok()?;
+        Some(Zeroizing::new(key.decapsulate(&ciphertext).as_ref().to_vec()))
     }
 }
