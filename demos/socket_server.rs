@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::net::TcpListener;
 
 use feramiko::{
-    Answer, AuthAnswer, ExitStatus, KeyKind, PKey, SSHServer, Secret, ServerInterface, Session,
+    Answer, AuthAnswer, ExitStatus, KeyKind, PKey, Peer, SSHServer, Secret, ServerInterface, Session,
     SessionRequest,
 };
 
@@ -32,9 +32,10 @@ impl ServerInterface for Echo {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let port: u16 = std::env::args().nth(1).map_or(Ok(2200), |port| port.parse())?;
     let server = SSHServer::builder().host_key(PKey::generate(KeyKind::Ed25519)?).build()?;
-    for stream in TcpListener::bind(("127.0.0.1", port))?.incoming() {
-        let (server, stream) = (server.clone(), stream?);
-        std::thread::spawn(move || server.serve_stream(stream, Echo));
+    let listener = TcpListener::bind(("127.0.0.1", port))?;
+    loop {
+        let (stream, from) = listener.accept()?;
+        let server = server.clone();
+        std::thread::spawn(move || server.serve_stream(stream, &Peer::named(&from.to_string()), Echo));
     }
-    Ok(())
 }

@@ -45,11 +45,13 @@ pub enum SessionKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionRequest {
-    /// What to run.
+    /// What to run: what the client asked for, or the command that its key forces.
     pub kind: SessionKind,
+    /// What the client asked for when a command was forced instead.
+    pub original: Option<SessionKind>,
     /// The terminal, if one was asked for and granted.
     pub pty: Option<PtyRequest>,
-    /// The environment variables that were granted.
+    /// The environment variables that were granted, then those that the client's key sets.
     pub env: Vec<(String, String)>,
     /// Who the client is.
     pub auth: AuthInfo,
@@ -98,6 +100,14 @@ pub trait ServerInterface: Send + Sync + 'static {
     /// client holds the key is verified by the library. Do not act here but in
     /// [`authenticated`](Self::authenticated).
     fn check_auth_publickey(&self, user: &str, key: &PublicKey) -> AuthAnswer {
+        AuthAnswer::Refuse
+    }
+
+    /// Does a certificate for that key let the user in? Asked when its authority has signed it, it is
+    /// one for users, for now, and for the address the client has, and demands nothing unknown: what is
+    /// left is whether the authority is trusted and whether the certificate is for this user. See
+    /// [`AuthorizedKeys`](crate::AuthorizedKeys), which answers both.
+    fn check_auth_certificate(&self, user: &str, key: &PublicKey) -> AuthAnswer {
         AuthAnswer::Refuse
     }
 

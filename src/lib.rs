@@ -2,6 +2,7 @@
 
 mod agent;
 mod auth;
+mod authorized;
 mod channel;
 mod client;
 mod crypto;
@@ -18,13 +19,15 @@ mod kex;
 mod key;
 mod msg;
 mod packet;
+mod pattern;
 mod server;
 mod sys;
 mod transport;
 mod wire;
 
 pub use agent::{Agent, AgentError, AgentKey};
-pub use auth::{AuthAnswer, AuthError, AuthInfo, InteractiveAnswer, InteractiveQuery, Prompt};
+pub use auth::{AuthAnswer, AuthError, AuthInfo, InteractiveAnswer, InteractiveQuery, Permissions, Prompt};
+pub use authorized::{AuthorizedKeys, BadLine, KeyLogin};
 pub use channel::{Channel, ChannelStderr, Poll, PtyRequest, Ready, Waker};
 pub use client::{
     Cancel, Command, Output, Process, ProcessStderr, ProcessStdin, ProcessStdout, ProxyCommand, SSHClient,
@@ -39,7 +42,10 @@ pub use error::{AuthAttempt, Error, Phase, Result};
 pub use hostkeys::*;
 pub use interface::{Answer, ServerInterface, SessionKind, SessionRequest};
 pub use kex::{Algorithms, KexError, Negotiated};
-pub use key::{KeyError, KeyKind, PKey, PublicKey, Signer};
+pub use key::{
+    Certificate, CertificateBuilder, CertificateError, CertificateKind, KeyError, KeyKind, PKey, PublicKey,
+    Signer, TokenUse,
+};
 pub use packet::{IdentError, PacketError};
 pub use server::{
     Listen, Peer, SSHServer, SSHServerBuilder, ServerHandle, Session, SessionEvent, SessionEvents,

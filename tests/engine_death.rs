@@ -10,8 +10,8 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use feramiko::{
-    Answer, AuthAnswer, Closer, Error, ExitStatus, Halves, KeyKind, MemoryStream, PKey, SSHServer, Secret,
-    ServerInterface, Session, SessionRequest, Stream, Transport, TransportOptions, WriteHalf,
+    Answer, AuthAnswer, Closer, Error, ExitStatus, Halves, KeyKind, MemoryStream, PKey, Peer, SSHServer,
+    Secret, ServerInterface, Session, SessionRequest, Stream, Transport, TransportOptions, WriteHalf,
     running_threads,
 };
 
@@ -85,7 +85,7 @@ impl ServerInterface for Echo {
 fn serve(stream: impl Stream) -> Receiver<Result<(), Error>> {
     let (sender, receiver) = channel();
     let server = SSHServer::builder().host_key(KEY.clone()).build().unwrap();
-    std::thread::spawn(move || sender.send(server.serve_stream(stream, Echo)));
+    std::thread::spawn(move || sender.send(server.serve_stream(stream, &Peer::named("test"), Echo)));
     receiver
 }
 

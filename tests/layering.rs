@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 /// Rooms by floor, lowest first.
 const FLOORS: &[&[&str]] = &[
-    &["wire", "crypto", "sys"],
+    &["wire", "pattern", "crypto", "sys"],
     &["packet", "msg", "key"],
     &["kex", "auth"],
     &["error"],
-    &["engine", "hostkeys", "agent"],
+    &["engine", "hostkeys", "agent", "authorized"],
     &["channel"],
     &["interface"],
     &["transport"],
@@ -30,6 +30,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rustix", &["sys"]),
     ("nix", &["sys"]),
     ("socket2", &["sys"]),
+    ("jiff", &["sys"]),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

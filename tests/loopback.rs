@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use feramiko::{
     Answer, AuthAnswer, Cancel, Error, ExitStatus, HostKeys, InteractiveAnswer, InteractiveQuery, KeyKind,
-    Limits, MemoryStream, PKey, Phase, Poll, ProxyCommand, PublicKey, SSHClient, SSHClientBuilder, SSHServer,
-    Secret, ServerHandle, ServerInterface, Session, SessionKind, SessionRequest,
+    Limits, MemoryStream, PKey, Peer, Phase, Poll, ProxyCommand, PublicKey, SSHClient, SSHClientBuilder,
+    SSHServer, Secret, ServerHandle, ServerInterface, Session, SessionKind, SessionRequest,
 };
 
 /// A server with a few commands of its own.
@@ -267,7 +267,7 @@ fn new_keys_all_the_time_under_load_both_ways_through_tiny_buffers() {
         let mut small = limits();
         small.rekey_bytes = 50_000;
         let server = SSHServer::builder().host_key(given::host_key()).limits(small.clone()).build().unwrap();
-        let serving = std::thread::spawn(move || server.serve_stream(far, Shop));
+        let serving = std::thread::spawn(move || server.serve_stream(far, &Peer::named("test"), Shop));
         let client = builder().limits(small).connect_over(near, "robey@memory").unwrap();
         let size = if capacity < 1000 { 300_000 } else { 3_000_000 };
         let channel = client.open_session().unwrap();
@@ -294,7 +294,7 @@ fn a_dead_peer_is_noticed() {
     let (near, far) = MemoryStream::pair(1 << 20);
     let server = SSHServer::builder().host_key(given::host_key()).build().unwrap();
     std::thread::spawn(move || {
-        server.serve_stream(Freezing { inner: far, frozen: Arc::clone(&FROZEN) }, Shop)
+        server.serve_stream(Freezing { inner: far, frozen: Arc::clone(&FROZEN) }, &Peer::named("test"), Shop)
     });
     let client =
         builder().keepalive(Duration::from_millis(100), 2).connect_over(near, "robey@memory").unwrap();
@@ -513,7 +513,8 @@ fn a_password_that_must_be_changed_is_changed() {
     let serve = |client: SSHClientBuilder| {
         let (ours, theirs) = MemoryStream::pair(1 << 16);
         let (server, interface) = (server.clone(), Arc::clone(&interface));
-        let thread = std::thread::spawn(move || server.serve_stream(theirs, Shared(interface)));
+        let thread =
+            std::thread::spawn(move || server.serve_stream(theirs, &Peer::named("test"), Shared(interface)));
         let result = client.connect_over(ours, "me@here").map(|client| client.close());
         drop(thread.join().unwrap());
         result

@@ -11,8 +11,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use feramiko::{
-    Algorithms, Answer, AuthAnswer, Closer, ExitStatus, Halves, Limits, MemoryStream, ReadHalf, SSHClient,
-    SSHServer, Secret, ServerInterface, Session, SessionRequest, Stream, WriteHalf,
+    Algorithms, Answer, AuthAnswer, Closer, ExitStatus, Halves, Limits, MemoryStream, Peer, ReadHalf,
+    SSHClient, SSHServer, Secret, ServerInterface, Session, SessionRequest, Stream, WriteHalf,
 };
 
 /// No case takes longer, on a busy machine.
@@ -130,7 +130,9 @@ impl Pair {
             .build()
             .unwrap();
         let (server_fault, client_fault) = (self.server, self.client);
-        let serving = thread::spawn(move || server.serve_stream(Faulty(theirs, server_fault), Echo));
+        let serving = thread::spawn(move || {
+            server.serve_stream(Faulty(theirs, server_fault), &Peer::named("test"), Echo)
+        });
         let result = work(
             given::client()
                 .username("robey")
@@ -220,7 +222,7 @@ fn new_keys_every_4_kib_from_both_sides_at_once() {
     let (ours, theirs) = MemoryStream::pair(1 << 15);
     let server =
         SSHServer::builder().host_key(given::host_key()).limits(pair.limits.clone()).build().unwrap();
-    let serving = thread::spawn(move || server.serve_stream(theirs, Echo));
+    let serving = thread::spawn(move || server.serve_stream(theirs, &Peer::named("test"), Echo));
     let mut algorithms = Algorithms::client_defaults();
     algorithms.set_kex("curve25519-sha256").unwrap();
     let client = given::client()

@@ -1,5 +1,6 @@
 //! What applications answer and ask in authentication, and the bytes that a key signs.
 
+use super::Permissions;
 use crate::key::PublicKey;
 use crate::wire::Writer;
 
@@ -13,8 +14,12 @@ pub(super) const USERAUTH: &[u8] = b"ssh-userauth";
 pub enum AuthAnswer {
     /// The user is who they say.
     Accept,
+    /// The same, with less than everything allowed.
+    AcceptWith(Box<Permissions>),
     /// Right, but another method is needed too.
     Partial,
+    /// The same, with less than everything allowed.
+    PartialWith(Box<Permissions>),
     /// No.
     Refuse,
     /// The password is right but has expired: ask for a new one with this prompt.
@@ -25,6 +30,18 @@ impl AuthAnswer {
     /// Accepts when `yes`.
     pub fn when(yes: bool) -> Self {
         if yes { Self::Accept } else { Self::Refuse }
+    }
+
+    /// Whether an attempt that was right is enough, and what it allows if that is not everything; none
+    /// when it was not right.
+    pub(super) fn passed(self) -> Option<(bool, Option<Permissions>)> {
+        match self {
+            Self::Accept => Some((true, None)),
+            Self::AcceptWith(permissions) => Some((true, Some(*permissions))),
+            Self::Partial => Some((false, None)),
+            Self::PartialWith(permissions) => Some((false, Some(*permissions))),
+            Self::Refuse | Self::ChangePassword(_) => None,
+        }
     }
 }
 
@@ -81,8 +98,12 @@ pub struct AuthInfo {
     pub user: String,
     /// The methods that were passed, in order.
     pub methods: Vec<&'static str>,
-    /// The key whose signature was verified, if a key was used.
+    /// The key whose signature was verified, if a key was used; with its certificate, if that is what
+    /// let the user in.
     pub key: Option<PublicKey>,
+    /// What the user may do. Held by the library: terminals and commands are refused or replaced
+    /// before the application is asked.
+    pub permissions: Permissions,
 }
 
 /// RFC 4252 §7: what a key signs.

@@ -4,6 +4,7 @@
 
 mod client;
 mod method;
+mod permissions;
 mod server;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use crate::wire::Malformed;
 
 pub(crate) use client::{Attempt, AuthClient, ClientAction, ClientLimits, service_request};
 pub use method::{AuthAnswer, AuthInfo, InteractiveAnswer, InteractiveQuery, Prompt};
+pub use permissions::Permissions;
 pub(crate) use server::{AuthServer, Question, ServerAction, ServerLimits};
 
 #[cfg(test)]

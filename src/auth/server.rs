@@ -1,12 +1,12 @@
 //! The server's machine. Every request is read to its end before anybody is asked; signatures are
 //! checked here and nowhere else; whatever the reason, a refusal looks the same.
 
-use super::AuthError;
 use super::method::{
     AuthAnswer, AuthInfo, CONNECTION, InteractiveAnswer, InteractiveQuery, USERAUTH, signed_data,
 };
+use super::{AuthError, Permissions};
 use crate::crypto::secret::Secret;
-use crate::key::PublicKey;
+use crate::key::{PublicKey, TokenUse};
 use crate::msg::auth::{
     UserauthFailure, UserauthInfoRequest, UserauthInfoResponse, UserauthPasswdChangereq, UserauthPkOk,
     UserauthRequest, UserauthSuccess,
@@ -44,6 +44,12 @@ pub(crate) enum Question {
         user: String,
         key: PublicKey,
     },
+    /// The same of a key with a certificate; that it is signed by its authority is certain, whether it
+    /// is good for now and for here is not.
+    Certificate {
+        user: String,
+        key: PublicKey,
+    },
     Interactive {
         user: String,
     },
@@ -76,7 +82,8 @@ enum State {
     },
     Verified {
         key: PublicKey,
-        good: bool,
+        /// How a token was used, if the signature is good.
+        good: Option<Option<TokenUse>>,
     },
     None,
     InteractiveStart,
@@ -103,6 +110,7 @@ pub(crate) struct AuthServer {
     user: Option<String>,
     passed: Vec<&'static str>,
     key: Option<PublicKey>,
+    permissions: Permissions,
     method: &'static str,
     state: State,
 }
@@ -121,6 +129,7 @@ impl AuthServer {
             user: None,
             passed: Vec::new(),
             key: None,
+            permissions: Permissions::default(),
             method: "none",
             state: State::Service,
         }
@@ -169,6 +178,7 @@ impl AuthServer {
             // Whatever was passed was passed by somebody else.
             self.passed.clear();
             self.key = None;
+            self.permissions = Permissions::default();
             self.user = user.map(str::to_owned);
         }
         let rest = message.rest.0;
@@ -228,15 +238,18 @@ impl AuthServer {
         if !key.algorithms().contains(&algorithm) || !self.methods.contains(&"publickey") {
             return Ok(self.refuse());
         }
-        let Some(signature) = signature else {
-            let state = State::Query { algorithm, key: key.clone() };
-            return Ok(self.ask("publickey", state, |user| Question::PublicKey { user, key }));
+        let state = match signature {
+            None => State::Query { algorithm, key: key.clone() },
+            Some(signature) => {
+                let data = signed_data(&self.session_id, raw_user, algorithm, blob);
+                // The application is asked either way, so that the time tells nothing.
+                State::Verified { good: key.verify_use(algorithm, &data, signature).ok(), key: key.clone() }
+            }
         };
-        let data = signed_data(&self.session_id, raw_user, algorithm, blob);
-        let good = key.verify(algorithm, &data, signature).is_ok();
-        // The application is asked either way, so that the time tells nothing.
-        let state = State::Verified { key: key.clone(), good };
-        Ok(self.ask("publickey", state, |user| Question::PublicKey { user, key }))
+        Ok(self.ask("publickey", state, |user| match key.certificate() {
+            None => Question::PublicKey { user, key },
+            Some(_) => Question::Certificate { user, key },
+        }))
     }
 
     fn interactive(&mut self, rest: &[u8]) -> Result<Vec<ServerAction>, AuthError> {
@@ -273,22 +286,21 @@ impl AuthServer {
     /// The application's answer to every question but keyboard-interactive ones.
     pub(crate) fn answer(&mut self, answer: AuthAnswer) -> Vec<ServerAction> {
         match (std::mem::replace(&mut self.state, State::Idle), answer) {
-            (State::Query { algorithm, key }, AuthAnswer::Accept | AuthAnswer::Partial) => {
+            (State::Query { .. }, AuthAnswer::Refuse | AuthAnswer::ChangePassword(_)) => self.refuse(),
+            (State::Query { algorithm, key }, _) => {
                 let ok = UserauthPkOk { algorithm: Escaped(algorithm.as_bytes()), key: key.blob() };
                 vec![ServerAction::Send(ok.to_vec())]
             }
-            (State::Verified { good: false, .. }, _) => self.refuse(),
-            (State::Verified { key, .. }, answer) => {
-                if matches!(answer, AuthAnswer::Accept | AuthAnswer::Partial) {
-                    self.key = Some(key);
-                }
-                self.decide(answer)
-            }
+            (State::Verified { good: None, .. }, _) => self.refuse(),
+            (State::Verified { key, good: Some(token) }, answer) => match granted(&key, token, answer) {
+                Some(answer) => self.decide(answer, Some(key)),
+                None => self.refuse(),
+            },
             (State::Password, AuthAnswer::ChangePassword(prompt)) => {
                 let ask = UserauthPasswdChangereq { prompt: Escaped(prompt.as_bytes()), language: b"" };
                 vec![ServerAction::Send(ask.to_vec())]
             }
-            (State::Password | State::None, answer) => self.decide(answer),
+            (State::Password | State::None, answer) => self.decide(answer, None),
             (_, _) => self.refuse(),
         }
     }
@@ -301,7 +313,7 @@ impl AuthServer {
             _ => return self.refuse(),
         };
         match answer {
-            InteractiveAnswer::Done(answer) => self.decide(answer),
+            InteractiveAnswer::Done(answer) => self.decide(answer, None),
             InteractiveAnswer::Ask(_) if rounds >= self.limits.rounds => self.refuse(),
             InteractiveAnswer::Ask(query) => self.prompt(&query, rounds),
         }
@@ -324,22 +336,29 @@ impl AuthServer {
         vec![ServerAction::Send(ask.to_vec())]
     }
 
-    fn decide(&mut self, answer: AuthAnswer) -> Vec<ServerAction> {
-        match (answer, self.user.clone()) {
-            (AuthAnswer::Accept, Some(user)) => {
-                self.passed.push(self.method);
-                self.state = State::Done;
-                let info = AuthInfo { user, methods: self.passed.clone(), key: self.key.take() };
-                vec![ServerAction::Success(info, UserauthSuccess {}.to_vec())]
-            }
-            (AuthAnswer::Partial, Some(_)) => {
-                if !self.passed.contains(&self.method) {
-                    self.passed.push(self.method);
-                }
-                vec![ServerAction::Send(self.failure(true))]
-            }
-            _ => self.refuse(),
+    fn decide(&mut self, answer: AuthAnswer, key: Option<PublicKey>) -> Vec<ServerAction> {
+        let Some((whole, granted)) = answer.passed() else { return self.refuse() };
+        // What was passed before allows no more than it did.
+        let before = self.permissions.clone();
+        let both = match granted {
+            Some(granted) => before.and(granted),
+            None => Some(before),
+        };
+        let (Some(permissions), Some(user)) = (both, self.user.clone()) else { return self.refuse() };
+        if key.is_some() {
+            self.key = key;
         }
+        if whole || !self.passed.contains(&self.method) {
+            self.passed.push(self.method);
+        }
+        if whole {
+            self.state = State::Done;
+            let (methods, key) = (self.passed.clone(), self.key.take());
+            let info = AuthInfo { user, methods, key, permissions };
+            return vec![ServerAction::Success(info, UserauthSuccess {}.to_vec())];
+        }
+        self.permissions = permissions;
+        vec![ServerAction::Send(self.failure(true))]
     }
 
     fn failure(&self, partial_success: bool) -> Vec<u8> {
@@ -368,4 +387,21 @@ impl AuthServer {
             vec![ServerAction::Refuse(failure)]
         }
     }
+}
+
+/// The application's answer with what a certificate allows taken into account; none when that, or the
+/// way a token was used, does not do.
+fn granted(key: &PublicKey, token: Option<TokenUse>, answer: AuthAnswer) -> Option<AuthAnswer> {
+    let (whole, own) = answer.passed()?;
+    let permissions = match (own, key.certificate().map(Permissions::of_certificate)) {
+        (Some(own), Some(certified)) => own.and(certified)?,
+        (own, certified) => own.or(certified).unwrap_or_default(),
+    };
+    if let Some(token) = token
+        && (permissions.touch_required && !token.touched || permissions.verify_required && !token.verified)
+    {
+        return None;
+    }
+    let permissions = Box::new(permissions);
+    Some(if whole { AuthAnswer::AcceptWith(permissions) } else { AuthAnswer::PartialWith(permissions) })
 }

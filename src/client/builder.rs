@@ -18,6 +18,7 @@ use crate::hostkeys::{
     HostKeyAnswer, HostKeyStatus, HostKeys, MissingHostKeyPolicy, RejectPolicy, UnknownHostKey,
 };
 use crate::kex::Algorithms;
+use crate::key::algorithm::is_certified;
 use crate::key::{PKey, PublicKey};
 use crate::transport::{Transport, TransportOptions};
 
@@ -301,10 +302,16 @@ impl SSHClientBuilder {
     }
 }
 
-/// Asks a host first for the kinds of keys that are known of it, so that it shows one of them.
+/// Asks a host first for what it can be judged by: certificates where an authority may sign them, then
+/// the kinds of keys that are known of it, and certificates last where nobody may.
 fn prefer_known(algorithms: &mut Algorithms, keys: &HostKeys, host: &str, port: u16) {
-    let known = keys.lookup(host, port);
-    algorithms.host_keys.sort_by_key(|name| !known.iter().any(|key| key.algorithms().contains(name)));
+    let (known, certified) = (keys.known_algorithms(host, port), keys.has_authority(host, port));
+    algorithms.host_keys.sort_by_key(|name| match is_certified(name) {
+        true if certified => 0,
+        true => 3,
+        false if known.contains(name) => 1,
+        false => 2,
+    });
 }
 
 /// Judges host keys.
@@ -321,7 +328,10 @@ impl Checker {
         let status = self.keys.lock().check(&self.host, self.port, key);
         match status {
             HostKeyStatus::Known => Ok(()),
-            HostKeyStatus::Unknown => self.unknown(key),
+            HostKeyStatus::Unknown => self.unknown(&key.without_certificate()),
+            HostKeyStatus::BadCertificate(error) => {
+                Err(self.error(key, format!("{error}. Ask its administrator for a new certificate")))
+            }
             HostKeyStatus::Revoked => {
                 Err(self.error(key, "this key is marked as revoked; do not connect".to_owned()))
             }

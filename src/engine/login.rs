@@ -13,6 +13,7 @@ use super::reader::Inbox;
 use super::stream::{Closer, Halves, ReadHalf, WriteHalf};
 use crate::error::{Error, Phase, Result};
 use crate::kex::{Action, Kex, Role, Setup};
+use crate::key::algorithm::is_certified;
 use crate::key::{PKey, PublicKey};
 use crate::msg::number;
 use crate::msg::transport::{Debug, Disconnect, ExtInfo, Ping, Pong, Unimplemented};
@@ -460,7 +461,8 @@ fn ext_info(setup: &Setup) -> Vec<u8> {
     let mut extensions = Vec::new();
     let mut count = 1;
     if setup.role == Role::Server {
-        extensions.put("server-sig-algs").put(setup.algorithms.public_keys.join(",").as_str());
+        let taken = setup.algorithms.public_keys.iter().filter(|name| !is_certified(name));
+        extensions.put("server-sig-algs").put(taken.copied().collect::<Vec<_>>().join(",").as_str());
         count = 2;
     }
     extensions.put("ping@openssh.com").put("0");

@@ -54,7 +54,7 @@ pub(super) fn append(
     match HostKeys::parse(&present).check(host, port, key) {
         HostKeyStatus::Known => return Ok(()),
         HostKeyStatus::Revoked => return Err(HostKeysError::revoked(path)),
-        HostKeyStatus::Unknown | HostKeyStatus::Changed { .. } => {}
+        HostKeyStatus::Unknown | HostKeyStatus::Changed { .. } | HostKeyStatus::BadCertificate(_) => {}
     }
     let line_break: &[u8] = if present.is_empty() || present.ends_with(b"\n") { b"" } else { b"\n" };
     let addition = [line_break, line, b"\n"].concat();

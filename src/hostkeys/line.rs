@@ -10,10 +10,10 @@ use std::sync::{Arc, OnceLock};
 
 use base64ct::{Base64, Encoding};
 
-use super::pattern::matches_list;
 use crate::crypto::secret::constant_time_eq;
 use crate::crypto::{CryptoError, host_hash, rand};
 use crate::key::PublicKey;
+use crate::pattern::matches_list;
 use crate::wire::Reader;
 
 /// Longer keys in base64 are not looked at: the largest, RSA of 16384 bits, takes under 3 KiB.

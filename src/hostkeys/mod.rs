@@ -19,7 +19,6 @@
 mod error;
 mod file;
 mod line;
-mod pattern;
 mod policy;
 #[cfg(test)]
 mod tests;
@@ -28,11 +27,12 @@ use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use line::{Entry, Removal};
 
 use crate::crypto::host_hash;
-use crate::key::PublicKey;
+use crate::key::{CertificateError, PublicKey};
 
 pub use error::HostKeysError;
 pub use line::{HostKeyMarker, HostKeyPlace};
@@ -61,8 +61,11 @@ pub enum HostKeyStatus {
         /// Where the first of them stands.
         at: HostKeyPlace,
     },
-    /// The key is marked `@revoked` for the host.
+    /// The key, or the authority that certified it, is marked `@revoked` for the host.
     Revoked,
+    /// An authority of the host has certified the key, but not for this host or not for now; the key
+    /// is not known otherwise.
+    BadCertificate(CertificateError),
 }
 
 /// A part of the file.
@@ -349,28 +352,50 @@ impl HostKeys {
         self.items.extend(other.items);
     }
 
-    /// Judges a key that a host showed.
+    /// Judges a key that a host showed. One with a certificate is good when an authority of the host
+    /// says so, now, and else as good as without.
     pub fn check(&self, host: &str, port: u16, key: &PublicKey) -> HostKeyStatus {
+        self.check_at(host, port, key, SystemTime::now())
+    }
+
+    fn check_at(&self, host: &str, port: u16, key: &PublicKey, now: SystemTime) -> HostKeyStatus {
         let name = file_name_of(host, port);
-        let mut plain = Vec::new();
-        for entry in self.entries().filter(|entry| entry.matches(&name)) {
-            match entry.marker {
-                Some(HostKeyMarker::Revoked) if entry.has(key) => return HostKeyStatus::Revoked,
-                Some(_) => {}
-                None => plain.push(entry),
-            }
+        let about: Vec<_> = self.entries().filter(|entry| entry.matches(&name)).collect();
+        let with = |marker: Option<HostKeyMarker>, key: &PublicKey| {
+            about.iter().any(|entry| entry.marker == marker && entry.has(key))
+        };
+        let plain = key.without_certificate();
+        let authority = key.certificate().map(|certificate| (certificate, certificate.authority()));
+        let revoked = |key: &PublicKey| with(Some(HostKeyMarker::Revoked), key);
+        if revoked(&plain) || authority.is_some_and(|(_, authority)| revoked(authority)) {
+            return HostKeyStatus::Revoked;
         }
-        if plain.iter().any(|entry| entry.has(key)) {
-            return HostKeyStatus::Known;
+        let trusted = |authority: &PublicKey| with(Some(HostKeyMarker::CertAuthority), authority);
+        let certified = authority
+            .filter(|(_, authority)| trusted(authority))
+            .map(|(certificate, _)| certificate.check_host(now, host));
+        match certified {
+            Some(Ok(())) => return HostKeyStatus::Known,
+            _ if with(None, &plain) => return HostKeyStatus::Known,
+            Some(Err(error)) => return HostKeyStatus::BadCertificate(error),
+            None => {}
         }
-        plain.retain(|entry| entry.key().is_some());
-        match plain.first() {
+        let known = || about.iter().filter(|entry| entry.marker.is_none() && entry.key().is_some());
+        match known().next() {
             None => HostKeyStatus::Unknown,
             Some(first) => HostKeyStatus::Changed {
                 at: first.place.clone(),
-                expected: plain.iter().filter_map(|entry| entry.key()).cloned().collect(),
+                expected: known().filter_map(|entry| entry.key()).cloned().collect(),
             },
         }
+    }
+
+    /// Whether an authority may sign certificates for the host.
+    #[must_use]
+    pub fn has_authority(&self, host: &str, port: u16) -> bool {
+        let name = file_name_of(host, port);
+        let authority = |entry: &Entry| entry.marker == Some(HostKeyMarker::CertAuthority);
+        self.entries().any(|entry| authority(entry) && entry.matches(&name))
     }
 
     /// The host's keys, in the order of the file. Certificate authorities are not among them, nor

@@ -6,8 +6,8 @@ mod keygen;
 
 use std::time::{Duration, Instant};
 
-use super::pattern::{matches, matches_list};
 use super::*;
+use crate::pattern::{matches, matches_list};
 
 pub(super) const E1: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHYkCMScBgImnT7HHiFCOj0zuxgtmtrc2qqkMPsexTo9";

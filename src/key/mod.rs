@@ -3,9 +3,14 @@
 //! Pure but for reading and writing files; the other room besides `crypto/` that names `openssl`.
 
 pub(crate) mod algorithm;
+mod cert;
+mod certify;
+mod fields;
 mod format;
 mod private;
 mod public;
+mod time;
+mod verify;
 
 use std::fmt;
 use std::io;
@@ -13,9 +18,13 @@ use std::io;
 use crate::crypto::CryptoError;
 use crate::wire::Malformed;
 
+pub use cert::{Certificate, CertificateError, CertificateKind};
+pub use certify::CertificateBuilder;
+pub(crate) use fields::{RSA_MAX, RSA_MIN};
 pub use private::{KeyKind, PKey, Signer};
 pub use public::PublicKey;
-pub(crate) use public::{RSA_MAX, RSA_MIN};
+pub(crate) use time::parse as parse_time;
+pub use verify::TokenUse;
 
 #[cfg(test)]
 mod tests;

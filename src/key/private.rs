@@ -5,16 +5,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use openssl::bn::BigNumContext;
+use openssl::dsa::{Dsa, DsaSig};
 use openssl::ec::{EcGroup, EcKey, PointConversionForm};
 use openssl::ecdsa::EcdsaSig;
 use openssl::pkey::{Id, PKey as OpensslKey, Private};
 use openssl::rsa::Rsa;
 use openssl::sign::Signer as OpensslSigner;
 
-use super::KeyError;
+use super::PublicKey;
 use super::algorithm::{KeyType, signature};
+use super::fields::curve;
 use super::format;
-use super::public::{PublicKey, curve};
+use super::{Certificate, KeyError};
+use crate::crypto::hash::HashAlg;
 use crate::crypto::secret::Secret;
 use crate::wire::{Writer, put_mpint};
 
@@ -23,7 +26,7 @@ pub trait Signer: Send + Sync {
     /// The public half.
     fn public_key(&self) -> &PublicKey;
 
-    /// Signs `data` by `algorithm`, one of the public key's [`algorithms`](PublicKey::algorithms).
+    /// Signs `data` by `algorithm`, one of the plain key's [`algorithms`](PublicKey::algorithms).
     /// Returns the whole signature blob of RFC 4253 §6.6.
     ///
     /// # Errors
@@ -50,6 +53,10 @@ pub enum KeyKind {
     EcdsaP521,
     /// RSA with that many bits, 2048 to 16384.
     Rsa(u32),
+    /// Ed448, stronger than needed and little known.
+    Ed448,
+    /// DSA, for old devices only: 1024 bits, SHA-1.
+    Dss,
 }
 
 /// A private key of any type, held here or elsewhere. Clones share it; it is wiped with the last.
@@ -70,9 +77,10 @@ struct Inner {
     holder: Holder,
 }
 
+#[derive(Clone)]
 enum Holder {
     Here(OpensslKey<Private>),
-    Elsewhere(Box<dyn Signer>),
+    Elsewhere(Arc<dyn Signer>),
 }
 
 impl fmt::Debug for PKey {
@@ -97,6 +105,8 @@ impl PKey {
             KeyKind::EcdsaP256 => ec(KeyType::EcdsaP256)?,
             KeyKind::EcdsaP384 => ec(KeyType::EcdsaP384)?,
             KeyKind::EcdsaP521 => ec(KeyType::EcdsaP521)?,
+            KeyKind::Ed448 => OpensslKey::generate_ed448()?,
+            KeyKind::Dss => OpensslKey::from_dsa(Dsa::generate(1024)?)?,
             KeyKind::Rsa(bits) if (2048..=16384).contains(&bits) => {
                 OpensslKey::from_rsa(Rsa::generate(bits)?)?
             }
@@ -116,7 +126,7 @@ impl PKey {
     /// A key that is held elsewhere.
     pub fn from_signer(signer: impl Signer + 'static) -> Self {
         let (public, comment) = (signer.public_key().clone(), signer.comment().to_owned());
-        Self(Arc::new(Inner { public, comment, holder: Holder::Elsewhere(Box::new(signer)) }))
+        Self(Arc::new(Inner { public, comment, holder: Holder::Elsewhere(Arc::new(signer)) }))
     }
 
     /// Reads a private key file: OpenSSH's format, PEM (PKCS#1, SEC1), PKCS#8, found by itself.
@@ -189,6 +199,18 @@ impl PKey {
         Self::from_openssl(self.here()?.clone(), comment.to_owned())
     }
 
+    /// The same key with a certificate that is presented together with it.
+    ///
+    /// # Errors
+    /// [`KeyError::Malformed`] when `certificate` is none, or one for another key.
+    pub fn with_certificate(&self, certificate: &PublicKey) -> Result<Self, KeyError> {
+        if certificate.certificate().map(Certificate::key) != Some(&self.0.public.without_certificate()) {
+            return Err(KeyError::Malformed("the certificate is not for this key"));
+        }
+        let (comment, holder) = (self.0.comment.clone(), self.0.holder.clone());
+        Ok(Self(Arc::new(Inner { public: certificate.clone(), comment, holder })))
+    }
+
     /// Whether the key is held elsewhere, so that signing may take its time.
     #[must_use]
     pub fn is_external(&self) -> bool {
@@ -210,20 +232,20 @@ impl PKey {
     /// [`KeyError::Unsupported`] for an algorithm that does not fit the key, [`KeyError::Signer`] from
     /// keys held elsewhere.
     pub fn sign(&self, algorithm: &str, data: &[u8]) -> Result<Vec<u8>, KeyError> {
-        let kind = self.0.public.kind();
-        let spec = signature(algorithm).filter(|spec| spec.key_type == kind).ok_or_else(|| {
-            KeyError::Unsupported(format!("{algorithm} with a key of type {}", kind.name()))
+        let public = &self.0.public;
+        let spec = signature(algorithm).filter(|spec| spec.key_type == public.kind()).ok_or_else(|| {
+            KeyError::Unsupported(format!("{algorithm} with a key of type {}", public.key_type()))
         })?;
-        self.0.public.check_size()?;
+        public.check_size()?;
         let key = match &self.0.holder {
-            Holder::Elsewhere(signer) => return signer.sign(algorithm, data),
+            Holder::Elsewhere(signer) => return signer.sign(spec.label, data),
             Holder::Here(key) => key,
         };
-        let raw = match (kind, spec.hash) {
-            (KeyType::Rsa, Some(hash)) => {
-                let mut signer = OpensslSigner::new(hash.message_digest(), key)?;
-                signer.update(data)?;
-                signer.sign_to_vec()?
+        let raw = match (spec.key_type, spec.hash) {
+            (KeyType::Rsa, Some(hash)) => with_digest(key, hash, data)?,
+            (KeyType::Dss, Some(hash)) => {
+                let pair = DsaSig::from_der(&with_digest(key, hash, data)?)?;
+                [pair.r().to_vec_padded(20)?, pair.s().to_vec_padded(20)?].concat()
             }
             (_, Some(hash)) => {
                 let pair = EcdsaSig::sign(&hash.digest(&[data])?, &*key.ec_key()?)?;
@@ -235,9 +257,15 @@ impl PKey {
             (_, None) => OpensslSigner::new_without_digest(key)?.sign_oneshot_to_vec(data)?,
         };
         let mut blob = Vec::new();
-        blob.put(algorithm).put(raw.as_slice());
+        blob.put(spec.label).put(raw.as_slice());
         Ok(blob)
     }
+}
+
+fn with_digest(key: &OpensslKey<Private>, hash: HashAlg, data: &[u8]) -> Result<Vec<u8>, KeyError> {
+    let mut signer = OpensslSigner::new(hash.message_digest(), key)?;
+    signer.update(data)?;
+    Ok(signer.sign_to_vec()?)
 }
 
 /// The public blob of a private key.
@@ -246,6 +274,16 @@ fn public_blob(key: &OpensslKey<Private>) -> Result<Vec<u8>, KeyError> {
     match key.id() {
         Id::ED25519 => {
             blob.put("ssh-ed25519").put(key.raw_public_key()?.as_slice());
+        }
+        Id::ED448 => {
+            blob.put("ssh-ed448").put(key.raw_public_key()?.as_slice());
+        }
+        Id::DSA => {
+            let dsa = key.dsa()?;
+            blob.put("ssh-dss");
+            for number in [dsa.p(), dsa.q(), dsa.g(), dsa.pub_key()] {
+                put_mpint(&mut blob, &number.to_vec());
+            }
         }
         Id::RSA => {
             let rsa = key.rsa()?;
@@ -260,7 +298,7 @@ fn public_blob(key: &OpensslKey<Private>) -> Result<Vec<u8>, KeyError> {
             let mut context = BigNumContext::new()?;
             let point =
                 ec.public_key().to_bytes(ec.group(), PointConversionForm::UNCOMPRESSED, &mut context)?;
-            blob.put(kind.name()).put(name).put(point.as_slice());
+            blob.put(kind.name(false)).put(name).put(point.as_slice());
         }
         other => return Err(KeyError::Unsupported(format!("OpenSSL key type {}", other.as_raw()))),
     }

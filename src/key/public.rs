@@ -1,37 +1,29 @@
-//! Public keys: blobs of RFC 4253 §6.6, RFC 5656 §3.1, RFC 8709 §4, and the signatures they verify.
+//! Public keys, with a certificate or without: their blobs, lines and fingerprints.
 
 use std::fmt;
 use std::sync::Arc;
 
 use base64ct::{Base64, Base64Unpadded, Encoding};
-use openssl::bn::{BigNum, BigNumContext};
-use openssl::ec::{EcGroup, EcKey, EcPoint};
-use openssl::ecdsa::EcdsaSig;
-use openssl::nid::Nid;
-use openssl::pkey::{Id, PKey, Public};
-use openssl::rsa::Rsa;
-use openssl::sign::Verifier;
+use openssl::pkey::{PKey, Public};
 
 use super::KeyError;
-use super::algorithm::{KeyType, signature};
+use super::algorithm::KeyType;
+use super::cert::Certificate;
+use super::fields::{self, Fields, RSA_MAX, RSA_MIN};
+use super::verify::{self, TokenUse};
 use crate::crypto::hash::HashAlg;
-use crate::wire::{Mpint, Reader};
+use crate::wire::{Reader, Writer};
 
-/// RSA keys shorter than this verify and sign nothing (NIST SP 800-131A).
-pub(crate) const RSA_MIN: usize = 2048;
-/// Longer ones only burn time; OpenSSH's and Go's figure.
-pub(crate) const RSA_MAX: usize = 16384;
-/// An Ed25519 signature, RFC 8032.
-const ED25519_SIGNATURE: usize = 64;
-
-/// A public key of any type. Equal when the blobs are.
+/// A public key of any type, with a certificate or without. Equal when the blobs are: a key is not
+/// equal to itself with a certificate.
 #[derive(Clone)]
 pub struct PublicKey(Arc<Inner>);
 
 struct Inner {
     kind: KeyType,
     blob: Vec<u8>,
-    key: PKey<Public>,
+    fields: Fields,
+    certificate: Option<Certificate>,
 }
 
 impl PartialEq for PublicKey {
@@ -66,42 +58,57 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-/// The curve of an ECDSA key and its name inside the blob.
-pub(super) fn curve(kind: KeyType) -> Option<(Nid, &'static [u8])> {
-    match kind {
-        KeyType::EcdsaP256 => Some((Nid::X9_62_PRIME256V1, b"nistp256")),
-        KeyType::EcdsaP384 => Some((Nid::SECP384R1, b"nistp384")),
-        KeyType::EcdsaP521 => Some((Nid::SECP521R1, b"nistp521")),
-        _ => None,
-    }
-}
-
 impl PublicKey {
-    /// Reads a key blob as it stands on the wire, in agents and, in base64, in files.
+    /// Reads a key blob as it stands on the wire, in agents and, in base64, in files; a certificate's
+    /// too, whose signature is checked then.
     ///
     /// # Errors
-    /// [`KeyError::Unsupported`] for types that are not built, [`KeyError::Malformed`] otherwise.
+    /// [`KeyError::Unsupported`] for types that are not built, [`KeyError::BadSignature`] for a
+    /// certificate that its authority has not signed, [`KeyError::Malformed`] otherwise.
     pub fn from_blob(blob: &[u8]) -> Result<Self, KeyError> {
         let mut reader = Reader::new(blob);
         let name = reader.string()?;
-        let kind = KeyType::by_name(name)
+        let (kind, certified) = KeyType::by_name(name)
             .ok_or_else(|| KeyError::Unsupported(format!("key type {}", crate::wire::Escaped(name))))?;
-        let key = match kind {
-            KeyType::Ed25519 => ed25519(reader.string()?)?,
-            KeyType::Rsa => {
-                let (e, n) = (reader.get::<Mpint<'_>>()?, reader.get::<Mpint<'_>>()?);
-                rsa(e, n)?
-            }
-            _ => {
-                let (nid, curve_name) = curve(kind).ok_or(KeyError::Malformed("no curve"))?;
-                if reader.string()? != curve_name {
-                    return Err(KeyError::Malformed("the curve is not the one of its type"));
-                }
-                ecdsa(nid, reader.string()?)?
-            }
+        if certified {
+            // Makes the certificate's own bytes differ from all others'.
+            reader.string()?;
+        }
+        let before = reader.clone().rest();
+        let fields = fields::read(kind, &mut reader)?;
+        let certificate = if certified {
+            let after = reader.clone().rest().len();
+            let numbers = before.get(..before.len().saturating_sub(after)).unwrap_or_default();
+            let mut plain = Vec::new();
+            plain.put(kind.name(false)).extend_from_slice(numbers);
+            Some(Certificate::read(Self::from_blob(&plain)?, blob, &mut reader)?)
+        } else {
+            None
         };
         reader.finish()?;
-        Ok(Self(Arc::new(Inner { kind, blob: blob.to_vec(), key })))
+        Ok(Self(Arc::new(Inner { kind, blob: blob.to_vec(), fields, certificate })))
+    }
+
+    /// The certificate, if it comes with one.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&Certificate> {
+        self.0.certificate.as_ref()
+    }
+
+    /// The key alone.
+    #[must_use]
+    pub fn without_certificate(&self) -> Self {
+        self.certificate().map_or_else(|| self.clone(), |certificate| certificate.key().clone())
+    }
+
+    pub(super) fn openssl(&self) -> &PKey<Public> {
+        &self.0.fields.key
+    }
+
+    /// What a token's key is bound to: `ssh:` and perhaps a name; empty for other keys.
+    #[must_use]
+    pub fn application(&self) -> &[u8] {
+        &self.0.fields.application
     }
 
     /// Reads `type base64 comment`, as public key files and `authorized_keys` have it; the comment
@@ -120,6 +127,11 @@ impl PublicKey {
             return Err(KeyError::Malformed("the type named is not the key's"));
         }
         Ok((key, words.next().unwrap_or_default().trim().to_owned()))
+    }
+
+    /// Whether `name` is the name of a type of keys or certificates.
+    pub(crate) fn is_type(name: &str) -> bool {
+        KeyType::by_name(name.as_bytes()).is_some()
     }
 
     /// `type base64`, as files have it.
@@ -144,32 +156,37 @@ impl PublicKey {
         self.0.kind
     }
 
-    /// The key type's name: `ssh-ed25519`, `ssh-rsa`, …
+    /// The key type's name: `ssh-ed25519`, `ssh-rsa`, `ssh-ed25519-cert-v01@openssh.com`, …
     #[must_use]
     pub fn key_type(&self) -> &'static str {
-        self.0.kind.name()
+        self.0.kind.name(self.certificate().is_some())
     }
 
     /// The signature algorithms for this key, best first.
     #[must_use]
     pub fn algorithms(&self) -> &'static [&'static str] {
-        self.0.kind.algorithms()
+        self.0.kind.algorithms(self.certificate().is_some())
     }
 
     /// The key's size in bits.
     #[must_use]
     pub fn bits(&self) -> u32 {
         match self.0.kind {
-            KeyType::Ed25519 => 256,
-            KeyType::EcdsaP521 => 521,
-            _ => self.0.key.bits(),
+            KeyType::Ed25519 | KeyType::SkEd25519 => 256,
+            KeyType::Ed448 => 448,
+            _ => self.openssl().bits(),
         }
     }
 
-    /// `SHA256:` and the hash of the blob in base64, as OpenSSH shows it.
+    /// The blob that fingerprints are of: a certificate has its key's.
+    fn key_blob(&self) -> &[u8] {
+        self.certificate().map_or(&self.0.blob, |certificate| certificate.key().blob())
+    }
+
+    /// `SHA256:` and the hash of the blob in base64, as OpenSSH shows it; a certificate has its key's.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        let digest = HashAlg::Sha256.digest(&[&self.0.blob]);
+        let digest = HashAlg::Sha256.digest(&[self.key_blob()]);
         digest.map_or_else(
             |error| format!("SHA256:({error})"),
             |digest| format!("SHA256:{}", Base64Unpadded::encode_string(&digest)),
@@ -179,7 +196,7 @@ impl PublicKey {
     /// `MD5:` and the hash of the blob in hex, as old OpenSSH shows it.
     #[must_use]
     pub fn fingerprint_md5(&self) -> String {
-        let digest = HashAlg::Md5.digest(&[&self.0.blob]);
+        let digest = HashAlg::Md5.digest(&[self.key_blob()]);
         digest.map_or_else(
             |error| format!("MD5:({error})"),
             |digest| {
@@ -189,32 +206,31 @@ impl PublicKey {
         )
     }
 
-    /// Checks that `signature_blob` (RFC 4253 §6.6) over `data` was made with this key by `algorithm`.
+    /// Checks that `signature_blob` (RFC 4253 §6.6) over `data` was made with this key by `algorithm`. A
+    /// token must have been touched.
     ///
     /// # Errors
     /// [`KeyError::BadSignature`], also when the blob names another algorithm than `algorithm` or that
     /// one does not fit the key; [`KeyError::BadSize`] for RSA keys shorter than 2048 bits.
     pub fn verify(&self, algorithm: &str, data: &[u8], signature_blob: &[u8]) -> Result<(), KeyError> {
-        let spec =
-            signature(algorithm).filter(|spec| spec.key_type == self.0.kind).ok_or(KeyError::BadSignature)?;
-        let mut reader = Reader::new(signature_blob);
-        let label = reader.string().map_err(|_| KeyError::BadSignature)?;
-        let raw = reader.string().map_err(|_| KeyError::BadSignature)?;
-        if label != algorithm.as_bytes() || !reader.is_empty() {
-            return Err(KeyError::BadSignature);
+        match self.verify_use(algorithm, data, signature_blob)? {
+            Some(TokenUse { touched: false, .. }) => Err(KeyError::BadSignature),
+            _ => Ok(()),
         }
-        self.check_size()?;
-        let good = match self.0.kind {
-            KeyType::Ed25519 => {
-                raw.len() == ED25519_SIGNATURE
-                    && Verifier::new_without_digest(&self.0.key)?.verify_oneshot(raw, data).unwrap_or(false)
-            }
-            KeyType::Rsa => self.verify_rsa(spec.hash, data, raw)?,
-            _ => self.verify_ecdsa(spec.hash, data, raw)?,
-        };
-        // A failed check leaves OpenSSL's error queue filled; it must not colour a later error.
-        drop(openssl::error::ErrorStack::get());
-        if good { Ok(()) } else { Err(KeyError::BadSignature) }
+    }
+
+    /// As [`verify`](Self::verify), and how the token was used if the key is a token's: whether a touch
+    /// is asked for is for the caller to say.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    pub fn verify_use(
+        &self,
+        algorithm: &str,
+        data: &[u8],
+        signature_blob: &[u8],
+    ) -> Result<Option<TokenUse>, KeyError> {
+        verify::verify(self, algorithm, data, signature_blob)
     }
 
     /// RSA keys have a size that is neither weak nor a burden.
@@ -227,66 +243,6 @@ impl PublicKey {
         }
         Ok(())
     }
-
-    fn verify_rsa(&self, hash: Option<HashAlg>, data: &[u8], raw: &[u8]) -> Result<bool, KeyError> {
-        let hash = hash.ok_or(KeyError::BadSignature)?;
-        // RFC 4253 §6.6 lets leading zeros be missing; OpenSSL wants them.
-        let size = self.0.key.size();
-        let mut padded = vec![0; size.checked_sub(raw.len()).ok_or(KeyError::BadSignature)?];
-        padded.extend_from_slice(raw);
-        let mut verifier = Verifier::new(hash.message_digest(), &self.0.key)?;
-        verifier.update(data)?;
-        Ok(verifier.verify(&padded).unwrap_or(false))
-    }
-
-    fn verify_ecdsa(&self, hash: Option<HashAlg>, data: &[u8], raw: &[u8]) -> Result<bool, KeyError> {
-        let hash = hash.ok_or(KeyError::BadSignature)?;
-        let mut reader = Reader::new(raw);
-        let mut number = || reader.get::<Mpint<'_>>().map_err(|_| KeyError::BadSignature);
-        let (r, s) = (number()?, number()?);
-        reader.finish().map_err(|_| KeyError::BadSignature)?;
-        let pair = EcdsaSig::from_private_components(
-            BigNum::from_slice(r.magnitude())?,
-            BigNum::from_slice(s.magnitude())?,
-        )?;
-        let digest = hash.digest(&[data])?;
-        let key = self.0.key.ec_key()?;
-        Ok(pair.verify(&digest, &key).unwrap_or(false))
-    }
-}
-
-fn ed25519(raw: &[u8]) -> Result<PKey<Public>, KeyError> {
-    if raw.len() != 32 {
-        return Err(KeyError::Malformed("an Ed25519 key has 32 bytes"));
-    }
-    Ok(PKey::public_key_from_raw_bytes(raw, Id::ED25519)?)
-}
-
-fn rsa(e: Mpint<'_>, n: Mpint<'_>) -> Result<PKey<Public>, KeyError> {
-    // Before any arithmetic: CVE-2026-39829.
-    let odd = |number: Mpint<'_>| number.magnitude().last().is_some_and(|byte| byte & 1 == 1);
-    if n.bits() > RSA_MAX || n.bits() < 1024 {
-        return Err(KeyError::BadSize(format!("an RSA key of {} bits is refused", n.bits())));
-    }
-    if e.bits() < 2 || e.bits() > 64 || !odd(e) || !odd(n) {
-        return Err(KeyError::Malformed("an RSA key with an impossible exponent or modulus"));
-    }
-    let key =
-        Rsa::from_public_components(BigNum::from_slice(n.magnitude())?, BigNum::from_slice(e.magnitude())?)?;
-    Ok(PKey::from_rsa(key)?)
-}
-
-fn ecdsa(nid: Nid, point: &[u8]) -> Result<PKey<Public>, KeyError> {
-    if point.first() != Some(&4) {
-        return Err(KeyError::Malformed("an ECDSA key that is no uncompressed point"));
-    }
-    let group = EcGroup::from_curve_name(nid)?;
-    let mut context = BigNumContext::new()?;
-    let off = |_| KeyError::Malformed("an ECDSA key that is not on its curve");
-    let point = EcPoint::from_bytes(&group, point, &mut context).map_err(off)?;
-    let key = EcKey::from_public_key(&group, &point)?;
-    key.check_key().map_err(off)?;
-    Ok(PKey::from_ec_key(key)?)
 }
 
 /// Strict base64 with padding, as OpenSSH writes it.

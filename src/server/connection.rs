@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 
 use super::session::{Session, SessionEvent};
-use super::{Config, login};
+use super::{Config, Peer, login};
 use crate::auth::AuthInfo;
 use crate::channel::{Channel, PtyRequest};
 use crate::engine::{self, ExitStatus, Incoming, Link, Login, OpenRequest, Opening, Reply, Start, Stream};
@@ -33,9 +33,10 @@ pub(super) fn serve<I: ServerInterface>(
     config: &Arc<Config>,
     stream: Box<dyn Stream>,
     interface: &Arc<I>,
+    peer: &Peer,
     told: &mut dyn FnMut(Milestone),
 ) -> Result<()> {
-    let link = log_in(config, stream, interface)?;
+    let link = log_in(config, stream, interface, peer)?;
     told(Milestone::Authenticated(link.0.clone()));
     let mut serving = Serving { interface, link: link.0, auth: link.1, config, sessions: HashMap::new() };
     loop {
@@ -60,6 +61,7 @@ fn log_in<I: ServerInterface>(
     config: &Arc<Config>,
     stream: Box<dyn Stream>,
     interface: &Arc<I>,
+    peer: &Peer,
 ) -> Result<(Link, AuthInfo)> {
     let halves = stream.split().map_err(|error| Error::io("preparing the stream", error))?;
     let deadline = Instant::now().checked_add(config.limits.login_grace);
@@ -78,7 +80,7 @@ fn log_in<I: ServerInterface>(
         bytes_limit: config.limits.bytes_before_auth,
     };
     let mut login = Login::handshake(halves, opening, &mut |_| Ok(()))?;
-    let auth = match login::authenticate(&mut login, config, interface) {
+    let auth = match login::authenticate(&mut login, config, interface, peer) {
         Ok(auth) => auth,
         Err(error) => {
             login.abort(&error);
@@ -142,7 +144,7 @@ impl<I: ServerInterface> Serving<'_, I> {
                 };
                 match granted {
                     Ok(Some(Granted::Done)) => reply.accept(b""),
-                    Ok(Some(Granted::Start(kind))) => self.start(slot.id(), kind, reply)?,
+                    Ok(Some(Granted::Start(request))) => self.start(slot.id(), request, reply)?,
                     Ok(None) => reply.refuse(),
                     // A request that cannot be read is refused; the connection lives.
                     Err(error) => {
@@ -183,20 +185,15 @@ impl<I: ServerInterface> Serving<'_, I> {
     }
 
     /// Runs a session on a thread of its own.
-    fn start(&mut self, id: u32, kind: SessionKind, reply: Reply) -> Result<()> {
+    fn start(&mut self, id: u32, request: Box<SessionRequest>, reply: Reply) -> Result<()> {
         let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
         let (Some(channel), Some(receiver)) = (session.channel.take(), session.receiver.take()) else {
             return Ok(());
         };
-        let request = SessionRequest {
-            kind,
-            pty: session.pty.clone(),
-            env: std::mem::take(&mut session.env),
-            auth: self.auth.clone(),
-        };
+        session.env = Vec::new();
         let interface = Arc::clone(self.interface);
         reply.accept(b"");
-        engine::spawn("feramiko session", move || run_session(&*interface, channel, request, receiver))
+        engine::spawn("feramiko session", move || run_session(&*interface, channel, *request, receiver))
             .map(drop)
     }
 }
@@ -227,7 +224,7 @@ fn run_session<I: ServerInterface>(
 /// What a request led to.
 enum Granted {
     Done,
-    Start(SessionKind),
+    Start(Box<SessionRequest>),
 }
 
 type Judged = std::result::Result<Option<Granted>, Malformed>;
@@ -256,6 +253,7 @@ fn request<I: ServerInterface>(
         }
         // A session runs one thing; whatever prepares it comes before.
         _ if session.channel.is_none() => Ok(None),
+        "pty-req" if !auth.permissions.pty => Ok(None),
         "pty-req" => pty(interface, session, &mut reader),
         "env" => env(interface, session, &mut reader),
         "shell" | "exec" | "subsystem" => {
@@ -305,18 +303,19 @@ fn may_start<I: ServerInterface>(
     interface: &I,
     auth: &AuthInfo,
     session: &SessionState,
-    kind: SessionKind,
+    asked: SessionKind,
 ) -> Option<Granted> {
-    let request = SessionRequest {
-        kind: kind.clone(),
-        pty: session.pty.clone(),
-        env: session.env.clone(),
-        auth: auth.clone(),
+    let (kind, original) = match auth.permissions.command.clone() {
+        Some(forced) => (SessionKind::Exec(forced), Some(asked)),
+        None => (asked, None),
     };
-    let answer = match &kind {
+    let mut env = session.env.clone();
+    env.extend(auth.permissions.environment.iter().cloned());
+    let request = SessionRequest { kind, original, pty: session.pty.clone(), env, auth: auth.clone() };
+    let answer = match &request.kind {
         SessionKind::Shell => interface.check_channel_shell_request(&request),
         SessionKind::Exec(command) => interface.check_channel_exec_request(&request, command),
         SessionKind::Subsystem(name) => interface.check_channel_subsystem_request(&request, name),
     };
-    (answer == Answer::Yes).then_some(Granted::Start(kind))
+    (answer == Answer::Yes).then_some(Granted::Start(Box::new(request)))
 }

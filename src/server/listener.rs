@@ -247,7 +247,7 @@ fn begin<I: ServerInterface>(
         let mut ticket = Ticket { shared: there, source: name, link: None };
         let application = interface(&peer);
         let result =
-            connection::serve(&config, stream, &application, &mut |Milestone::Authenticated(link)| {
+            connection::serve(&config, stream, &application, &peer, &mut |Milestone::Authenticated(link)| {
                 ticket.authenticated(link);
             });
         if let Err(error) = result {

@@ -34,7 +34,8 @@ pub fn child_entry() {
 impl Session {
     /// Runs what was asked for as the user who runs the server: the login shell, or a command by
     /// `shell -c`, on a terminal if one was granted. `environment` is set besides `HOME`, `USER`,
-    /// `LOGNAME`, `SHELL`, `PATH`, `TERM`, `SSH_TTY` and what the client was granted.
+    /// `LOGNAME`, `SHELL`, `PATH`, `TERM`, `SSH_TTY`, `SSH_ORIGINAL_COMMAND` where a command is forced,
+    /// and what the client was granted.
     ///
     /// # Errors
     /// When the program cannot be started; `Unsupported` for subsystems, and when `main` does not
@@ -59,6 +60,9 @@ impl Session {
         set("LOGNAME", OsStr::new(&account.name));
         set("SHELL", account.shell.as_os_str());
         set("PATH", OsStr::new(if root { ROOT_PATH } else { PATH }));
+        if let Some(asked) = self.request().original.as_ref().and_then(asked_for) {
+            set("SSH_ORIGINAL_COMMAND", OsStr::from_bytes(asked));
+        }
         for (name, value) in self.request().env.iter().chain(environment) {
             set(name, OsStr::new(value));
         }
@@ -136,4 +140,13 @@ impl Session {
 
 fn size((columns, rows): (u32, u32), (width, height): (u32, u32)) -> Size {
     Size { columns, rows, width, height }
+}
+
+/// What a client wanted to run, if it was not the shell: a subsystem goes by its name.
+fn asked_for(kind: &SessionKind) -> Option<&[u8]> {
+    match kind {
+        SessionKind::Shell => None,
+        SessionKind::Exec(command) => Some(command),
+        SessionKind::Subsystem(name) => Some(name.as_bytes()),
+    }
 }

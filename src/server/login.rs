@@ -2,13 +2,14 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use super::Config;
+use super::{Config, Peer};
 use crate::auth::{AuthAnswer, AuthInfo, AuthServer, Question, ServerAction};
 use crate::engine::Login;
 use crate::error::{Error, Result, reason};
 use crate::interface::ServerInterface;
+use crate::key::PublicKey;
 use crate::msg::auth::UserauthBanner;
 use crate::wire::{Encode, Escaped};
 
@@ -17,6 +18,7 @@ pub(super) fn authenticate<I: ServerInterface>(
     login: &mut Login,
     config: &Config,
     interface: &Arc<I>,
+    peer: &Peer,
 ) -> Result<AuthInfo> {
     let session_id = login.kex.session_id().to_vec();
     let mut machine =
@@ -39,7 +41,7 @@ pub(super) fn authenticate<I: ServerInterface>(
             for action in std::mem::take(&mut actions) {
                 match action {
                     ServerAction::Send(payload) => login.queue(&payload)?,
-                    ServerAction::Ask(question) => actions = ask(&mut machine, &**interface, question),
+                    ServerAction::Ask(question) => actions = ask(&mut machine, &**interface, peer, question),
                     ServerAction::Refuse(payload) => {
                         refuse_after(delay, asked);
                         login.queue(&payload)?;
@@ -98,14 +100,20 @@ fn user_of(payload: &[u8]) -> String {
 }
 
 /// Asks the application.
-fn ask(machine: &mut AuthServer, interface: &impl ServerInterface, question: Question) -> Vec<ServerAction> {
+fn ask(
+    machine: &mut AuthServer,
+    interface: &impl ServerInterface,
+    peer: &Peer,
+    question: Question,
+) -> Vec<ServerAction> {
     let answer = match question {
         Question::None { user } => interface.check_auth_none(&user),
         Question::Password { user, password } => interface.check_auth_password(&user, &password),
         Question::ChangePassword { user, old, new } => {
             interface.check_auth_password_change(&user, &old, &new)
         }
-        Question::PublicKey { user, key, .. } => interface.check_auth_publickey(&user, &key),
+        Question::PublicKey { user, key } => interface.check_auth_publickey(&user, &key),
+        Question::Certificate { user, key } => certificate(interface, peer, &user, &key),
         Question::Interactive { user } => {
             return machine.interactive_answer(interface.check_auth_interactive(&user));
         }
@@ -115,4 +123,18 @@ fn ask(machine: &mut AuthServer, interface: &impl ServerInterface, question: Que
     };
     let answer: AuthAnswer = answer;
     machine.answer(answer)
+}
+
+/// Whether the certificate is good for now and for where the client is; only then the application says
+/// whether it lets this user in.
+fn certificate(interface: &impl ServerInterface, peer: &Peer, user: &str, key: &PublicKey) -> AuthAnswer {
+    let address = peer.addresses.map(|(peer, _)| peer.ip());
+    match key.certificate().map(|certificate| certificate.check_user(SystemTime::now(), address)) {
+        Some(Ok(())) => interface.check_auth_certificate(user, key),
+        Some(Err(error)) => {
+            log::info!(target: "feramiko::auth", "{}: {}: {error}", peer.source, key.fingerprint());
+            AuthAnswer::Refuse
+        }
+        None => AuthAnswer::Refuse,
+    }
 }

@@ -65,12 +65,18 @@ impl SSHServer {
         }
     }
 
-    /// Serves one connection that was accepted elsewhere, on the calling thread, until it ends.
+    /// Serves one connection that was accepted elsewhere, on the calling thread, until it ends. Keys and
+    /// certificates that are bound to an address are held against that of `peer`.
     ///
     /// # Errors
     /// Why it ended, if not by the client's goodbye.
-    pub fn serve_stream(&self, stream: impl Stream, interface: impl ServerInterface) -> Result<()> {
-        connection::serve(&self.0, Box::new(stream), &Arc::new(interface), &mut |_| {})
+    pub fn serve_stream(
+        &self,
+        stream: impl Stream,
+        peer: &Peer,
+        interface: impl ServerInterface,
+    ) -> Result<()> {
+        connection::serve(&self.0, Box::new(stream), &Arc::new(interface), peer, &mut |_| {})
     }
 }
 

@@ -19,6 +19,7 @@
 pub(crate) mod file;
 #[cfg(unix)]
 pub(crate) mod launch;
+pub(crate) mod local_time;
 pub(crate) mod modes;
 #[cfg(unix)]
 pub(crate) mod process;

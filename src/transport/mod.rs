@@ -12,6 +12,7 @@ use crate::channel::Channel;
 use crate::engine::{self, Closer, Limits, Link, Login, Opening, Start, Stream, default_deadline};
 use crate::error::{Error, Result};
 use crate::kex::{Algorithms, Negotiated, Role, Setup};
+use crate::key::algorithm::signature;
 use crate::key::{PKey, PublicKey};
 
 use authenticate::ClientLogin;
@@ -313,8 +314,11 @@ pub(crate) fn algorithm_for(
     peer: Option<&[String]>,
 ) -> Option<&'static str> {
     let usable = key.public_key().algorithms().iter().copied().filter(|name| ours.contains(name));
-    let mut fits =
-        usable.clone().filter(|name| peer.is_none_or(|peer| peer.iter().any(|theirs| theirs == name)));
+    // Servers name the signatures, some of them those of certificates too.
+    let taken = |name: &str| {
+        let label = signature(name).map_or(name, |spec| spec.label);
+        peer.is_none_or(|peer| peer.iter().any(|theirs| theirs == name || theirs == label))
+    };
     // A server that lists what it takes, and none of it fits, may still take the first.
-    fits.next().or_else(|| usable.clone().next())
+    usable.clone().find(|name| taken(name)).or_else(|| usable.clone().next())
 }

@@ -1,7 +1,8 @@
 //! OpenSSH's private key files: openssh-portable's PROTOCOL.key.
 
 use base64ct::{Base64, Encoding};
-use openssl::bn::{BigNum, BigNumContext};
+use openssl::bn::{BigNum, BigNumContext, BigNumRef};
+use openssl::dsa::Dsa;
 use openssl::ec::{EcGroup, EcKey, EcPoint};
 use openssl::pkey::{Id, PKey as OpensslKey, Private};
 use openssl::rsa::RsaPrivateKeyBuilder;
@@ -13,9 +14,9 @@ use crate::crypto::chachapoly::ChaChaPoly;
 use crate::crypto::rand;
 use crate::crypto::secret::Secret;
 use crate::key::algorithm::KeyType;
-use crate::key::public::curve;
+use crate::key::fields::{self, curve};
 use crate::key::{KeyError, PKey, PublicKey};
-use crate::wire::{Encode, Mpint, Reader, Writer};
+use crate::wire::{Encode, Mpint, Reader, Writer, put_mpint};
 
 const MAGIC: &[u8] = b"openssh-key-v1\0";
 const LABEL: &str = "OPENSSH PRIVATE KEY";
@@ -155,22 +156,49 @@ fn private_section(plain: &[u8], encrypted: bool) -> Result<PKey, KeyError> {
 
 fn private_key(reader: &mut Reader<'_>) -> Result<OpensslKey<Private>, KeyError> {
     let name = reader.string()?;
-    let kind = KeyType::by_name(name)
-        .ok_or_else(|| KeyError::Unsupported(format!("key type {}", crate::wire::Escaped(name))))?;
+    let kind = KeyType::by_name(name).filter(|(_, certified)| !certified);
+    let (kind, _) =
+        kind.ok_or_else(|| KeyError::Unsupported(format!("key type {}", crate::wire::Escaped(name))))?;
     match kind {
-        KeyType::Ed25519 => {
-            let (public, private) = (reader.string()?, reader.string()?);
-            let (seed, again) =
-                private.split_at_checked(32).ok_or(KeyError::Malformed("an Ed25519 key is short"))?;
-            let key = OpensslKey::private_key_from_raw_bytes(seed, Id::ED25519)?;
-            if again != public || key.raw_public_key()? != public {
-                return Err(KeyError::Malformed("its public and private half are of different keys"));
-            }
-            Ok(key)
-        }
+        KeyType::Ed25519 => edwards(Id::ED25519, 32, reader),
+        KeyType::Ed448 => edwards(Id::ED448, 57, reader),
         KeyType::Rsa => rsa(reader),
-        _ => ecdsa(kind, reader),
+        KeyType::Dss => dss(reader),
+        KeyType::EcdsaP256 | KeyType::EcdsaP384 | KeyType::EcdsaP521 => ecdsa(kind, reader),
+        KeyType::SkEd25519 | KeyType::SkEcdsa => Err(KeyError::Unsupported(
+            "a security token's key file (add it to an agent: ssh-add, and use the agent)".to_owned(),
+        )),
     }
+}
+
+/// The public key, then the seed with the public key once more.
+fn edwards(id: Id, length: usize, reader: &mut Reader<'_>) -> Result<OpensslKey<Private>, KeyError> {
+    let (public, private) = (reader.string()?, reader.string()?);
+    let (seed, again) =
+        private.split_at_checked(length).ok_or(KeyError::Malformed("an Ed25519 or Ed448 key is short"))?;
+    let key = OpensslKey::private_key_from_raw_bytes(seed, id)?;
+    if again != public || key.raw_public_key()? != public {
+        return Err(KeyError::Malformed("its public and private half are of different keys"));
+    }
+    Ok(key)
+}
+
+fn dss(reader: &mut Reader<'_>) -> Result<OpensslKey<Private>, KeyError> {
+    let mut public = Vec::new();
+    for _ in 0..4 {
+        put_mpint(&mut public, reader.get::<Mpint<'_>>()?.magnitude());
+    }
+    // Checked as a public key first: nothing is computed with numbers that are not in their group.
+    let checked = fields::read(KeyType::Dss, &mut Reader::new(&public))?.key.dsa()?;
+    let secret = BigNum::from_slice(reader.get::<Mpint<'_>>()?.magnitude())?;
+    let [p, q, g, y] = [checked.p(), checked.q(), checked.g(), checked.pub_key()].map(BigNumRef::to_owned);
+    let (p, q, g, y) = (p?, q?, g?, y?);
+    let mut power = BigNum::new()?;
+    power.mod_exp(&g, &secret, &p, &mut *BigNumContext::new_secure()?)?;
+    if power != y || secret >= q {
+        return Err(KeyError::Malformed("its public and private half are of different keys"));
+    }
+    Ok(OpensslKey::from_dsa(Dsa::from_private_components(p, q, g, secret, y)?)?)
 }
 
 fn number(reader: &mut Reader<'_>) -> Result<BigNum, KeyError> {
@@ -250,7 +278,7 @@ pub(in crate::key) fn write(key: &PKey, passphrase: Option<&Secret>) -> Result<Z
             out.put(spec.name).put("bcrypt").put(options.as_slice());
         }
     }
-    out.put(&1_u32).put(key.public_key().blob()).put(plain.as_slice());
+    out.put(&1_u32).put(key.public_key().without_certificate().blob()).put(plain.as_slice());
     let base64 = Zeroizing::new(Base64::encode_string(&out));
     let mut text = Zeroizing::new(format!("-----BEGIN {LABEL}-----\n"));
     let mut rest = base64.as_str();
@@ -275,12 +303,18 @@ fn private_fields(key: &PKey) -> Result<Zeroizing<Vec<u8>>, KeyError> {
         let number = Zeroizing::new(number);
         Mpint::from_unsigned(&number).encode(out);
     };
+    let public = key.public_key().without_certificate().blob().to_vec();
     match held.id() {
-        Id::ED25519 => {
-            let public = held.raw_public_key()?;
-            let mut pair = Zeroizing::new(held.raw_private_key()?);
-            pair.extend_from_slice(&public);
-            out.put("ssh-ed25519").put(public.as_slice()).put(pair.as_slice());
+        Id::ED25519 | Id::ED448 => {
+            // Type and public key are the public blob's fields.
+            out.put_raw(&public);
+            let seed = Zeroizing::new(held.raw_private_key()?);
+            let pair = Zeroizing::new([seed.as_slice(), &held.raw_public_key()?].concat());
+            out.put(pair.as_slice());
+        }
+        Id::DSA => {
+            out.put_raw(&public);
+            put_number(&mut out, held.dsa()?.priv_key().to_vec());
         }
         Id::RSA => {
             let rsa = held.rsa()?;
@@ -294,8 +328,7 @@ fn private_fields(key: &PKey) -> Result<Zeroizing<Vec<u8>>, KeyError> {
             }
         }
         _ => {
-            // Type, curve and point are the public blob's fields.
-            out.put_raw(key.public_key().blob());
+            out.put_raw(&public);
             put_number(&mut out, held.ec_key()?.private_key().to_vec());
         }
     }

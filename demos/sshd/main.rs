@@ -1,18 +1,18 @@
 //! An SSH server for the user who runs it, with the options of sshd(8) that are built.
 
+mod site;
+#[path = "../support/mod.rs"]
 mod support;
 
-use std::collections::HashMap;
 use std::io::{self, Write};
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use feramiko::{
-    Answer, AuthAnswer, ExitStatus, InteractiveAnswer, InteractiveQuery, Limits, PKey, Peer, PtyRequest,
-    PublicKey, SSHServer, Secret, ServerInterface, Session, SessionRequest,
-};
+use feramiko::{Limits, PKey, PublicKey, SSHServer, SSHServerBuilder, Secret};
+use site::{Application, Site};
 use support::args::Options;
 use support::given::{Given, size};
 use support::log::{level, start};
@@ -21,100 +21,6 @@ const USAGE: &str =
     "usage: sshd [-de] [-E log] [-p port] [--listen address] -h host_key [-h ...] [-a authorized_keys]
             [-u user:password] [-B banner_file] [-o option=value] [-V]
 Serves the user who runs it. Not built yet: -D -f -i -t -T.";
-
-/// What all connections share.
-struct Site {
-    passwords: HashMap<String, Secret>,
-    keys: Vec<PublicKey>,
-    user: String,
-    banner: Option<String>,
-}
-
-struct Application {
-    site: Arc<Site>,
-    peer: Peer,
-}
-
-impl ServerInterface for Application {
-    fn allowed_auths(&self, _: &str) -> Vec<&'static str> {
-        let mut methods = vec!["publickey"];
-        if !self.site.passwords.is_empty() {
-            methods.extend(["password", "keyboard-interactive"]);
-        }
-        methods
-    }
-
-    fn banner(&self) -> Option<String> {
-        self.site.banner.clone()
-    }
-
-    fn check_auth_password(&self, user: &str, password: &Secret) -> AuthAnswer {
-        // The same work for users that do not exist.
-        let known = self.site.passwords.get(user);
-        let nobody = Secret::from("");
-        let right = known.unwrap_or(&nobody).matches(password.expose());
-        AuthAnswer::when(right && known.is_some())
-    }
-
-    fn check_auth_interactive(&self, _: &str) -> InteractiveAnswer {
-        InteractiveAnswer::Ask(InteractiveQuery::new("", "").prompt("Password: ", false))
-    }
-
-    fn check_auth_interactive_response(&self, user: &str, answers: &[Secret]) -> InteractiveAnswer {
-        InteractiveAnswer::Done(match answers {
-            [password] => self.check_auth_password(user, password),
-            _ => AuthAnswer::Refuse,
-        })
-    }
-
-    fn check_auth_publickey(&self, user: &str, key: &PublicKey) -> AuthAnswer {
-        AuthAnswer::when(user == self.site.user && self.site.keys.contains(key))
-    }
-
-    fn check_channel_pty_request(&self, _: &PtyRequest) -> Answer {
-        Answer::Yes
-    }
-
-    fn check_channel_env_request(&self, name: &str, _: &str) -> Answer {
-        Answer::when(name == "LANG" || name.starts_with("LC_"))
-    }
-
-    fn check_channel_shell_request(&self, _: &SessionRequest) -> Answer {
-        Answer::Yes
-    }
-
-    fn check_channel_exec_request(&self, _: &SessionRequest, _: &[u8]) -> Answer {
-        Answer::Yes
-    }
-
-    fn session(&self, session: Session) -> io::Result<ExitStatus> {
-        let mut environment = Vec::new();
-        if let Some((peer, local)) = self.peer.addresses {
-            let (from, to) =
-                (format!("{} {}", peer.ip(), peer.port()), format!("{} {}", local.ip(), local.port()));
-            environment.push(("SSH_CLIENT".to_owned(), format!("{from} {}", local.port())));
-            environment.push(("SSH_CONNECTION".to_owned(), format!("{from} {to}")));
-        }
-        session.run_as_login(&environment)
-    }
-}
-
-/// Public keys of an authorized_keys file. Lines with options are refused until options are enforced.
-fn authorized_keys(path: &str) -> Result<Vec<PublicKey>, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
-    let mut keys = Vec::new();
-    for (at, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        match PublicKey::from_line(line) {
-            Ok((key, _)) => keys.push(key),
-            Err(error) => log::warn!(target: "sshd", "{path}:{}: line not used: {error}", at + 1),
-        }
-    }
-    Ok(keys)
-}
 
 fn seconds(value: &str) -> Result<Duration, String> {
     let (number, unit) = match value.strip_suffix(['s', 'm', 'h']) {
@@ -151,6 +57,49 @@ fn number(value: &str) -> Result<usize, String> {
     value.parse().map_err(|_| format!("{value} is no number"))
 }
 
+fn yes(option: &str, value: &str) -> Result<bool, String> {
+    match value {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err(format!("-o {option}: yes or no")),
+    }
+}
+
+fn certificate(path: &str) -> Result<PublicKey, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
+    let (key, _) = PublicKey::from_line(&text).map_err(|error| format!("{path}: {error}"))?;
+    if key.certificate().is_none() {
+        return Err(format!("{path} holds a key without a certificate"));
+    }
+    Ok(key)
+}
+
+/// Every key, and every one once more with its certificates: those named, and `FILE-cert.pub`.
+fn host_keys(
+    mut builder: SSHServerBuilder,
+    args: &Given,
+    named: &[PublicKey],
+) -> Result<SSHServerBuilder, String> {
+    let mut count = 0;
+    for path in args.all('h') {
+        let key = PKey::from_file(path, None).map_err(|error| error.to_string())?;
+        let beside = format!("{path}-cert.pub");
+        let beside = if Path::new(&beside).exists() { vec![certificate(&beside)?] } else { Vec::new() };
+        for certificate in named.iter().chain(&beside) {
+            if let Ok(certified) = key.with_certificate(certificate) {
+                builder = builder.host_key(certified);
+                count += 1;
+            }
+        }
+        builder = builder.host_key(key);
+        count += 1;
+    }
+    if count == 0 {
+        return Err(format!("no host key: name one with -h\n{USAGE}"));
+    }
+    Ok(builder)
+}
+
 fn run() -> Result<(), String> {
     let options = Options { letters: "deDitTVE:p:h:a:u:f:B:o:L:", names: &[("listen", 'L')] };
     let args = Given::from_env(options, false).map_err(|error| format!("{error}\n{USAGE}"))?;
@@ -167,6 +116,8 @@ fn run() -> Result<(), String> {
     let mut limits = Limits::default();
     limits.sessions = 64;
     let mut builder = SSHServer::builder();
+    let mut site = Site::new();
+    let mut certificates = Vec::new();
     let mut algorithms = feramiko::Algorithms::server_defaults();
     for option in args.all('o') {
         let (name, value) = option.split_once(['=', ' ']).ok_or_else(|| format!("-o {option}: no value"))?;
@@ -187,32 +138,20 @@ fn run() -> Result<(), String> {
             "maxsessions" => limits.sessions = number(value)?,
             "maxstartups" => startups(value, &mut limits)?,
             "rekeylimit" => limits.rekey_bytes = size(value)?,
+            "permituserenvironment" => site.user_environment = yes(option, value)?,
+            "trustedusercakeys" => site.authorities.push(value.into()),
+            "authorizedkeysfile" => site.key_files.extend(value.split(' ').map(Into::into)),
+            "authorizedprincipalsfile" => site.principals_file = Some(value.into()),
+            "hostcertificate" => certificates.push(certificate(value)?),
             _ => return Err(format!("-o {name} is not built")),
         }
     }
-    let mut host_keys = 0;
-    for path in args.all('h') {
-        builder = builder.host_key(PKey::from_file(path, None).map_err(|error| error.to_string())?);
-        host_keys += 1;
-    }
-    if host_keys == 0 {
-        return Err(format!("no host key: name one with -h\n{USAGE}"));
-    }
-    let mut site = Site {
-        passwords: HashMap::new(),
-        keys: Vec::new(),
-        user: std::env::var("USER")
-            .or_else(|_| std::env::var("LOGNAME"))
-            .unwrap_or_else(|_| "root".to_owned()),
-        banner: None,
-    };
+    builder = host_keys(builder, &args, &certificates)?;
     for pair in args.all('u') {
         let (user, password) = pair.split_once(':').ok_or("-u takes user:password")?;
         site.passwords.insert(user.to_owned(), Secret::from(password));
     }
-    for path in args.all('a') {
-        site.keys.extend(authorized_keys(path)?);
-    }
+    site.key_files.extend(args.all('a').map(Into::into));
     if let Some(path) = args.last('B') {
         site.banner = Some(std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?);
     }

@@ -1,0 +1,166 @@
+//! Who may in, and what they may do: the application of `sshd`.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use feramiko::{
+    Answer, AuthAnswer, AuthorizedKeys, ExitStatus, InteractiveAnswer, InteractiveQuery, KeyLogin, Peer,
+    PtyRequest, PublicKey, Secret, ServerInterface, Session, SessionRequest,
+};
+
+/// What all connections share. The files are read at every login, as sshd does: who was taken out of one
+/// does not come in again.
+pub(crate) struct Site {
+    pub(crate) passwords: HashMap<String, Secret>,
+    pub(crate) key_files: Vec<PathBuf>,
+    /// Files with keys of authorities whose certificates let in whom they name.
+    pub(crate) authorities: Vec<PathBuf>,
+    /// A file with the names that those certificates may have instead of the user's.
+    pub(crate) principals_file: Option<PathBuf>,
+    pub(crate) user_environment: bool,
+    pub(crate) user: String,
+    pub(crate) banner: Option<String>,
+}
+
+impl Site {
+    pub(crate) fn new() -> Self {
+        let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
+        Self {
+            passwords: HashMap::new(),
+            key_files: Vec::new(),
+            authorities: Vec::new(),
+            principals_file: None,
+            user_environment: false,
+            user: user.unwrap_or_else(|_| "root".to_owned()),
+            banner: None,
+        }
+    }
+
+    /// What the first file says that lets the key in.
+    fn judge(&self, login: &KeyLogin<'_>) -> AuthAnswer {
+        if login.user != self.user {
+            return AuthAnswer::Refuse;
+        }
+        for path in &self.key_files {
+            match AuthorizedKeys::load(path) {
+                Ok(keys) => match keys.permit_user_environment(self.user_environment).check(login) {
+                    AuthAnswer::Refuse => {}
+                    answer => return answer,
+                },
+                Err(error) => log::warn!(target: "sshd", "{error}"),
+            }
+        }
+        AuthAnswer::Refuse
+    }
+
+    /// Whether a trusted authority says in a certificate who this is.
+    fn certified(&self, login: &KeyLogin<'_>) -> AuthAnswer {
+        let Some(certificate) = login.key.certificate() else { return AuthAnswer::Refuse };
+        let trusted = self.authorities.iter().any(|path| has_key(path, certificate.authority()));
+        let named = match &self.principals_file {
+            None => certificate.names(login.user),
+            Some(path) => lines(path).iter().any(|name| certificate.names(name)),
+        };
+        AuthAnswer::when(login.user == self.user && trusted && named)
+    }
+}
+
+/// The lines of a file that say something; none when it cannot be read.
+fn lines(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap_or_else(|error| {
+        log::warn!(target: "sshd", "{}: {error}", path.display());
+        String::new()
+    });
+    let says = |line: &&str| !line.is_empty() && !line.starts_with('#');
+    text.lines().map(str::trim).filter(says).map(str::to_owned).collect()
+}
+
+fn has_key(path: &Path, key: &PublicKey) -> bool {
+    lines(path).iter().any(|line| PublicKey::from_line(line).is_ok_and(|(known, _)| known == *key))
+}
+
+pub(crate) struct Application {
+    pub(crate) site: Arc<Site>,
+    pub(crate) peer: Peer,
+}
+
+impl Application {
+    fn login<'a>(&self, user: &'a str, key: &'a PublicKey) -> KeyLogin<'a> {
+        KeyLogin::new(user, key, self.peer.addresses.map(|(peer, _)| peer.ip()))
+    }
+}
+
+impl ServerInterface for Application {
+    fn allowed_auths(&self, _: &str) -> Vec<&'static str> {
+        let mut methods = vec!["publickey"];
+        if !self.site.passwords.is_empty() {
+            methods.extend(["password", "keyboard-interactive"]);
+        }
+        methods
+    }
+
+    fn banner(&self) -> Option<String> {
+        self.site.banner.clone()
+    }
+
+    fn check_auth_password(&self, user: &str, password: &Secret) -> AuthAnswer {
+        // The same work for users that do not exist.
+        let known = self.site.passwords.get(user);
+        let nobody = Secret::from("");
+        let right = known.unwrap_or(&nobody).matches(password.expose());
+        AuthAnswer::when(right && known.is_some())
+    }
+
+    fn check_auth_interactive(&self, _: &str) -> InteractiveAnswer {
+        InteractiveAnswer::Ask(InteractiveQuery::new("", "").prompt("Password: ", false))
+    }
+
+    fn check_auth_interactive_response(&self, user: &str, answers: &[Secret]) -> InteractiveAnswer {
+        InteractiveAnswer::Done(match answers {
+            [password] => self.check_auth_password(user, password),
+            _ => AuthAnswer::Refuse,
+        })
+    }
+
+    fn check_auth_publickey(&self, user: &str, key: &PublicKey) -> AuthAnswer {
+        self.site.judge(&self.login(user, key))
+    }
+
+    fn check_auth_certificate(&self, user: &str, key: &PublicKey) -> AuthAnswer {
+        let login = self.login(user, key);
+        match self.site.certified(&login) {
+            AuthAnswer::Refuse => self.site.judge(&login),
+            answer => answer,
+        }
+    }
+
+    fn check_channel_pty_request(&self, _: &PtyRequest) -> Answer {
+        Answer::Yes
+    }
+
+    fn check_channel_env_request(&self, name: &str, _: &str) -> Answer {
+        Answer::when(name == "LANG" || name.starts_with("LC_"))
+    }
+
+    fn check_channel_shell_request(&self, _: &SessionRequest) -> Answer {
+        Answer::Yes
+    }
+
+    fn check_channel_exec_request(&self, _: &SessionRequest, _: &[u8]) -> Answer {
+        Answer::Yes
+    }
+
+    fn session(&self, session: Session) -> io::Result<ExitStatus> {
+        let mut environment = Vec::new();
+        if let Some((peer, local)) = self.peer.addresses {
+            let (from, to) =
+                (format!("{} {}", peer.ip(), peer.port()), format!("{} {}", local.ip(), local.port()));
+            environment.push(("SSH_CLIENT".to_owned(), format!("{from} {}", local.port())));
+            environment.push(("SSH_CONNECTION".to_owned(), format!("{from} {to}")));
+        }
+        session.run_as_login(&environment)
+    }
+}

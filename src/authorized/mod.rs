@@ -1,0 +1,244 @@
+//! authorized_keys: whose keys, and whose certificates, let a user in, and with what restrictions.
+//! sshd(8), "AUTHORIZED_KEYS FILE FORMAT". A bad line spoils only itself.
+//!
+//! Runs on the threads of its callers. Who holds a key, and what is done with the answer, is for others
+//! to see.
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions
+    )
+)]
+
+mod options;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use options::Options;
+
+use crate::auth::AuthAnswer;
+use crate::key::{KeyError, PublicKey};
+use crate::pattern::source_in_list;
+
+/// No file is larger: a hundred thousand keys.
+const FILE: u64 = 64 * 1024 * 1024;
+
+/// Who wants in, and from where.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyLogin<'a> {
+    /// The user's name.
+    pub user: &'a str,
+    /// The key that the client offers, with its certificate or without.
+    pub key: &'a PublicKey,
+    /// The client's address, if it has one.
+    pub address: Option<IpAddr>,
+    /// The name of that address, if it was looked up.
+    pub host: Option<&'a str>,
+    /// The time.
+    pub now: SystemTime,
+}
+
+impl<'a> KeyLogin<'a> {
+    /// `user` wants in with `key`, now, from `address`.
+    #[must_use]
+    pub fn new(user: &'a str, key: &'a PublicKey, address: Option<IpAddr>) -> Self {
+        Self { user, key, address, host: None, now: SystemTime::now() }
+    }
+}
+
+/// A line that could not be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BadLine {
+    /// Its number, counted from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+#[derive(Debug)]
+struct Entry {
+    line: usize,
+    options: Options,
+}
+
+/// The keys that let a user in.
+///
+/// ```
+/// use feramiko::{AuthAnswer, AuthorizedKeys, KeyKind, KeyLogin, PKey};
+/// let key = PKey::generate(KeyKind::Ed25519)?;
+/// let line = format!("restrict,command=\"date\" {} robey's laptop", key.public_key().to_line());
+/// let keys = AuthorizedKeys::parse(&line);
+/// match keys.check(&KeyLogin::new("robey", key.public_key(), None)) {
+///     AuthAnswer::AcceptWith(permissions) => assert!(!permissions.pty && permissions.command.is_some()),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), feramiko::KeyError>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct AuthorizedKeys {
+    /// By the blob of the key; a key may stand in several lines, and the first that lets in counts.
+    entries: HashMap<Vec<u8>, Vec<Entry>>,
+    bad: Vec<BadLine>,
+    environment: bool,
+}
+
+impl AuthorizedKeys {
+    /// Reads a file. What is wrong with lines is logged, and told by [`bad_lines`](Self::bad_lines).
+    ///
+    /// # Errors
+    /// [`KeyError::Io`] when it cannot be read, [`KeyError::InFile`] when it is larger than 64 MiB.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, KeyError> {
+        let path = path.as_ref();
+        let name = || path.display().to_string();
+        let io = |error: std::io::Error| KeyError::Io {
+            path: name(),
+            kind: error.kind(),
+            text: error.to_string(),
+        };
+        let (file, metadata) = crate::sys::file::open_regular(path).map_err(io)?;
+        if metadata.len() > FILE {
+            let error = Box::new(KeyError::Malformed("larger than any file of keys"));
+            return Err(KeyError::InFile { path: name(), error });
+        }
+        let mut text = Vec::new();
+        file.take(FILE).read_to_end(&mut text).map_err(io)?;
+        let this = Self::parse(&text);
+        for bad in &this.bad {
+            log::warn!(target: "feramiko::auth", "{}:{}: line not used: {}", name(), bad.line, bad.reason);
+        }
+        Ok(this)
+    }
+
+    /// Reads the text of a file.
+    #[must_use]
+    pub fn parse(text: impl AsRef<[u8]>) -> Self {
+        let mut this = Self::default();
+        for (line, bytes) in (1..).zip(text.as_ref().split(|byte| *byte == b'\n')) {
+            match std::str::from_utf8(bytes).map_err(|_| "it is no UTF-8".to_owned()).and_then(read) {
+                Ok(None) => {}
+                Ok(Some((key, options))) => {
+                    this.entries.entry(key.blob().to_vec()).or_default().push(Entry { line, options });
+                }
+                Err(reason) => this.bad.push(BadLine { line, reason }),
+            }
+        }
+        this
+    }
+
+    /// Lets lines set variables by `environment=`, which may change what programs do in ways that
+    /// nobody foresaw: sshd's `PermitUserEnvironment`. Without, they are ignored.
+    #[must_use]
+    pub fn permit_user_environment(mut self, permit: bool) -> Self {
+        self.environment = permit;
+        self
+    }
+
+    /// The lines that could not be used.
+    #[must_use]
+    pub fn bad_lines(&self) -> &[BadLine] {
+        &self.bad
+    }
+
+    /// Whether the key lets the user in, for [`check_auth_publickey`] and, with a certificate that was
+    /// checked, for [`check_auth_certificate`]: one of an authority in a `cert-authority` line that
+    /// names the user, or one of the line's `principals`.
+    ///
+    /// [`check_auth_publickey`]: crate::ServerInterface::check_auth_publickey
+    /// [`check_auth_certificate`]: crate::ServerInterface::check_auth_certificate
+    pub fn check(&self, login: &KeyLogin<'_>) -> AuthAnswer {
+        let certificate = login.key.certificate();
+        let stands = certificate.map_or(login.key, |certificate| certificate.authority());
+        for entry in self.entries.get(stands.blob()).into_iter().flatten() {
+            match entry.options.refuses(login) {
+                None => {
+                    let mut permissions = entry.options.permissions.clone();
+                    if !self.environment {
+                        permissions.environment.clear();
+                    }
+                    return AuthAnswer::AcceptWith(Box::new(permissions));
+                }
+                Some(reason) => log::info!(
+                    target: "feramiko::auth",
+                    "{}: line {} does not let {} in: {reason}",
+                    login.key.fingerprint(),
+                    entry.line,
+                    login.user
+                ),
+            }
+        }
+        AuthAnswer::Refuse
+    }
+}
+
+/// The key of a line and what its options say; none for lines without a key.
+fn read(line: &str) -> Result<Option<(PublicKey, Options)>, String> {
+    let line = line.trim();
+    if line.is_empty() || line.starts_with('#') {
+        return Ok(None);
+    }
+    let bare = match PublicKey::from_line(line) {
+        Ok((key, _)) => return plain(key, Options::default()),
+        Err(error) => error,
+    };
+    let begins_with_key = line.split([' ', '\t']).next().is_some_and(PublicKey::is_type);
+    if begins_with_key {
+        return Err(bare.to_string());
+    }
+    let (options, rest) = options::parse(line)?;
+    let (key, _) = PublicKey::from_line(rest).map_err(|error| error.to_string())?;
+    plain(key, options)
+}
+
+/// Lines hold plain keys; what certificates may do stands in lines of their authorities.
+fn plain(key: PublicKey, options: Options) -> Result<Option<(PublicKey, Options)>, String> {
+    if key.certificate().is_some() {
+        return Err("it holds a certificate; name its authority with cert-authority".to_owned());
+    }
+    if options.principals.is_some() && !options.authority {
+        return Err("principals are those of certificates: cert-authority is missing".to_owned());
+    }
+    Ok(Some((key, options)))
+}
+
+impl Options {
+    /// Why the line does not let in; none if it does.
+    fn refuses(&self, login: &KeyLogin<'_>) -> Option<String> {
+        match login.key.certificate() {
+            None if self.authority => return Some("it is an authority's".to_owned()),
+            Some(_) if !self.authority => return Some("it is no authority's".to_owned()),
+            Some(certificate) => {
+                let named = match &self.principals {
+                    Some(names) => names.iter().any(|name| certificate.names(name)),
+                    None => certificate.names(login.user),
+                };
+                if !named {
+                    return Some("the certificate is for others".to_owned());
+                }
+            }
+            None => {}
+        }
+        let host = login.host.map(str::to_ascii_lowercase);
+        let from = |list: &String| {
+            source_in_list(list.as_bytes(), host.as_ref().map(String::as_bytes), login.address)
+        };
+        if !self.from.iter().all(from) {
+            return Some("the client comes from elsewhere".to_owned());
+        }
+        let now = login.now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let expired = |time| u64::try_from(time).is_ok_and(|time| now >= time) || time < 0;
+        self.expires.is_some_and(expired).then(|| "it has expired".to_owned())
+    }
+}
