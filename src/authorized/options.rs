@@ -58,15 +58,17 @@ static OPTIONS: &[(&str, Effect)] = &[
 /// Reads the options that `text` begins with; what follows the blank after them.
 pub(super) fn parse(text: &str) -> Result<(Options, &str), String> {
     let mut options = Options::default();
-    let mut rest = text;
+    // As sshd does, commas without an option between them are let pass.
+    let mut rest = text.trim_start_matches(',');
     loop {
         let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).unwrap_or(rest.len());
         let (name, after) = rest.split_at(end);
         let (value, after) = value(after)?;
         apply(&mut options, name, value.as_deref())?;
-        match after.as_bytes().first() {
-            Some(b',') => rest = after.get(1..).unwrap_or_default(),
-            Some(b' ' | b'\t') => return Ok((options, after.trim_start_matches([' ', '\t']))),
+        let next = after.trim_start_matches(',');
+        match next.as_bytes().first() {
+            Some(b' ' | b'\t') => return Ok((options, next.trim_start_matches([' ', '\t']))),
+            _ if next.len() < after.len() => rest = next,
             _ => return Err(format!("something else than a comma follows the option {name:?}")),
         }
     }

@@ -37,6 +37,9 @@ fn what_options_allow() {
     for (options, expected) in [
         ("", all()),
         ("restrict", Permissions::restricted()),
+        (",restrict", Permissions::restricted()),
+        ("restrict,", Permissions::restricted()),
+        ("restrict,,pty,", Permissions { pty: true, ..Permissions::restricted() }),
         ("restrict,pty", Permissions { pty: true, ..Permissions::restricted() }),
         ("pty,restrict", Permissions::restricted()),
         ("no-pty", Permissions { pty: false, ..all() }),
@@ -81,8 +84,6 @@ fn what_options_refuse() {
         "command=\"date",
         "command=\"a\",command=\"b\"",
         "no-pty=\"yes\"",
-        "restrict,",
-        ",restrict",
         "restrict;pty",
         "from=\"198.51.100.0/24\"",
         "from=\"*,!192.0.2.7\"",

@@ -8,7 +8,7 @@ use crate::agent::Agent;
 use crate::auth::{Attempt, InteractiveQuery};
 use crate::crypto::secret::Secret;
 use crate::error::{Error, Result};
-use crate::key::{KeyError, PKey};
+use crate::key::{KeyError, PKey, PublicKey};
 use crate::transport::{Answers, ChangePassword, Outcome, Transport};
 
 /// Keys that `ssh` looks for, in its order.
@@ -113,10 +113,13 @@ impl Credentials {
 
     fn try_key(&mut self, run: &mut Run<'_>, key: Try) -> Result<()> {
         let key = match key {
-            Try::Key(key) => Ok(key),
-            Try::File(path, secret) => self.load(&path, secret.as_ref()).map_err(|error| (path, error)),
+            Try::Key(key) => Ok((key, None)),
+            Try::File(path, secret) => match self.load(&path, secret.as_ref()) {
+                Ok(key) => Ok((key, Some(path))),
+                Err(error) => Err((path, error)),
+            },
         };
-        let key = match key {
+        let (key, file) = match key {
             Ok(key) => key,
             Err((path, error)) => {
                 let key = Some(path.display().to_string());
@@ -124,11 +127,10 @@ impl Credentials {
                 return Ok(());
             }
         };
-        let Some(algorithm) = run.transport.algorithm_for(&key) else { return Ok(()) };
-        // A key that costs nothing to sign with is used at once; one that a person may have to
-        // confirm is offered first.
-        let probe = key.is_external();
-        run.attempt(Attempt::PublicKey { key, algorithm, probe }, no_answers())
+        if let Some(certified) = file.and_then(|path| certified(&key, &path)) {
+            attempt_key(run, certified)?;
+        }
+        if run.over("publickey") { Ok(()) } else { attempt_key(run, key) }
     }
 
     fn load(&mut self, path: &Path, secret: Option<&Secret>) -> std::result::Result<PKey, KeyError> {
@@ -169,6 +171,28 @@ impl Credentials {
         }
         Ok(())
     }
+}
+
+/// The key with the certificate that lies beside its file, as `ssh` looks for it.
+fn certified(key: &PKey, path: &Path) -> Option<PKey> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push("-cert.pub");
+    let text = std::fs::read_to_string(&beside).ok()?;
+    let certified =
+        PublicKey::from_line(&text).and_then(|(certificate, _)| key.with_certificate(&certificate));
+    certified
+        .inspect_err(|error| {
+            log::warn!(target: "feramiko::auth", "{}: not used: {error}", Path::new(&beside).display());
+        })
+        .ok()
+}
+
+/// A key that costs nothing to sign with is used at once; one that a person may have to confirm is
+/// offered first.
+fn attempt_key(run: &mut Run<'_>, key: PKey) -> Result<()> {
+    let Some(algorithm) = run.transport.algorithm_for(&key) else { return Ok(()) };
+    let probe = key.is_external();
+    run.attempt(Attempt::PublicKey { key, algorithm, probe }, no_answers())
 }
 
 /// The password as the answer to every hidden question; nothing for the others.

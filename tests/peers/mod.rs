@@ -350,7 +350,7 @@ pub(crate) fn example(name: &str) -> PathBuf {
 
 /// Starts a server that must be told its port, on a free one: what `prepare` makes of a folder and
 /// a port is the command and the words that say that it is ready.
-fn start(name: &str, prepare: impl Fn(&Folder, u16) -> (Command, String)) -> Server {
+pub(crate) fn start(name: &str, prepare: impl Fn(&Folder, u16) -> (Command, String)) -> Server {
     let mut said = String::new();
     for _ in 0..TRIES {
         let folder = Folder::new();
@@ -370,7 +370,7 @@ fn start(name: &str, prepare: impl Fn(&Folder, u16) -> (Command, String)) -> Ser
 /// A shell that runs `line`, whose arguments follow, and ends it when its own standard input ends,
 /// which happens even when the test is killed. Its output is the server's alone, so that we see
 /// when the server is gone.
-fn keeper(line: &str) -> Command {
+pub(crate) fn keeper(line: &str) -> Command {
     let mut command = Command::new("/bin/sh");
     let script = format!("{line} </dev/null & exec >/dev/null 2>&1; read -r _; kill $!; wait");
     command.args(["-c", &script, "sh"]);
