@@ -10,11 +10,11 @@ use std::sync::{Arc, OnceLock};
 
 use base64ct::{Base64, Encoding};
 
-use super::pattern::matches_list;
 use crate::crypto::secret::constant_time_eq;
 use crate::crypto::{CryptoError, host_hash, rand};
 use crate::key::PublicKey;
 use crate::wire::Reader;
+use crate::wire::pattern::{Letters, matches_list};
 
 /// Longer keys in base64 are not looked at: the largest, RSA of 16384 bits, takes under 3 KiB.
 const BASE64_BYTES: usize = 16 * 1024;
@@ -196,7 +196,7 @@ impl Entry {
     pub(super) fn matches(&self, name: &str) -> bool {
         match &self.hashed {
             Some(hashed) => hashed.matches(name.as_bytes()),
-            None => matches_list(self.names(), name.as_bytes()),
+            None => matches_list(self.names(), name.as_bytes(), Letters::Lower),
         }
     }
 

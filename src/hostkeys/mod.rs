@@ -19,7 +19,6 @@
 mod error;
 mod file;
 mod line;
-mod pattern;
 mod policy;
 #[cfg(test)]
 mod tests;
