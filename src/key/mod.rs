@@ -4,6 +4,8 @@
 
 pub(crate) mod algorithm;
 mod format;
+mod krl;
+mod line;
 mod private;
 mod public;
 
@@ -13,6 +15,7 @@ use std::io;
 use crate::crypto::CryptoError;
 use crate::wire::Malformed;
 
+pub use krl::{IssuedBy, Revoked, RevokedKeys, RevokedKeysError};
 pub use private::{KeyKind, PKey, Signer};
 pub use public::PublicKey;
 pub(crate) use public::{RSA_MAX, RSA_MIN};
