@@ -39,7 +39,10 @@ pub use error::{AuthAttempt, Error, Phase, Result};
 pub use hostkeys::*;
 pub use interface::{Answer, ServerInterface, SessionKind, SessionRequest};
 pub use kex::{Algorithms, KexError, Negotiated};
-pub use key::{IssuedBy, KeyError, KeyKind, PKey, PublicKey, Revoked, RevokedKeys, RevokedKeysError, Signer};
+pub use key::{
+    AllowedSigners, BadSignerLine, IssuedBy, KeyError, KeyKind, PKey, PublicKey, Revoked, RevokedKeys,
+    RevokedKeysError, SignatureHash, Signer, SignerVerdict, SshSignature, SshSignatureError,
+};
 pub use packet::{IdentError, PacketError};
 pub use server::{
     Listen, Peer, SSHServer, SSHServerBuilder, ServerHandle, Session, SessionEvent, SessionEvents,

@@ -30,6 +30,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rustix", &["sys"]),
     ("nix", &["sys"]),
     ("socket2", &["sys"]),
+    ("jiff", &["sys"]),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

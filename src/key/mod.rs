@@ -8,6 +8,7 @@ mod krl;
 mod line;
 mod private;
 mod public;
+mod sshsig;
 
 use std::fmt;
 use std::io;
@@ -19,6 +20,9 @@ pub use krl::{IssuedBy, Revoked, RevokedKeys, RevokedKeysError};
 pub use private::{KeyKind, PKey, Signer};
 pub use public::PublicKey;
 pub(crate) use public::{RSA_MAX, RSA_MIN};
+pub use sshsig::{
+    AllowedSigners, BadSignerLine, SignatureHash, SignerVerdict, SshSignature, SshSignatureError,
+};
 
 #[cfg(test)]
 mod tests;
