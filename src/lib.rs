@@ -43,8 +43,9 @@ pub use hostkeys::*;
 pub use interface::{Answer, ServerInterface, SessionKind, SessionRequest};
 pub use kex::{Algorithms, KexError, Negotiated};
 pub use key::{
-    Certificate, CertificateBuilder, CertificateError, CertificateKind, KeyError, KeyKind, PKey, PublicKey,
-    Signer, TokenUse,
+    AllowedSigners, BadSignerLine, Certificate, CertificateBuilder, CertificateError, CertificateKind,
+    IssuedBy, KeyError, KeyKind, PKey, PublicKey, Revoked, RevokedKeys, RevokedKeysError, SignatureHash,
+    Signer, SignerVerdict, SshSignature, SshSignatureError, TokenUse,
 };
 pub use packet::{IdentError, PacketError};
 pub use server::{

@@ -31,11 +31,29 @@ impl HashAlg {
 
     /// Hashes the parts as if they were one.
     pub(crate) fn digest(self, parts: &[&[u8]]) -> Result<Digest, CryptoError> {
-        let mut hasher = Hasher::new(self.message_digest())?;
+        let mut running = Running::new(self)?;
         for part in parts {
-            hasher.update(part)?;
+            running.update(part)?;
         }
-        let bytes = hasher.finish()?;
+        running.finish()
+    }
+}
+
+/// A hash of what comes piece by piece.
+pub(crate) struct Running(Hasher);
+
+impl Running {
+    pub(crate) fn new(hash: HashAlg) -> Result<Self, CryptoError> {
+        Ok(Self(Hasher::new(hash.message_digest())?))
+    }
+
+    pub(crate) fn update(&mut self, piece: &[u8]) -> Result<(), CryptoError> {
+        Ok(self.0.update(piece)?)
+    }
+
+    /// The hash of all pieces as if they were one.
+    pub(crate) fn finish(mut self) -> Result<Digest, CryptoError> {
+        let bytes = self.0.finish()?;
         let mut digest = Digest { bytes: [0; 64], length: bytes.len() };
         for (to, from) in digest.bytes.iter_mut().zip(bytes.iter()) {
             *to = *from;

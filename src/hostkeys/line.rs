@@ -13,7 +13,7 @@ use base64ct::{Base64, Encoding};
 use crate::crypto::secret::constant_time_eq;
 use crate::crypto::{CryptoError, host_hash, rand};
 use crate::key::PublicKey;
-use crate::pattern::matches_list;
+use crate::pattern::{Letters, matches_list};
 use crate::wire::Reader;
 
 /// Longer keys in base64 are not looked at: the largest, RSA of 16384 bits, takes under 3 KiB.
@@ -196,7 +196,7 @@ impl Entry {
     pub(super) fn matches(&self, name: &str) -> bool {
         match &self.hashed {
             Some(hashed) => hashed.matches(name.as_bytes()),
-            None => matches_list(self.names(), name.as_bytes()),
+            None => matches_list(self.names(), name.as_bytes(), Letters::Lower),
         }
     }
 

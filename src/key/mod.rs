@@ -7,8 +7,11 @@ mod cert;
 mod certify;
 mod fields;
 mod format;
+mod krl;
+mod line;
 mod private;
 mod public;
+mod sshsig;
 mod time;
 mod verify;
 
@@ -21,8 +24,12 @@ use crate::wire::Malformed;
 pub use cert::{Certificate, CertificateError, CertificateKind};
 pub use certify::CertificateBuilder;
 pub(crate) use fields::{RSA_MAX, RSA_MIN};
+pub use krl::{IssuedBy, Revoked, RevokedKeys, RevokedKeysError};
 pub use private::{KeyKind, PKey, Signer};
 pub use public::PublicKey;
+pub use sshsig::{
+    AllowedSigners, BadSignerLine, SignatureHash, SignerVerdict, SshSignature, SshSignatureError,
+};
 pub(crate) use time::parse as parse_time;
 pub use verify::TokenUse;
 

@@ -1,5 +1,5 @@
-//! What std lacks of the system, by the safe interfaces of rustix, nix and socket2: terminals,
-//! processes, accounts, socket options. No `unsafe`, nothing of SSH's packets.
+//! What std lacks of the system, by the safe interfaces of rustix, nix, socket2 and jiff: terminals,
+//! processes, accounts, socket options, time zones. No `unsafe`, nothing of SSH's packets.
 //!
 //! What only Unix has is not there on other systems.
 

@@ -1,4 +1,4 @@
-//! The bytes of SSH: data types of RFC 4251 §5, read from and written to slices.
+//! The bytes of SSH: data types of RFC 4251 §5, read from and written to slices; patterns of names.
 //!
 //! Pure: knows no message, no key, no socket. Decoding borrows from the packet and allocates
 //! nothing; no number from a peer is believed before it was held against the bytes that are left.

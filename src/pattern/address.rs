@@ -1,59 +1,8 @@
-//! Patterns of names: `*`, `?`, and lists with `!`, as in ssh_config(5), "PATTERNS"; lists of addresses
-//! and networks, as in sshd(8), "AUTHORIZED_KEYS FILE FORMAT".
-//!
-//! Bytes against bytes; ASCII letters are compared without case.
+//! Lists of addresses and networks, as in sshd(8), "AUTHORIZED_KEYS FILE FORMAT", and in certificates.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Longer patterns match nothing, as with OpenSSH: no host name has that many bytes.
-const PATTERN_BYTES: usize = 1024;
-
-/// Whether `name`, in lower case, is matched by a list of patterns: by one without `!`, and by none
-/// with it.
-pub(crate) fn matches_list(list: &[u8], name: &[u8]) -> bool {
-    let mut found = false;
-    for pattern in list.split(|byte| *byte == b',') {
-        match pattern {
-            [b'!', refused @ ..] if matches(refused, name) => return false,
-            [b'!', ..] => {}
-            _ => found |= matches(pattern, name),
-        }
-    }
-    found
-}
-
-/// Whether `name`, in lower case, is matched by a pattern. The time is at most proportional to the
-/// product of both lengths, whatever the pattern.
-pub(crate) fn matches(pattern: &[u8], name: &[u8]) -> bool {
-    if pattern.len() > PATTERN_BYTES {
-        return false;
-    }
-    let (mut pattern, mut name) = (pattern, name);
-    // Behind the last star: the pattern that follows it, and the name from where that was last tried.
-    let mut star: Option<(&[u8], &[u8])> = None;
-    loop {
-        match (pattern, name) {
-            ([b'*', after @ ..], _) => {
-                star = Some((after, name));
-                pattern = after;
-            }
-            ([wanted, after @ ..], [byte, left @ ..])
-                if *wanted == b'?' || wanted.to_ascii_lowercase() == *byte =>
-            {
-                (pattern, name) = (after, left);
-            }
-            ([], []) => return true,
-            // An earlier star need not be asked again: this one could take all that it would give up.
-            _ => match star {
-                Some((after, [_, left @ ..])) => {
-                    star = Some((after, left));
-                    (pattern, name) = (after, left);
-                }
-                _ => return false,
-            },
-        }
-    }
-}
+use super::{Letters, matches};
 
 /// Whether a list of addresses and networks (`192.0.2.7`, `2001:db8::/32`) has `address`; none when
 /// something in it is neither, or a network with bits set beyond its length.
@@ -72,8 +21,8 @@ pub(crate) fn source_in_list(list: &[u8], name: Option<&[u8]>, address: Option<I
     let one = |entry: &[u8]| {
         let network = std::str::from_utf8(entry).ok().and_then(network);
         network.zip(address).is_some_and(|(network, address)| network.contains(address))
-            || name.is_some_and(|name| matches(entry, name))
-            || text.as_ref().is_some_and(|text| matches(entry, text.as_bytes()))
+            || name.is_some_and(|name| matches(entry, name, Letters::Lower))
+            || text.as_ref().is_some_and(|text| matches(entry, text.as_bytes(), Letters::Lower))
     };
     let mut found = false;
     for entry in list.split(|byte| *byte == b',') {

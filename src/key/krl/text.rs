@@ -1,0 +1,173 @@
+//! Lists of revoked keys as text: one public key on each line, and the specification that
+//! `ssh-keygen -k` reads (ssh-keygen(1), "KEY REVOCATION LISTS").
+
+use base64ct::{Base64Unpadded, Encoding};
+
+use super::certificate::{Certificate, is_certificate};
+use super::read::plain_name;
+use super::{IssuedBy, RevokedKeys, RevokedKeysError, c_text, hash};
+use crate::crypto::hash::HashAlg;
+use crate::key::line::{is_blank, key_blob, lines, split_word, trim_start};
+use crate::key::{KeyError, PublicKey};
+
+type Result<T> = std::result::Result<T, RevokedKeysError>;
+
+/// Reads the plain form.
+pub(super) fn plain(text: &[u8]) -> Result<RevokedKeys> {
+    let mut list = RevokedKeys::new();
+    for (number, line) in lines(text) {
+        if line.is_empty() || line.starts_with(b"#") {
+            continue;
+        }
+        let key = key(line).map_err(|error| at(number, &error))?;
+        list.keys.insert(key);
+    }
+    Ok(list)
+}
+
+fn at(number: usize, error: &RevokedKeysError) -> RevokedKeysError {
+    let reason = match error {
+        RevokedKeysError::Malformed(what) => (*what).to_owned(),
+        error => error.to_string(),
+    };
+    RevokedKeysError::Line { number, reason }
+}
+
+/// The blob of the key that a line holds, or of the one inside its certificate.
+fn key(line: &[u8]) -> Result<Vec<u8>> {
+    let blob = blob(line)?;
+    if is_certificate(split_word(line).0) {
+        return Ok(Certificate::parse(&blob)?.key);
+    }
+    Ok(blob)
+}
+
+/// The blob that a line holds, which is a certificate or a key that holds together.
+fn blob(line: &[u8]) -> Result<Vec<u8>> {
+    let malformed = |error| match error {
+        KeyError::Malformed(what) => RevokedKeysError::Malformed(what),
+        error => RevokedKeysError::Unsupported(error.to_string()),
+    };
+    let blob = key_blob(line).map_err(malformed)?;
+    if !is_certificate(split_word(line).0) {
+        // A key of another type, or too weak, is taken from nobody; the list may name it.
+        if let Err(KeyError::Malformed(what)) = PublicKey::from_blob(&blob) {
+            return Err(RevokedKeysError::Malformed(what));
+        }
+    }
+    Ok(blob)
+}
+
+/// Reads `SHA256:` and base64, padded or not.
+pub(super) fn fingerprint(text: &str) -> Result<[u8; 32]> {
+    let base64 = text.strip_prefix("SHA256:").map(|base64| base64.trim_end_matches('='));
+    let bytes = base64.and_then(|base64| Base64Unpadded::decode_vec(base64).ok());
+    bytes
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or(RevokedKeysError::Unfit("not a fingerprint of the form SHA256:base64"))
+}
+
+/// What a line of a specification can begin with, and what it then revokes.
+const DIRECTIVES: &[(&str, Directive)] = &[
+    ("serial:", serial),
+    ("id:", key_id),
+    ("hash:", |list, value, _| {
+        let value = std::str::from_utf8(value).unwrap_or_default();
+        list.sha256.insert(fingerprint(value)?);
+        Ok(())
+    }),
+    ("key:", |list, value, _| {
+        list.keys.insert(key(value)?);
+        Ok(())
+    }),
+    ("sha1:", |list, value, _| {
+        list.sha1.insert(hash(HashAlg::Sha1, &key(value)?)?);
+        Ok(())
+    }),
+    ("sha256:", |list, value, _| {
+        list.sha256.insert(hash(HashAlg::Sha256, &key(value)?)?);
+        Ok(())
+    }),
+];
+
+type Directive = fn(&mut RevokedKeys, &[u8], Option<IssuedBy<'_>>) -> Result<()>;
+
+/// Revokes what each line says.
+pub(super) fn specification(
+    list: &mut RevokedKeys,
+    text: &[u8],
+    issued_by: Option<IssuedBy<'_>>,
+) -> Result<()> {
+    for (number, line) in lines(text) {
+        // A comment may begin anywhere.
+        let line = line.split(|byte| *byte == b'#').next().unwrap_or_default();
+        let line = trim_end(line);
+        if line.is_empty() {
+            continue;
+        }
+        let found = DIRECTIVES.iter().find_map(|(word, directive)| {
+            let (start, value) = line.split_at_checked(word.len())?;
+            start.eq_ignore_ascii_case(word.as_bytes()).then_some((directive, trim_start(value)))
+        });
+        match found {
+            Some((directive, value)) => directive(list, value, issued_by),
+            None => key_or_certificate(list, line),
+        }
+        .map_err(|error| at(number, &error))?;
+    }
+    Ok(())
+}
+
+fn trim_end(text: &[u8]) -> &[u8] {
+    let blanks = text.iter().rev().take_while(|byte| is_blank(**byte)).count();
+    text.get(..text.len().saturating_sub(blanks)).unwrap_or_default()
+}
+
+fn serial(list: &mut RevokedKeys, value: &[u8], issued_by: Option<IssuedBy<'_>>) -> Result<()> {
+    let issued_by = issued_by.ok_or(RevokedKeysError::Unfit("a serial needs the CA that it belongs to"))?;
+    let text = std::str::from_utf8(value).unwrap_or_default();
+    let bad = RevokedKeysError::Unfit("not a serial number or a range of them");
+    let range = match text.split_once('-') {
+        None => number(text).map(|serial| serial..=serial),
+        Some((first, last)) => number(first)
+            .zip(number(last.trim_start_matches([' ', '\t'])))
+            .filter(|(first, last)| first < last)
+            .map(|(first, last)| first..=last),
+    };
+    list.revoke_serials(issued_by, range.ok_or(bad)?).map(|_| ())
+}
+
+/// A number as C writes it: decimal, hexadecimal after `0x`, octal after `0`.
+fn number(text: &str) -> Option<u64> {
+    let (digits, radix) = match text.as_bytes() {
+        [b'0', b'x' | b'X', ..] => (text.get(2..)?, 16),
+        [b'0', _, ..] => (text.get(1..)?, 8),
+        _ => (text, 10),
+    };
+    // A sign is taken by the standard library, and is none of a serial.
+    if digits.starts_with('+') { None } else { u64::from_str_radix(digits, radix).ok() }
+}
+
+fn key_id(list: &mut RevokedKeys, value: &[u8], issued_by: Option<IssuedBy<'_>>) -> Result<()> {
+    let issued_by = issued_by.ok_or(RevokedKeysError::Unfit("a key id needs the CA that it belongs to"))?;
+    list.revoke_key_id(issued_by, value).map(|_| ())
+}
+
+/// A plain key is revoked as it is; a certificate by its serial or, without one, by its key id.
+fn key_or_certificate(list: &mut RevokedKeys, line: &[u8]) -> Result<()> {
+    let blob = blob(line)?;
+    if !is_certificate(split_word(line).0) {
+        list.keys.insert(blob);
+        return Ok(());
+    }
+    let certificate = Certificate::parse(&blob)?;
+    plain_name(certificate.authority)?;
+    let of_one = list.certificates.entry(certificate.authority.to_vec()).or_default();
+    if certificate.serial == 0 {
+        let zero = RevokedKeysError::Malformed("a key id with a zero byte");
+        of_one.key_ids.insert(c_text(certificate.key_id).ok_or(zero)?.to_vec());
+    } else {
+        of_one.serials.insert(certificate.serial, certificate.serial);
+    }
+    Ok(())
+}
