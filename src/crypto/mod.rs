@@ -2,6 +2,7 @@
 //!
 //! Pure, and the only room besides `key/` that may name `openssl`. Knows no SSH message.
 
+pub(crate) mod bulk;
 pub(crate) mod chachapoly;
 pub(crate) mod cipher;
 pub(crate) mod dh;
@@ -12,6 +13,7 @@ pub(crate) mod host_hash;
 pub(crate) mod pq;
 pub(crate) mod rand;
 pub(crate) mod secret;
+pub(crate) mod umac;
 
 use std::fmt;
 

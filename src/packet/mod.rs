@@ -22,7 +22,9 @@ pub use ident::IdentError;
 pub(crate) use ident::{IdentReader, MAX_LINE, MAX_PRE_BYTES, MAX_PRE_LINES, our_ident};
 pub(crate) use open::{OpenKeys, Opened, Opener};
 pub(crate) use seal::{SealKeys, Sealer};
-pub(crate) use suite::{CIPHERS, Direction, KeySource, MACS, Suite, cipher, ciphers_by_preference, mac};
+#[cfg(any(test, fuzzing))]
+pub(crate) use suite::CIPHERS;
+pub(crate) use suite::{Direction, KeySource, MACS, Suite, cipher, ciphers_by_preference, mac};
 
 #[cfg(test)]
 use {

@@ -40,6 +40,8 @@ pub(crate) struct Opener {
     counter: Counter,
     /// The length of the packet at hand, once known; the head of the packet is decrypted then.
     length: Option<usize>,
+    /// The packet at hand is refused, but the peer must not see yet at which byte that was clear.
+    refused: bool,
     compression: Option<&'static CompressionSpec>,
     authenticated: bool,
     inflater: Option<Inflater>,
@@ -61,6 +63,7 @@ impl Opener {
             block: PLAIN_BLOCK,
             counter: Counter::plain(),
             length: None,
+            refused: false,
             compression: None,
             authenticated: false,
             inflater: None,
@@ -71,6 +74,31 @@ impl Opener {
     /// Opens the packet that `buf` starts with, decrypting in place. After [`Opened::NeedMore`] the same bytes,
     /// as this call left them, must come again with more behind them. An error ends the connection.
     pub(crate) fn open(&mut self, buf: &mut [u8]) -> Result<Opened, PacketError> {
+        if !self.refused {
+            match self.open_packet(buf) {
+                Err(PacketError::BadMac) if self.protection.betrays_length() => self.refused = true,
+                result => return result,
+            }
+        }
+        self.read_on(buf)
+    }
+
+    /// As OpenSSH does: whatever was wrong with a packet, the error comes after as many bytes as the longest
+    /// packet has, and after a MAC over as many.
+    fn read_on(&mut self, buf: &[u8]) -> Result<Opened, PacketError> {
+        const LONGEST: usize = LENGTH_FIELD + MAX_PACKET;
+        let needed = LONGEST.saturating_add(self.protection.tag_length());
+        if buf.len() < needed {
+            return Ok(Opened::NeedMore(needed));
+        }
+        // A packet whose length was good has gone through the MAC.
+        let done = self.length.map_or(0, |length| length.saturating_add(LENGTH_FIELD));
+        let sequence = self.counter.current()?;
+        self.protection.spend(sequence, buf.get(done..LONGEST).unwrap_or_default())?;
+        Err(PacketError::BadMac)
+    }
+
+    fn open_packet(&mut self, buf: &mut [u8]) -> Result<Opened, PacketError> {
         let sequence = self.counter.current()?;
         let length = match self.length {
             Some(length) => length,
