@@ -257,6 +257,7 @@ fn change(list: &mut Vec<&'static str>, spec: &str, known: &[Row]) -> Result<(),
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packet::CIPHERS;
 
     #[test]
     fn profiles_add_and_take_away() {
@@ -319,5 +320,36 @@ mod tests {
             assert!(matches!(algorithms.set_macs(wrong), Err(KexError::UnknownAlgorithm { .. })), "{wrong}");
             assert_eq!(algorithms, before);
         }
+    }
+
+    /// The rows of `doc/algorithms.md` are those of the tables, in their order; each names a source.
+    #[test]
+    fn the_documentation_lists_every_row() {
+        let families = [
+            ("key exchange", methods()),
+            ("cipher", CIPHERS.iter().map(|spec| (spec.name, spec.rank)).map(row).collect()),
+            ("MAC", macs()),
+            ("compression", compressions()),
+            ("signature", signatures()),
+        ];
+        let expected: Vec<String> = families
+            .iter()
+            .flat_map(|(family, rows)| rows.iter().map(move |row| (family, row)))
+            .map(|(family, row)| format!("| `{}` | {family} | {:?} |", row.name, row.rank).to_lowercase())
+            .collect();
+        let found: Vec<(String, &str)> = include_str!("../../doc/algorithms.md")
+            .lines()
+            .skip_while(|line| *line != "## Table")
+            .filter(|line| line.starts_with("| `"))
+            .filter_map(|line| line.strip_suffix(" |")?.rsplit_once("| "))
+            .map(|(row, source)| (format!("{row}|").to_lowercase(), source))
+            .collect();
+        let names: Vec<_> = found.iter().map(|(row, _)| row.clone()).collect();
+        assert!(names == expected, "the rows should be, each with its source:\n{}", expected.join("\n"));
+        assert!(found.iter().all(|(_, source)| source.len() > 2));
+    }
+
+    fn row((name, rank): (&'static str, Rank)) -> Row {
+        Row { name, rank, post_quantum: false }
     }
 }

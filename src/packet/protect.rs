@@ -1,5 +1,5 @@
 //! Encryption and integrity of a framed packet, in place: RFC 4253 §6.3 and §6.4, RFC 5647, OpenSSH's
-//! encrypt-then-MAC (PROTOCOL §1.7) and ChaCha20-Poly1305.
+//! encrypt-then-MAC (PROTOCOL §1.5) and ChaCha20-Poly1305.
 
 use crate::crypto::CryptoError;
 use crate::crypto::bulk::Transform;
