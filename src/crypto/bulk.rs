@@ -30,13 +30,19 @@ use super::cipher::AesCtr;
 
 /// Which way a cipher works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
+pub enum CipherWay {
+    /// From plain to encrypted.
     Encrypt,
+    /// From encrypted to plain.
     Decrypt,
 }
 
-/// A cipher under a key. A call takes the next bytes, in place; block ciphers take whole blocks.
-pub(crate) trait Transform: Send {
+/// A cipher under a key, going one way.
+pub trait CipherState: Send {
+    /// Encrypts or decrypts the next bytes in place: whole blocks, as often as packets have parts.
+    ///
+    /// # Errors
+    /// Any; it ends the connection.
     fn apply(&mut self, data: &mut [u8]) -> Result<(), CryptoError>;
 }
 
@@ -74,11 +80,11 @@ impl Bulk {
     /// The cipher under `key`, its first block masked with or counted from `vector`.
     pub(crate) fn start(
         self,
-        way: Way,
+        way: CipherWay,
         key: &[u8],
         vector: &[u8],
-    ) -> Result<Box<dyn Transform>, CryptoError> {
-        let transform = match self {
+    ) -> Result<Box<dyn CipherState>, CryptoError> {
+        let state = match self {
             Self::AesCtr => {
                 let counter = vector.try_into().map_err(|_| lengths())?;
                 return Ok(Box::new(AesCtr::new(key, counter)?));
@@ -91,7 +97,7 @@ impl Bulk {
             Self::Cast128Cbc => chained::<Cast5>(way, key, vector),
             Self::Rc4 { skip } => rc4(key, skip),
         };
-        transform.map_err(|_| lengths())
+        state.map_err(|_| lengths())
     }
 }
 
@@ -99,7 +105,7 @@ fn lengths() -> CryptoError {
     CryptoError("a cipher takes no key or vector of that length".to_owned())
 }
 
-impl Transform for AesCtr {
+impl CipherState for AesCtr {
     fn apply(&mut self, data: &mut [u8]) -> Result<(), CryptoError> {
         Self::apply(self, data)
     }
@@ -128,17 +134,17 @@ impl OpensslCbc {
 
     fn start(
         cipher: &CipherRef,
-        way: Way,
+        way: CipherWay,
         key: &[u8],
         vector: &[u8],
-    ) -> Result<Box<dyn Transform>, CryptoError> {
+    ) -> Result<Box<dyn CipherState>, CryptoError> {
         if cipher.key_length() != key.len() || cipher.iv_length() != vector.len() {
             return Err(lengths());
         }
         let mut context = CipherCtx::new()?;
         match way {
-            Way::Encrypt => context.encrypt_init(Some(cipher), Some(key), Some(vector))?,
-            Way::Decrypt => context.decrypt_init(Some(cipher), Some(key), Some(vector))?,
+            CipherWay::Encrypt => context.encrypt_init(Some(cipher), Some(key), Some(vector))?,
+            CipherWay::Decrypt => context.decrypt_init(Some(cipher), Some(key), Some(vector))?,
         }
         context.set_padding(false);
         let buffer = Zeroizing::new([0; Self::CHUNK + Self::MAX_BLOCK]);
@@ -146,7 +152,7 @@ impl OpensslCbc {
     }
 }
 
-impl Transform for OpensslCbc {
+impl CipherState for OpensslCbc {
     fn apply(&mut self, data: &mut [u8]) -> Result<(), CryptoError> {
         for chunk in data.chunks_mut(Self::CHUNK) {
             let done = self.context.cipher_update(chunk, Some(self.buffer.as_mut_slice()))?;
@@ -163,17 +169,17 @@ fn broken_block() -> CryptoError {
     CryptoError("a block cipher was given part of a block".to_owned())
 }
 
-fn chained<C>(way: Way, key: &[u8], vector: &[u8]) -> Result<Box<dyn Transform>, InvalidLength>
+fn chained<C>(way: CipherWay, key: &[u8], vector: &[u8]) -> Result<Box<dyn CipherState>, InvalidLength>
 where
     C: KeyInit + BlockCipherEncrypt + BlockCipherDecrypt + Send + 'static,
 {
     Ok(match way {
-        Way::Encrypt => Box::new(cbc::Encryptor::<C>::new_from_slices(key, vector)?),
-        Way::Decrypt => Box::new(cbc::Decryptor::<C>::new_from_slices(key, vector)?),
+        CipherWay::Encrypt => Box::new(cbc::Encryptor::<C>::new_from_slices(key, vector)?),
+        CipherWay::Decrypt => Box::new(cbc::Decryptor::<C>::new_from_slices(key, vector)?),
     })
 }
 
-impl<C: BlockCipherEncrypt + Send> Transform for cbc::Encryptor<C> {
+impl<C: BlockCipherEncrypt + Send> CipherState for cbc::Encryptor<C> {
     fn apply(&mut self, data: &mut [u8]) -> Result<(), CryptoError> {
         let (blocks, rest) = Array::slice_as_chunks_mut(data);
         self.encrypt_blocks(blocks);
@@ -181,7 +187,7 @@ impl<C: BlockCipherEncrypt + Send> Transform for cbc::Encryptor<C> {
     }
 }
 
-impl<C: BlockCipherDecrypt + Send> Transform for cbc::Decryptor<C> {
+impl<C: BlockCipherDecrypt + Send> CipherState for cbc::Decryptor<C> {
     fn apply(&mut self, data: &mut [u8]) -> Result<(), CryptoError> {
         let (blocks, rest) = Array::slice_as_chunks_mut(data);
         self.decrypt_blocks(blocks);
@@ -194,7 +200,7 @@ struct Counter<C>(CtrCore<C, flavors::Ctr64BE>)
 where
     C: BlockCipherEncrypt<BlockSize = U8>;
 
-impl<C: BlockCipherEncrypt<BlockSize = U8> + Send> Transform for Counter<C> {
+impl<C: BlockCipherEncrypt<BlockSize = U8> + Send> CipherState for Counter<C> {
     fn apply(&mut self, data: &mut [u8]) -> Result<(), CryptoError> {
         let (blocks, rest) = Array::slice_as_chunks_mut(data);
         self.0.apply_keystream_blocks(blocks);
@@ -202,20 +208,20 @@ impl<C: BlockCipherEncrypt<BlockSize = U8> + Send> Transform for Counter<C> {
     }
 }
 
-fn counter<C>(key: &[u8], first: &[u8]) -> Result<Box<dyn Transform>, InvalidLength>
+fn counter<C>(key: &[u8], first: &[u8]) -> Result<Box<dyn CipherState>, InvalidLength>
 where
     C: KeyInit + BlockCipherEncrypt<BlockSize = U8> + Send + 'static,
 {
     Ok(Box::new(Counter::<C>(CtrCore::new_from_slices(key, first)?)))
 }
 
-impl Transform for Rc4 {
+impl CipherState for Rc4 {
     fn apply(&mut self, data: &mut [u8]) -> Result<(), CryptoError> {
         self.try_apply_keystream(data).map_err(|_| CryptoError("RC4's key stream is at its end".to_owned()))
     }
 }
 
-fn rc4(key: &[u8], skip: usize) -> Result<Box<dyn Transform>, InvalidLength> {
+fn rc4(key: &[u8], skip: usize) -> Result<Box<dyn CipherState>, InvalidLength> {
     let mut stream = Rc4::new_from_slice(key)?;
     let mut skipped = Zeroizing::new(vec![0; skip]);
     stream.apply_keystream(&mut skipped);
@@ -248,7 +254,7 @@ mod tests {
         let mut expected = vec![0; 32];
         context.cipher_update(&counters, Some(&mut expected)).unwrap();
         let mut data = [0; 24];
-        Bulk::TripleDesCtr.start(Way::Encrypt, &key, &[0xff; 8]).unwrap().apply(&mut data).unwrap();
+        Bulk::TripleDesCtr.start(CipherWay::Encrypt, &key, &[0xff; 8]).unwrap().apply(&mut data).unwrap();
         assert_eq!(data, expected[..24]);
     }
 
@@ -258,7 +264,7 @@ mod tests {
         let key = [1, 2, 3, 4, 5];
         for (skip, expected) in [(0, [0xb2, 0x39, 0x63, 0x05]), (1536, [0xd8, 0x72, 0x9d, 0xb4])] {
             let mut data = [0; 4];
-            Bulk::Rc4 { skip }.start(Way::Encrypt, &key, &[]).unwrap().apply(&mut data).unwrap();
+            Bulk::Rc4 { skip }.start(CipherWay::Encrypt, &key, &[]).unwrap().apply(&mut data).unwrap();
             assert_eq!(data, expected, "{skip}");
         }
     }
@@ -268,7 +274,7 @@ mod tests {
         for (bulk, length) in ALL {
             let (key, vector) = (vec![5; length], vec![6; bulk.vector_length()]);
             let start = |way| bulk.start(way, &key, &vector).unwrap();
-            let (mut encrypt, mut decrypt) = (start(Way::Encrypt), start(Way::Decrypt));
+            let (mut encrypt, mut decrypt) = (start(CipherWay::Encrypt), start(CipherWay::Decrypt));
             let mut data = vec![7; 10_000];
             for piece in data.chunks_mut(4112) {
                 encrypt.apply(piece).unwrap();
@@ -286,13 +292,16 @@ mod tests {
         for (bulk, length) in ALL {
             let vector = vec![0; bulk.vector_length()];
             for wrong in [0, 300] {
-                assert!(bulk.start(Way::Encrypt, &vec![0; wrong], &vector).is_err(), "{bulk:?} {wrong}");
+                assert!(
+                    bulk.start(CipherWay::Encrypt, &vec![0; wrong], &vector).is_err(),
+                    "{bulk:?} {wrong}"
+                );
             }
-            let mut cipher = bulk.start(Way::Decrypt, &vec![0; length], &vector).unwrap();
+            let mut cipher = bulk.start(CipherWay::Decrypt, &vec![0; length], &vector).unwrap();
             let streams = matches!(bulk, Bulk::AesCtr | Bulk::Rc4 { .. });
             assert_eq!(cipher.apply(&mut [0; 12]).is_ok(), streams, "{bulk:?}");
             if !matches!(bulk, Bulk::Rc4 { .. }) {
-                assert!(bulk.start(Way::Encrypt, &vec![0; length], &[0; 12]).is_err(), "{bulk:?}");
+                assert!(bulk.start(CipherWay::Encrypt, &vec![0; length], &[0; 12]).is_err(), "{bulk:?}");
             }
         }
     }

@@ -23,6 +23,13 @@ use openssl::error::ErrorStack;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CryptoError(pub(crate) String);
 
+impl CryptoError {
+    /// An error of a user's own algorithm.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self(reason.into())
+    }
+}
+
 impl fmt::Display for CryptoError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -2,7 +2,8 @@
 //! profiles `modern`, `compatible`, `legacy` and `pq_only`.
 
 use super::KexError;
-use super::table::{METHODS, MethodSpec, method};
+use super::own::Own;
+use super::table::METHODS;
 use crate::crypto::Rank;
 use crate::key::algorithm::SIGNATURES;
 use crate::packet::{COMPRESSIONS, MACS, ciphers_by_preference};
@@ -30,6 +31,7 @@ pub struct Algorithms {
     pub(crate) compressions: Vec<&'static str>,
     /// Signature algorithms accepted from, or used by, a user's key.
     pub(crate) public_keys: Vec<&'static str>,
+    pub(super) own: Own,
 }
 
 impl Algorithms {
@@ -57,6 +59,7 @@ impl Algorithms {
             macs: MACS.iter().filter(|spec| spec.rank == Rank::Default).map(|spec| spec.name).collect(),
             compressions: vec!["none"],
             public_keys: signatures,
+            own: Own::default(),
         }
     }
 
@@ -77,18 +80,19 @@ impl Algorithms {
     /// Takes away every key exchange that a quantum computer would break: what is recorded today stays secret.
     #[must_use]
     pub fn pq_only(mut self) -> Self {
-        self.kex.retain(|name| method(name).is_some_and(MethodSpec::is_post_quantum));
+        let safe = |name: &str| METHODS.iter().any(|spec| spec.name == name && spec.is_post_quantum());
+        self.kex.retain(|name| safe(name));
         self
     }
 
     fn add(&mut self, wanted: impl Fn(Rank) -> bool) {
         let signatures = signatures();
         for (list, rows) in [
-            (&mut self.kex, methods()),
+            (&mut self.kex, methods(&self.own)),
             (&mut self.host_keys, signatures.clone()),
-            (&mut self.ciphers, ciphers()),
-            (&mut self.macs, macs()),
-            (&mut self.compressions, compressions()),
+            (&mut self.ciphers, ciphers(&self.own)),
+            (&mut self.macs, macs(&self.own)),
+            (&mut self.compressions, compressions(&self.own)),
             (&mut self.public_keys, signatures),
         ] {
             for row in rows.iter().filter(|row| wanted(row.rank)) {
@@ -137,7 +141,7 @@ impl Algorithms {
     /// # Errors
     /// [`KexError::UnknownAlgorithm`] for a name that is not known; nothing is changed then.
     pub fn set_kex(&mut self, spec: &str) -> Result<(), KexError> {
-        change(&mut self.kex, spec, &methods())
+        change(&mut self.kex, spec, &methods(&self.own))
     }
 
     /// Changes the host key algorithms; see [`set_kex`](Self::set_kex).
@@ -161,7 +165,7 @@ impl Algorithms {
     /// # Errors
     /// As [`set_kex`](Self::set_kex).
     pub fn set_ciphers(&mut self, spec: &str) -> Result<(), KexError> {
-        change(&mut self.ciphers, spec, &ciphers())
+        change(&mut self.ciphers, spec, &ciphers(&self.own))
     }
 
     /// Changes the MACs; see [`set_kex`](Self::set_kex).
@@ -169,7 +173,7 @@ impl Algorithms {
     /// # Errors
     /// As [`set_kex`](Self::set_kex).
     pub fn set_macs(&mut self, spec: &str) -> Result<(), KexError> {
-        change(&mut self.macs, spec, &macs())
+        change(&mut self.macs, spec, &macs(&self.own))
     }
 
     /// Changes the compressions; see [`set_kex`](Self::set_kex).
@@ -177,7 +181,7 @@ impl Algorithms {
     /// # Errors
     /// As [`set_kex`](Self::set_kex).
     pub fn set_compressions(&mut self, spec: &str) -> Result<(), KexError> {
-        change(&mut self.compressions, spec, &compressions())
+        change(&mut self.compressions, spec, &compressions(&self.own))
     }
 }
 
@@ -206,24 +210,29 @@ impl Row {
 }
 
 macro_rules! rows {
-    ($function:ident, $table:expr) => {
-        fn $function() -> Vec<Row> {
+    ($function:ident, $table:expr, $own:ident) => {
+        fn $function(own: &Own) -> Vec<Row> {
             let row = |name, rank| Row { name, rank, post_quantum: false };
-            $table.into_iter().map(|spec| row(spec.name, spec.rank)).collect()
+            let table = $table.into_iter().map(|spec| row(spec.name, spec.rank));
+            table.chain(own.$own.iter().map(|spec| row(spec.name, spec.rank))).collect()
         }
     };
 }
 
-rows!(signatures, SIGNATURES);
-rows!(ciphers, ciphers_by_preference());
-rows!(macs, MACS);
-rows!(compressions, COMPRESSIONS);
+rows!(ciphers, ciphers_by_preference(), ciphers);
+rows!(macs, MACS, macs);
+rows!(compressions, COMPRESSIONS, compressions);
 
-fn methods() -> Vec<Row> {
+fn methods(own: &Own) -> Vec<Row> {
     METHODS
         .iter()
+        .chain(own.kex.iter().copied())
         .map(|spec| Row { name: spec.name, rank: spec.rank, post_quantum: spec.is_post_quantum() })
         .collect()
+}
+
+fn signatures() -> Vec<Row> {
+    SIGNATURES.iter().map(|spec| Row { name: spec.name, rank: spec.rank, post_quantum: false }).collect()
 }
 
 fn change(list: &mut Vec<&'static str>, spec: &str, known: &[Row]) -> Result<(), KexError> {
@@ -257,7 +266,7 @@ fn change(list: &mut Vec<&'static str>, spec: &str, known: &[Row]) -> Result<(),
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::CIPHERS;
+    use crate::packet::{CIPHERS, CipherSpec};
 
     #[test]
     fn profiles_add_and_take_away() {
@@ -265,7 +274,7 @@ mod tests {
             let compatible = base.clone().compatible();
             let legacy = compatible.clone().legacy();
             assert_eq!(legacy.kex.len(), METHODS.len());
-            assert_eq!(legacy.ciphers.len(), ciphers().len());
+            assert_eq!(legacy.ciphers.len(), ciphers(&Own::default()).len());
             assert_eq!(legacy.macs.len(), MACS.len());
             assert_eq!(legacy.public_keys.len(), SIGNATURES.len());
             // What was there comes first, in its order.
@@ -292,10 +301,13 @@ mod tests {
         let default = |rows: Vec<Row>| -> Vec<_> {
             rows.iter().filter(|row| row.rank == Rank::Default).map(|row| row.name).collect()
         };
-        assert_eq!(client.kex, default(methods()));
-        assert_eq!((&client.ciphers, &server.ciphers), (&default(ciphers()), &default(ciphers())));
-        assert_eq!(server.macs, default(macs()));
-        assert_eq!(client.macs, [&default(macs())[..], &LAST_MACS].concat());
+        assert_eq!(client.kex, default(methods(&Own::default())));
+        assert_eq!(
+            (&client.ciphers, &server.ciphers),
+            (&default(ciphers(&Own::default())), &default(ciphers(&Own::default())))
+        );
+        assert_eq!(server.macs, default(macs(&Own::default())));
+        assert_eq!(client.macs, [&default(macs(&Own::default()))[..], &LAST_MACS].concat());
         assert_eq!(client.compressions, ["none"]);
     }
 
@@ -326,10 +338,10 @@ mod tests {
     #[test]
     fn the_documentation_lists_every_row() {
         let families = [
-            ("key exchange", methods()),
-            ("cipher", CIPHERS.iter().map(|spec| (spec.name, spec.rank)).map(row).collect()),
-            ("MAC", macs()),
-            ("compression", compressions()),
+            ("key exchange", methods(&Own::default())),
+            ("cipher", CIPHERS.iter().map(row).collect()),
+            ("MAC", macs(&Own::default())),
+            ("compression", compressions(&Own::default())),
             ("signature", signatures()),
         ];
         let expected: Vec<String> = families
@@ -349,7 +361,7 @@ mod tests {
         assert!(found.iter().all(|(_, source)| source.len() > 2));
     }
 
-    fn row((name, rank): (&'static str, Rank)) -> Row {
-        Row { name, rank, post_quantum: false }
+    fn row(spec: &'static CipherSpec) -> Row {
+        Row { name: spec.name, rank: spec.rank, post_quantum: false }
     }
 }

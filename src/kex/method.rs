@@ -3,6 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::KexError;
+use super::own::KexFinish;
 use super::table::Kind;
 use crate::crypto::dh::{self, DhKey, Group};
 use crate::crypto::ec::{Curve, EcPrivate};
@@ -17,6 +18,7 @@ pub(super) type Shared = Zeroizing<Vec<u8>>;
 pub(super) enum Offered {
     Ecdh(Curve, EcPrivate),
     Dh(DhKey),
+    Own(KexFinish),
     Hybrid { kem: Kem, quantum_safe: KemKey, curve: Curve, classical: EcPrivate },
 }
 
@@ -26,10 +28,13 @@ fn as_mpint(secret: &[u8]) -> Shared {
 
 /// draft-ietf-sshm-mlkem-hybrid-kex §2.4: the hash of both secrets, as a string.
 fn combined(hash: HashAlg, quantum_safe: &[u8], classical: &[u8]) -> Result<Shared, KexError> {
-    let digest = hash.digest(&[quantum_safe, classical])?;
-    let mut shared = Zeroizing::new(Vec::with_capacity(digest.len().saturating_add(4)));
-    digest.encode(&mut shared);
-    Ok(shared)
+    Ok(as_string(&hash.digest(&[quantum_safe, classical])?))
+}
+
+fn as_string(secret: &[u8]) -> Shared {
+    let mut shared = Zeroizing::new(Vec::with_capacity(secret.len().saturating_add(4)));
+    secret.encode(&mut shared);
+    shared
 }
 
 /// The group of a method with a fixed one.
@@ -53,6 +58,10 @@ pub(super) fn offer(kind: Kind, group: Option<&Group>) -> Result<(Offered, Vec<u
             share.extend_from_slice(&classical_share);
             (Offered::Hybrid { kem, quantum_safe, curve, classical }, share)
         }
+        (Kind::Own(offer, _), _) => {
+            let (share, finish) = offer()?;
+            (Offered::Own(finish), share)
+        }
         (Kind::Group(_) | Kind::GroupExchange, Some(group)) => {
             let (key, share) = DhKey::generate(group)?;
             (Offered::Dh(key), share)
@@ -68,10 +77,17 @@ pub(super) fn answer(
     group: Option<&Group>,
     peer: &[u8],
 ) -> Result<(Vec<u8>, Shared), KexError> {
-    let Kind::Hybrid(kem, curve) = kind else {
-        let (offered, share) = offer(kind, group)?;
-        let shared = offered.finish(hash, peer)?;
-        return Ok((share, shared));
+    let (kem, curve) = match kind {
+        Kind::Hybrid(kem, curve) => (kem, curve),
+        Kind::Own(_, answer) => {
+            let (share, secret) = answer(peer)?;
+            return Ok((share, as_string(secret.expose())));
+        }
+        _ => {
+            let (offered, share) = offer(kind, group)?;
+            let shared = offered.finish(hash, peer)?;
+            return Ok((share, shared));
+        }
     };
     let (public, classical_peer) = split(peer, kem.public_len())?;
     let (mut share, quantum_safe) = kem.encapsulate(public)?;
@@ -91,6 +107,7 @@ impl Offered {
     pub(super) fn finish(&self, hash: HashAlg, peer: &[u8]) -> Result<Shared, KexError> {
         match self {
             Self::Ecdh(curve, key) => Ok(as_mpint(&curve.agree(key, peer)?)),
+            Self::Own(finish) => Ok(as_string(finish(peer)?.expose())),
             Self::Dh(key) => Ok(as_mpint(&key.agree(peer)?)),
             Self::Hybrid { kem, quantum_safe, curve, classical } => {
                 let (ciphertext, classical_peer) = split(peer, kem.ciphertext_len())?;

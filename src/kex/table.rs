@@ -1,13 +1,14 @@
 //! The table of exchange methods. Adding one is a row here and a line in `method.rs` if it is of a
-//! new kind.
+//! new kind. Rows of users' own are made in `own.rs`.
 
+use super::own::{KexAnswer, KexOffer};
 use crate::crypto::Rank;
 use crate::crypto::ec::Curve;
 use crate::crypto::hash::HashAlg;
 use crate::crypto::pq::Kem;
 
 /// What a method computes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
     Ecdh(Curve),
     /// The group of RFC 2409 or RFC 3526 with that many bits.
@@ -16,11 +17,13 @@ pub(super) enum Kind {
     GroupExchange,
     /// A post-quantum mechanism and a curve, both needed to be broken.
     Hybrid(Kem, Curve),
+    /// A user's.
+    Own(KexOffer, KexAnswer),
 }
 
-/// A row of the table.
+/// A key exchange: a row of the table, or a user's own.
 #[derive(Debug)]
-pub(crate) struct MethodSpec {
+pub struct KexSpec {
     pub(crate) name: &'static str,
     pub(crate) rank: Rank,
     /// Whether a server offers it unasked: no NIST curves and no finite fields, as OpenSSH since 10.0.
@@ -29,23 +32,23 @@ pub(crate) struct MethodSpec {
     pub(super) kind: Kind,
 }
 
-impl MethodSpec {
+impl KexSpec {
     /// Whether it withstands a quantum computer.
     pub(super) fn is_post_quantum(&self) -> bool {
         matches!(self.kind, Kind::Hybrid(..))
     }
 }
 
-const fn row(name: &'static str, server_default: bool, hash: HashAlg, kind: Kind) -> MethodSpec {
-    MethodSpec { name, rank: Rank::Default, server_default, hash, kind }
+const fn row(name: &'static str, server_default: bool, hash: HashAlg, kind: Kind) -> KexSpec {
+    KexSpec { name, rank: Rank::Default, server_default, hash, kind }
 }
 
-const fn named(name: &'static str, rank: Rank, hash: HashAlg, kind: Kind) -> MethodSpec {
-    MethodSpec { name, rank, server_default: false, hash, kind }
+const fn named(name: &'static str, rank: Rank, hash: HashAlg, kind: Kind) -> KexSpec {
+    KexSpec { name, rank, server_default: false, hash, kind }
 }
 
 /// In the order of preference: post-quantum first.
-pub(crate) static METHODS: &[MethodSpec] = &[
+pub(crate) static METHODS: &[KexSpec] = &[
     row("mlkem768x25519-sha256", true, HashAlg::Sha256, Kind::Hybrid(Kem::MlKem768, Curve::X25519)),
     row("sntrup761x25519-sha512", true, HashAlg::Sha512, Kind::Hybrid(Kem::Sntrup761, Curve::X25519)),
     row(
@@ -84,6 +87,6 @@ pub(crate) static METHODS: &[MethodSpec] = &[
 ];
 
 /// The row of `name`.
-pub(super) fn method(name: &str) -> Option<&'static MethodSpec> {
+pub(super) fn method(name: &str) -> Option<&'static KexSpec> {
     METHODS.iter().find(|spec| spec.name == name)
 }

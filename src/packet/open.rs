@@ -6,7 +6,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::compress::{CompressionSpec, Inflater};
+use super::compress::{CompressionSpec, Decompressor};
 use super::count::{Counter, Usage};
 use super::protect::Protection;
 use super::suite::Keys;
@@ -44,7 +44,7 @@ pub(crate) struct Opener {
     refused: bool,
     compression: Option<&'static CompressionSpec>,
     authenticated: bool,
-    inflater: Option<Inflater>,
+    inflater: Option<Decompressor>,
     /// Whether the last payload is the inflater's.
     inflated: bool,
 }
@@ -179,9 +179,9 @@ impl Opener {
 
     /// Each set of keys has a new stream, RFC 4253 §6.2.
     fn start_compression(&mut self) {
-        let runs = self.compression.is_some_and(|spec| spec.runs(self.authenticated));
-        if runs && self.inflater.is_none() {
-            self.inflater = Some(Inflater::new());
+        let running = self.compression.filter(|spec| spec.runs(self.authenticated));
+        if let Some(spec) = running.filter(|_| self.inflater.is_none()) {
+            self.inflater = Some(spec.decompressor());
         }
     }
 

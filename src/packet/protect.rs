@@ -2,13 +2,14 @@
 //! encrypt-then-MAC (PROTOCOL §1.5) and ChaCha20-Poly1305.
 
 use crate::crypto::CryptoError;
-use crate::crypto::bulk::Transform;
+use crate::crypto::bulk::CipherState;
 use crate::crypto::chachapoly::{ChaChaPoly, POLY_TAG};
 use crate::crypto::cipher::{AesGcm, GCM_TAG};
 use crate::crypto::hmac::{Hmac, MAX_MAC};
 use crate::crypto::secret::constant_time_eq;
 use crate::crypto::umac::Umac;
 
+use super::own::MacState;
 use super::{LENGTH_FIELD, PacketError};
 
 /// The longest tag or MAC that follows a packet.
@@ -18,6 +19,7 @@ pub(super) const MAX_TAG: usize = MAX_MAC;
 pub(super) enum MacKey {
     Hmac(Hmac),
     Umac(Umac),
+    Own(Box<dyn MacState>),
 }
 
 /// A MAC beside the cipher.
@@ -43,6 +45,9 @@ impl Mac {
                 let tag = umac.compute(u64::from(sequence), packet)?;
                 out.iter_mut().zip(tag).for_each(|(to, from)| *to = from);
             }
+            MacKey::Own(state) => {
+                state.compute(sequence, packet, out.get_mut(..self.length).unwrap_or_default())?;
+            }
         }
         Ok(out.get(..self.length).unwrap_or_default())
     }
@@ -56,7 +61,7 @@ impl Mac {
 
 /// A cipher and a MAC beside it.
 pub(super) struct Pair {
-    pub(super) cipher: Box<dyn Transform>,
+    pub(super) cipher: Box<dyn CipherState>,
     pub(super) mac: Mac,
     /// The block of the cipher: as much must be decrypted to learn an encrypted length.
     pub(super) block: usize,

@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::crypto::bulk::{Bulk, Way};
+use crate::crypto::bulk::{Bulk, CipherState, CipherWay};
 use crate::crypto::chachapoly::{self, ChaChaPoly};
 use crate::crypto::cipher::{AesGcm, has_aes_instructions};
 use crate::crypto::hash::HashAlg;
@@ -11,6 +11,7 @@ use crate::crypto::umac::{self, Umac};
 use crate::crypto::{CryptoError, Rank};
 
 use super::compress::CompressionSpec;
+use super::own::{StartCipher, StartMac};
 use super::protect::{Mac, MacKey, Pair, Protection};
 use super::{OpenKeys, PacketError, SealKeys};
 
@@ -22,29 +23,34 @@ pub(crate) enum Direction {
 }
 
 /// What a cipher is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum CipherKind {
+#[derive(Debug, Clone, Copy)]
+pub(super) enum CipherKind {
     Gcm,
     ChaChaPoly,
     /// With a MAC beside it.
     Bulk(Bulk),
+    /// A user's, with a MAC beside it.
+    Own {
+        vector_length: usize,
+        start: StartCipher,
+    },
 }
 
-/// A cipher.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct CipherSpec {
+/// A cipher: a row of the table, or a user's own.
+#[derive(Debug)]
+pub struct CipherSpec {
     pub(crate) name: &'static str,
     pub(crate) rank: Rank,
-    kind: CipherKind,
-    key_length: usize,
+    pub(super) kind: CipherKind,
+    pub(super) key_length: usize,
     /// What the packet is aligned to, and what the rekey limit counts.
-    block: usize,
+    pub(super) block: usize,
 }
 
 impl CipherSpec {
     /// Whether it authenticates by itself, so that no MAC is used.
     pub(crate) fn is_aead(&self) -> bool {
-        !matches!(self.kind, CipherKind::Bulk(_))
+        matches!(self.kind, CipherKind::Gcm | CipherKind::ChaChaPoly)
     }
 
     /// Blocks after which new keys are due. RFC 4344 §3.2 gives 2^(L/4) for blocks of L ≥ 128 bits and 1 GiB
@@ -55,19 +61,21 @@ impl CipherSpec {
 }
 
 /// What a MAC is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum MacKind {
+#[derive(Debug, Clone, Copy)]
+pub(super) enum MacKind {
     Hmac(HashAlg),
     Umac,
+    /// A user's.
+    Own(StartMac),
 }
 
-/// A MAC.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct MacSpec {
+/// A MAC: a row of the table, or a user's own.
+#[derive(Debug)]
+pub struct MacSpec {
     pub(crate) name: &'static str,
     pub(crate) rank: Rank,
-    kind: MacKind,
-    key_length: usize,
+    pub(super) kind: MacKind,
+    pub(super) key_length: usize,
     /// Bytes of it that are sent.
     pub(super) length: usize,
     /// Over the encrypted packet rather than the plain one.
@@ -154,6 +162,7 @@ impl MacSpec {
         let key = match self.kind {
             MacKind::Hmac(hash) => MacKey::Hmac(Hmac::new(hash, &key)?),
             MacKind::Umac => MacKey::Umac(Umac::new(&key, self.length)?),
+            MacKind::Own(start) => MacKey::Own(start(&key)?),
         };
         Ok(Mac { key, length: self.length, encrypt_then_mac: self.encrypt_then_mac })
     }
@@ -173,7 +182,7 @@ pub(crate) fn mac(name: &str) -> Option<&'static MacSpec> {
 pub(crate) fn ciphers_by_preference() -> Vec<&'static CipherSpec> {
     let mut ciphers: Vec<_> = CIPHERS.iter().collect();
     if !has_aes_instructions() {
-        ciphers.sort_by_key(|spec| spec.kind != CipherKind::ChaChaPoly);
+        ciphers.sort_by_key(|spec| !matches!(spec.kind, CipherKind::ChaChaPoly));
     }
     ciphers
 }
@@ -238,7 +247,7 @@ impl Direction {
 }
 
 /// The algorithms agreed for one direction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Suite {
     pub(crate) cipher: &'static CipherSpec,
     /// `None` with a cipher that authenticates by itself.
@@ -261,7 +270,7 @@ impl Suite {
         source: &KeySource,
         direction: Direction,
     ) -> Result<SealKeys, PacketError> {
-        Ok(SealKeys(self.keys(source, direction, Way::Encrypt)?))
+        Ok(SealKeys(self.keys(source, direction, CipherWay::Encrypt)?))
     }
 
     /// The keys for receiving from `direction`.
@@ -270,10 +279,10 @@ impl Suite {
         source: &KeySource,
         direction: Direction,
     ) -> Result<OpenKeys, PacketError> {
-        Ok(OpenKeys(self.keys(source, direction, Way::Decrypt)?))
+        Ok(OpenKeys(self.keys(source, direction, CipherWay::Decrypt)?))
     }
 
-    fn keys(&self, source: &KeySource, direction: Direction, way: Way) -> Result<Keys, CryptoError> {
+    fn keys(&self, source: &KeySource, direction: Direction, way: CipherWay) -> Result<Keys, CryptoError> {
         let letters = direction.letters();
         let cipher = self.cipher;
         let protection = match cipher.kind {
@@ -285,17 +294,31 @@ impl Suite {
                 Protection::Gcm(AesGcm::new(&key, &*source.derive_array(letters.initial_vector)?)?)
             }
             CipherKind::Bulk(bulk) => {
-                let mac = self.mac.ok_or_else(|| CryptoError(format!("{} needs a MAC", cipher.name)))?;
-                let key = source.derive(letters.encryption, cipher.key_length)?;
-                let vector = source.derive(letters.initial_vector, bulk.vector_length())?;
-                Protection::Pair(Pair {
-                    cipher: bulk.start(way, &key, &vector)?,
-                    mac: mac.start(source, letters.integrity)?,
-                    block: cipher.block,
-                    chained: bulk.is_cbc(),
-                })
+                let start = |key: &[u8], vector: &[u8]| bulk.start(way, key, vector);
+                self.pair(source, &letters, bulk.vector_length(), bulk.is_cbc(), start)?
+            }
+            // Whether a user's cipher chains its blocks is not known: it is taken for one that does.
+            CipherKind::Own { vector_length, start } => {
+                let start = |key: &[u8], vector: &[u8]| start(way, key, vector);
+                self.pair(source, &letters, vector_length, true, start)?
             }
         };
         Ok(Keys { suite: *self, protection, block: cipher.block, block_limit: cipher.block_limit() })
+    }
+
+    fn pair(
+        &self,
+        source: &KeySource,
+        letters: &Letters,
+        vector_length: usize,
+        chained: bool,
+        start: impl FnOnce(&[u8], &[u8]) -> Result<Box<dyn CipherState>, CryptoError>,
+    ) -> Result<Protection, CryptoError> {
+        let cipher = self.cipher;
+        let mac = self.mac.ok_or_else(|| CryptoError(format!("{} needs a MAC", cipher.name)))?;
+        let key = source.derive(letters.encryption, cipher.key_length)?;
+        let vector = source.derive(letters.initial_vector, vector_length)?;
+        let mac = mac.start(source, letters.integrity)?;
+        Ok(Protection::Pair(Pair { cipher: start(&key, &vector)?, mac, block: cipher.block, chained }))
     }
 }

@@ -239,6 +239,48 @@ fn bad_streams_are_refused() {
     }
 }
 
+/// A compression of a user's that believes everything: makes as many bytes as it is told.
+struct Credulous;
+
+impl CompressionState for Credulous {
+    fn compress(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), PacketError> {
+        out.extend_from_slice(payload);
+        Ok(())
+    }
+
+    fn decompress(&mut self, data: &[u8], _: usize, out: &mut Vec<u8>) -> Result<(), PacketError> {
+        let count = data.first_chunk().map_or(0, |count| u32::from_be_bytes(*count));
+        out.resize(out.len() + count as usize, 7);
+        Ok(())
+    }
+}
+
+#[test]
+fn what_a_users_compression_makes_is_bounded() {
+    static OWN: CompressionSpec = CompressionSpec::own("own@example.org", false, || Box::new(Credulous));
+    let plain = suite(&CIPHERS[0], None, "none");
+    let (mut sealer, _) = pair(plain);
+    let mut opener = opener_at_3(Suite { compression: &OWN, ..plain });
+    for (count, expected) in [
+        (5_u32, Ok(5)),
+        (3, Ok(3)),
+        (MAX_PACKET as u32, Ok(MAX_PACKET)),
+        (MAX_PACKET as u32 + 1, Err(PacketError::InflatedTooLong)),
+        (0, Err(PacketError::Decompress)),
+    ] {
+        let mut wire = seal(&mut sealer, &count.to_be_bytes());
+        let opened = opener.open(&mut wire).map(|opened| match opened {
+            Opened::Packet { payload, .. } => opener.payload(&wire, &payload).len(),
+            Opened::NeedMore(_) => panic!("incomplete"),
+        });
+        assert_eq!(opened, expected);
+        if expected.is_err() {
+            opener = opener_at_3(Suite { compression: &OWN, ..plain });
+            (sealer, _) = pair(plain);
+        }
+    }
+}
+
 #[test]
 fn debug_shows_no_keys() {
     let suite = suite(&CIPHERS[0], None, "none");
