@@ -53,8 +53,8 @@ const CIPHERS: &[&str] = &[
     "arcfour128",
     "arcfour256",
 ];
-/// Of our rows these are nobody's here; vectors made by Python's `cryptography` hold them.
-const NOBODYS: &[&str] = &["rijndael-cbc@lysator.liu.se", "3des-ctr", "blowfish-ctr"];
+/// Of our rows only PuTTY has these.
+const PUTTYS: &[&str] = &["rijndael-cbc@lysator.liu.se", "3des-ctr", "blowfish-ctr"];
 const MACS: &[&str] = &[
     "hmac-sha2-256-etm@openssh.com",
     "hmac-sha2-512-etm@openssh.com",
@@ -153,7 +153,7 @@ fn no_row_of_ours_goes_without_a_peer() {
     let all = Algorithms::client_defaults().legacy();
     let mut named: Vec<&str> = FAMILIES.iter().flat_map(|(_, _, names)| names.iter().copied()).collect();
     assert!(LACKS.iter().flat_map(|(_, lacks)| *lacks).all(|name| named.contains(name)));
-    named.extend(NOBODYS);
+    named.extend(PUTTYS);
     named.sort_unstable();
     let mut ours = [all.kex(), all.ciphers(), all.macs()].concat();
     ours.sort_unstable();
@@ -540,6 +540,42 @@ fn openssh_with_every_algorithm_of_ours() {
         let options = if option.starts_with("-oMACs") { &with_mac[..] } else { &with_mac[1..] };
         let Some(output) = openssh(port, &own, options, "echo yes", b"") else { return };
         assert_eq!(output.stdout, b"yes\n", "{option}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// PuTTY's client, which takes from a saved session that no cipher is beneath it.
+#[test]
+fn plink_with_every_old_cipher() {
+    let Some(plink) = require("plink", program("plink")) else { return };
+    let home = Folder::new();
+    std::fs::create_dir_all(home.file(".putty/sessions")).unwrap();
+    std::fs::write(
+        home.file(".putty/sessions/old"),
+        "Cipher=aes,blowfish,3des,arcfour,chacha20,aesgcm,WARN,des\n",
+    )
+    .unwrap();
+    let key = PKey::generate(KeyKind::Ed25519).unwrap();
+    for cipher in PUTTYS.iter().chain(&["aes256-cbc", "3des-cbc", "blowfish-cbc", "arcfour128", "arcfour256"])
+    {
+        let mut algorithms = Algorithms::server_defaults();
+        algorithms.set_ciphers(cipher).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port().to_string();
+        let _server = SSHServer::builder()
+            .host_key(key.clone())
+            .algorithms(algorithms)
+            .serve(listener, |_| Open(Vec::new()))
+            .unwrap();
+        let output = Command::new(&plink)
+            .env("HOME", home.path())
+            .args(["-load", "old", "-batch", "-ssh", "-l", "me", "-pw", "foo", "-P", &port, "-hostkey"])
+            .arg(key.public_key().fingerprint())
+            .args(["127.0.0.1", "cat"])
+            .stdin(Stdio::from(std::fs::File::open(&plink).unwrap()))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.stdout == std::fs::read(&plink).unwrap(), "{cipher}: {said}");
     }
 }
 
