@@ -127,4 +127,17 @@ mod tests {
             }
         }
     }
+
+    /// Hybrids hash the x coordinate in its full length; one in 256 begins with a zero byte.
+    #[test]
+    fn leading_zeros_are_kept() {
+        let (ours, _) = Curve::P256.generate().unwrap();
+        let met = (0..10_000).any(|_| {
+            let (_, share) = Curve::P256.generate().unwrap();
+            let secret = Curve::P256.agree(&ours, &share).unwrap();
+            assert_eq!(secret.len(), 32);
+            secret.first() == Some(&0)
+        });
+        assert!(met);
+    }
 }

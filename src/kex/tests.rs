@@ -170,18 +170,37 @@ fn shares_that_must_not_be_used() {
     for share in [&off_curve[..], &[0], &[4; 64], &[2; 33], &[]] {
         assert!(server_at_share("ecdh-sha2-nistp256").feed(&KexEcdhInit { share }.to_vec()).is_err());
     }
-    // Both parts of a hybrid must have their length, and the numbers of an ML-KEM key be reduced.
-    for share in [&[0xff; 1216][..], &[1; 1215], &[1; 1217], &[1; 32], &[]] {
-        assert!(server_at_share("mlkem768x25519-sha256").feed(&KexEcdhInit { share }.to_vec()).is_err());
+    let mut one_448 = [0; 56];
+    one_448[0] = 1;
+    for share in [&[0; 56][..], &one_448, &[9; 55], &[9; 57], &[9; 32], &[]] {
+        assert!(server_at_share("curve448-sha512").feed(&KexEcdhInit { share }.to_vec()).is_err());
     }
-    let p = crate::crypto::dh::fixed(2048).unwrap().p;
-    let mut p_less_one = p.clone();
-    *p_less_one.last_mut().unwrap() -= 1;
-    let mut above = p.clone();
-    above.push(0);
-    for e in [&[][..], &[1], &p_less_one, &p, &above] {
-        let init = KexDhInit { e: Mpint::from_unsigned(e) }.to_vec();
-        assert!(server_at_share("diffie-hellman-group14-sha256").feed(&init).is_err());
+    // Both parts of a hybrid must have their length, and the numbers of an ML-KEM key be reduced.
+    for (name, length) in [
+        ("mlkem768x25519-sha256", 1184 + 32),
+        ("mlkem768nistp256-sha256", 1184 + 65),
+        ("mlkem1024nistp384-sha384", 1568 + 97),
+    ] {
+        for share in [&vec![0xff; length][..], &vec![1; length - 1], &vec![1; length + 1], &[1; 32], &[]] {
+            let result = server_at_share(name).feed(&KexEcdhInit { share }.to_vec());
+            assert!(result.is_err(), "{name} {}", share.len());
+        }
+    }
+    // A good key beside a point that is not on the curve.
+    let (_, mut share) = crate::crypto::pq::Kem::MlKem768.generate().unwrap();
+    share.extend(&off_curve);
+    let result = server_at_share("mlkem768nistp256-sha256").feed(&KexEcdhInit { share: &share }.to_vec());
+    assert!(matches!(result, Err(KexError::Crypto(_))), "{result:?}");
+    for (name, bits) in [("diffie-hellman-group14-sha256", 2048), ("diffie-hellman-group1-sha1", 1024)] {
+        let p = crate::crypto::dh::fixed(bits).unwrap().p;
+        let mut p_less_one = p.clone();
+        *p_less_one.last_mut().unwrap() -= 1;
+        let mut above = p.clone();
+        above.push(0);
+        for e in [&[][..], &[1], &p_less_one, &p, &above] {
+            let init = KexDhInit { e: Mpint::from_unsigned(e) }.to_vec();
+            assert!(server_at_share(name).feed(&init).is_err());
+        }
     }
 }
 
