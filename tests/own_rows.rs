@@ -182,6 +182,13 @@ fn rows_that_no_packet_could_use_are_refused() {
     for row in [&NONE, &LONG] {
         assert!(matches!(algorithms.add_mac(row), Err(KexError::BadRow { .. })));
     }
+    static MARKER: KexSpec = KexSpec::own(
+        "kex-strict-c-v00@openssh.com",
+        KexHash::Sha256,
+        || Err(CryptoError::new("")),
+        |_| Err(CryptoError::new("")),
+    );
+    assert!(matches!(algorithms.add_kex(&MARKER), Err(KexError::BadRow { .. })));
     assert_eq!(algorithms, Algorithms::client_defaults());
     algorithms.add_kex(&KEX).unwrap();
     assert!(matches!(algorithms.add_kex(&KEX), Err(KexError::BadRow { reason: "its name is taken", .. })));

@@ -11,7 +11,7 @@ pub(super) const EXT_INFO_CLIENT: &str = "ext-info-c";
 pub(super) const EXT_INFO_SERVER: &str = "ext-info-s";
 pub(super) const STRICT_CLIENT: &str = "kex-strict-c-v00@openssh.com";
 pub(super) const STRICT_SERVER: &str = "kex-strict-s-v00@openssh.com";
-const MARKERS: [&str; 4] = [EXT_INFO_CLIENT, EXT_INFO_SERVER, STRICT_CLIENT, STRICT_SERVER];
+pub(super) const MARKERS: [&str; 4] = [EXT_INFO_CLIENT, EXT_INFO_SERVER, STRICT_CLIENT, STRICT_SERVER];
 
 /// What both sides agreed on.
 #[derive(Debug, Clone, PartialEq, Eq)]

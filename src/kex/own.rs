@@ -1,5 +1,6 @@
 //! Algorithms of users' own: key exchanges here, the rest in `packet/own.rs`; how a connection knows them.
 
+use super::negotiate::MARKERS;
 use super::table::{KexSpec, Kind, method};
 use super::{Algorithms, KexError};
 use crate::crypto::hash::HashAlg;
@@ -87,7 +88,8 @@ impl Algorithms {
     /// # Errors
     /// [`KexError::BadRow`] when the name is taken or is none that RFC 4251 §6 leaves to you: `name@domain`.
     pub fn add_kex(&mut self, spec: &'static KexSpec) -> Result<(), KexError> {
-        check(spec.name, self.method(spec.name).is_some(), None)?;
+        let taken = MARKERS.contains(&spec.name) || self.method(spec.name).is_some();
+        check(spec.name, taken, None)?;
         self.own.kex.push(spec);
         self.kex.push(spec.name);
         Ok(())

@@ -1,6 +1,6 @@
 //! Two machines with each other, every method; and everything a bad peer may try.
 
-use super::table::METHODS;
+use super::table::{Kind, METHODS};
 use super::*;
 use crate::key::{KeyKind, PKey};
 use crate::msg::kex::{
@@ -134,8 +134,8 @@ fn many_exchanges_meet_leading_zeros_and_high_bits() {
         run(&mut client, &mut server).unwrap();
         assert!(client.finished && server.finished, "{name}");
     };
-    // Two halves at a time: the slow methods are most of the work.
-    for method in METHODS {
+    // Two halves at a time: the slow methods are most of the work. The slowest two differ in size only.
+    for method in METHODS.iter().filter(|method| !matches!(method.kind, Kind::Group(6144))) {
         std::thread::scope(|scope| {
             for _ in 0..2 {
                 scope.spawn(|| (0..count / 2).for_each(|_| exchange(method.name)));
