@@ -33,6 +33,7 @@ pub use client::{
     Cancel, Command, Output, Process, ProcessStderr, ProcessStdin, ProcessStdout, ProxyCommand, SSHClient,
     SSHClientBuilder,
 };
+pub use crypto::bulk::{CipherState, CipherWay};
 pub use crypto::secret::Secret;
 pub use crypto::{CryptoError, Rank};
 pub use engine::{
@@ -41,13 +42,16 @@ pub use engine::{
 pub use error::{AuthAttempt, Error, Phase, Result};
 pub use hostkeys::*;
 pub use interface::{Answer, ServerInterface, SessionKind, SessionRequest};
-pub use kex::{Algorithms, KexError, Negotiated};
+pub use kex::{Algorithms, KexAnswer, KexError, KexFinish, KexHash, KexOffer, KexSpec, Negotiated};
 pub use key::{
     AllowedSigners, BadSignerLine, Certificate, CertificateBuilder, CertificateError, CertificateKind,
     IssuedBy, KeyError, KeyKind, PKey, PublicKey, Revoked, RevokedKeys, RevokedKeysError, SignatureHash,
     Signer, SignerVerdict, SshSignature, SshSignatureError, TokenUse,
 };
-pub use packet::{IdentError, PacketError};
+pub use packet::{
+    CipherSpec, CompressionSpec, CompressionState, IdentError, MacSpec, MacState, PacketError, StartCipher,
+    StartCompression, StartMac,
+};
 pub use server::{
     Listen, Peer, SSHServer, SSHServerBuilder, ServerHandle, Session, SessionEvent, SessionEvents,
     child_entry,

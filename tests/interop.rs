@@ -18,15 +18,23 @@ const KEX: &[&str] = &[
     "mlkem768x25519-sha256",
     "sntrup761x25519-sha512",
     "sntrup761x25519-sha512@openssh.com",
+    "mlkem768nistp256-sha256",
+    "mlkem1024nistp384-sha384",
     "curve25519-sha256",
     "curve25519-sha256@libssh.org",
+    "curve448-sha512",
     "ecdh-sha2-nistp256",
     "ecdh-sha2-nistp384",
     "ecdh-sha2-nistp521",
     "diffie-hellman-group14-sha256",
+    "diffie-hellman-group15-sha512",
     "diffie-hellman-group16-sha512",
+    "diffie-hellman-group17-sha512",
     "diffie-hellman-group18-sha512",
     "diffie-hellman-group-exchange-sha256",
+    "diffie-hellman-group-exchange-sha1",
+    "diffie-hellman-group14-sha1",
+    "diffie-hellman-group1-sha1",
 ];
 const CIPHERS: &[&str] = &[
     "chacha20-poly1305@openssh.com",
@@ -35,7 +43,18 @@ const CIPHERS: &[&str] = &[
     "aes128-ctr",
     "aes192-ctr",
     "aes256-ctr",
+    "aes128-cbc",
+    "aes192-cbc",
+    "aes256-cbc",
+    "3des-cbc",
+    "blowfish-cbc",
+    "cast128-cbc",
+    "arcfour",
+    "arcfour128",
+    "arcfour256",
 ];
+/// Of our rows only PuTTY has these.
+const PUTTYS: &[&str] = &["rijndael-cbc@lysator.liu.se", "3des-ctr", "blowfish-ctr"];
 const MACS: &[&str] = &[
     "hmac-sha2-256-etm@openssh.com",
     "hmac-sha2-512-etm@openssh.com",
@@ -43,18 +62,124 @@ const MACS: &[&str] = &[
     "hmac-sha2-256",
     "hmac-sha2-512",
     "hmac-sha1",
+    "umac-64-etm@openssh.com",
+    "umac-128-etm@openssh.com",
+    "umac-64@openssh.com",
+    "umac-128@openssh.com",
+    "hmac-sha2-256-96-etm@openssh.com",
+    "hmac-sha2-512-96-etm@openssh.com",
+    "hmac-sha1-96-etm@openssh.com",
+    "hmac-md5-etm@openssh.com",
+    "hmac-md5-96-etm@openssh.com",
+    "hmac-sha2-256-96",
+    "hmac-sha2-512-96",
+    "hmac-sha1-96",
+    "hmac-md5",
+    "hmac-md5-96",
 ];
 
-/// The servers of others, by name.
-fn servers(more: &str) -> Vec<(&'static str, Server, PKey)> {
+/// The tables above, by the names that the Python peers have for them and those that OpenSSH has.
+const FAMILIES: [(&str, &str, &[&str]); 3] =
+    [("kex", "KexAlgorithms", KEX), ("ciphers", "Ciphers", CIPHERS), ("macs", "MACs", MACS)];
+
+/// What a peer does not have, in the versions that `tests/peers/install` brings.
+const LACKS: &[(&str, &[&str])] = &[
+    (
+        "paramiko",
+        &[
+            "sntrup761x25519-sha512",
+            "sntrup761x25519-sha512@openssh.com",
+            "mlkem768nistp256-sha256",
+            "mlkem1024nistp384-sha384",
+            "curve25519-sha256",
+            "curve448-sha512",
+            "diffie-hellman-group15-sha512",
+            "diffie-hellman-group17-sha512",
+            "diffie-hellman-group18-sha512",
+            "diffie-hellman-group-exchange-sha1",
+            "diffie-hellman-group14-sha1",
+            "diffie-hellman-group1-sha1",
+            "chacha20-poly1305@openssh.com",
+            "blowfish-cbc",
+            "cast128-cbc",
+            "arcfour",
+            "arcfour128",
+            "arcfour256",
+            "hmac-sha1-etm@openssh.com",
+            "umac-64-etm@openssh.com",
+            "umac-128-etm@openssh.com",
+            "umac-64@openssh.com",
+            "umac-128@openssh.com",
+            "hmac-sha2-256-96-etm@openssh.com",
+            "hmac-sha2-512-96-etm@openssh.com",
+            "hmac-sha1-96-etm@openssh.com",
+            "hmac-md5-etm@openssh.com",
+            "hmac-md5-96-etm@openssh.com",
+            "hmac-sha2-256-96",
+            "hmac-sha2-512-96",
+        ],
+    ),
+    ("asyncssh", &["sntrup761x25519-sha512", "sntrup761x25519-sha512@openssh.com"]),
+    (
+        "openssh",
+        &[
+            "mlkem768x25519-sha256",
+            "mlkem768nistp256-sha256",
+            "mlkem1024nistp384-sha384",
+            "curve448-sha512",
+            "diffie-hellman-group15-sha512",
+            "diffie-hellman-group17-sha512",
+            "blowfish-cbc",
+            "cast128-cbc",
+            "arcfour",
+            "arcfour128",
+            "arcfour256",
+            "hmac-sha2-256-96-etm@openssh.com",
+            "hmac-sha2-512-96-etm@openssh.com",
+            "hmac-sha2-256-96",
+            "hmac-sha2-512-96",
+        ],
+    ),
+];
+
+/// Those of `names` that a peer has.
+fn known_to(peer: &str, names: &[&'static str]) -> Vec<&'static str> {
+    let (_, lacks) = LACKS.iter().find(|(name, _)| *name == peer).unwrap();
+    names.iter().copied().filter(|name| !lacks.contains(name)).collect()
+}
+
+#[test]
+fn no_row_of_ours_goes_without_a_peer() {
+    let all = Algorithms::client_defaults().legacy();
+    let mut named: Vec<&str> = FAMILIES.iter().flat_map(|(_, _, names)| names.iter().copied()).collect();
+    assert!(LACKS.iter().flat_map(|(_, lacks)| *lacks).all(|name| named.contains(name)));
+    named.extend(PUTTYS);
+    named.sort_unstable();
+    let mut ours = [all.kex(), all.ciphers(), all.macs()].concat();
+    ours.sort_unstable();
+    assert_eq!(named, ours);
+}
+
+/// The servers of others, by name; where `every`, with all that they have, asked for by name.
+fn servers(more: &str, every: bool) -> Vec<(&'static str, Server, PKey)> {
     let (Some(host), Some(own)) = (Keys::named("host"), Keys::named("user")) else { return Vec::new() };
     let key = PKey::from_file(own.private("ed25519"), None).unwrap();
-    let spec = json!({
-        "user": user(), "password": "foo", "host_keys": host.all_private(), "authorized_keys": own.all_public(),
-    });
-    let mut found: Vec<_> =
-        Python::BOTH.into_iter().filter_map(|python| Some((python.name(), python.server(&spec)?))).collect();
-    found.extend(sshd(&host, &own, more).map(|server| ("sshd", server)));
+    let mut found = Vec::new();
+    for python in Python::BOTH {
+        let mut spec = json!({
+            "user": user(), "password": "foo",
+            "host_keys": host.all_private(), "authorized_keys": own.all_public(),
+        });
+        for (field, _, names) in FAMILIES.iter().filter(|_| every) {
+            spec[field] = json!(known_to(python.name(), names));
+        }
+        found.extend(python.server(&spec).map(|server| (python.name(), server)));
+    }
+    let mut more = more.to_owned();
+    for (_, option, names) in FAMILIES.iter().filter(|_| every) {
+        more += &format!("\n{option} {}", known_to("openssh", names).join(","));
+    }
+    found.extend(sshd(&host, &own, &more).map(|server| ("openssh", server)));
     found.into_iter().map(|(name, server)| (name, server, key.clone())).collect()
 }
 
@@ -74,7 +199,7 @@ fn connect(
 
 #[test]
 fn commands_on_the_servers_of_others() {
-    for (name, server, key) in servers("") {
+    for (name, server, key) in servers("", false) {
         let client = connect(&server, &key, Algorithms::client_defaults(), Limits::default()).unwrap();
         let mut process = client.exec_command("cat; echo error >&2; exit 3").unwrap();
         process.stdin.take().unwrap().write_all(b"input").unwrap();
@@ -88,30 +213,14 @@ fn commands_on_the_servers_of_others() {
     }
 }
 
-/// What a peer's server does not have, in the versions that `tests/peers/install` brings; paramiko's
-/// offers group exchange without a moduli file too, and then fails.
-const LACKS: &[(&str, &[&str])] = &[
-    (
-        "paramiko",
-        &[
-            "sntrup761x25519-sha512",
-            "sntrup761x25519-sha512@openssh.com",
-            "curve25519-sha256",
-            "diffie-hellman-group18-sha512",
-            "diffie-hellman-group-exchange-sha256",
-            "chacha20-poly1305@openssh.com",
-            "hmac-sha1-etm@openssh.com",
-        ],
-    ),
-    ("asyncssh", &["sntrup761x25519-sha512", "sntrup761x25519-sha512@openssh.com"]),
-    ("sshd", &["mlkem768x25519-sha256"]),
-];
-
 /// Every algorithm alone, with every peer that has it.
-fn each(names: &[&str], set: impl Fn(&mut Algorithms, &str)) {
-    for (name, server, key) in servers("") {
-        let (_, lacks) = LACKS.iter().find(|(peer, _)| *peer == name).unwrap();
-        for algorithm in names.iter().filter(|algorithm| !lacks.contains(algorithm)) {
+fn each(names: &[&'static str], set: impl Fn(&mut Algorithms, &str)) {
+    for (name, server, key) in servers("", true) {
+        for algorithm in known_to(name, names) {
+            // Paramiko's server offers group exchange without a moduli file too, and then fails.
+            if name == "paramiko" && algorithm == "diffie-hellman-group-exchange-sha256" {
+                continue;
+            }
             let mut algorithms = Algorithms::client_defaults();
             set(&mut algorithms, algorithm);
             let client = connect(&server, &key, algorithms, Limits::default())
@@ -139,6 +248,36 @@ fn every_mac_alone() {
     });
 }
 
+/// Chained blocks with MACs of both kinds, more than one packet of them, and new keys in between.
+#[test]
+fn old_ciphers_carry_data_both_ways() {
+    let ciphers = ["aes256-cbc", "3des-cbc", "blowfish-cbc", "cast128-cbc", "arcfour256"];
+    for (name, server, key) in servers("", true) {
+        for (cipher, mac) in known_to(name, &ciphers)
+            .into_iter()
+            .flat_map(|cipher| [(cipher, "hmac-sha2-256"), (cipher, "hmac-sha2-256-etm@openssh.com")])
+        {
+            let mut algorithms = Algorithms::client_defaults();
+            algorithms.set_kex("curve25519-sha256@libssh.org").unwrap();
+            algorithms.set_ciphers(cipher).unwrap();
+            algorithms.set_macs(mac).unwrap();
+            let mut limits = Limits::default();
+            if name != "paramiko" {
+                limits.rekey_bytes = 200_000;
+            }
+            let client = connect(&server, &key, algorithms, limits).unwrap();
+            let data: Vec<u8> =
+                (0..300_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+            let mut process = client.exec_command("cat").unwrap();
+            let (mut stdin, sent) = (process.stdin.take().unwrap(), data.clone());
+            let thread = std::thread::spawn(move || stdin.write_all(&sent).unwrap());
+            let output = process.wait_with_output().unwrap();
+            thread.join().unwrap();
+            assert!(output.stdout == data, "{name} {cipher} {mac}: {} came back", output.stdout.len());
+        }
+    }
+}
+
 #[test]
 fn every_host_key_type() {
     each(&["ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-512", "rsa-sha2-256"], |algorithms, name| {
@@ -148,7 +287,7 @@ fn every_host_key_type() {
 
 #[test]
 fn megabytes_both_ways_with_new_keys_all_the_time() {
-    for (name, server, key) in servers("RekeyLimit 1M") {
+    for (name, server, key) in servers("RekeyLimit 1M", false) {
         let mut limits = Limits::default();
         // Paramiko stalls by itself when new keys meet data both ways.
         if name != "paramiko" {
@@ -247,38 +386,16 @@ fn the_python_clients_on_our_server() {
     }
 }
 
-/// What the Python clients lack.
-const CLIENTS_LACK: &[(Python, &[&str])] = &[
-    (
-        Python::Paramiko,
-        &[
-            "sntrup761x25519-sha512",
-            "sntrup761x25519-sha512@openssh.com",
-            "curve25519-sha256",
-            "diffie-hellman-group18-sha512",
-            "chacha20-poly1305@openssh.com",
-            "hmac-sha1-etm@openssh.com",
-        ],
-    ),
-    (Python::AsyncSsh, &["sntrup761x25519-sha512", "sntrup761x25519-sha512@openssh.com"]),
-];
-
 #[test]
 fn the_python_clients_with_every_algorithm_of_ours() {
-    let mut all = Algorithms::server_defaults();
-    all.set_kex(&KEX.join(",")).unwrap();
-    all.set_macs(&MACS.join(",")).unwrap();
-    let Some((_server, port, own)) = ours(all) else { return };
-    let fields = [("kex", KEX), ("ciphers", CIPHERS), ("macs", MACS)];
+    let Some((_server, port, own)) = ours(Algorithms::server_defaults().legacy()) else { return };
     std::thread::scope(|scope| {
-        for (python, lacks) in CLIENTS_LACK {
+        for python in Python::BOTH {
             let key = own.private("ed25519");
             scope.spawn(move || {
-                for (field, algorithm) in fields
-                    .iter()
-                    .flat_map(|(field, names)| names.iter().map(move |name| (*field, *name)))
-                    .filter(|(_, name)| !lacks.contains(name))
-                {
+                for (field, algorithm) in FAMILIES.iter().flat_map(|(field, _, names)| {
+                    known_to(python.name(), names).into_iter().map(move |name| (*field, name))
+                }) {
                     let mut spec = json!({
                         "host": "127.0.0.1", "port": port, "user": "me", "key": key, "command": "echo yes",
                     });
@@ -412,22 +529,53 @@ fn openssh_on_our_server() {
 
 #[test]
 fn openssh_with_every_algorithm_of_ours() {
-    let mut all = Algorithms::server_defaults();
-    all.set_kex(&KEX.join(",")).unwrap();
-    all.set_macs(&MACS.join(",")).unwrap();
-    all.set_compressions("none,zlib@openssh.com").unwrap();
-    let Some((_server, port, own)) = ours(all) else { return };
-    // OpenSSH 9.2 has no ML-KEM.
-    let kex = KEX.iter().skip(1).map(|name| format!("-oKexAlgorithms={name}"));
-    let ciphers = CIPHERS.iter().map(|name| format!("-oCiphers={name}"));
-    let macs = MACS.iter().map(|name| format!("-oMACs={name}"));
+    let Some((_server, port, own)) = ours(Algorithms::server_defaults().legacy()) else { return };
+    let algorithms = FAMILIES.iter().flat_map(|(_, option, names)| {
+        known_to("openssh", names).into_iter().map(move |name| format!("-o{option}={name}"))
+    });
     let keys = ["ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256"];
     let host_keys = keys.iter().map(|name| format!("-oHostKeyAlgorithms={name}"));
-    for option in kex.chain(ciphers).chain(macs).chain(host_keys).chain(["-oCompression=yes".to_owned()]) {
+    for option in algorithms.chain(host_keys).chain(["-oCompression=yes".to_owned()]) {
         let with_mac = ["-oCiphers=aes128-ctr", &option];
         let options = if option.starts_with("-oMACs") { &with_mac[..] } else { &with_mac[1..] };
         let Some(output) = openssh(port, &own, options, "echo yes", b"") else { return };
         assert_eq!(output.stdout, b"yes\n", "{option}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// PuTTY's client, which takes from a saved session that no cipher is beneath it.
+#[test]
+fn plink_with_every_old_cipher() {
+    let Some(plink) = require("plink", program("plink")) else { return };
+    let home = Folder::new();
+    std::fs::create_dir_all(home.file(".putty/sessions")).unwrap();
+    std::fs::write(
+        home.file(".putty/sessions/old"),
+        "Cipher=aes,blowfish,3des,arcfour,chacha20,aesgcm,WARN,des\n",
+    )
+    .unwrap();
+    let key = PKey::generate(KeyKind::Ed25519).unwrap();
+    for cipher in PUTTYS.iter().chain(&["aes256-cbc", "3des-cbc", "blowfish-cbc", "arcfour128", "arcfour256"])
+    {
+        let mut algorithms = Algorithms::server_defaults();
+        algorithms.set_ciphers(cipher).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port().to_string();
+        let _server = SSHServer::builder()
+            .host_key(key.clone())
+            .algorithms(algorithms)
+            .serve(listener, |_| Open(Vec::new()))
+            .unwrap();
+        let output = Command::new(&plink)
+            .env("HOME", home.path())
+            .args(["-load", "old", "-batch", "-ssh", "-l", "me", "-pw", "foo", "-P", &port, "-hostkey"])
+            .arg(key.public_key().fingerprint())
+            .args(["127.0.0.1", "cat"])
+            .stdin(Stdio::from(std::fs::File::open(&plink).unwrap()))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.stdout == std::fs::read(&plink).unwrap(), "{cipher}: {said}");
     }
 }
 
@@ -448,7 +596,7 @@ fn ssh_audit_finds_no_failure() {
 
 #[test]
 fn reading_what_a_peer_sends_in_pieces() {
-    for (name, server, key) in servers("") {
+    for (name, server, key) in servers("", false) {
         let client = connect(&server, &key, Algorithms::client_defaults(), Limits::default()).unwrap();
         let mut process = client.exec_command("head -c 5000000 /dev/zero").unwrap();
         let mut total = 0;

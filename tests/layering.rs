@@ -31,6 +31,15 @@ const CRATES: &[(&str, &[&str])] = &[
     ("nix", &["sys"]),
     ("socket2", &["sys"]),
     ("jiff", &["sys"]),
+    ("blowfish", &["crypto"]),
+    ("cast5", &["crypto"]),
+    ("ctr", &["crypto"]),
+    ("des", &["crypto"]),
+    ("rc4", &["crypto"]),
+    ("md5", &["crypto"]),
+    ("ml_kem", &["crypto"]),
+    ("poly1305", &["crypto"]),
+    ("sntrup", &["crypto"]),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -1,4 +1,4 @@
-//! Diffie-Hellman in finite fields: RFC 4253 §8, groups of RFC 3526.
+//! Diffie-Hellman in finite fields: RFC 4253 §8, groups of RFC 2409 and RFC 3526.
 
 use openssl::bn::{BigNum, BigNumContext, MsbOption};
 use zeroize::Zeroizing;
@@ -15,9 +15,11 @@ pub(crate) struct Group {
     pub(crate) g: Vec<u8>,
 }
 
-/// The group of RFC 3526 with that many bits, if it has one that is at least 2048 bits strong.
-pub(crate) fn rfc3526(bits: usize) -> Result<Group, CryptoError> {
+/// The group of RFC 3526 with that many bits, if it has one that is at least 2048 bits strong; with 1024 bits
+/// the second of RFC 2409, which RFC 4253 calls group1.
+pub(crate) fn fixed(bits: usize) -> Result<Group, CryptoError> {
     let p = match bits {
+        1024 => BigNum::get_rfc2409_prime_1024()?,
         2048 => BigNum::get_rfc3526_prime_2048()?,
         3072 => BigNum::get_rfc3526_prime_3072()?,
         4096 => BigNum::get_rfc3526_prime_4096()?,

@@ -2,6 +2,7 @@
 //!
 //! Pure, and the only room besides `key/` that may name `openssl`. Knows no SSH message.
 
+pub(crate) mod bulk;
 pub(crate) mod chachapoly;
 pub(crate) mod cipher;
 pub(crate) mod dh;
@@ -12,6 +13,7 @@ pub(crate) mod host_hash;
 pub(crate) mod pq;
 pub(crate) mod rand;
 pub(crate) mod secret;
+pub(crate) mod umac;
 
 use std::fmt;
 
@@ -20,6 +22,13 @@ use openssl::error::ErrorStack;
 /// A primitive refused to work: OpenSSL's own words, or a value that the primitive cannot take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CryptoError(pub(crate) String);
+
+impl CryptoError {
+    /// An error of a user's own algorithm.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self(reason.into())
+    }
+}
 
 impl fmt::Display for CryptoError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,9 +1,9 @@
-//! Post-quantum key encapsulation: ML-KEM-768 (FIPS 203) and Streamlined NTRU Prime 761.
+//! Post-quantum key encapsulation: ML-KEM-768 and ML-KEM-1024 (FIPS 203), Streamlined NTRU Prime 761.
 
 use ::sntrup::sntrup761;
 use ml_kem::array::Array;
 use ml_kem::kem::{Decapsulate, KeyExport};
-use ml_kem::{DecapsulationKey768, EncapsulationKey768};
+use ml_kem::{DecapsulationKey768, DecapsulationKey1024, EncapsulationKey768, EncapsulationKey1024};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{CryptoError, rand};
@@ -12,12 +12,14 @@ use super::{CryptoError, rand};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kem {
     MlKem768,
+    MlKem1024,
     Sntrup761,
 }
 
 /// The private half of an exchange.
 pub(crate) enum KemKey {
     MlKem768(Box<DecapsulationKey768>),
+    MlKem1024(Box<DecapsulationKey1024>),
     Sntrup761(Box<sntrup761::DecapsulationKey>),
 }
 
@@ -26,6 +28,7 @@ impl Kem {
     pub(crate) fn public_len(self) -> usize {
         match self {
             Self::MlKem768 => 1184,
+            Self::MlKem1024 => 1568,
             Self::Sntrup761 => 1158,
         }
     }
@@ -34,6 +37,7 @@ impl Kem {
     pub(crate) fn ciphertext_len(self) -> usize {
         match self {
             Self::MlKem768 => 1088,
+            Self::MlKem1024 => 1568,
             Self::Sntrup761 => 1039,
         }
     }
@@ -47,6 +51,13 @@ impl Kem {
                 seed.zeroize();
                 let public = key.encapsulation_key().to_bytes().to_vec();
                 Ok((KemKey::MlKem768(Box::new(key)), public))
+            }
+            Self::MlKem1024 => {
+                let mut seed = rand::array::<64>()?;
+                let key = DecapsulationKey1024::from_seed(Array(seed));
+                seed.zeroize();
+                let public = key.encapsulation_key().to_bytes().to_vec();
+                Ok((KemKey::MlKem1024(Box::new(key)), public))
             }
             Self::Sntrup761 => sntrup::generate(),
         }
@@ -64,6 +75,14 @@ impl Kem {
                 random.zeroize();
                 Ok((ciphertext.to_vec(), Zeroizing::new(secret.to_vec())))
             }
+            Self::MlKem1024 => {
+                let public = Array::try_from(public).map_err(|_| bad())?;
+                let public = EncapsulationKey1024::new(&public).map_err(|_| bad())?;
+                let mut random = rand::array::<32>()?;
+                let (ciphertext, secret) = public.encapsulate_deterministic(&Array(random));
+                random.zeroize();
+                Ok((ciphertext.to_vec(), Zeroizing::new(secret.to_vec())))
+            }
             Self::Sntrup761 => sntrup::encapsulate(public).unwrap_or_else(|| Err(bad())),
         }
     }
@@ -75,6 +94,10 @@ impl KemKey {
         let bad = || CryptoError("a post-quantum share of the wrong length".to_owned());
         match self {
             Self::MlKem768(key) => {
+                let ciphertext = Array::try_from(ciphertext).map_err(|_| bad())?;
+                Ok(Zeroizing::new(key.decapsulate(&ciphertext).to_vec()))
+            }
+            Self::MlKem1024(key) => {
                 let ciphertext = Array::try_from(ciphertext).map_err(|_| bad())?;
                 Ok(Zeroizing::new(key.decapsulate(&ciphertext).to_vec()))
             }

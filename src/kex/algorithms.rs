@@ -1,10 +1,12 @@
-//! What one side offers, and how users change it: `a,b`, `+a`, `-a`, `^a` as in ssh_config(5).
+//! What one side offers, and how users change it: `a,b`, `+a`, `-a`, `^a` as in ssh_config(5), and the
+//! profiles `modern`, `compatible`, `legacy` and `pq_only`.
 
 use super::KexError;
+use super::own::Own;
 use super::table::METHODS;
 use crate::crypto::Rank;
 use crate::key::algorithm::SIGNATURES;
-use crate::packet::{CIPHERS, COMPRESSIONS, MACS, ciphers_by_preference};
+use crate::packet::{COMPRESSIONS, MACS, ciphers_by_preference};
 
 /// The algorithms that a connection offers, each list in the order of preference.
 ///
@@ -13,6 +15,11 @@ use crate::packet::{CIPHERS, COMPRESSIONS, MACS, ciphers_by_preference};
 /// algorithms.set_ciphers("aes256-gcm@openssh.com,aes128-ctr")?;
 /// algorithms.set_kex("-ecdh-sha2-nistp521")?;
 /// assert!(algorithms.set_macs("hmac-rot13").is_err());
+/// // For a router of 2005, and for nobody without a post-quantum exchange.
+/// let old = feramiko::Algorithms::client_defaults().legacy();
+/// assert!(old.ciphers().contains(&"3des-cbc"));
+/// let strict = feramiko::Algorithms::client_defaults().pq_only();
+/// assert!(!strict.kex().contains(&"curve25519-sha256"));
 /// # Ok::<(), feramiko::KexError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +31,7 @@ pub struct Algorithms {
     pub(crate) compressions: Vec<&'static str>,
     /// Signature algorithms accepted from, or used by, a user's key.
     pub(crate) public_keys: Vec<&'static str>,
+    pub(super) own: Own,
 }
 
 impl Algorithms {
@@ -33,7 +41,7 @@ impl Algorithms {
         let mut this = Self::server_defaults();
         this.kex = METHODS.iter().filter(|spec| spec.rank == Rank::Default).map(|spec| spec.name).collect();
         // Old servers know no other; last, and only where the cipher needs a MAC.
-        this.macs = MACS.iter().map(|spec| spec.name).collect();
+        this.macs.extend(LAST_MACS);
         this
     }
 
@@ -51,6 +59,47 @@ impl Algorithms {
             macs: MACS.iter().filter(|spec| spec.rank == Rank::Default).map(|spec| spec.name).collect(),
             compressions: vec!["none"],
             public_keys: signatures,
+            own: Own::default(),
+        }
+    }
+
+    /// Adds, after all others, what is sound but not offered unasked: algorithms of [`Rank::Supported`].
+    #[must_use]
+    pub fn compatible(mut self) -> Self {
+        self.add(|rank| rank != Rank::Legacy);
+        self
+    }
+
+    /// Adds, after all others, every algorithm there is, weak ones too, for devices that know no better.
+    #[must_use]
+    pub fn legacy(mut self) -> Self {
+        self.add(|_| true);
+        self
+    }
+
+    /// Takes away every key exchange that a quantum computer would break: what is recorded today stays secret.
+    #[must_use]
+    pub fn pq_only(mut self) -> Self {
+        let safe = |name: &str| METHODS.iter().any(|spec| spec.name == name && spec.is_post_quantum());
+        self.kex.retain(|name| safe(name));
+        self
+    }
+
+    fn add(&mut self, wanted: impl Fn(Rank) -> bool) {
+        let signatures = signatures();
+        for (list, rows) in [
+            (&mut self.kex, methods(&self.own)),
+            (&mut self.host_keys, signatures.clone()),
+            (&mut self.ciphers, ciphers(&self.own)),
+            (&mut self.macs, macs(&self.own)),
+            (&mut self.compressions, compressions(&self.own)),
+            (&mut self.public_keys, signatures),
+        ] {
+            for row in rows.iter().filter(|row| wanted(row.rank)) {
+                if !list.contains(&row.name) {
+                    list.push(row.name);
+                }
+            }
         }
     }
 
@@ -85,12 +134,14 @@ impl Algorithms {
     }
 
     /// Changes the key exchange methods. A plain list replaces them, `+list` appends, `-list` takes
-    /// away, `^list` moves to the front.
+    /// away, `^list` moves to the front. Among the names may stand words: `modern` for all that are offered
+    /// by default, `compatible` for these and the sound rest, `legacy` for all there are, and, for key
+    /// exchange only, `pq_only` for the post-quantum ones.
     ///
     /// # Errors
     /// [`KexError::UnknownAlgorithm`] for a name that is not known; nothing is changed then.
     pub fn set_kex(&mut self, spec: &str) -> Result<(), KexError> {
-        change(&mut self.kex, spec, METHODS.iter().map(|row| row.name).collect())
+        change(&mut self.kex, spec, &methods(&self.own))
     }
 
     /// Changes the host key algorithms; see [`set_kex`](Self::set_kex).
@@ -98,7 +149,7 @@ impl Algorithms {
     /// # Errors
     /// As [`set_kex`](Self::set_kex).
     pub fn set_host_keys(&mut self, spec: &str) -> Result<(), KexError> {
-        change(&mut self.host_keys, spec, SIGNATURES.iter().map(|row| row.name).collect())
+        change(&mut self.host_keys, spec, &signatures())
     }
 
     /// Changes the signature algorithms of users' keys; see [`set_kex`](Self::set_kex).
@@ -106,7 +157,7 @@ impl Algorithms {
     /// # Errors
     /// As [`set_kex`](Self::set_kex).
     pub fn set_public_keys(&mut self, spec: &str) -> Result<(), KexError> {
-        change(&mut self.public_keys, spec, SIGNATURES.iter().map(|row| row.name).collect())
+        change(&mut self.public_keys, spec, &signatures())
     }
 
     /// Changes the ciphers; see [`set_kex`](Self::set_kex).
@@ -114,7 +165,7 @@ impl Algorithms {
     /// # Errors
     /// As [`set_kex`](Self::set_kex).
     pub fn set_ciphers(&mut self, spec: &str) -> Result<(), KexError> {
-        change(&mut self.ciphers, spec, CIPHERS.iter().map(|row| row.name).collect())
+        change(&mut self.ciphers, spec, &ciphers(&self.own))
     }
 
     /// Changes the MACs; see [`set_kex`](Self::set_kex).
@@ -122,7 +173,7 @@ impl Algorithms {
     /// # Errors
     /// As [`set_kex`](Self::set_kex).
     pub fn set_macs(&mut self, spec: &str) -> Result<(), KexError> {
-        change(&mut self.macs, spec, MACS.iter().map(|row| row.name).collect())
+        change(&mut self.macs, spec, &macs(&self.own))
     }
 
     /// Changes the compressions; see [`set_kex`](Self::set_kex).
@@ -130,23 +181,76 @@ impl Algorithms {
     /// # Errors
     /// As [`set_kex`](Self::set_kex).
     pub fn set_compressions(&mut self, spec: &str) -> Result<(), KexError> {
-        change(&mut self.compressions, spec, COMPRESSIONS.iter().map(|row| row.name).collect())
+        change(&mut self.compressions, spec, &compressions(&self.own))
     }
 }
 
-fn change(list: &mut Vec<&'static str>, spec: &str, known: Vec<&'static str>) -> Result<(), KexError> {
+/// The MACs of [`Rank::Supported`] that a client offers all the same.
+const LAST_MACS: [&str; 2] = ["hmac-sha1-etm@openssh.com", "hmac-sha1"];
+
+/// What a list needs of a row of any table.
+#[derive(Clone)]
+struct Row {
+    name: &'static str,
+    rank: Rank,
+    post_quantum: bool,
+}
+
+impl Row {
+    /// Whether `word` is its name or a profile that it belongs to.
+    fn is_meant(&self, word: &str) -> bool {
+        match word {
+            "modern" => self.rank == Rank::Default,
+            "compatible" => self.rank != Rank::Legacy,
+            "legacy" => true,
+            "pq_only" => self.post_quantum,
+            name => name == self.name,
+        }
+    }
+}
+
+macro_rules! rows {
+    ($function:ident, $table:expr, $own:ident) => {
+        fn $function(own: &Own) -> Vec<Row> {
+            let row = |name, rank| Row { name, rank, post_quantum: false };
+            let table = $table.into_iter().map(|spec| row(spec.name, spec.rank));
+            table.chain(own.$own.iter().map(|spec| row(spec.name, spec.rank))).collect()
+        }
+    };
+}
+
+rows!(ciphers, ciphers_by_preference(), ciphers);
+rows!(macs, MACS, macs);
+rows!(compressions, COMPRESSIONS, compressions);
+
+fn methods(own: &Own) -> Vec<Row> {
+    METHODS
+        .iter()
+        .chain(own.kex.iter().copied())
+        .map(|spec| Row { name: spec.name, rank: spec.rank, post_quantum: spec.is_post_quantum() })
+        .collect()
+}
+
+fn signatures() -> Vec<Row> {
+    SIGNATURES.iter().map(|spec| Row { name: spec.name, rank: spec.rank, post_quantum: false }).collect()
+}
+
+fn change(list: &mut Vec<&'static str>, spec: &str, known: &[Row]) -> Result<(), KexError> {
     let (sign, names) = match spec.split_at_checked(1) {
         Some((sign @ ("+" | "-" | "^"), names)) => (sign, names),
         _ => ("", spec),
     };
     let mut named = Vec::new();
-    for name in names.split(',').map(str::trim) {
-        let found = known.iter().copied().find(|row| *row == name);
-        let Some(found) = found else {
-            return Err(KexError::UnknownAlgorithm { name: name.to_owned(), known });
-        };
-        if !named.contains(&found) {
-            named.push(found);
+    for word in names.split(',').map(str::trim) {
+        let found: Vec<_> = known.iter().filter(|row| row.is_meant(word)).map(|row| row.name).collect();
+        if found.is_empty() {
+            let known = known.iter().map(|row| row.name).collect();
+            return Err(KexError::UnknownAlgorithm { name: word.to_owned(), known });
+        }
+        for name in found {
+            if !named.contains(&name) {
+                named.push(name);
+            }
         }
     }
     let rest: Vec<_> = list.iter().copied().filter(|name| !named.contains(name)).collect();
@@ -157,4 +261,107 @@ fn change(list: &mut Vec<&'static str>, spec: &str, known: Vec<&'static str>) ->
         _ => named,
     };
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::{CIPHERS, CipherSpec};
+
+    #[test]
+    fn profiles_add_and_take_away() {
+        for base in [Algorithms::client_defaults(), Algorithms::server_defaults()] {
+            let compatible = base.clone().compatible();
+            let legacy = compatible.clone().legacy();
+            assert_eq!(legacy.kex.len(), METHODS.len());
+            assert_eq!(legacy.ciphers.len(), ciphers(&Own::default()).len());
+            assert_eq!(legacy.macs.len(), MACS.len());
+            assert_eq!(legacy.public_keys.len(), SIGNATURES.len());
+            // What was there comes first, in its order.
+            assert!(compatible.kex.starts_with(&base.kex) && legacy.kex[..base.kex.len()] == base.kex);
+            assert!(legacy.macs.starts_with(&base.macs) && legacy.ciphers.starts_with(&base.ciphers));
+            let weak = |name: &&str| name.contains("sha1") && name.contains("diffie") || name.contains("cbc");
+            assert!(!compatible.kex.iter().chain(&compatible.ciphers).any(weak));
+            assert!(compatible.macs.contains(&"umac-64@openssh.com"));
+            assert!(!compatible.macs.iter().any(|name| name.contains("md5")));
+            let strict = legacy.pq_only();
+            assert_eq!(
+                strict.kex.iter().filter(|name| name.contains("mlkem") || name.contains("sntrup")).count(),
+                strict.kex.len()
+            );
+            assert_eq!(strict.kex.len(), 5);
+        }
+    }
+
+    /// Nothing weak is offered by those who did not ask for it.
+    #[test]
+    fn defaults_hold_no_more_than_they_say() {
+        let client = Algorithms::client_defaults();
+        let server = Algorithms::server_defaults();
+        let default = |rows: Vec<Row>| -> Vec<_> {
+            rows.iter().filter(|row| row.rank == Rank::Default).map(|row| row.name).collect()
+        };
+        assert_eq!(client.kex, default(methods(&Own::default())));
+        assert_eq!(
+            (&client.ciphers, &server.ciphers),
+            (&default(ciphers(&Own::default())), &default(ciphers(&Own::default())))
+        );
+        assert_eq!(server.macs, default(macs(&Own::default())));
+        assert_eq!(client.macs, [&default(macs(&Own::default()))[..], &LAST_MACS].concat());
+        assert_eq!(client.compressions, ["none"]);
+    }
+
+    #[test]
+    fn lists_take_words_for_profiles() {
+        let mut algorithms = Algorithms::client_defaults();
+        let before = algorithms.clone();
+        algorithms.set_ciphers("+legacy").unwrap();
+        assert_eq!(algorithms.ciphers, before.clone().legacy().ciphers);
+        algorithms.set_ciphers("-3des-cbc,arcfour").unwrap();
+        assert_eq!(algorithms.ciphers.len(), before.clone().legacy().ciphers.len() - 2);
+        algorithms.set_ciphers("modern").unwrap();
+        assert_eq!(algorithms.ciphers, before.ciphers);
+        algorithms.set_kex("pq_only,curve25519-sha256").unwrap();
+        assert_eq!(algorithms.kex.len(), 6);
+        assert_eq!(algorithms.kex.last(), Some(&"curve25519-sha256"));
+        algorithms.set_macs("^umac-64@openssh.com,compatible").unwrap();
+        assert_eq!(algorithms.macs.first(), Some(&"umac-64@openssh.com"));
+        // Only key exchanges withstand quantum computers; no other list has the word.
+        for wrong in ["pq_only", "modern,none", "Legacy", ""] {
+            let before = algorithms.clone();
+            assert!(matches!(algorithms.set_macs(wrong), Err(KexError::UnknownAlgorithm { .. })), "{wrong}");
+            assert_eq!(algorithms, before);
+        }
+    }
+
+    /// The rows of `doc/algorithms.md` are those of the tables, in their order; each names a source.
+    #[test]
+    fn the_documentation_lists_every_row() {
+        let families = [
+            ("key exchange", methods(&Own::default())),
+            ("cipher", CIPHERS.iter().map(row).collect()),
+            ("MAC", macs(&Own::default())),
+            ("compression", compressions(&Own::default())),
+            ("signature", signatures()),
+        ];
+        let expected: Vec<String> = families
+            .iter()
+            .flat_map(|(family, rows)| rows.iter().map(move |row| (family, row)))
+            .map(|(family, row)| format!("| `{}` | {family} | {:?} |", row.name, row.rank).to_lowercase())
+            .collect();
+        let found: Vec<(String, &str)> = include_str!("../../doc/algorithms.md")
+            .lines()
+            .skip_while(|line| *line != "## Table")
+            .filter(|line| line.starts_with("| `"))
+            .filter_map(|line| line.strip_suffix(" |")?.rsplit_once("| "))
+            .map(|(row, source)| (format!("{row}|").to_lowercase(), source))
+            .collect();
+        let names: Vec<_> = found.iter().map(|(row, _)| row.clone()).collect();
+        assert!(names == expected, "the rows should be, each with its source:\n{}", expected.join("\n"));
+        assert!(found.iter().all(|(_, source)| source.len() > 2));
+    }
+
+    fn row(spec: &'static CipherSpec) -> Row {
+        Row { name: spec.name, rank: spec.rank, post_quantum: false }
+    }
 }

@@ -213,7 +213,7 @@ impl Kex {
         let theirs = KexInit::decode_packet(payload)?;
         let ours_bytes = self.ours.clone();
         let ours = KexInit::decode_packet(&ours_bytes)?;
-        let agreed = negotiate(self.setup.role, &ours, &theirs)?;
+        let agreed = negotiate(self.setup.role, &self.setup.algorithms, &ours, &theirs)?;
         if self.session_id.is_empty() {
             let (strict, ext_info) = match self.setup.role {
                 Role::Client => (STRICT_SERVER, EXT_INFO_SERVER),

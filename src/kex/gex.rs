@@ -1,7 +1,7 @@
 //! Group exchange: RFC 4419. The groups a server hands out, and what a client accepts.
 
 use super::KexError;
-use crate::crypto::dh::{Group, rfc3526};
+use crate::crypto::dh::{self, Group};
 use crate::wire::Mpint;
 
 /// OpenSSH's bounds: smaller is weak, larger only burns time.
@@ -41,7 +41,7 @@ impl Moduli {
         }
         let builtin = [2048, 3072, 4096, 6144, 8192];
         let size = builtin.into_iter().filter(|bits| fits(*bits)).min_by_key(|bits| sizes(*bits));
-        Ok(rfc3526(size.ok_or(KexError::BadShare("no group of the size asked for"))?)?)
+        Ok(dh::fixed(size.ok_or(KexError::BadShare("no group of the size asked for"))?)?)
     }
 }
 

@@ -8,6 +8,7 @@ mod exchange;
 mod gex;
 mod method;
 mod negotiate;
+mod own;
 mod table;
 
 use std::fmt;
@@ -21,6 +22,8 @@ pub use algorithms::Algorithms;
 pub(crate) use exchange::{Kex, Setup};
 pub(crate) use gex::{MAX_BITS, MIN_BITS, Moduli};
 pub use negotiate::Negotiated;
+pub use own::{KexAnswer, KexFinish, KexHash, KexOffer};
+pub use table::KexSpec;
 
 #[cfg(test)]
 mod tests;
@@ -90,6 +93,13 @@ pub enum KexError {
         /// The names that are known.
         known: Vec<&'static str>,
     },
+    /// A row of a user's own that cannot be added.
+    BadRow {
+        /// Its name.
+        name: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// A primitive failed.
     Crypto(CryptoError),
     /// Keys could not be made.
@@ -109,6 +119,7 @@ impl fmt::Display for KexError {
             Self::UnknownAlgorithm { name, known } => {
                 write!(f, "algorithm {name:?} is not known; known are {}", known.join(","))
             }
+            Self::BadRow { name, reason } => write!(f, "algorithm {name:?} cannot be added: {reason}"),
             Self::Crypto(error) => write!(f, "a bad key exchange value: {error}"),
             Self::Packet(error) => error.fmt(f),
         }

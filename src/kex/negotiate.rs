@@ -1,9 +1,9 @@
 //! Finding what both sides can: RFC 4253 §7.1.
 
-use super::table::{MethodSpec, method};
-use super::{KexError, Role};
+use super::table::KexSpec;
+use super::{Algorithms, KexError, Role};
 use crate::msg::kex::KexInit;
-use crate::packet::{Suite, cipher, compression, mac};
+use crate::packet::Suite;
 use crate::wire::NameList;
 
 /// Markers in the list of methods that are no methods: RFC 8308 §2.1, draft-miller-sshm-strict-kex.
@@ -11,7 +11,7 @@ pub(super) const EXT_INFO_CLIENT: &str = "ext-info-c";
 pub(super) const EXT_INFO_SERVER: &str = "ext-info-s";
 pub(super) const STRICT_CLIENT: &str = "kex-strict-c-v00@openssh.com";
 pub(super) const STRICT_SERVER: &str = "kex-strict-s-v00@openssh.com";
-const MARKERS: [&str; 4] = [EXT_INFO_CLIENT, EXT_INFO_SERVER, STRICT_CLIENT, STRICT_SERVER];
+pub(super) const MARKERS: [&str; 4] = [EXT_INFO_CLIENT, EXT_INFO_SERVER, STRICT_CLIENT, STRICT_SERVER];
 
 /// What both sides agreed on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub struct Negotiated {
 /// What the exchange goes on with.
 #[derive(Debug)]
 pub(super) struct Agreed {
-    pub(super) method: &'static MethodSpec,
+    pub(super) method: &'static KexSpec,
     pub(super) host_key: &'static str,
     pub(super) to_server: Suite,
     pub(super) to_client: Suite,
@@ -67,7 +67,7 @@ fn choose<'a>(
     })
 }
 
-/// The name chosen is one of ours, so it stands in our tables.
+/// The name chosen is one of ours, so it stands in our tables or among the user's rows.
 fn known<T>(found: Option<T>, name: &str) -> Result<T, KexError> {
     found.ok_or_else(|| KexError::UnknownAlgorithm { name: name.to_owned(), known: Vec::new() })
 }
@@ -78,28 +78,34 @@ struct Lists<'a> {
     compression: [NameList<'a>; 2],
 }
 
-fn suite(role: Role, lists: &Lists<'_>) -> Result<Suite, KexError> {
+fn suite(role: Role, known_here: &Algorithms, lists: &Lists<'_>) -> Result<Suite, KexError> {
     let [ours, theirs] = lists.cipher;
     let cipher_name = choose("cipher", role, ours, theirs)?;
-    let cipher = known(cipher(cipher_name), cipher_name)?;
+    let cipher = known(known_here.cipher(cipher_name), cipher_name)?;
     let mac = if cipher.is_aead() {
         None
     } else {
         let [ours, theirs] = lists.mac;
         let name = choose("MAC", role, ours, theirs)?;
-        Some(known(mac(name), name)?)
+        Some(known(known_here.mac(name), name)?)
     };
     let [ours, theirs] = lists.compression;
     let name = choose("compression", role, ours, theirs)?;
-    Ok(Suite { cipher, mac, compression: known(compression(name), name)? })
+    Ok(Suite { cipher, mac, compression: known(known_here.compression(name), name)? })
 }
 
 /// Compares both proposals.
-pub(super) fn negotiate(role: Role, ours: &KexInit<'_>, theirs: &KexInit<'_>) -> Result<Agreed, KexError> {
+pub(super) fn negotiate(
+    role: Role,
+    known_here: &Algorithms,
+    ours: &KexInit<'_>,
+    theirs: &KexInit<'_>,
+) -> Result<Agreed, KexError> {
     let kex = choose("key exchange", role, ours.kex, theirs.kex)?;
     let host_key = choose("host key", role, ours.host_key, theirs.host_key)?;
     let to_server = suite(
         role,
+        known_here,
         &Lists {
             cipher: [ours.cipher_to_server, theirs.cipher_to_server],
             mac: [ours.mac_to_server, theirs.mac_to_server],
@@ -108,6 +114,7 @@ pub(super) fn negotiate(role: Role, ours: &KexInit<'_>, theirs: &KexInit<'_>) ->
     )?;
     let to_client = suite(
         role,
+        known_here,
         &Lists {
             cipher: [ours.cipher_to_client, theirs.cipher_to_client],
             mac: [ours.mac_to_client, theirs.mac_to_client],
@@ -118,7 +125,7 @@ pub(super) fn negotiate(role: Role, ours: &KexInit<'_>, theirs: &KexInit<'_>) ->
     let guessed_right = ours.kex.names().next() == theirs.kex.names().next()
         && ours.host_key.names().next() == theirs.host_key.names().next();
     Ok(Agreed {
-        method: known(method(kex), kex)?,
+        method: known(known_here.method(kex), kex)?,
         host_key: known(crate::key::algorithm::signature(host_key), host_key)?.name,
         to_server,
         to_client,

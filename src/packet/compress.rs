@@ -5,6 +5,7 @@ use zeroize::Zeroizing;
 
 use crate::crypto::Rank;
 
+use super::own::{CompressionState, StartCompression};
 use super::{MAX_PACKET, PacketError};
 
 /// When a compression starts.
@@ -17,15 +18,32 @@ pub(super) enum Start {
     Delayed,
 }
 
-/// A compression.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct CompressionSpec {
+/// A compression: a row of the table, or a user's own.
+#[derive(Debug)]
+pub struct CompressionSpec {
     pub(crate) name: &'static str,
     pub(crate) rank: Rank,
     pub(super) start: Start,
+    /// A user's; zlib without.
+    pub(super) own: Option<StartCompression>,
+}
+
+const fn row(name: &'static str, rank: Rank, start: Start) -> CompressionSpec {
+    CompressionSpec { name, rank, start, own: None }
 }
 
 impl CompressionSpec {
+    pub(super) fn compressor(&self) -> Compressor {
+        self.own.map_or_else(|| Compressor::Zlib(Deflater::new()), |start| Compressor::Own(start()))
+    }
+
+    pub(super) fn decompressor(&self) -> Decompressor {
+        match self.own {
+            None => Decompressor::Zlib(Inflater::new()),
+            Some(start) => Decompressor::Own(start(), Zeroizing::new(Vec::new())),
+        }
+    }
+
     /// Whether it runs, given whether the user is authenticated.
     pub(super) fn runs(&self, authenticated: bool) -> bool {
         match self.start {
@@ -38,14 +56,61 @@ impl CompressionSpec {
 
 /// In order of preference. Compression is off by default: it tells an observer how predictable the data is.
 pub(crate) static COMPRESSIONS: &[CompressionSpec] = &[
-    CompressionSpec { name: "none", rank: Rank::Default, start: Start::Never },
-    CompressionSpec { name: "zlib@openssh.com", rank: Rank::Supported, start: Start::Delayed },
-    CompressionSpec { name: "zlib", rank: Rank::Supported, start: Start::AtOnce },
+    row("none", Rank::Default, Start::Never),
+    row("zlib@openssh.com", Rank::Supported, Start::Delayed),
+    row("zlib", Rank::Supported, Start::AtOnce),
 ];
 
 /// The compression of that name.
 pub(crate) fn compression(name: &str) -> Option<&'static CompressionSpec> {
     COMPRESSIONS.iter().find(|spec| spec.name == name)
+}
+
+/// The sending end of any compression.
+pub(super) enum Compressor {
+    Zlib(Deflater),
+    Own(Box<dyn CompressionState>),
+}
+
+impl Compressor {
+    /// Appends the compressed concatenation of `parts` to `out`.
+    pub(super) fn deflate(&mut self, parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), PacketError> {
+        match self {
+            Self::Zlib(deflater) => deflater.deflate(parts, out),
+            Self::Own(state) => state.compress(&Zeroizing::new(parts.concat()), out),
+        }
+    }
+}
+
+/// The receiving end of any compression, with the last payload.
+pub(super) enum Decompressor {
+    Zlib(Inflater),
+    Own(Box<dyn CompressionState>, Zeroizing<Vec<u8>>),
+}
+
+impl Decompressor {
+    /// The last payload.
+    pub(super) fn payload(&self) -> &[u8] {
+        match self {
+            Self::Zlib(inflater) => inflater.payload(),
+            Self::Own(_, payload) => payload,
+        }
+    }
+
+    /// Inflates one packet's payload; gives its length.
+    pub(super) fn inflate(&mut self, input: &[u8]) -> Result<usize, PacketError> {
+        let (state, payload) = match self {
+            Self::Zlib(inflater) => return inflater.inflate(input),
+            Self::Own(state, payload) => (state, payload),
+        };
+        payload.clear();
+        state.decompress(input, MAX_PACKET, payload)?;
+        match payload.len() {
+            0 => Err(PacketError::Decompress),
+            length if length > MAX_PACKET => Err(PacketError::InflatedTooLong),
+            length => Ok(length),
+        }
+    }
 }
 
 /// What one call of the compressor may write: a few of them make a packet.

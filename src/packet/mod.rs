@@ -13,22 +13,25 @@ mod compress;
 mod count;
 mod ident;
 mod open;
+mod own;
 mod protect;
 mod seal;
 mod suite;
 
+pub use compress::CompressionSpec;
 pub(crate) use compress::{COMPRESSIONS, compression};
 pub use ident::IdentError;
 pub(crate) use ident::{IdentReader, MAX_LINE, MAX_PRE_BYTES, MAX_PRE_LINES, our_ident};
 pub(crate) use open::{OpenKeys, Opened, Opener};
+pub use own::{CompressionState, MacState, StartCipher, StartCompression, StartMac};
 pub(crate) use seal::{SealKeys, Sealer};
-pub(crate) use suite::{CIPHERS, Direction, KeySource, MACS, Suite, cipher, ciphers_by_preference, mac};
+#[cfg(any(test, fuzzing))]
+pub(crate) use suite::CIPHERS;
+pub use suite::{CipherSpec, MacSpec};
+pub(crate) use suite::{Direction, KeySource, MACS, Suite, cipher, ciphers_by_preference, mac};
 
 #[cfg(test)]
-use {
-    count::Usage,
-    suite::{CipherSpec, MacSpec},
-};
+use count::Usage;
 
 #[cfg(test)]
 mod tests;

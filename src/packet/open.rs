@@ -6,7 +6,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::compress::{CompressionSpec, Inflater};
+use super::compress::{CompressionSpec, Decompressor};
 use super::count::{Counter, Usage};
 use super::protect::Protection;
 use super::suite::Keys;
@@ -40,9 +40,11 @@ pub(crate) struct Opener {
     counter: Counter,
     /// The length of the packet at hand, once known; the head of the packet is decrypted then.
     length: Option<usize>,
+    /// The packet at hand is refused, but the peer must not see yet at which byte that was clear.
+    refused: bool,
     compression: Option<&'static CompressionSpec>,
     authenticated: bool,
-    inflater: Option<Inflater>,
+    inflater: Option<Decompressor>,
     /// Whether the last payload is the inflater's.
     inflated: bool,
 }
@@ -61,6 +63,7 @@ impl Opener {
             block: PLAIN_BLOCK,
             counter: Counter::plain(),
             length: None,
+            refused: false,
             compression: None,
             authenticated: false,
             inflater: None,
@@ -71,6 +74,31 @@ impl Opener {
     /// Opens the packet that `buf` starts with, decrypting in place. After [`Opened::NeedMore`] the same bytes,
     /// as this call left them, must come again with more behind them. An error ends the connection.
     pub(crate) fn open(&mut self, buf: &mut [u8]) -> Result<Opened, PacketError> {
+        if !self.refused {
+            match self.open_packet(buf) {
+                Err(PacketError::BadMac) if self.protection.betrays_length() => self.refused = true,
+                result => return result,
+            }
+        }
+        self.read_on(buf)
+    }
+
+    /// As OpenSSH does: whatever was wrong with a packet, the error comes after as many bytes as the longest
+    /// packet has, and after a MAC over as many.
+    fn read_on(&mut self, buf: &[u8]) -> Result<Opened, PacketError> {
+        const LONGEST: usize = LENGTH_FIELD + MAX_PACKET;
+        let needed = LONGEST.saturating_add(self.protection.tag_length());
+        if buf.len() < needed {
+            return Ok(Opened::NeedMore(needed));
+        }
+        // A packet whose length was good has gone through the MAC.
+        let done = self.length.map_or(0, |length| length.saturating_add(LENGTH_FIELD));
+        let sequence = self.counter.current()?;
+        self.protection.spend(sequence, buf.get(done..LONGEST).unwrap_or_default())?;
+        Err(PacketError::BadMac)
+    }
+
+    fn open_packet(&mut self, buf: &mut [u8]) -> Result<Opened, PacketError> {
         let sequence = self.counter.current()?;
         let length = match self.length {
             Some(length) => length,
@@ -151,9 +179,9 @@ impl Opener {
 
     /// Each set of keys has a new stream, RFC 4253 §6.2.
     fn start_compression(&mut self) {
-        let runs = self.compression.is_some_and(|spec| spec.runs(self.authenticated));
-        if runs && self.inflater.is_none() {
-            self.inflater = Some(Inflater::new());
+        let running = self.compression.filter(|spec| spec.runs(self.authenticated));
+        if let Some(spec) = running.filter(|_| self.inflater.is_none()) {
+            self.inflater = Some(spec.decompressor());
         }
     }
 

@@ -1,35 +1,72 @@
 //! Encryption and integrity of a framed packet, in place: RFC 4253 §6.3 and §6.4, RFC 5647, OpenSSH's
-//! encrypt-then-MAC (PROTOCOL §1.7) and ChaCha20-Poly1305.
+//! encrypt-then-MAC (PROTOCOL §1.5) and ChaCha20-Poly1305.
 
+use crate::crypto::CryptoError;
+use crate::crypto::bulk::CipherState;
 use crate::crypto::chachapoly::{ChaChaPoly, POLY_TAG};
-use crate::crypto::cipher::{AesCtr, AesGcm, GCM_TAG};
+use crate::crypto::cipher::{AesGcm, GCM_TAG};
 use crate::crypto::hmac::{Hmac, MAX_MAC};
 use crate::crypto::secret::constant_time_eq;
+use crate::crypto::umac::Umac;
 
+use super::own::MacState;
 use super::{LENGTH_FIELD, PacketError};
-
-/// The block of counter mode: as much must be decrypted to learn an encrypted length.
-const CTR_BLOCK: usize = 16;
 
 /// The longest tag or MAC that follows a packet.
 pub(super) const MAX_TAG: usize = MAX_MAC;
 
+/// What computes MACs.
+pub(super) enum MacKey {
+    Hmac(Hmac),
+    Umac(Umac),
+    Own(Box<dyn MacState>),
+}
+
 /// A MAC beside the cipher.
 pub(super) struct Mac {
-    pub(super) hmac: Hmac,
+    pub(super) key: MacKey,
+    /// Bytes of it that are sent.
+    pub(super) length: usize,
     pub(super) encrypt_then_mac: bool,
 }
 
 impl Mac {
-    fn compute<'a>(&self, sequence: u32, packet: &[u8], out: &'a mut [u8; MAX_MAC]) -> &'a [u8] {
-        self.hmac.compute(&[&sequence.to_be_bytes(), packet], out)
+    fn compute<'a>(
+        &mut self,
+        sequence: u32,
+        packet: &[u8],
+        out: &'a mut [u8; MAX_MAC],
+    ) -> Result<&'a [u8], CryptoError> {
+        match &mut self.key {
+            MacKey::Hmac(hmac) => {
+                hmac.compute(&[&sequence.to_be_bytes(), packet], out);
+            }
+            MacKey::Umac(umac) => {
+                let tag = umac.compute(u64::from(sequence), packet)?;
+                out.iter_mut().zip(tag).for_each(|(to, from)| *to = from);
+            }
+            MacKey::Own(state) => {
+                state.compute(sequence, packet, out.get_mut(..self.length).unwrap_or_default())?;
+            }
+        }
+        Ok(out.get(..self.length).unwrap_or_default())
     }
 
-    fn check(&self, sequence: u32, packet: &[u8], tag: &[u8]) -> Result<(), PacketError> {
+    fn check(&mut self, sequence: u32, packet: &[u8], tag: &[u8]) -> Result<(), PacketError> {
         let mut out = [0; MAX_MAC];
-        let ours = self.compute(sequence, packet, &mut out);
-        if constant_time_eq(ours, tag) { Ok(()) } else { Err(PacketError::BadMac) }
+        let ours = self.compute(sequence, packet, &mut out)?;
+        if !ours.is_empty() && constant_time_eq(ours, tag) { Ok(()) } else { Err(PacketError::BadMac) }
     }
+}
+
+/// A cipher and a MAC beside it.
+pub(super) struct Pair {
+    pub(super) cipher: Box<dyn CipherState>,
+    pub(super) mac: Mac,
+    /// The block of the cipher: as much must be decrypted to learn an encrypted length.
+    pub(super) block: usize,
+    /// Whether the cipher chains its blocks.
+    pub(super) chained: bool,
 }
 
 /// How packets of one direction are protected. A packet is: length field, body, tag.
@@ -38,7 +75,7 @@ pub(super) enum Protection {
     Plain,
     Gcm(AesGcm),
     ChaChaPoly(ChaChaPoly),
-    Ctr(AesCtr, Mac),
+    Pair(Pair),
 }
 
 impl Protection {
@@ -52,7 +89,7 @@ impl Protection {
             Self::Plain => 0,
             Self::Gcm(_) => GCM_TAG,
             Self::ChaChaPoly(_) => POLY_TAG,
-            Self::Ctr(_, mac) => mac.hmac.length(),
+            Self::Pair(pair) => pair.mac.length,
         }
     }
 
@@ -61,7 +98,7 @@ impl Protection {
         match self {
             Self::Plain => true,
             Self::Gcm(_) | Self::ChaChaPoly(_) => false,
-            Self::Ctr(_, mac) => !mac.encrypt_then_mac,
+            Self::Pair(pair) => !pair.mac.encrypt_then_mac,
         }
     }
 
@@ -80,15 +117,15 @@ impl Protection {
                 let tag = cipher.seal(sequence, packet)?;
                 out.extend_from_slice(&tag);
             }
-            Self::Ctr(ctr, mac) if mac.encrypt_then_mac => {
+            Self::Pair(Pair { cipher, mac, .. }) if mac.encrypt_then_mac => {
                 let (_, body) = split(packet)?;
-                ctr.apply(body)?;
-                let tag = mac.compute(sequence, packet, &mut mac_buffer);
+                cipher.apply(body)?;
+                let tag = mac.compute(sequence, packet, &mut mac_buffer)?;
                 out.extend_from_slice(tag);
             }
-            Self::Ctr(ctr, mac) => {
-                let tag = mac.compute(sequence, packet, &mut mac_buffer);
-                ctr.apply(packet)?;
+            Self::Pair(Pair { cipher, mac, .. }) => {
+                let tag = mac.compute(sequence, packet, &mut mac_buffer)?;
+                cipher.apply(packet)?;
                 out.extend_from_slice(tag);
             }
         }
@@ -98,18 +135,18 @@ impl Protection {
     /// The bytes that must be there before the length can be read.
     pub(super) fn head_length(&self) -> usize {
         match self {
-            Self::Ctr(_, mac) if !mac.encrypt_then_mac => CTR_BLOCK,
+            Self::Pair(pair) if !pair.mac.encrypt_then_mac => pair.block,
             _ => LENGTH_FIELD,
         }
     }
 
-    /// Reads the length. `head` has [`head_length`](Self::head_length) bytes; in counter mode with a MAC over
-    /// the plain packet they are decrypted, once.
+    /// Reads the length. `head` has [`head_length`](Self::head_length) bytes; with a MAC over the
+    /// plain packet they are decrypted, once.
     pub(super) fn open_head(&mut self, sequence: u32, head: &mut [u8]) -> Result<u32, PacketError> {
         let field = match self {
             Self::ChaChaPoly(cipher) => cipher.open_length(sequence, *split(head)?.0)?,
-            Self::Ctr(ctr, mac) if !mac.encrypt_then_mac => {
-                ctr.apply(head)?;
+            Self::Pair(pair) if !pair.mac.encrypt_then_mac => {
+                pair.cipher.apply(head)?;
                 *split(head)?.0
             }
             _ => *split(head)?.0,
@@ -127,18 +164,33 @@ impl Protection {
                 gcm.open(length, body, fixed(tag)?)?
             }
             Self::ChaChaPoly(cipher) => cipher.open(sequence, packet, fixed(tag)?)?,
-            Self::Ctr(ctr, mac) if mac.encrypt_then_mac => {
+            Self::Pair(Pair { cipher, mac, .. }) if mac.encrypt_then_mac => {
                 mac.check(sequence, packet, tag)?;
-                ctr.apply(split(packet)?.1)?;
+                cipher.apply(split(packet)?.1)?;
                 true
             }
-            Self::Ctr(ctr, mac) => {
-                ctr.apply(packet.get_mut(CTR_BLOCK..).unwrap_or_default())?;
+            Self::Pair(Pair { cipher, mac, block, .. }) => {
+                cipher.apply(packet.get_mut(*block..).unwrap_or_default())?;
                 mac.check(sequence, packet, tag)?;
                 true
             }
         };
         if good { Ok(()) } else { Err(PacketError::BadMac) }
+    }
+
+    /// Whether the moment of an error tells what is in a packet: with chained blocks an attacker may put a
+    /// block of his choice where the length stands, and count the bytes that are read before the error
+    /// (CVE-2008-5161).
+    pub(super) fn betrays_length(&self) -> bool {
+        matches!(self, Self::Pair(Pair { mac, chained: true, .. }) if !mac.encrypt_then_mac)
+    }
+
+    /// Computes a MAC over bytes of a packet that is refused already, for the time it takes.
+    pub(super) fn spend(&mut self, sequence: u32, bytes: &[u8]) -> Result<(), PacketError> {
+        if let Self::Pair(pair) = self {
+            pair.mac.compute(sequence, bytes, &mut [0; MAX_MAC])?;
+        }
+        Ok(())
     }
 }
 

@@ -4,8 +4,9 @@ use std::fmt;
 
 use crate::crypto::{CryptoError, rand};
 
-use super::compress::{CompressionSpec, Deflater};
+use super::compress::{CompressionSpec, Compressor};
 use super::count::{Counter, Usage};
+use super::own::MAX_BLOCK;
 use super::protect::{MAX_TAG, Protection};
 use super::suite::Keys;
 use super::{LENGTH_FIELD, MAX_PACKET, MIN_PADDING, PLAIN_BLOCK, PacketError};
@@ -13,8 +14,8 @@ use super::{LENGTH_FIELD, MAX_PACKET, MIN_PADDING, PLAIN_BLOCK, PacketError};
 /// Length field and padding length.
 const HEADER: usize = LENGTH_FIELD + 1;
 
-/// The most padding that is ever added: blocks have at most 16 bytes, and fewer than four are not enough.
-const MAX_PADDING: usize = 16 + MIN_PADDING;
+/// The most padding that is ever added: blocks have at most 64 bytes, and fewer than four are not enough.
+const MAX_PADDING: usize = MAX_BLOCK + MIN_PADDING;
 
 /// Keys for [`Sealer::replace`].
 pub(crate) struct SealKeys(pub(super) Keys);
@@ -33,7 +34,7 @@ pub(crate) struct Sealer {
     padding: PaddingPool,
     compression: Option<&'static CompressionSpec>,
     authenticated: bool,
-    deflater: Option<Deflater>,
+    deflater: Option<Compressor>,
 }
 
 impl fmt::Debug for Sealer {
@@ -121,9 +122,9 @@ impl Sealer {
 
     /// Each set of keys has a new stream, RFC 4253 §6.2.
     fn start_compression(&mut self) {
-        let runs = self.compression.is_some_and(|spec| spec.runs(self.authenticated));
-        if runs && self.deflater.is_none() {
-            self.deflater = Some(Deflater::new());
+        let running = self.compression.filter(|spec| spec.runs(self.authenticated));
+        if let Some(spec) = running.filter(|_| self.deflater.is_none()) {
+            self.deflater = Some(spec.compressor());
         }
     }
 

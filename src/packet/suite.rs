@@ -2,14 +2,17 @@
 
 use zeroize::Zeroizing;
 
+use crate::crypto::bulk::{Bulk, CipherState, CipherWay};
 use crate::crypto::chachapoly::{self, ChaChaPoly};
-use crate::crypto::cipher::{AesCtr, AesGcm, has_aes_instructions};
+use crate::crypto::cipher::{AesGcm, has_aes_instructions};
 use crate::crypto::hash::HashAlg;
 use crate::crypto::hmac::Hmac;
+use crate::crypto::umac::{self, Umac};
 use crate::crypto::{CryptoError, Rank};
 
 use super::compress::CompressionSpec;
-use super::protect::{Mac, Protection};
+use super::own::{StartCipher, StartMac};
+use super::protect::{Mac, MacKey, Pair, Protection};
 use super::{OpenKeys, PacketError, SealKeys};
 
 /// Which way packets go.
@@ -20,28 +23,34 @@ pub(crate) enum Direction {
 }
 
 /// What a cipher is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum CipherKind {
+#[derive(Debug, Clone, Copy)]
+pub(super) enum CipherKind {
     Gcm,
     ChaChaPoly,
-    Ctr,
+    /// With a MAC beside it.
+    Bulk(Bulk),
+    /// A user's, with a MAC beside it.
+    Own {
+        vector_length: usize,
+        start: StartCipher,
+    },
 }
 
-/// A cipher.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct CipherSpec {
+/// A cipher: a row of the table, or a user's own.
+#[derive(Debug)]
+pub struct CipherSpec {
     pub(crate) name: &'static str,
     pub(crate) rank: Rank,
-    kind: CipherKind,
-    key_length: usize,
+    pub(super) kind: CipherKind,
+    pub(super) key_length: usize,
     /// What the packet is aligned to, and what the rekey limit counts.
-    block: usize,
+    pub(super) block: usize,
 }
 
 impl CipherSpec {
     /// Whether it authenticates by itself, so that no MAC is used.
     pub(crate) fn is_aead(&self) -> bool {
-        self.kind != CipherKind::Ctr
+        matches!(self.kind, CipherKind::Gcm | CipherKind::ChaChaPoly)
     }
 
     /// Blocks after which new keys are due. RFC 4344 §3.2 gives 2^(L/4) for blocks of L ≥ 128 bits and 1 GiB
@@ -51,50 +60,113 @@ impl CipherSpec {
     }
 }
 
-/// A MAC.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct MacSpec {
+/// What a MAC is made of.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum MacKind {
+    Hmac(HashAlg),
+    Umac,
+    /// A user's.
+    Own(StartMac),
+}
+
+/// A MAC: a row of the table, or a user's own.
+#[derive(Debug)]
+pub struct MacSpec {
     pub(crate) name: &'static str,
     pub(crate) rank: Rank,
-    hash: HashAlg,
-    key_length: usize,
+    pub(super) kind: MacKind,
+    pub(super) key_length: usize,
+    /// Bytes of it that are sent.
+    pub(super) length: usize,
     /// Over the encrypted packet rather than the plain one.
-    encrypt_then_mac: bool,
+    pub(super) encrypt_then_mac: bool,
 }
 
 const fn row(name: &'static str, kind: CipherKind, key_length: usize, block: usize) -> CipherSpec {
     CipherSpec { name, rank: Rank::Default, kind, key_length, block }
 }
 
-/// In order of preference where AES is fast; see [`ciphers_by_preference`].
+const fn bulk(name: &'static str, rank: Rank, cipher: Bulk, key_length: usize, block: usize) -> CipherSpec {
+    CipherSpec { name, rank, kind: CipherKind::Bulk(cipher), key_length, block }
+}
+
+/// In order of preference where AES is fast; see [`ciphers_by_preference`]. Those of rank `Legacy` chain
+/// their blocks, have blocks of 64 bits (Sweet32) or are RC4.
 pub(crate) static CIPHERS: &[CipherSpec] = &[
     row("aes128-gcm@openssh.com", CipherKind::Gcm, 16, 16),
     row("aes256-gcm@openssh.com", CipherKind::Gcm, 32, 16),
     row("chacha20-poly1305@openssh.com", CipherKind::ChaChaPoly, chachapoly::KEY_LENGTH, 8),
-    row("aes128-ctr", CipherKind::Ctr, 16, 16),
-    row("aes192-ctr", CipherKind::Ctr, 24, 16),
-    row("aes256-ctr", CipherKind::Ctr, 32, 16),
+    bulk("aes128-ctr", Rank::Default, Bulk::AesCtr, 16, 16),
+    bulk("aes192-ctr", Rank::Default, Bulk::AesCtr, 24, 16),
+    bulk("aes256-ctr", Rank::Default, Bulk::AesCtr, 32, 16),
+    bulk("aes256-cbc", Rank::Legacy, Bulk::AesCbc, 32, 16),
+    bulk("rijndael-cbc@lysator.liu.se", Rank::Legacy, Bulk::AesCbc, 32, 16),
+    bulk("aes192-cbc", Rank::Legacy, Bulk::AesCbc, 24, 16),
+    bulk("aes128-cbc", Rank::Legacy, Bulk::AesCbc, 16, 16),
+    bulk("3des-ctr", Rank::Legacy, Bulk::TripleDesCtr, 24, 8),
+    bulk("blowfish-ctr", Rank::Legacy, Bulk::BlowfishCtr, 32, 8),
+    bulk("3des-cbc", Rank::Legacy, Bulk::TripleDesCbc, 24, 8),
+    bulk("blowfish-cbc", Rank::Legacy, Bulk::BlowfishCbc, 16, 8),
+    bulk("cast128-cbc", Rank::Legacy, Bulk::Cast128Cbc, 16, 8),
+    bulk("arcfour256", Rank::Legacy, Bulk::Rc4 { skip: RC4_SKIP }, 32, 8),
+    bulk("arcfour128", Rank::Legacy, Bulk::Rc4 { skip: RC4_SKIP }, 16, 8),
+    bulk("arcfour", Rank::Legacy, Bulk::Rc4 { skip: 0 }, 16, 8),
 ];
 
-const fn hmac(
-    name: &'static str,
-    rank: Rank,
-    hash: HashAlg,
-    key_length: usize,
-    encrypt_then_mac: bool,
-) -> MacSpec {
-    MacSpec { name, rank, hash, key_length, encrypt_then_mac }
+/// The start of RC4's key stream tells of the key, RFC 4345 §4.
+const RC4_SKIP: usize = 1536;
+
+const fn hmac(name: &'static str, rank: Rank, hash: HashAlg, key_length: usize, length: usize) -> MacSpec {
+    MacSpec { name, rank, kind: MacKind::Hmac(hash), key_length, length, encrypt_then_mac: false }
 }
+
+const fn umac(name: &'static str, length: usize) -> MacSpec {
+    let (rank, key_length) = (Rank::Supported, umac::KEY_LENGTH);
+    MacSpec { name, rank, kind: MacKind::Umac, key_length, length, encrypt_then_mac: false }
+}
+
+const fn etm(spec: MacSpec) -> MacSpec {
+    MacSpec { encrypt_then_mac: true, ..spec }
+}
+
+/// Of the rows cut to 96 bits.
+const CUT: usize = 12;
 
 /// In order of preference.
 pub(crate) static MACS: &[MacSpec] = &[
-    hmac("hmac-sha2-256-etm@openssh.com", Rank::Default, HashAlg::Sha256, 32, true),
-    hmac("hmac-sha2-512-etm@openssh.com", Rank::Default, HashAlg::Sha512, 64, true),
-    hmac("hmac-sha2-256", Rank::Default, HashAlg::Sha256, 32, false),
-    hmac("hmac-sha2-512", Rank::Default, HashAlg::Sha512, 64, false),
-    hmac("hmac-sha1-etm@openssh.com", Rank::Supported, HashAlg::Sha1, 20, true),
-    hmac("hmac-sha1", Rank::Supported, HashAlg::Sha1, 20, false),
+    etm(hmac("hmac-sha2-256-etm@openssh.com", Rank::Default, HashAlg::Sha256, 32, 32)),
+    etm(hmac("hmac-sha2-512-etm@openssh.com", Rank::Default, HashAlg::Sha512, 64, 64)),
+    hmac("hmac-sha2-256", Rank::Default, HashAlg::Sha256, 32, 32),
+    hmac("hmac-sha2-512", Rank::Default, HashAlg::Sha512, 64, 64),
+    etm(umac("umac-128-etm@openssh.com", 16)),
+    umac("umac-128@openssh.com", 16),
+    etm(umac("umac-64-etm@openssh.com", 8)),
+    umac("umac-64@openssh.com", 8),
+    etm(hmac("hmac-sha1-etm@openssh.com", Rank::Supported, HashAlg::Sha1, 20, 20)),
+    hmac("hmac-sha1", Rank::Supported, HashAlg::Sha1, 20, 20),
+    etm(hmac("hmac-sha2-256-96-etm@openssh.com", Rank::Supported, HashAlg::Sha256, 32, CUT)),
+    hmac("hmac-sha2-256-96", Rank::Supported, HashAlg::Sha256, 32, CUT),
+    etm(hmac("hmac-sha2-512-96-etm@openssh.com", Rank::Supported, HashAlg::Sha512, 64, CUT)),
+    hmac("hmac-sha2-512-96", Rank::Supported, HashAlg::Sha512, 64, CUT),
+    etm(hmac("hmac-sha1-96-etm@openssh.com", Rank::Legacy, HashAlg::Sha1, 20, CUT)),
+    hmac("hmac-sha1-96", Rank::Legacy, HashAlg::Sha1, 20, CUT),
+    etm(hmac("hmac-md5-etm@openssh.com", Rank::Legacy, HashAlg::Md5, 16, 16)),
+    hmac("hmac-md5", Rank::Legacy, HashAlg::Md5, 16, 16),
+    etm(hmac("hmac-md5-96-etm@openssh.com", Rank::Legacy, HashAlg::Md5, 16, CUT)),
+    hmac("hmac-md5-96", Rank::Legacy, HashAlg::Md5, 16, CUT),
 ];
+
+impl MacSpec {
+    fn start(&self, source: &KeySource, letter: u8) -> Result<Mac, CryptoError> {
+        let key = source.derive(letter, self.key_length)?;
+        let key = match self.kind {
+            MacKind::Hmac(hash) => MacKey::Hmac(Hmac::new(hash, &key)?),
+            MacKind::Umac => MacKey::Umac(Umac::new(&key, self.length)?),
+            MacKind::Own(start) => MacKey::Own(start(&key)?),
+        };
+        Ok(Mac { key, length: self.length, encrypt_then_mac: self.encrypt_then_mac })
+    }
+}
 
 /// The cipher of that name.
 pub(crate) fn cipher(name: &str) -> Option<&'static CipherSpec> {
@@ -110,7 +182,7 @@ pub(crate) fn mac(name: &str) -> Option<&'static MacSpec> {
 pub(crate) fn ciphers_by_preference() -> Vec<&'static CipherSpec> {
     let mut ciphers: Vec<_> = CIPHERS.iter().collect();
     if !has_aes_instructions() {
-        ciphers.sort_by_key(|spec| spec.kind != CipherKind::ChaChaPoly);
+        ciphers.sort_by_key(|spec| !matches!(spec.kind, CipherKind::ChaChaPoly));
     }
     ciphers
 }
@@ -175,7 +247,7 @@ impl Direction {
 }
 
 /// The algorithms agreed for one direction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Suite {
     pub(crate) cipher: &'static CipherSpec,
     /// `None` with a cipher that authenticates by itself.
@@ -198,7 +270,7 @@ impl Suite {
         source: &KeySource,
         direction: Direction,
     ) -> Result<SealKeys, PacketError> {
-        Ok(SealKeys(self.keys(source, direction)?))
+        Ok(SealKeys(self.keys(source, direction, CipherWay::Encrypt)?))
     }
 
     /// The keys for receiving from `direction`.
@@ -207,10 +279,10 @@ impl Suite {
         source: &KeySource,
         direction: Direction,
     ) -> Result<OpenKeys, PacketError> {
-        Ok(OpenKeys(self.keys(source, direction)?))
+        Ok(OpenKeys(self.keys(source, direction, CipherWay::Decrypt)?))
     }
 
-    fn keys(&self, source: &KeySource, direction: Direction) -> Result<Keys, CryptoError> {
+    fn keys(&self, source: &KeySource, direction: Direction, way: CipherWay) -> Result<Keys, CryptoError> {
         let letters = direction.letters();
         let cipher = self.cipher;
         let protection = match cipher.kind {
@@ -221,16 +293,32 @@ impl Suite {
                 let key = source.derive(letters.encryption, cipher.key_length)?;
                 Protection::Gcm(AesGcm::new(&key, &*source.derive_array(letters.initial_vector)?)?)
             }
-            CipherKind::Ctr => {
-                let key = source.derive(letters.encryption, cipher.key_length)?;
-                let counter = source.derive_array(letters.initial_vector)?;
-                let mac = self.mac.ok_or_else(|| CryptoError(format!("{} needs a MAC", cipher.name)))?;
-                let mac_key = source.derive(letters.integrity, mac.key_length)?;
-                let mac =
-                    Mac { hmac: Hmac::new(mac.hash, &mac_key)?, encrypt_then_mac: mac.encrypt_then_mac };
-                Protection::Ctr(AesCtr::new(&key, &counter)?, mac)
+            CipherKind::Bulk(bulk) => {
+                let start = |key: &[u8], vector: &[u8]| bulk.start(way, key, vector);
+                self.pair(source, &letters, bulk.vector_length(), bulk.is_cbc(), start)?
+            }
+            // Whether a user's cipher chains its blocks is not known: it is taken for one that does.
+            CipherKind::Own { vector_length, start } => {
+                let start = |key: &[u8], vector: &[u8]| start(way, key, vector);
+                self.pair(source, &letters, vector_length, true, start)?
             }
         };
         Ok(Keys { suite: *self, protection, block: cipher.block, block_limit: cipher.block_limit() })
+    }
+
+    fn pair(
+        &self,
+        source: &KeySource,
+        letters: &Letters,
+        vector_length: usize,
+        chained: bool,
+        start: impl FnOnce(&[u8], &[u8]) -> Result<Box<dyn CipherState>, CryptoError>,
+    ) -> Result<Protection, CryptoError> {
+        let cipher = self.cipher;
+        let mac = self.mac.ok_or_else(|| CryptoError(format!("{} needs a MAC", cipher.name)))?;
+        let key = source.derive(letters.encryption, cipher.key_length)?;
+        let vector = source.derive(letters.initial_vector, vector_length)?;
+        let mac = mac.start(source, letters.integrity)?;
+        Ok(Protection::Pair(Pair { cipher: start(&key, &vector)?, mac, block: cipher.block, chained }))
     }
 }

@@ -5,6 +5,11 @@ use super::*;
 /// Lengths no packet may have.
 const LENGTHS: [u32; 9] = [0, 1, 5, 13, 0x4_0001, 1 << 20, 1 << 31, u32::MAX - 3, u32::MAX];
 
+/// Whether an error may tell what was in a packet.
+fn chains(suite: Suite) -> bool {
+    suite.cipher.name.contains("-cbc") && suite.mac.is_some_and(|mac| !mac.encrypt_then_mac)
+}
+
 /// An opener at packet 3 with the keys of `suite`.
 fn opener_at_3(suite: Suite) -> Opener {
     let mut opener = Opener::plain();
@@ -34,8 +39,10 @@ fn every_flipped_bit_is_refused() {
     for (name, suite) in suites() {
         let (mut sealer, _) = pair(suite);
         let wire = seal(&mut sealer, b"\x5ea payload of no interest");
+        // Each of these refusals is read to the end of the longest packet.
+        let bits = if chains(suite) { &[0x10][..] } else { &[1, 0x10, 0x80] };
         for at in 0..wire.len() {
-            for bit in [1, 0x10, 0x80] {
+            for bit in bits {
                 let mut wrong = wire.clone();
                 wrong[at] ^= bit;
                 let error = refuse(&mut opener_at_3(suite), &wrong, &format!("{name} {at}"));
@@ -62,7 +69,7 @@ fn replay_and_exchange_of_packets_are_refused() {
 fn noise_is_refused() {
     for (name, suite) in suites() {
         let data = noise(4096);
-        for start in 0..100 {
+        for start in 0..if chains(suite) { 10 } else { 100 } {
             refuse(&mut opener_at_3(suite), &data[start * 16..start * 16 + 64], &name);
         }
     }
@@ -89,8 +96,9 @@ fn plain_lengths_are_refused_at_once() {
 /// A stream cipher lets an attacker choose the length of a packet whose length he knows.
 #[test]
 fn encrypted_lengths_are_refused_at_once_and_look_like_a_bad_mac() {
-    for (cipher, mac) in protections() {
-        let suite = suite(cipher, mac, "none");
+    let all = protections().into_iter().map(|(cipher, mac)| suite(cipher, mac, "none"));
+    for suite in all.filter(|suite| !chains(*suite)) {
+        let (cipher, mac) = (suite.cipher, suite.mac);
         let (mut sealer, _) = pair(suite);
         let wire = seal(&mut sealer, &[0; 20]);
         let clear = |bytes: &[u8]| u32::from_be_bytes(bytes[..4].try_into().unwrap());
@@ -110,6 +118,38 @@ fn encrypted_lengths_are_refused_at_once_and_look_like_a_bad_mac() {
         }
     }
     assert_eq!(PacketError::BadMac.to_string(), "the peer's packet failed its integrity check");
+}
+
+/// CVE-2008-5161: with chained blocks the moment of the error would tell four bytes of any packet that is
+/// sent again in the place of another's beginning. Whatever is wrong, it comes after the longest packet.
+#[test]
+fn chained_blocks_are_refused_no_sooner_than_the_longest_packet_ends() {
+    let all = protections().into_iter().map(|(cipher, mac)| suite(cipher, mac, "none"));
+    for suite in all.filter(|suite| chains(*suite)) {
+        let (mut sealer, _) = pair(suite);
+        let wire = seal(&mut sealer, &[0; 100]);
+        let longest = 4 + MAX_PACKET + suite.mac.unwrap().length;
+        let mut flipped_tag = wire.clone();
+        *flipped_tag.last_mut().unwrap() ^= 1;
+        // The head of another packet has most likely a length that none may have; the end of a good one, and
+        // its middle, fail the MAC.
+        for mut wrong in [noise(wire.len()), flipped_tag, [&wire[..32], &noise(wire.len() - 32)].concat()] {
+            let mut opener = opener_at_3(suite);
+            loop {
+                match opener.open(&mut wrong) {
+                    Ok(Opened::NeedMore(needed)) if needed < longest => wrong.resize(needed, 1),
+                    result => {
+                        assert_eq!(result, Ok(Opened::NeedMore(longest)), "{suite:?}");
+                        break;
+                    }
+                }
+            }
+            wrong.resize(longest - 1, 2);
+            assert_eq!(opener.open(&mut wrong), Ok(Opened::NeedMore(longest)));
+            wrong.push(2);
+            assert_eq!(opener.open(&mut wrong), Err(PacketError::BadMac));
+        }
+    }
 }
 
 /// `packet_length` of an intact packet, as an opener learns it.
@@ -196,6 +236,48 @@ fn bad_streams_are_refused() {
     ];
     for packets in rows {
         assert_eq!(inflate(&packets), Err(PacketError::Decompress), "{packets:?}");
+    }
+}
+
+/// A compression of a user's that believes everything: makes as many bytes as it is told.
+struct Credulous;
+
+impl CompressionState for Credulous {
+    fn compress(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), PacketError> {
+        out.extend_from_slice(payload);
+        Ok(())
+    }
+
+    fn decompress(&mut self, data: &[u8], _: usize, out: &mut Vec<u8>) -> Result<(), PacketError> {
+        let count = data.first_chunk().map_or(0, |count| u32::from_be_bytes(*count));
+        out.resize(out.len() + count as usize, 7);
+        Ok(())
+    }
+}
+
+#[test]
+fn what_a_users_compression_makes_is_bounded() {
+    static OWN: CompressionSpec = CompressionSpec::own("own@example.org", false, || Box::new(Credulous));
+    let plain = suite(&CIPHERS[0], None, "none");
+    let (mut sealer, _) = pair(plain);
+    let mut opener = opener_at_3(Suite { compression: &OWN, ..plain });
+    for (count, expected) in [
+        (5_u32, Ok(5)),
+        (3, Ok(3)),
+        (MAX_PACKET as u32, Ok(MAX_PACKET)),
+        (MAX_PACKET as u32 + 1, Err(PacketError::InflatedTooLong)),
+        (0, Err(PacketError::Decompress)),
+    ] {
+        let mut wire = seal(&mut sealer, &count.to_be_bytes());
+        let opened = opener.open(&mut wire).map(|opened| match opened {
+            Opened::Packet { payload, .. } => opener.payload(&wire, &payload).len(),
+            Opened::NeedMore(_) => panic!("incomplete"),
+        });
+        assert_eq!(opened, expected);
+        if expected.is_err() {
+            opener = opener_at_3(Suite { compression: &OWN, ..plain });
+            (sealer, _) = pair(plain);
+        }
     }
 }
 

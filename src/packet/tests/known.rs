@@ -1,5 +1,5 @@
-//! Bytes made by another implementation: Python's `hashlib`, `hmac`, `zlib` and `cryptography`, put together
-//! from the RFCs.
+//! Bytes made by another implementation: Python's `hashlib`, `hmac`, `zlib` and `cryptography`, and nettle's
+//! UMAC, put together from the RFCs.
 
 use super::*;
 
@@ -33,7 +33,7 @@ fn derived_keys() {
     assert_eq!(known_source(HashAlg::Sha512).derive(b'C', 64).unwrap().to_vec(), unhex(expected));
 }
 
-/// Three packets, numbers 3 to 5, from client to server under each cipher.
+/// Three packets, numbers 3 to 5, from client to server under each cipher and each MAC.
 #[test]
 fn packets_of_another_implementation() {
     let data: Vec<u8> = [94].into_iter().chain(0..100).collect();
@@ -57,6 +57,9 @@ fn packets_of_another_implementation() {
         }
         assert_eq!(at, wire.len());
     }
+    let names: Vec<_> = include_str!("known.txt").split([' ', '\n']).collect();
+    assert!(CIPHERS.iter().all(|spec| names.contains(&spec.name)));
+    assert!(MACS.iter().all(|spec| names.contains(&spec.name)));
 }
 
 /// The second refers back to the first.

@@ -20,21 +20,46 @@ fn every_suite_carries_every_size() {
     }
 }
 
+/// What RFC 4253 §6.4, RFC 6668 and the drafts say.
+fn tag_length(mac: &str) -> usize {
+    match mac.split("-etm@").next().unwrap() {
+        name if name.ends_with("-96") => 12,
+        name if name.starts_with("umac-64") => 8,
+        name if name.starts_with("umac-128") => 16,
+        "hmac-md5" => 16,
+        "hmac-sha1" => 20,
+        "hmac-sha2-256" => 32,
+        "hmac-sha2-512" => 64,
+        name => panic!("{name}"),
+    }
+}
+
+#[test]
+fn every_cipher_with_every_mac() {
+    for (cipher, mac) in protections() {
+        let (mut sealer, mut opener) = pair(suite(cipher, mac, "none"));
+        for size in [1, 8, 100, 5000] {
+            let payload = noise(size);
+            let mut wire = seal(&mut sealer, &payload);
+            assert_eq!(open(&mut opener, &mut wire), payload, "{} {mac:?}", cipher.name);
+        }
+    }
+}
+
 #[test]
 fn packets_are_aligned_and_padded_at_random() {
     for (cipher, mac) in protections() {
         let (mut sealer, _) = pair(suite(cipher, mac, "none"));
         for size in 1..40 {
             let wire = seal(&mut sealer, &noise(size));
-            let (block, tag, separate) = match (cipher.name, mac.map(|mac| mac.name)) {
-                ("chacha20-poly1305@openssh.com", _) => (8, 16, 4),
-                (_, None) => (16, 16, 4),
-                (_, Some("hmac-sha1")) => (16, 20, 0),
-                (_, Some("hmac-sha1-etm@openssh.com")) => (16, 20, 4),
-                (_, Some("hmac-sha2-256")) => (16, 32, 0),
-                (_, Some("hmac-sha2-256-etm@openssh.com")) => (16, 32, 4),
-                (_, Some("hmac-sha2-512")) => (16, 64, 0),
-                (_, Some(_)) => (16, 64, 4),
+            let block = match cipher.name {
+                "chacha20-poly1305@openssh.com" => 8,
+                name if name.starts_with("aes") || name.starts_with("rijndael") => 16,
+                _ => 8,
+            };
+            let (tag, separate) = match mac.map(|mac| mac.name) {
+                None => (16, 4),
+                Some(name) => (tag_length(name), if name.contains("-etm@") { 4 } else { 0 }),
             };
             assert_eq!((wire.len() - tag - separate) % block, 0);
             assert!(wire.len() - tag - 5 - size >= 4);
@@ -104,8 +129,8 @@ fn packets_may_come_a_byte_at_a_time() {
 #[test]
 fn the_largest_packet_goes_and_no_larger() {
     let data = noise(MAX_PACKET + 1);
-    for (cipher, mac) in protections() {
-        let (mut sealer, mut opener) = pair(suite(cipher, mac, "none"));
+    for (_, suite) in suites().into_iter().filter(|(name, _)| name.ends_with("none")) {
+        let (mut sealer, mut opener) = pair(suite);
         let mut out = b"before".to_vec();
         let largest = (MAX_PACKET - 40..MAX_PACKET)
             .rev()
@@ -266,15 +291,15 @@ fn directions_have_keys_of_their_own() {
 #[test]
 fn tables_are_found_by_name() {
     for spec in CIPHERS {
-        assert_eq!(cipher(spec.name), Some(spec));
+        assert!(cipher(spec.name).is_some_and(|found| std::ptr::eq(found, spec)));
     }
     for spec in MACS {
-        assert_eq!(mac(spec.name), Some(spec));
+        assert!(mac(spec.name).is_some_and(|found| std::ptr::eq(found, spec)));
     }
     for spec in COMPRESSIONS {
-        assert_eq!(compression(spec.name), Some(spec));
+        assert!(compression(spec.name).is_some_and(|found| std::ptr::eq(found, spec)));
     }
-    assert_eq!(cipher("aes128-cbc"), None);
+    assert!(cipher("none").is_none());
     assert_eq!(ciphers_by_preference().len(), CIPHERS.len());
     assert!(
         suite(cipher("aes128-ctr").unwrap(), None, "none").seal_keys(&source(), Direction::ToServer).is_err()
