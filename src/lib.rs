@@ -39,7 +39,10 @@ pub use error::{AuthAttempt, Error, Phase, Result};
 pub use hostkeys::*;
 pub use interface::{Answer, ServerInterface, SessionKind, SessionRequest};
 pub use kex::{Algorithms, KexError, Negotiated};
-pub use key::{KeyError, KeyKind, PKey, PublicKey, Signer};
+pub use key::{
+    Argon2Kind, KeyError, KeyFormat, KeyKind, OpensshParams, PKey, PpkParams, PpkVersion, PublicFormat,
+    PublicKey, Signer,
+};
 pub use packet::{IdentError, PacketError};
 pub use server::{
     Listen, Peer, SSHServer, SSHServerBuilder, ServerHandle, Session, SessionEvent, SessionEvents,

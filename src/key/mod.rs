@@ -3,6 +3,7 @@
 //! Pure but for reading and writing files; the other room besides `crypto/` that names `openssl`.
 
 pub(crate) mod algorithm;
+mod files;
 mod format;
 mod private;
 mod public;
@@ -13,6 +14,7 @@ use std::io;
 use crate::crypto::CryptoError;
 use crate::wire::Malformed;
 
+pub use format::{Argon2Kind, KeyFormat, OpensshParams, PpkParams, PpkVersion, PublicFormat};
 pub use private::{KeyKind, PKey, Signer};
 pub use public::PublicKey;
 pub(crate) use public::{RSA_MAX, RSA_MIN};

@@ -140,6 +140,10 @@ impl PublicKey {
         &self.0.blob
     }
 
+    pub(super) fn openssl(&self) -> &PKey<Public> {
+        &self.0.key
+    }
+
     pub(crate) fn kind(&self) -> KeyType {
         self.0.kind
     }
