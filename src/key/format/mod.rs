@@ -22,6 +22,9 @@ mod sealed;
 mod sshcom;
 pub(super) mod write;
 
+#[cfg(test)]
+mod tests;
+
 use std::io::Read;
 use std::path::Path;
 
