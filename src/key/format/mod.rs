@@ -40,7 +40,7 @@ use crate::crypto::secret::Secret;
 
 /// No key file is larger; OpenSSH's figure.
 const FILE: u64 = 1024 * 1024;
-/// The most blocks of one file that are read.
+/// The most blocks of one file: no agent is given more keys at once.
 const BLOCKS: usize = 64;
 
 /// What went wrong with the file itself.
@@ -95,10 +95,10 @@ pub(super) fn read_private(text: &[u8], passphrase: Option<&Secret>) -> Result<P
 
 /// Reads every private key: those of all blocks, and all of a block.
 pub(super) fn read_all(text: &[u8], passphrase: Option<&Secret>) -> Result<Vec<PKey>, KeyError> {
-    read_some(text, passphrase, BLOCKS)
+    read_some(text, passphrase, usize::MAX)
 }
 
-/// Reads up to `most` blocks, one at least.
+/// Reads up to `most` blocks.
 fn read_some(text: &[u8], passphrase: Option<&Secret>, most: usize) -> Result<Vec<PKey>, KeyError> {
     if text.first() == Some(&der::SEQUENCE) {
         return Ok(vec![PKey::from_openssl(pkcs8::read(text, passphrase)?, String::new())?]);
@@ -109,12 +109,15 @@ fn read_some(text: &[u8], passphrase: Option<&Secret>, most: usize) -> Result<Ve
     let mut lines = Lines::new(text);
     let mut skipped = None;
     let mut keys = Vec::new();
-    let mut count = 0_usize;
-    while count < most
-        && let Some(block) = armour::next_block(&mut lines, is_private, &mut skipped)?
-    {
+    for count in 1_usize.. {
+        let Some(block) = armour::next_block(&mut lines, is_private, &mut skipped)? else { break };
+        if count > BLOCKS {
+            return Err(KeyError::Malformed("more keys than any file has"));
+        }
         keys.extend(read_block(&block, passphrase)?);
-        count = count.saturating_add(1);
+        if count == most {
+            break;
+        }
     }
     if keys.is_empty() { Err(no_key(text, skipped)) } else { Ok(keys) }
 }

@@ -6,11 +6,12 @@
 use openssl::hash::MessageDigest;
 use openssl::pkcs5;
 use openssl::pkey::PKey as OpensslKey;
-use openssl::symm::{self, Cipher};
+use openssl::symm::Cipher;
 use zeroize::Zeroizing;
 
 use super::der::{Der, NULL, OCTETS, OID};
 use super::given;
+use super::sealed::padded;
 use crate::crypto::secret::Secret;
 use crate::key::KeyError;
 
@@ -84,8 +85,7 @@ pub(super) fn open(bytes: &[u8], passphrase: Option<&Secret>) -> Result<Zeroizin
         return Err(KeyError::Malformed("its initialisation vector has an impossible length"));
     }
     let key = derivation.key(given(passphrase)?, cipher.key_len())?;
-    let plain = symm::decrypt(cipher, &key, Some(iv), sealed).map_err(|_| KeyError::WrongPassphrase)?;
-    Ok(Zeroizing::new(plain))
+    padded(cipher, &key, iv, sealed)
 }
 
 fn row<T>(table: &[Row<T>], oid: &[u8], what: &str) -> Result<T, KeyError> {

@@ -1,11 +1,12 @@
 //! PEM as OpenSSL writes it: PKCS#1, SEC1 and PKCS#8, the first two also encrypted as RFC 1421 has it.
 
 use openssl::pkey::{Id, PKey as OpensslKey, Private};
-use openssl::symm::{self, Cipher};
+use openssl::symm::Cipher;
 use zeroize::Zeroizing;
 
 use super::armour::Contents;
 use super::der::Der;
+use super::sealed::padded;
 use super::{given, pkcs8};
 use crate::crypto::hash::HashAlg;
 use crate::crypto::secret::Secret;
@@ -81,9 +82,7 @@ fn opened(contents: &Contents, passphrase: Option<&Secret>) -> Result<Zeroizing<
     let iv = super::unhex(iv.as_bytes()).filter(|iv| Some(iv.len()) == cipher.iv_len());
     let iv = iv.ok_or(KeyError::Malformed("a DEK-Info whose vector has an impossible form"))?;
     let key = derive(given(passphrase)?, &iv, cipher.key_len())?;
-    let plain =
-        symm::decrypt(cipher, &key, Some(&iv), &contents.body).map_err(|_| KeyError::WrongPassphrase)?;
-    let plain = Zeroizing::new(plain);
+    let plain = padded(cipher, &key, &iv, &contents.body)?;
     // One wrong passphrase in 256 leaves a padding that fits.
     Der::whole(&plain).map_err(|_| KeyError::WrongPassphrase)?;
     Ok(plain)

@@ -155,6 +155,20 @@ pub(super) fn unpadded(
     Ok(out)
 }
 
+/// Decrypts whole blocks with PKCS#7's padding. Nothing else tells a wrong passphrase from a right one.
+pub(super) fn padded(
+    cipher: Cipher,
+    key: &[u8],
+    iv: &[u8],
+    body: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    if body.is_empty() || !body.len().is_multiple_of(cipher.block_size()) {
+        return Err(SHORT);
+    }
+    let plain = symm::decrypt(cipher, key, Some(iv), body).map_err(|_| KeyError::WrongPassphrase)?;
+    Ok(Zeroizing::new(plain))
+}
+
 fn open_chacha(key: &[u8], body: &[u8], tag: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     let key = key.first_chunk().ok_or(SHORT)?;
     let mut body = Zeroizing::new(body.to_vec());

@@ -86,8 +86,8 @@ fn endless_and_nested_blocks() {
         assert!(PublicKey::from_bytes(text.as_bytes()).is_err());
     }
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
-    // Sixty-four blocks are read, those after them are not.
-    assert_eq!(PKey::all_from_bytes(file.repeat(70).as_bytes(), None).unwrap().len(), 64);
+    assert_eq!(PKey::all_from_bytes(file.repeat(64).as_bytes(), None).unwrap().len(), 64);
+    assert!(PKey::all_from_bytes(file.repeat(65).as_bytes(), None).is_err());
 }
 
 #[test]
@@ -153,6 +153,39 @@ fn one_line_with_remarks_before_it() {
     let public = ed25519().public_key();
     let text = format!("\u{feff}# a remark\r\n\r\n   {}  its comment \r\nmore\r\n", public.to_line());
     assert_eq!(PublicKey::from_bytes(text.as_bytes()).unwrap(), (public.clone(), "its comment".to_owned()));
+}
+
+#[test]
+fn passphrases_of_any_bytes() {
+    for passphrase in [&b"x"[..], b"\xff\xfe", b"a\0b", &[b'l'; 1000], &[b'l'; 5000]] {
+        let secret = Secret::from(passphrase);
+        for format in formats() {
+            // OpenSSL takes up to 1024 bytes; what it refuses is an error here.
+            match ecdsa().to_format(&format, Some(&secret)) {
+                Ok(file) => {
+                    let read = PKey::from_bytes(file.expose(), Some(&secret)).unwrap();
+                    assert_eq!(read.public_key(), ecdsa().public_key());
+                    let cut = Secret::from(&passphrase[..passphrase.len() - 1]);
+                    assert!(PKey::from_bytes(file.expose(), Some(&cut)).is_err(), "{format:?}");
+                }
+                Err(error) => assert!(passphrase.len() > 1024, "{format:?}: {error}"),
+            }
+        }
+    }
+    // An empty one is none.
+    for format in formats() {
+        let file = ecdsa().to_format(&format, Some(&Secret::from(""))).unwrap();
+        assert!(PKey::from_bytes(file.expose(), None).is_ok());
+    }
+}
+
+#[test]
+fn a_cut_body_is_no_wrong_passphrase() {
+    let headers = "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\n";
+    for length in [0, 1, 15, 17] {
+        let file = pem_of("RSA PRIVATE KEY", headers, &vec![0; length]);
+        assert!(matches!(PKey::from_bytes(&file, Some(&secret())), Err(KeyError::Malformed(_))), "{length}");
+    }
 }
 
 #[cfg(unix)]
