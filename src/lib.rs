@@ -44,9 +44,10 @@ pub use hostkeys::*;
 pub use interface::{Answer, ServerInterface, SessionKind, SessionRequest};
 pub use kex::{Algorithms, KexAnswer, KexError, KexFinish, KexHash, KexOffer, KexSpec, Negotiated};
 pub use key::{
-    AllowedSigners, BadSignerLine, Certificate, CertificateBuilder, CertificateError, CertificateKind,
-    IssuedBy, KeyError, KeyKind, PKey, PublicKey, Revoked, RevokedKeys, RevokedKeysError, SignatureHash,
-    Signer, SignerVerdict, SshSignature, SshSignatureError, TokenUse,
+    AllowedSigners, Argon2Kind, BadSignerLine, Certificate, CertificateBuilder, CertificateError,
+    CertificateKind, IssuedBy, KeyError, KeyFormat, KeyKind, OpensshParams, PKey, PpkParams, PpkVersion,
+    PublicFormat, PublicKey, Revoked, RevokedKeys, RevokedKeysError, SignatureHash, Signer, SignerVerdict,
+    SshSignature, SshSignatureError, TokenUse,
 };
 pub use packet::{
     CipherSpec, CompressionSpec, CompressionState, IdentError, MacSpec, MacState, PacketError, StartCipher,

@@ -91,6 +91,13 @@ impl ChaChaPoly {
         Ok(good)
     }
 
+    /// Encrypts data without a length field, as key files have it; gives the tag.
+    pub(crate) fn seal_body(&mut self, body: &mut [u8]) -> Result<[u8; POLY_TAG], CryptoError> {
+        let key = self.start(0)?;
+        update_in_place(&mut self.packet, body)?;
+        authenticate(&key, body)
+    }
+
     /// Sets the packet cipher to `sequence` and takes its first block; the packet's bytes begin at the second.
     fn start(&mut self, sequence: u32) -> Result<Zeroizing<[u8; CHACHA_BLOCK]>, CryptoError> {
         let mut block = Zeroizing::new([0; CHACHA_BLOCK]);

@@ -129,7 +129,8 @@ impl PKey {
         Self(Arc::new(Inner { public, comment, holder: Holder::Elsewhere(Arc::new(signer)) }))
     }
 
-    /// Reads a private key file: OpenSSH's format, PEM (PKCS#1, SEC1), PKCS#8, found by itself.
+    /// Reads the first key of a private key file: OpenSSH's format, PuTTY's, PEM and DER (PKCS#1, SEC1,
+    /// PKCS#8), ssh.com's, found by itself.
     ///
     /// # Errors
     /// [`KeyError::PassphraseNeeded`], [`KeyError::WrongPassphrase`], [`KeyError::Permissions`] when
@@ -157,7 +158,7 @@ impl PKey {
     /// # Errors
     /// [`KeyError::Unsupported`] for keys held elsewhere.
     pub fn to_openssh(&self, passphrase: Option<&Secret>) -> Result<zeroize::Zeroizing<String>, KeyError> {
-        format::openssh::write(self, passphrase)
+        format::openssh::write(self, passphrase, &format::OpensshParams::default())
     }
 
     /// Writes the key to a new file that only its owner may read; an existing file is replaced in one

@@ -1,27 +1,56 @@
-//! Private key files: what format a file is in is found from its text, whatever its name.
+//! Key files: what format a file is in is found from what stands in it, whatever its name.
+//!
+//! Files come from anywhere. A size, count or cost that stands in one is held against a named limit
+//! before anything is done for it; every pass is linear.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::as_conversions))]
+
+mod armour;
+mod der;
 pub(super) mod openssh;
+mod parts;
+mod pbe;
 mod pem;
+mod pkcs8;
+mod ppk;
+pub(super) mod public;
+mod sealed;
+mod sshcom;
+pub(super) mod write;
+
+#[cfg(test)]
+mod tests;
 
 use std::io::Read;
 use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use self::armour::{Block, Lines};
+pub use self::openssh::OpensshParams;
+pub use self::ppk::{Argon2Kind, PpkParams, PpkVersion};
+pub use self::public::PublicFormat;
+pub use self::write::KeyFormat;
 use super::{KeyError, PKey};
 use crate::crypto::secret::Secret;
 
 /// No key file is larger; OpenSSH's figure.
 const FILE: u64 = 1024 * 1024;
+/// The most blocks of one file: no agent is given more keys at once.
+const BLOCKS: usize = 64;
+
+/// What went wrong with the file itself.
+pub(super) fn io_error(path: &Path, error: &std::io::Error) -> KeyError {
+    KeyError::Io { path: path.display().to_string(), kind: error.kind(), text: error.to_string() }
+}
 
 /// Reads a private key file that only its owner may read.
 pub(super) fn read_private_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    let io = |error: std::io::Error| KeyError::Io {
-        path: path.display().to_string(),
-        kind: error.kind(),
-        text: error.to_string(),
-    };
-    let (file, metadata) = crate::sys::file::open_regular(path).map_err(io)?;
+    let (file, metadata) = crate::sys::file::open_regular(path).map_err(|error| io_error(path, &error))?;
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -30,51 +59,96 @@ pub(super) fn read_private_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyEr
             return Err(KeyError::Permissions { path: path.display().to_string(), mode });
         }
     }
-    if metadata.len() > FILE {
-        return Err(KeyError::InFile {
-            path: path.display().to_string(),
-            error: Box::new(KeyError::Malformed("larger than any key file")),
-        });
-    }
-    let mut text = Zeroizing::new(Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0)));
-    file.take(FILE).read_to_end(&mut text).map_err(io)?;
-    Ok(text)
+    read_bounded(file, metadata.len()).map_err(|error| {
+        error.map_or_else(
+            || KeyError::InFile { path: path.display().to_string(), error: Box::new(TOO_LARGE) },
+            |error| io_error(path, &error),
+        )
+    })
 }
 
-/// Reads a private key in any format that is built.
+/// What a reader that is too long gives.
+pub(super) const TOO_LARGE: KeyError = KeyError::Malformed("larger than any key file");
+
+/// All of `source`, which is expected to have `size` bytes; `Err(None)` when it is larger than any key.
+pub(super) fn read_bounded(
+    source: impl Read,
+    size: u64,
+) -> Result<Zeroizing<Vec<u8>>, Option<std::io::Error>> {
+    // Room for all at once, so that no copy is left behind by growing.
+    let room = usize::try_from(size.min(FILE)).unwrap_or(0).saturating_add(32);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+    source.take(FILE.saturating_add(1)).read_to_end(&mut bytes).map_err(Some)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length <= FILE) { Ok(bytes) } else { Err(None) }
+}
+
+/// The passphrase, where one is needed.
+fn given(passphrase: Option<&Secret>) -> Result<&Secret, KeyError> {
+    passphrase.filter(|secret| !secret.expose().is_empty()).ok_or(KeyError::PassphraseNeeded)
+}
+
+/// Reads the first private key in any format.
 pub(super) fn read_private(text: &[u8], passphrase: Option<&Secret>) -> Result<PKey, KeyError> {
-    let text_str =
-        std::str::from_utf8(text).map_err(|_| KeyError::Malformed("not text; DER files are not read"))?;
-    match label(text_str) {
-        Some("OPENSSH PRIVATE KEY") => openssh::read(text_str, passphrase),
-        Some("RSA PRIVATE KEY" | "EC PRIVATE KEY" | "PRIVATE KEY" | "ENCRYPTED PRIVATE KEY") => {
-            pem::read(text, text_str, passphrase)
+    let keys = read_some(text, passphrase, 1)?;
+    keys.into_iter().next().ok_or(KeyError::Malformed("no private key is in it"))
+}
+
+/// Reads every private key: those of all blocks, and all of a block.
+pub(super) fn read_all(text: &[u8], passphrase: Option<&Secret>) -> Result<Vec<PKey>, KeyError> {
+    read_some(text, passphrase, usize::MAX)
+}
+
+/// Reads up to `most` blocks.
+fn read_some(text: &[u8], passphrase: Option<&Secret>, most: usize) -> Result<Vec<PKey>, KeyError> {
+    if text.first() == Some(&der::SEQUENCE) {
+        return Ok(vec![PKey::from_openssl(pkcs8::read(text, passphrase)?, String::new())?]);
+    }
+    if ppk::is_ppk(text) {
+        return Ok(vec![ppk::read(text, passphrase)?]);
+    }
+    let mut lines = Lines::new(text);
+    let mut skipped = None;
+    let mut keys = Vec::new();
+    for count in 1_usize.. {
+        let Some(block) = armour::next_block(&mut lines, is_private, &mut skipped)? else { break };
+        if count > BLOCKS {
+            return Err(KeyError::Malformed("more keys than any file has"));
         }
-        Some(other) => Err(KeyError::Unsupported(format!("the key format {other:?}"))),
-        None if text_str.starts_with("PuTTY-User-Key-File-") => Err(KeyError::Unsupported(
-            "PuTTY's key format (convert it: puttygen -O private-openssh)".to_owned(),
-        )),
-        None if text_str.starts_with("ssh-") || text_str.starts_with("ecdsa-") => {
-            Err(KeyError::Malformed("this is a public key; name the private key's file"))
+        keys.extend(read_block(&block, passphrase)?);
+        if count == most {
+            break;
         }
-        None => Err(KeyError::Malformed("no private key is in it")),
+    }
+    if keys.is_empty() { Err(no_key(text, skipped)) } else { Ok(keys) }
+}
+
+fn is_private(label: &str) -> bool {
+    label == openssh::LABEL || label == sshcom::LABEL || pem::knows(label)
+}
+
+fn read_block(block: &Block<'_>, passphrase: Option<&Secret>) -> Result<Vec<PKey>, KeyError> {
+    let contents = block.contents()?;
+    match block.label {
+        openssh::LABEL => openssh::read(&contents.body, passphrase),
+        sshcom::LABEL => Ok(vec![sshcom::read(&contents, passphrase)?]),
+        label => Ok(vec![PKey::from_openssl(pem::read(label, &contents, passphrase)?, String::new())?]),
     }
 }
 
-/// What stands between `-----BEGIN ` and `-----`.
-fn label(text: &str) -> Option<&str> {
-    let (_, after) = text.split_once("-----BEGIN ")?;
-    after.split_once("-----").map(|(label, _)| label).filter(|label| label.len() < 64)
+/// Why there was no key.
+fn no_key(text: &[u8], skipped: Option<&str>) -> KeyError {
+    let public = || KeyError::Malformed("this is a public key; name the private key's file");
+    match skipped {
+        Some(label) if label.ends_with("PUBLIC KEY") => public(),
+        Some(label) if label.len() < 64 => KeyError::Unsupported(format!("the key format {label:?}")),
+        None if text.starts_with(b"ssh-") || text.starts_with(b"ecdsa-") => public(),
+        _ => KeyError::Malformed("no private key is in it"),
+    }
 }
 
-/// The base64 lines between BEGIN and END of `label`, decoded.
-fn body(text: &str, label: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    let begin = format!("-----BEGIN {label}-----");
-    let end = format!("-----END {label}-----");
-    let inside =
-        text.split_once(&begin).and_then(|(_, after)| after.split_once(&end)).map(|(inside, _)| inside);
-    let inside = inside.ok_or(KeyError::Malformed("its END line is missing"))?;
-    let mut joined = Zeroizing::new(String::with_capacity(inside.len()));
-    inside.split_ascii_whitespace().for_each(|line| joined.push_str(line));
-    super::public::decode_base64(&joined).map(Zeroizing::new)
+/// The bytes that pairs of hexadecimal digits stand for.
+fn unhex(text: &[u8]) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let (pairs, []) = text.as_chunks::<2>() else { return None };
+    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
 }

@@ -1,82 +1,141 @@
-//! PEM files: PKCS#1, SEC1 (also encrypted as RFC 1421 does), PKCS#8 plain and encrypted.
+//! PEM as OpenSSL writes it: PKCS#1, SEC1 and PKCS#8, the first two also encrypted as RFC 1421 has it.
 
-use openssl::pkey::PKey as OpensslKey;
+use openssl::pkey::{Id, PKey as OpensslKey, Private};
+use openssl::symm::Cipher;
+use zeroize::Zeroizing;
 
-use super::body;
+use super::armour::Contents;
+use super::der::Der;
+use super::sealed::padded;
+use super::{given, pkcs8};
+use crate::crypto::hash::HashAlg;
 use crate::crypto::secret::Secret;
-use crate::key::{KeyError, PKey};
+use crate::key::KeyError;
 
-/// The largest PBKDF2 count that is worked through: some seconds.
-const PBKDF2_ROUNDS: u64 = 10_000_000;
+type Key = Result<OpensslKey<Private>, KeyError>;
 
-/// Reads a PEM key through OpenSSL, after its cost was checked.
-pub(super) fn read(text: &[u8], text_str: &str, passphrase: Option<&Secret>) -> Result<PKey, KeyError> {
-    let pkcs8 = text_str.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----");
-    let encrypted = pkcs8 || text_str.contains("Proc-Type: 4,ENCRYPTED");
-    if pkcs8 {
-        check_cost(&body(text_str, "ENCRYPTED PRIVATE KEY")?)?;
-    }
-    let key = match (encrypted, passphrase) {
-        (false, _) => OpensslKey::private_key_from_pem(text)
-            .map_err(|_| KeyError::Malformed("OpenSSL cannot read it"))?,
-        (true, None) => return Err(KeyError::PassphraseNeeded),
-        (true, Some(passphrase)) => OpensslKey::private_key_from_pem_passphrase(text, passphrase.expose())
-            .map_err(|_| KeyError::WrongPassphrase)?,
-    };
-    PKey::from_openssl(key, String::new())
+/// A cipher of DEK-Info.
+struct PemCipher {
+    name: &'static str,
+    openssl: fn() -> Cipher,
 }
 
-/// Finds the iteration counts of an EncryptedPrivateKeyInfo (RFC 5958, RFC 8018, RFC 7914): every
-/// INTEGER in its AlgorithmIdentifier. A cost beyond the limit is refused before OpenSSL works on it.
-fn check_cost(der: &[u8]) -> Result<(), KeyError> {
-    let bad = KeyError::Malformed("broken DER");
-    let (tag, inner, _) = element(der).ok_or_else(|| bad.clone())?;
-    let (algorithm_tag, algorithm, _) = element(inner).ok_or_else(|| bad.clone())?;
-    if tag != 0x30 || algorithm_tag != 0x30 {
-        return Err(bad);
-    }
-    let mut product = 1_u64;
-    let mut waiting = vec![algorithm];
-    let mut seen = 0_usize;
-    while let Some(mut rest) = waiting.pop() {
-        while let Some((tag, content, after)) = element(rest) {
-            seen = seen.saturating_add(1);
-            if seen > 64 {
-                return Err(bad);
-            }
-            match tag {
-                0x30 => waiting.push(content),
-                0x02 => {
-                    let value = content.iter().try_fold(0_u64, |sum, byte| {
-                        sum.checked_mul(256).and_then(|sum| sum.checked_add(u64::from(*byte)))
-                    });
-                    // scrypt's N, r and p multiply; PBKDF2 has a count and a small key length.
-                    product = product.saturating_mul(value.unwrap_or(u64::MAX).max(1));
-                }
-                _ => {}
-            }
-            rest = after;
+/// Single DES is in OpenSSL's legacy provider only.
+static CIPHERS: &[PemCipher] = &[
+    PemCipher { name: "AES-128-CBC", openssl: Cipher::aes_128_cbc },
+    PemCipher { name: "AES-192-CBC", openssl: Cipher::aes_192_cbc },
+    PemCipher { name: "AES-256-CBC", openssl: Cipher::aes_256_cbc },
+    PemCipher { name: "DES-EDE3-CBC", openssl: Cipher::des_ede3_cbc },
+];
+
+/// A label, and how a block of that label is read.
+struct Label {
+    name: &'static str,
+    read: fn(&Contents, Option<&Secret>) -> Key,
+}
+
+static LABELS: &[Label] = &[
+    Label { name: "PRIVATE KEY", read: |contents, _| pkcs8::private_info(&contents.body) },
+    Label {
+        name: "ENCRYPTED PRIVATE KEY",
+        read: |contents, passphrase| pkcs8::encrypted(&contents.body, passphrase),
+    },
+    Label {
+        name: "RSA PRIVATE KEY",
+        read: |contents, passphrase| pkcs8::pkcs1(&opened(contents, passphrase)?),
+    },
+    Label {
+        name: "EC PRIVATE KEY",
+        read: |contents, passphrase| pkcs8::sec1(&opened(contents, passphrase)?, None, None),
+    },
+    Label {
+        name: "DSA PRIVATE KEY",
+        read: |contents, passphrase| pkcs8::dsa_numbers(&opened(contents, passphrase)?),
+    },
+];
+
+/// Whether a block of that label is read here.
+pub(super) fn knows(label: &str) -> bool {
+    LABELS.iter().any(|known| known.name == label)
+}
+
+pub(super) fn read(label: &str, contents: &Contents, passphrase: Option<&Secret>) -> Key {
+    let found = LABELS.iter().find(|known| known.name == label);
+    (found.ok_or(KeyError::Malformed("no private key is in it"))?.read)(contents, passphrase)
+}
+
+/// The DER in a block that may be encrypted as RFC 1421 §4.6 has it.
+fn opened(contents: &Contents, passphrase: Option<&Secret>) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    let encrypted = match contents.header("Proc-Type") {
+        None => false,
+        Some("4,ENCRYPTED") => true,
+        Some(_) => return Err(KeyError::Unsupported("a PEM file of another Proc-Type".to_owned())),
+    };
+    let information = match (encrypted, contents.header("DEK-Info")) {
+        (false, None) => return Ok(contents.body.clone()),
+        (true, Some(information)) => information,
+        _ => return Err(KeyError::Malformed("of Proc-Type and DEK-Info there is one only")),
+    };
+    let (name, iv) =
+        information.split_once(',').ok_or(KeyError::Malformed("a DEK-Info without its vector"))?;
+    let spec = CIPHERS.iter().find(|spec| spec.name == name);
+    let spec = spec.ok_or_else(|| {
+        KeyError::Unsupported(format!("the PEM cipher {}", crate::wire::Escaped(name.as_bytes())))
+    })?;
+    let cipher = (spec.openssl)();
+    let iv = super::unhex(iv.as_bytes()).filter(|iv| Some(iv.len()) == cipher.iv_len());
+    let iv = iv.ok_or(KeyError::Malformed("a DEK-Info whose vector has an impossible form"))?;
+    let key = derive(given(passphrase)?, &iv, cipher.key_len())?;
+    let plain = padded(cipher, &key, &iv, &contents.body)?;
+    // One wrong passphrase in 256 leaves a padding that fits.
+    Der::whole(&plain).map_err(|_| KeyError::WrongPassphrase)?;
+    Ok(plain)
+}
+
+/// OpenSSL's EVP_BytesToKey with MD5 and a count of one; the salt is the vector's first half.
+fn derive(passphrase: &Secret, iv: &[u8], length: usize) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    let salt = iv.get(..8).ok_or(KeyError::Malformed("a short vector"))?;
+    let mut key = Zeroizing::new(Vec::with_capacity(length.saturating_add(16)));
+    let mut last = HashAlg::Md5.digest(&[passphrase.expose(), salt])?;
+    loop {
+        key.extend_from_slice(&last);
+        if key.len() >= length {
+            key.truncate(length);
+            return Ok(key);
         }
+        last = HashAlg::Md5.digest(&[&last, passphrase.expose(), salt])?;
     }
-    // A key length of 16 to 32 may stand beside the count.
-    if product > PBKDF2_ROUNDS.saturating_mul(32) {
-        return Err(KeyError::TooCostly(format!("an iteration count beyond {PBKDF2_ROUNDS}")));
-    }
-    Ok(())
 }
 
-/// One DER element: tag, content, and what follows it.
-fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&tag, rest) = bytes.split_first()?;
-    let (&first, rest) = rest.split_first()?;
-    let (length, rest) = if first < 0x80 {
-        (usize::from(first), rest)
-    } else {
-        let count = usize::from(first & 0x7f);
-        let (digits, rest) = rest.split_at_checked(count).filter(|_| (1..=4).contains(&count))?;
-        let length = digits.iter().fold(0_usize, |sum, byte| sum << 8 | usize::from(*byte));
-        (length, rest)
-    };
-    let (content, rest) = rest.split_at_checked(length)?;
-    Some((tag, content, rest))
+/// PKCS#1 or SEC1, encrypted as `ssh-keygen -m PEM` does it.
+pub(super) fn write(key: &OpensslKey<Private>, passphrase: Option<&Secret>) -> Result<Vec<u8>, KeyError> {
+    let cipher = Cipher::aes_128_cbc();
+    match (key.id(), passphrase) {
+        (Id::RSA, None) => Ok(key.rsa()?.private_key_to_pem()?),
+        (Id::RSA, Some(secret)) => Ok(key.rsa()?.private_key_to_pem_passphrase(cipher, secret.expose())?),
+        (Id::EC, None) => Ok(key.ec_key()?.private_key_to_pem()?),
+        (Id::EC, Some(secret)) => Ok(key.ec_key()?.private_key_to_pem_passphrase(cipher, secret.expose())?),
+        (Id::DSA, None) => Ok(key.dsa()?.private_key_to_pem()?),
+        (Id::DSA, Some(secret)) => Ok(key.dsa()?.private_key_to_pem_passphrase(cipher, secret.expose())?),
+        _ => Err(KeyError::Unsupported("a key of this type in PKCS#1 or SEC1 (write PKCS#8)".to_owned())),
+    }
+}
+
+/// PKCS#8 in PEM.
+pub(super) fn write_pkcs8(
+    key: &OpensslKey<Private>,
+    passphrase: Option<&Secret>,
+) -> Result<Vec<u8>, KeyError> {
+    Ok(match passphrase {
+        None => key.private_key_to_pem_pkcs8()?,
+        Some(secret) => key.private_key_to_pem_pkcs8_passphrase(Cipher::aes_256_cbc(), secret.expose())?,
+    })
+}
+
+/// PKCS#8 in DER.
+pub(super) fn write_der(key: &OpensslKey<Private>, passphrase: Option<&Secret>) -> Result<Vec<u8>, KeyError> {
+    Ok(match passphrase {
+        None => key.private_key_to_pkcs8()?,
+        Some(secret) => key.private_key_to_pkcs8_passphrase(Cipher::aes_256_cbc(), secret.expose())?,
+    })
 }

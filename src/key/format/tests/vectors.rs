@@ -1,0 +1,189 @@
+//! Files that puttygen 0.78 wrote, and corners of the formats that no program writes by chance.
+
+use super::*;
+
+const PUBLIC: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJSWp/GbbrEVaklLADqm1OxK0WaQaFOCLanAOQH+8rE0";
+
+const V3_PLAIN: &[u8] = b"PuTTY-User-Key-File-3: ssh-ed25519
+Encryption: none
+Comment: a b
+Public-Lines: 2
+AAAAC3NzaC1lZDI1NTE5AAAAIJSWp/GbbrEVaklLADqm1OxK0WaQaFOCLanAOQH+
+8rE0
+Private-Lines: 1
+AAAAIBL7+f6j+BgEprQac934jQG0e7P5w4GOJg4kpDw4sLC1
+Private-MAC: 38c71c565847dc3e0073e9a1c3c69ca29ec5fb1664de60aca9b6895d5c85d2f4
+";
+
+/// The comment is in Latin-1.
+const V2: &[u8] = b"PuTTY-User-Key-File-2: ssh-ed25519
+Encryption: aes256-cbc
+Comment: caf\xe9
+Public-Lines: 2
+AAAAC3NzaC1lZDI1NTE5AAAAIJSWp/GbbrEVaklLADqm1OxK0WaQaFOCLanAOQH+
+8rE0
+Private-Lines: 1
+We1IIe59Dt26QbWS+2lK0mO3Ywqblpizx9CyXwWbleRvkOpuh98r17jDW+kLKpeK
+Private-MAC: 7419fedd2cfe9dd7b662e23e4493cb787009f721
+";
+
+const V3_ARGON2I: &[u8] = b"PuTTY-User-Key-File-3: ssh-ed25519
+Encryption: aes256-cbc
+Comment: Argon2i
+Public-Lines: 2
+AAAAC3NzaC1lZDI1NTE5AAAAIJSWp/GbbrEVaklLADqm1OxK0WaQaFOCLanAOQH+
+8rE0
+Key-Derivation: Argon2i
+Argon2-Memory: 64
+Argon2-Passes: 2
+Argon2-Parallelism: 2
+Argon2-Salt: b403872d9693b1484539f88111ff8e48
+Private-Lines: 1
+bdHwbk896lJSUKdPeUhzXNppjuvaNUyO+zlsHhPzVYkcMeNNhIiwspNRV1NQiiE9
+Private-MAC: 11b2b748a35dcf574aeafe35cb81dc5193d9bd864341130ae02774fa6e6a42f9
+";
+
+#[test]
+fn what_puttygen_wrote() {
+    let lf = |text: &[u8]| text.to_vec();
+    let crlf = |text: &[u8]| text.iter().flat_map(|byte| line_end(*byte, b"\r\n")).collect::<Vec<_>>();
+    let cr = |text: &[u8]| text.iter().flat_map(|byte| line_end(*byte, b"\r")).collect::<Vec<_>>();
+    for ends in [&lf as &dyn Fn(&[u8]) -> Vec<u8>, &crlf, &cr] {
+        for (file, comment, encrypted) in
+            [(V3_PLAIN, "a b", false), (V2, "caf\u{fffd}", true), (V3_ARGON2I, "Argon2i", true)]
+        {
+            let file = ends(file);
+            let key = PKey::from_bytes(&file, Some(&secret())).unwrap();
+            assert_eq!((key.public_key().to_line().as_str(), key.comment()), (PUBLIC, comment));
+            if encrypted {
+                let read = |secret| PKey::from_bytes(&file, secret).unwrap_err();
+                assert_eq!(read(None), KeyError::PassphraseNeeded);
+                assert_eq!(read(Some(&Secret::from("Secret"))), KeyError::WrongPassphrase);
+            }
+        }
+    }
+}
+
+fn line_end(byte: u8, end: &[u8]) -> Vec<u8> {
+    if byte == b'\n' { end.to_vec() } else { vec![byte] }
+}
+
+#[test]
+fn old_ppk_versions_and_other_ciphers_are_named() {
+    let text = String::from_utf8(V3_PLAIN.to_vec()).unwrap();
+    for (from, to, said) in [
+        ("File-3:", "File-1:", "version 1"),
+        ("File-3:", "File-4:", "version 4"),
+        ("File-3:", "File-\x1b[2J:", "version \\u{1b}[2J"),
+        ("Encryption: none", "Encryption: aes512", "aes512"),
+    ] {
+        let error = PKey::from_bytes(text.replace(from, to).as_bytes(), None).unwrap_err();
+        assert!(matches!(&error, KeyError::Unsupported(what) if what.contains(said)), "{error}");
+    }
+}
+
+#[test]
+fn a_ppk_whose_mac_is_wrong_is_not_read() {
+    let text = String::from_utf8(V3_PLAIN.to_vec()).unwrap();
+    for (from, to) in [("a b", "a c"), ("Private-MAC: 38", "Private-MAC: 39"), ("AAAAIBL7", "AAAAIBL8")] {
+        assert_eq!(
+            PKey::from_bytes(text.replace(from, to).as_bytes(), None).unwrap_err(),
+            KeyError::Malformed("its MAC is wrong")
+        );
+    }
+}
+
+/// PuTTY takes the seed for a number and leaves zeros at its end out.
+#[test]
+fn a_ppk_with_a_seed_that_ends_in_zeros() {
+    let mut seed = [7_u8; 32];
+    seed[30..].fill(0);
+    let key = parts::edwards(openssl::pkey::Id::ED25519, &seed, None).unwrap();
+    let key = PKey::from_openssl(key, String::new()).unwrap();
+    let ppk = key.to_format(&KeyFormat::Ppk(PpkParams::default()), None).unwrap();
+    let text = std::str::from_utf8(ppk.expose()).unwrap();
+    let private = text.lines().skip_while(|line| !line.starts_with("Private-Lines")).nth(1).unwrap();
+    assert_eq!(crate::key::public::decode_base64(private).unwrap(), crate::wire::string_of(&seed[..30]));
+    assert_eq!(PKey::from_bytes(ppk.expose(), None).unwrap().public_key(), key.public_key());
+}
+
+/// RFC 5958's second version carries the public key; RFC 8410 §10.3 has the example.
+#[test]
+fn pkcs8_of_the_second_version() {
+    let example = "-----BEGIN PRIVATE KEY-----\n\
+        MHICAQEwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n\
+        oB8wHQYKKoZIhvcNAQkJFDEPDA1DdXJkbGUgQ2hhaXJzgSEAGb9ECWmEzf6FQbrB\n\
+        Z9w7lshQhqowtrbLDFw4rXAxZuE=\n\
+        -----END PRIVATE KEY-----\n";
+    let key = PKey::from_bytes(example.as_bytes(), None).unwrap();
+    let public = "-----BEGIN PUBLIC KEY-----\n\
+        MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n\
+        -----END PUBLIC KEY-----\n";
+    assert_eq!(PublicKey::from_bytes(public.as_bytes()).unwrap().0, *key.public_key());
+    let other = example.replace("Z9w7lsh", "Z9w7lsi");
+    assert_eq!(PKey::from_bytes(other.as_bytes(), None).unwrap_err(), parts::HALVES);
+}
+
+#[test]
+fn keys_of_ssh_com() {
+    for passphrase in [None, Some(SECRET)] {
+        let file = sshcom_file(rsa(), passphrase);
+        let key = PKey::from_bytes(&file, Some(&secret())).unwrap();
+        assert_eq!((key.public_key(), key.comment()), (rsa().public_key(), "a comment"));
+        if passphrase.is_some() {
+            let read = |secret| PKey::from_bytes(&file, secret).unwrap_err();
+            assert_eq!(read(None), KeyError::PassphraseNeeded);
+            assert_eq!(read(Some(&Secret::from("Secret"))), KeyError::WrongPassphrase);
+        }
+    }
+}
+
+/// OpenSSH's format says how many keys it holds; ssh-keygen writes one.
+#[test]
+fn several_keys_in_one_openssh_file() {
+    let keys: Vec<PKey> = (1..=3).map(|_| PKey::generate(KeyKind::Ed25519).unwrap()).collect();
+    let file = |count: u32, private: &[PKey]| {
+        let mut plain = vec![1, 2, 3, 4, 1, 2, 3, 4];
+        for (at, key) in private.iter().enumerate() {
+            let (seed, public) =
+                (key.here().unwrap().raw_private_key(), key.here().unwrap().raw_public_key());
+            let (seed, public) = (seed.unwrap(), public.unwrap());
+            plain.put("ssh-ed25519").put(public.as_slice()).put([seed, public].concat().as_slice());
+            plain.put(format!("key {at}").as_str());
+        }
+        let mut blob = b"openssh-key-v1\0".to_vec();
+        blob.put("none").put("none").put("").put(&count);
+        for key in &keys {
+            blob.put(key.public_key().blob());
+        }
+        blob.put(plain.as_slice());
+        armour::pem(openssh::LABEL, &blob, 70).as_bytes().to_vec()
+    };
+    let read = PKey::all_from_bytes(&file(3, &keys), None).unwrap();
+    let comments: Vec<_> = read.iter().map(|key| (key.public_key(), key.comment())).collect();
+    let names = ["key 0", "key 1", "key 2"];
+    assert_eq!(comments, keys.iter().map(PKey::public_key).zip(names).collect::<Vec<_>>());
+    let first = PKey::from_bytes(&file(3, &keys), None).unwrap();
+    assert_eq!(first.public_key(), keys[0].public_key());
+    // Other numbers of keys than there are, and a public half that is another's.
+    for (count, private) in [(0, 3), (1, 3), (2, 3), (3, 2), (4, 3), (65, 3), (u32::MAX, 3)] {
+        assert!(PKey::all_from_bytes(&file(count, &keys[..private]), None).is_err(), "{count} {private}");
+    }
+    let swapped = [keys[0].clone(), keys[2].clone(), keys[1].clone()];
+    assert_eq!(PKey::all_from_bytes(&file(3, &swapped), None).unwrap_err(), parts::HALVES);
+}
+
+#[test]
+fn files_of_several_blocks() {
+    let keys = [ecdsa(), rsa(), ed25519()];
+    let formats = [KeyFormat::default(), KeyFormat::Pem, KeyFormat::Pkcs8];
+    let mut text = b"Some words.\n".to_vec();
+    for (format, key) in formats.iter().zip(keys) {
+        text.extend_from_slice(key.to_format(format, Some(&secret())).unwrap().expose());
+    }
+    let read = PKey::all_from_bytes(&text, Some(&secret())).unwrap();
+    assert!(read.iter().map(PKey::public_key).eq(keys.map(PKey::public_key)));
+    assert_eq!(PKey::all_from_bytes(&text, None).unwrap_err(), KeyError::PassphraseNeeded);
+    let first = PKey::from_bytes(&text, Some(&secret())).unwrap();
+    assert_eq!(first.public_key(), keys[0].public_key());
+}
