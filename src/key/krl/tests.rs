@@ -346,6 +346,19 @@ fn large_lists_answer_at_once() {
 }
 
 #[test]
+fn large_lists_are_written_at_once() {
+    let mut list = RevokedKeys::new();
+    let bitmap = bits(1, &vec![0x55; 64 * 1024]);
+    let bytes = framed(&[of_ca(b"", &[(read::SERIAL_BITMAP, bitmap)])]);
+    list.certificates = RevokedKeys::from_bytes(&bytes).unwrap().certificates;
+    let started = std::time::Instant::now();
+    let written = list.to_bytes().unwrap();
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(written.len() < bytes.len() + bytes.len() / 50);
+    assert_eq!(RevokedKeys::from_bytes(&written), Ok(list));
+}
+
+#[test]
 fn files_are_replaced_bounded_and_regular() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("revoked");

@@ -4,11 +4,11 @@
 use base64ct::{Base64Unpadded, Encoding};
 
 use super::certificate::{Certificate, is_certificate};
-use super::read::plain_name;
+use super::read::is_sound;
 use super::{IssuedBy, RevokedKeys, RevokedKeysError, c_text, hash};
 use crate::crypto::hash::HashAlg;
+use crate::key::KeyError;
 use crate::key::line::{is_blank, key_blob, lines, split_word, trim_start};
-use crate::key::{KeyError, PublicKey};
 
 type Result<T> = std::result::Result<T, RevokedKeysError>;
 
@@ -36,26 +36,17 @@ fn at(number: usize, error: &RevokedKeysError) -> RevokedKeysError {
 /// The blob of the key that a line holds, or of the one inside its certificate.
 fn key(line: &[u8]) -> Result<Vec<u8>> {
     let blob = blob(line)?;
-    if is_certificate(split_word(line).0) {
-        return Ok(Certificate::parse(&blob)?.key);
-    }
-    Ok(blob)
+    let key = if is_certificate(split_word(line).0) { Certificate::parse(&blob)?.key } else { blob };
+    is_sound(&key)?;
+    Ok(key)
 }
 
-/// The blob that a line holds, which is a certificate or a key that holds together.
+/// The blob that a line holds, of a key or a certificate.
 fn blob(line: &[u8]) -> Result<Vec<u8>> {
-    let malformed = |error| match error {
+    key_blob(line).map_err(|error| match error {
         KeyError::Malformed(what) => RevokedKeysError::Malformed(what),
         error => RevokedKeysError::Unsupported(error.to_string()),
-    };
-    let blob = key_blob(line).map_err(malformed)?;
-    if !is_certificate(split_word(line).0) {
-        // A key of another type, or too weak, is taken from nobody; the list may name it.
-        if let Err(KeyError::Malformed(what)) = PublicKey::from_blob(&blob) {
-            return Err(RevokedKeysError::Malformed(what));
-        }
-    }
-    Ok(blob)
+    })
 }
 
 /// Reads `SHA256:` and base64, padded or not.
@@ -155,13 +146,13 @@ fn key_id(list: &mut RevokedKeys, value: &[u8], issued_by: Option<IssuedBy<'_>>)
 
 /// A plain key is revoked as it is; a certificate by its serial or, without one, by its key id.
 fn key_or_certificate(list: &mut RevokedKeys, line: &[u8]) -> Result<()> {
-    let blob = blob(line)?;
     if !is_certificate(split_word(line).0) {
-        list.keys.insert(blob);
+        list.keys.insert(key(line)?);
         return Ok(());
     }
+    let blob = blob(line)?;
     let certificate = Certificate::parse(&blob)?;
-    plain_name(certificate.authority)?;
+    is_sound(certificate.authority)?;
     let of_one = list.certificates.entry(certificate.authority.to_vec()).or_default();
     if certificate.serial == 0 {
         let zero = RevokedKeysError::Malformed("a key id with a zero byte");
