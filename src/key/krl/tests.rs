@@ -121,6 +121,16 @@ fn certificates_are_judged_by_ca_serial_and_key_id() {
     }
 }
 
+/// Not even by a list that has it, which none that is read or made can.
+#[test]
+fn serial_0_is_never_revoked() {
+    let ca = new_key();
+    let mut list = RevokedKeys::new();
+    list.certificates.entry(Vec::new()).or_default().serials.insert(0, 9);
+    let answers = [0, 1].map(|serial| list.check_certificate(ca.public_key(), serial, b"me"));
+    assert_eq!(answers, [None, Some(Revoked::Serial)]);
+}
+
 #[test]
 fn what_cannot_be_revoked_is_refused() {
     let mut list = RevokedKeys::new();

@@ -2,7 +2,8 @@
 
 use super::*;
 
-const DSS: &str = "ssh-dss AAAAB3NzaC1kc3MAAAAB";
+/// A key of a type that is not built.
+const OTHER: &str = "ssh-other@example.org AAAAFXNzaC1vdGhlckBleGFtcGxlLm9yZwAAAAF4";
 
 fn line_of(error: &RevokedKeysError) -> usize {
     match error {
@@ -16,7 +17,7 @@ fn plain_lists() {
     let (one, two, other) = (new_key(), new_key(), new_key());
     let [one, two, other] = [&one, &two, &other].map(PKey::public_key);
     let text = format!(
-        "# revoked\n\n{}\n \t{}\t \tmy comment # more\r\n{DSS}\n   # the end",
+        "# revoked\n\n{}\n \t{}\t \tmy comment # more\r\n{OTHER}\n   # the end",
         one.to_line(),
         two.to_line().replace(' ', " \t ")
     );
