@@ -4,6 +4,7 @@
 
 mod connection;
 mod files;
+mod lists;
 mod machines;
 mod packets;
 mod session;
@@ -12,6 +13,7 @@ mod tests;
 
 pub use connection::connection;
 pub use files::key_files;
+pub use lists::{revoked_keys, signatures};
 pub use machines::{auth_client, auth_server, kex_client, kex_server};
 pub use packets::{ident, messages, open};
 pub use session::session;
@@ -30,6 +32,8 @@ pub const TARGETS: &[Target] = &[
     ("auth_server", auth_server),
     ("connection", connection),
     ("key_files", key_files),
+    ("revoked_keys", revoked_keys),
+    ("signatures", signatures),
     ("session", session),
 ];
 

@@ -29,6 +29,7 @@ pub use format::{Argon2Kind, KeyFormat, OpensshParams, PpkParams, PpkVersion, Pu
 pub use krl::{IssuedBy, Revoked, RevokedKeys, RevokedKeysError};
 pub use private::{KeyKind, PKey, Signer};
 pub use public::PublicKey;
+pub(crate) use public::is_certificate;
 pub use sshsig::{
     AllowedSigners, BadSignerLine, SignatureHash, SignerVerdict, SshSignature, SshSignatureError,
 };

@@ -249,3 +249,8 @@ impl PublicKey {
 pub(crate) fn decode_base64(text: &str) -> Result<Vec<u8>, KeyError> {
     Base64::decode_vec(text).map_err(|_| KeyError::Malformed("bad base64"))
 }
+
+/// Whether a blob is one of a certificate, as far as its type's name tells.
+pub(crate) fn is_certificate(blob: &[u8]) -> bool {
+    Reader::new(blob).string().is_ok_and(|name| name.ends_with(b"-cert-v01@openssh.com"))
+}

@@ -15,7 +15,6 @@
     )
 )]
 
-mod certificate;
 mod error;
 mod read;
 mod serials;
@@ -344,10 +343,14 @@ impl RevokedKeys {
         Ok(self)
     }
 
-    /// Whether a key is revoked, and why.
+    /// Whether a key is revoked, and why; one with a certificate also by that.
     #[must_use]
     pub fn check_key(&self, key: &PublicKey) -> Option<Revoked> {
-        self.check_blob(key.blob())
+        self.check_blob(key.without_certificate().blob()).or_else(|| {
+            let certificate = key.certificate()?;
+            let (serial, key_id) = (certificate.serial(), certificate.key_id_bytes());
+            self.check_certificate(certificate.authority(), serial, key_id)
+        })
     }
 
     fn check_blob(&self, blob: &[u8]) -> Option<Revoked> {
@@ -364,7 +367,7 @@ impl RevokedKeys {
     }
 
     /// Whether a certificate is revoked, and why: by its key id or serial, for its CA or for any, or
-    /// because the CA's own key is revoked. The key inside is asked of [`check_key`](Self::check_key).
+    /// because the CA's own key is revoked.
     #[must_use]
     pub fn check_certificate(&self, ca: &PublicKey, serial: u64, key_id: &[u8]) -> Option<Revoked> {
         self.check_issued(ca.blob(), serial, key_id)

@@ -2,9 +2,8 @@
 //!
 //! Nothing is skipped that could revoke something: what is not understood refuses the list.
 
-use super::certificate::is_certificate;
 use super::{Certificates, RevokedKeys, RevokedKeysError, c_text};
-use crate::key::{KeyError, PublicKey};
+use crate::key::{KeyError, PublicKey, is_certificate};
 use crate::wire::{Escaped, Reader};
 
 /// What a list begins with.
@@ -56,7 +55,7 @@ pub(super) fn list(bytes: &[u8], runs: usize) -> Result<RevokedKeys> {
         match kind {
             CERTIFICATES => certificates(&mut list, body, &mut runs)?,
             EXPLICIT_KEY => each(body, |blob| {
-                plain_name(blob)?;
+                is_plain(blob)?;
                 list.keys.insert(blob.to_vec());
                 Ok(())
             })?,
@@ -91,14 +90,22 @@ fn each<'a>(mut body: Reader<'a>, mut take: impl FnMut(&'a [u8]) -> Result<()>) 
     Ok(())
 }
 
-/// The name that the blob of a key begins with. That of a certificate would revoke nothing: it is
-/// compared with keys.
-pub(super) fn plain_name(blob: &[u8]) -> Result<&[u8]> {
-    let name = Reader::new(blob).string()?;
-    if is_certificate(name) {
+/// That a blob can be one of a key. That of a certificate would revoke nothing: it is compared with keys.
+fn is_plain(blob: &[u8]) -> Result<()> {
+    Reader::new(blob).string()?;
+    if is_certificate(blob) {
         return Err(RevokedKeysError::Malformed("a certificate where a key has to be"));
     }
-    Ok(name)
+    Ok(())
+}
+
+/// That a key holds together. One of another type, or too weak, is taken from nobody; lists may name it.
+pub(super) fn is_sound(blob: &[u8]) -> Result<()> {
+    is_plain(blob)?;
+    match PublicKey::from_blob(blob) {
+        Err(KeyError::Malformed(what)) => Err(RevokedKeysError::Malformed(what)),
+        _ => Ok(()),
+    }
 }
 
 /// No extension is known: those that need not be understood are skipped.
@@ -138,11 +145,7 @@ fn certificates(list: &mut RevokedKeys, mut body: Reader<'_>, runs: &mut Budget)
     let authority = body.string()?;
     body.string()?; // reserved
     if !authority.is_empty() {
-        plain_name(authority)?;
-        // A CA of another type, or too weak, signs nothing that is taken; the list may name it.
-        if let Err(KeyError::Malformed(what)) = PublicKey::from_blob(authority) {
-            return Err(RevokedKeysError::Malformed(what));
-        }
+        is_sound(authority)?;
     }
     let of_one = list.certificates.entry(authority.to_vec()).or_default();
     while !body.is_empty() {

@@ -3,7 +3,6 @@
 mod forms;
 mod keygen;
 
-use super::certificate::Certificate;
 use super::*;
 use crate::key::{KeyKind, PKey};
 use crate::wire::{Writer, string_of};
@@ -119,6 +118,16 @@ fn certificates_are_judged_by_ca_serial_and_key_id() {
     ] {
         assert_eq!(list.check_certificate(ca, serial, key_id.as_bytes()), expected, "{serial} {key_id:?}");
     }
+}
+
+/// Not even by a list that has it, which none that is read or made can.
+#[test]
+fn serial_0_is_never_revoked() {
+    let ca = new_key();
+    let mut list = RevokedKeys::new();
+    list.certificates.entry(Vec::new()).or_default().serials.insert(0, 9);
+    let answers = [0, 1].map(|serial| list.check_certificate(ca.public_key(), serial, b"me"));
+    assert_eq!(answers, [None, Some(Revoked::Serial)]);
 }
 
 #[test]
@@ -343,6 +352,19 @@ fn large_lists_answer_at_once() {
         assert_eq!(list.check_certificate(key, serial + 1_000_003, b"me"), expected);
     }
     assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+}
+
+#[test]
+fn large_lists_are_written_at_once() {
+    let mut list = RevokedKeys::new();
+    let bitmap = bits(1, &vec![0x55; 64 * 1024]);
+    let bytes = framed(&[of_ca(b"", &[(read::SERIAL_BITMAP, bitmap)])]);
+    list.certificates = RevokedKeys::from_bytes(&bytes).unwrap().certificates;
+    let started = std::time::Instant::now();
+    let written = list.to_bytes().unwrap();
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(written.len() < bytes.len() + bytes.len() / 50);
+    assert_eq!(RevokedKeys::from_bytes(&written), Ok(list));
 }
 
 #[test]

@@ -3,12 +3,11 @@
 
 use base64ct::{Base64Unpadded, Encoding};
 
-use super::certificate::{Certificate, is_certificate};
-use super::read::plain_name;
+use super::read::is_sound;
 use super::{IssuedBy, RevokedKeys, RevokedKeysError, c_text, hash};
 use crate::crypto::hash::HashAlg;
-use crate::key::line::{is_blank, key_blob, lines, split_word, trim_start};
-use crate::key::{KeyError, PublicKey};
+use crate::key::line::{is_blank, key_blob, lines, trim_start};
+use crate::key::{Certificate, KeyError, PublicKey, is_certificate};
 
 type Result<T> = std::result::Result<T, RevokedKeysError>;
 
@@ -36,26 +35,29 @@ fn at(number: usize, error: &RevokedKeysError) -> RevokedKeysError {
 /// The blob of the key that a line holds, or of the one inside its certificate.
 fn key(line: &[u8]) -> Result<Vec<u8>> {
     let blob = blob(line)?;
-    if is_certificate(split_word(line).0) {
-        return Ok(Certificate::parse(&blob)?.key);
-    }
-    Ok(blob)
+    let key = certificate(&blob)?.map_or(blob, |certificate| certificate.key().blob().to_vec());
+    is_sound(&key)?;
+    Ok(key)
 }
 
-/// The blob that a line holds, which is a certificate or a key that holds together.
+/// What certifies the key of a blob, if it is one of a certificate.
+fn certificate(blob: &[u8]) -> Result<Option<Certificate>> {
+    if !is_certificate(blob) {
+        return Ok(None);
+    }
+    match PublicKey::from_blob(blob) {
+        Ok(key) => Ok(key.certificate().cloned()),
+        Err(KeyError::Malformed(what)) => Err(RevokedKeysError::Malformed(what)),
+        Err(error) => Err(RevokedKeysError::Unsupported(error.to_string())),
+    }
+}
+
+/// The blob that a line holds, of a key or a certificate.
 fn blob(line: &[u8]) -> Result<Vec<u8>> {
-    let malformed = |error| match error {
+    key_blob(line).map_err(|error| match error {
         KeyError::Malformed(what) => RevokedKeysError::Malformed(what),
         error => RevokedKeysError::Unsupported(error.to_string()),
-    };
-    let blob = key_blob(line).map_err(malformed)?;
-    if !is_certificate(split_word(line).0) {
-        // A key of another type, or too weak, is taken from nobody; the list may name it.
-        if let Err(KeyError::Malformed(what)) = PublicKey::from_blob(&blob) {
-            return Err(RevokedKeysError::Malformed(what));
-        }
-    }
-    Ok(blob)
+    })
 }
 
 /// Reads `SHA256:` and base64, padded or not.
@@ -155,19 +157,17 @@ fn key_id(list: &mut RevokedKeys, value: &[u8], issued_by: Option<IssuedBy<'_>>)
 
 /// A plain key is revoked as it is; a certificate by its serial or, without one, by its key id.
 fn key_or_certificate(list: &mut RevokedKeys, line: &[u8]) -> Result<()> {
-    let blob = blob(line)?;
-    if !is_certificate(split_word(line).0) {
-        list.keys.insert(blob);
+    let Some(certificate) = certificate(&blob(line)?)? else {
+        list.keys.insert(key(line)?);
         return Ok(());
-    }
-    let certificate = Certificate::parse(&blob)?;
-    plain_name(certificate.authority)?;
-    let of_one = list.certificates.entry(certificate.authority.to_vec()).or_default();
-    if certificate.serial == 0 {
-        let zero = RevokedKeysError::Malformed("a key id with a zero byte");
-        of_one.key_ids.insert(c_text(certificate.key_id).ok_or(zero)?.to_vec());
-    } else {
-        of_one.serials.insert(certificate.serial, certificate.serial);
+    };
+    let of_one = list.certificates.entry(certificate.authority().blob().to_vec()).or_default();
+    match certificate.serial() {
+        0 => {
+            let zero = RevokedKeysError::Malformed("a key id with a zero byte");
+            of_one.key_ids.insert(c_text(certificate.key_id_bytes()).ok_or(zero)?.to_vec());
+        }
+        serial => of_one.serials.insert(serial, serial),
     }
     Ok(())
 }

@@ -78,10 +78,11 @@ impl Cluster {
     }
 
     fn takes(&self, first: u64, last: u64) -> bool {
-        let long = |first: u64, last: u64| last.saturating_sub(first) >= LONG_RUN;
+        let is_short = |run: &(u64, u64)| run.1.saturating_sub(run.0) < LONG_RUN;
         let (Some(start), Some(end)) = (self.first(), self.last()) else { return true };
-        !long(first, last)
-            && !self.runs.iter().any(|(first, last)| long(*first, *last))
+        // A long run is the first and only one.
+        is_short(&(first, last))
+            && self.runs.first().is_some_and(is_short)
             && first.saturating_sub(end) <= GAP
             && last.saturating_sub(start) < BITMAP_BITS
     }

@@ -106,6 +106,8 @@ pub struct AllowedSigners {
 
 impl AllowedSigners {
     /// Reads a list. Lines that are not understood allow nothing: see [`bad_lines`](Self::bad_lines).
+    /// A time without `Z` is what clocks show at this place, by the system's time zone. (In summer,
+    /// ssh-keygen takes it for winter time, and is an hour late.)
     #[must_use]
     pub fn parse(text: impl AsRef<[u8]>) -> Self {
         let mut list = Self::default();

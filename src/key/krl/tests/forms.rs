@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// A type that is not built.
-const XMSS: &str = "ssh-xmss@openssh.com AAAAFHNzaC14bXNzQG9wZW5zc2guY29tAAAAAXg=";
+/// A key of a type that is not built.
+const OTHER: &str = "ssh-other@example.org AAAAFXNzaC1vdGhlckBleGFtcGxlLm9yZwAAAAF4";
 
 fn line_of(error: &RevokedKeysError) -> usize {
     match error {
@@ -17,7 +17,7 @@ fn plain_lists() {
     let (one, two, other) = (new_key(), new_key(), new_key());
     let [one, two, other] = [&one, &two, &other].map(PKey::public_key);
     let text = format!(
-        "# revoked\n\n{}\n \t{}\t \tmy comment # more\r\n{XMSS}\n   # the end",
+        "# revoked\n\n{}\n \t{}\t \tmy comment # more\r\n{OTHER}\n   # the end",
         one.to_line(),
         two.to_line().replace(' ', " \t ")
     );
@@ -111,4 +111,33 @@ fn bad_lines_of_a_specification_revoke_nothing() {
     let mut list = RevokedKeys::new();
     list.revoke_specified(b"serial: 1-0xffffffffffffffff", Some(IssuedBy::Anyone)).unwrap();
     assert!(list.certificates[&[][..]].serials.contains(u64::MAX));
+}
+
+/// A certificate that no CA can have signed names nobody whose certificates could be revoked.
+#[test]
+fn certificates_of_what_is_no_ca_are_refused() {
+    let key = new_key();
+    let line = |inside: &str, authority: &[u8]| {
+        let kind = "ssh-ed25519-cert-v01@openssh.com";
+        let mut blob = Vec::new();
+        blob.put(kind).put("nonce").put(inside).put(&5_u64).put(&1_u32).put("me").put("");
+        blob.put(&0_u64).put(&u64::MAX).put("").put("").put("").put(authority).put("signature");
+        format!("{kind} {}", <base64ct::Base64 as base64ct::Encoding>::encode_string(&blob))
+    };
+    let inside = "01234567890123456789012345678901";
+    let revoke = |line: String| RevokedKeys::new().revoke_specified(line.as_bytes(), None).map(|_| ());
+    let ca = key.public_key().blob();
+    let good = crate::key::CertificateBuilder::user(new_key().public_key()).sign(&key).unwrap().to_line();
+    assert_eq!(revoke(good.clone()), Ok(()));
+    assert_eq!(revoke(format!("key: {good}")), Ok(()));
+    for bad in [
+        line(inside, ca),
+        line(inside, b""),
+        line(inside, &ca[..ca.len() - 1]),
+        line(inside, &string_of(b"ssh-ed25519-cert-v01@openssh.com")),
+        format!("key: {}", line("short", ca)),
+        format!("sha256: {}", line("short", ca)),
+    ] {
+        assert!(matches!(revoke(bad.clone()), Err(RevokedKeysError::Line { number: 1, .. })), "{bad}");
+    }
 }
