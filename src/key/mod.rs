@@ -13,6 +13,7 @@ use std::io;
 use crate::crypto::CryptoError;
 use crate::wire::Malformed;
 
+pub(crate) use format::openssh::{FIELDS_ROOM, get_fields, put_fields};
 pub use private::{KeyKind, PKey, Signer};
 pub use public::PublicKey;
 pub(crate) use public::{RSA_MAX, RSA_MIN};

@@ -23,6 +23,8 @@ const LABEL: &str = "OPENSSH PRIVATE KEY";
 const ROUNDS_MAX: u32 = 2048;
 /// ssh-keygen's default.
 const ROUNDS: u32 = 24;
+/// Room for the private fields of every key.
+pub(crate) const FIELDS_ROOM: usize = 16 * 1024;
 /// ssh-keygen breaks lines after 70 characters.
 const LINE: usize = 70;
 
@@ -143,13 +145,19 @@ fn private_section(plain: &[u8], encrypted: bool) -> Result<PKey, KeyError> {
             KeyError::Malformed("its check numbers differ")
         });
     }
-    let key = private_key(&mut reader)?;
-    let comment = String::from_utf8_lossy(reader.string()?).into_owned();
+    let key = get_fields(&mut reader)?;
     let padded =
         reader.rest().iter().enumerate().all(|(at, byte)| usize::from(*byte) == at.saturating_add(1) & 0xff);
     if !padded {
         return Err(KeyError::Malformed("its padding is wrong"));
     }
+    Ok(key)
+}
+
+/// Reads type, numbers and comment: a private key as files have it inside, and agents when one is added.
+pub(crate) fn get_fields(reader: &mut Reader<'_>) -> Result<PKey, KeyError> {
+    let key = private_key(reader)?;
+    let comment = String::from_utf8_lossy(reader.string()?).into_owned();
     PKey::from_openssl(key, comment)
 }
 
@@ -266,11 +274,17 @@ pub(in crate::key) fn write(key: &PKey, passphrase: Option<&Secret>) -> Result<Z
 
 /// Check numbers, key, comment.
 fn private_fields(key: &PKey) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    let held = key.here()?;
     let check = u32::from_be_bytes(rand::array()?);
-    // Large enough for every key, so that no copy is left behind by growing.
-    let mut out = Zeroizing::new(Vec::with_capacity(16 * 1024));
+    let mut out = Zeroizing::new(Vec::with_capacity(FIELDS_ROOM));
     out.put(&check).put(&check);
+    put_fields(&mut out, key)?;
+    Ok(out)
+}
+
+/// Appends type, numbers and comment, as [`get_fields`] reads them. With [`FIELDS_ROOM`] in `out` no copy
+/// is left behind by growing.
+pub(crate) fn put_fields(out: &mut Vec<u8>, key: &PKey) -> Result<(), KeyError> {
+    let held = key.here()?;
     let put_number = |out: &mut Vec<u8>, number: Vec<u8>| {
         let number = Zeroizing::new(number);
         Mpint::from_unsigned(&number).encode(out);
@@ -287,18 +301,18 @@ fn private_fields(key: &PKey) -> Result<Zeroizing<Vec<u8>>, KeyError> {
             let none = || KeyError::Malformed("an RSA key without its primes");
             out.put("ssh-rsa");
             for number in [rsa.n(), rsa.e(), rsa.d(), rsa.iqmp().ok_or_else(none)?] {
-                put_number(&mut out, number.to_vec());
+                put_number(out, number.to_vec());
             }
             for number in [rsa.p().ok_or_else(none)?, rsa.q().ok_or_else(none)?] {
-                put_number(&mut out, number.to_vec());
+                put_number(out, number.to_vec());
             }
         }
         _ => {
             // Type, curve and point are the public blob's fields.
             out.put_raw(key.public_key().blob());
-            put_number(&mut out, held.ec_key()?.private_key().to_vec());
+            put_number(out, held.ec_key()?.private_key().to_vec());
         }
     }
     out.put(key.comment());
-    Ok(out)
+    Ok(())
 }
