@@ -23,7 +23,7 @@ mod sys;
 mod transport;
 mod wire;
 
-pub use agent::{Agent, AgentError, AgentKey};
+pub use agent::{AddOptions, Agent, AgentError, AgentKey, AgentServer, AgentServerBuilder, Destination, Hop};
 pub use auth::{AuthAnswer, AuthError, AuthInfo, InteractiveAnswer, InteractiveQuery, Prompt};
 pub use channel::{Channel, ChannelStderr, Poll, PtyRequest, Ready, Waker};
 pub use client::{
