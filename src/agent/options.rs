@@ -1,6 +1,7 @@
 //! What an agent is to hold a key to: RFC 9987, "Key Constraints", and the destinations of OpenSSH's
 //! PROTOCOL.agent §2. Built by users, written by clients, read by servers. Pure.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::AgentError;
@@ -136,6 +137,12 @@ impl Hop {
     #[must_use]
     pub fn new(host: &str) -> Self {
         Self { user: Vec::new(), host: host.into(), keys: Vec::new() }
+    }
+
+    /// The host's name.
+    #[must_use]
+    pub fn host(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.host)
     }
 
     /// Only for users whose name matches this pattern of `*` and `?`.
