@@ -345,9 +345,9 @@ fn ssh_logs_in_with_every_key_of_our_agent() {
     let (Some(keys), Some(hosts)) = (user_keys(), Keys::named("host")) else { return };
     let Some(server) = sshd(&hosts, &keys, "") else { return };
     let (ours, folder) = (Ours::start(AgentServer::builder()), Folder::new());
+    run(ssh(&server, &ours.socket(), &public_file(&folder, &keys, "rsa")).arg("true"), 255);
     for (kind, _) in KEY_KINDS {
         let public = public_file(&folder, &keys, kind);
-        run(ssh(&server, &ours.socket(), &public).arg("true"), 255);
         ssh_add(&ours.socket(), &["-q", &path(&keys, kind)], 0);
         run(ssh(&server, &ours.socket(), &public).arg("true"), 0);
     }

@@ -102,19 +102,20 @@ impl Store {
     /// Takes a key in, in the place of the same one if that is held already.
     pub(super) fn add(&mut self, entry: Entry, bindings: &Bindings) -> Result<(), Refusal> {
         let place = self.entries.iter().position(|held| held.is(entry.public.blob()));
+        if place.is_none() && self.entries.len() >= self.max_keys {
+            return Err("no more keys are held");
+        }
         let others = self.entries.iter().enumerate().filter(|(at, _)| Some(*at) != place);
         let listed = others.fold(LIST_BYTES, |sum, (_, held)| sum.saturating_add(held.listed()));
         if listed.saturating_add(entry.listed()) > FRAME_BYTES {
             return Err("the keys could not be listed any more");
         }
-        let room = self.entries.len() < self.max_keys;
         match place.and_then(|place| self.entries.get_mut(place)) {
             Some(held) => {
                 bindings.permit(&held.destinations, None)?;
                 *held = entry;
             }
-            None if room => self.entries.push(entry),
-            None => return Err("no more keys are held"),
+            None => self.entries.push(entry),
         }
         Ok(())
     }
