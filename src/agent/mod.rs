@@ -115,6 +115,12 @@ impl Agent {
         Ok(Self { shared, answer_timeout: ANSWER_TIMEOUT, sign_timeout: SIGN_TIMEOUT })
     }
 
+    /// An agent that answers with these bytes, whatever it is asked; for the fuzzer.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn scripted(bytes: Vec<u8>) -> Result<Self, AgentError> {
+        Self::at(endpoint::scripted(bytes))
+    }
+
     /// How long the agent may take for an answer that needs no person, and at most to finish any answer
     /// that it has begun; 5 seconds unless said otherwise.
     #[must_use]

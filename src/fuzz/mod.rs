@@ -2,6 +2,7 @@
 //! what must hold whatever they are. Built for tests and under `cfg(fuzzing)` only; a normal test
 //! replays the corpus of `fuzz/` through them.
 
+mod agent;
 mod connection;
 mod files;
 mod machines;
@@ -10,6 +11,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
+pub use agent::{agent_client, agent_server};
 pub use connection::connection;
 pub use files::key_files;
 pub use machines::{auth_client, auth_server, kex_client, kex_server};
@@ -31,6 +33,8 @@ pub const TARGETS: &[Target] = &[
     ("connection", connection),
     ("key_files", key_files),
     ("session", session),
+    ("agent_server", agent_server),
+    ("agent_client", agent_client),
 ];
 
 /// The input as a source of small decisions; 0 when it has ended.
