@@ -24,6 +24,7 @@ use super::endpoint::Connection;
 use super::exchange::{next_request, write_frame};
 use super::{AddOptions, AgentError, KEYS};
 use crate::key::{PKey, PublicKey};
+use crate::sys::clock::since_start;
 use bindings::Bindings;
 use store::{Entry, Store};
 
@@ -226,8 +227,9 @@ impl AgentServer {
     pub fn expire_keys(&self) {
         let mut state = self.0.state.lock();
         while !state.closed {
-            match state.store.expire(Instant::now()) {
-                Some(next) => drop(self.0.changed.wait_until(&mut state, next)),
+            let now = since_start();
+            match state.store.expire(now) {
+                Some(next) => drop(self.0.changed.wait_for(&mut state, next.saturating_sub(now))),
                 None => self.0.changed.wait(&mut state),
             }
         }
@@ -259,7 +261,7 @@ impl AgentServer {
     /// The keys, without those whose time has come; refused while locked and after the end.
     fn open(&self) -> Result<MutexGuard<'_, State>, Refusal> {
         let mut state = self.0.state.lock();
-        state.store.expire(Instant::now());
+        state.store.expire(since_start());
         match state.closed || state.store.is_locked() {
             true => Err("the agent is locked or closed"),
             false => Ok(state),
@@ -272,8 +274,7 @@ impl AgentServer {
         }
         let lifetime = options.lifetime.map(|seconds| Duration::from_secs(seconds.into()));
         let lifetime = lifetime.or(self.0.options.default_lifetime);
-        // A time that no clock shows is beyond all others.
-        let expires = lifetime.and_then(|lifetime| Instant::now().checked_add(lifetime));
+        let expires = lifetime.map(|lifetime| since_start().saturating_add(lifetime));
         let entry = Entry::new(key, expires, options.confirm, options.destinations);
         self.open()?.store.add(entry, bindings)?;
         if expires.is_some() {

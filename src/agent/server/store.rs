@@ -1,6 +1,6 @@
-//! The keys that an agent holds. Pure but for the clock's times, which it is told.
+//! The keys that an agent holds. Pure: it is told what time it is.
 
-use std::time::Instant;
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
@@ -22,7 +22,8 @@ pub(super) struct Entry {
     pub(super) public: PublicKey,
     comment: String,
     held: Held,
-    expires: Option<Instant>,
+    /// By the clock that goes on while the system sleeps.
+    expires: Option<Duration>,
     pub(super) confirm: bool,
     pub(super) destinations: Vec<Destination>,
 }
@@ -36,7 +37,7 @@ enum Held {
 impl Entry {
     pub(super) fn new(
         key: PKey,
-        expires: Option<Instant>,
+        expires: Option<Duration>,
         confirm: bool,
         destinations: Vec<Destination>,
     ) -> Self {
@@ -74,7 +75,7 @@ impl Store {
     }
 
     /// Removes the keys whose time has come; when the next one's comes.
-    pub(super) fn expire(&mut self, now: Instant) -> Option<Instant> {
+    pub(super) fn expire(&mut self, now: Duration) -> Option<Duration> {
         self.entries.retain(|entry| entry.expires.is_none_or(|expires| expires > now));
         self.entries.iter().filter_map(|entry| entry.expires).min()
     }

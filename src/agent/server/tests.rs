@@ -190,7 +190,7 @@ fn keys_expire_while_locked() {
     agent.add(&named("gone"), &AddOptions::new().lifetime(Duration::from_secs(1))).unwrap();
     agent.add(&named("kept"), &AddOptions::new()).unwrap();
     agent.lock(&Secret::from("right")).unwrap();
-    let later = Instant::now() + Duration::from_secs(2);
+    let later = since_start() + Duration::from_secs(2);
     assert_eq!(server.0.state.lock().store.expire(later), None);
     agent.unlock(&Secret::from("right")).unwrap();
     assert_eq!(listed(&agent), ["kept"]);
