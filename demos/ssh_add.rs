@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use feramiko::{AddOptions, Agent, AgentKey, Destination, Hop, HostKeys, KeyError, PKey, PublicKey, Secret};
+use feramiko::{
+    AddOptions, Agent, AgentKey, Destination, Hop, HostKeyEntry, HostKeyMarker, HostKeys, KeyError, PKey,
+    PublicKey, Secret,
+};
 use support::args::Options;
 use support::given::{Given, time};
 use support::log::{level, start};
@@ -199,7 +202,14 @@ fn with_keys(known: &HostKeys, hop: Hop) -> Hop {
         Some((host, port)) => (host, port),
         None => (name.as_str(), 22),
     };
-    known.lookup(host, port).into_iter().fold(hop, |hop, key| hop.key(key))
+    let hop = known.lookup(host, port).into_iter().fold(hop, |hop, key| hop.key(key));
+    let authorities = known.iter().filter(|entry| entry.marker() == Some(HostKeyMarker::CertAuthority));
+    // Whose names are the host's is told as for the keys of hosts.
+    let signs_for_it = |entry: &HostKeyEntry<'_>| {
+        let line = format!("{} {}", entry.names(), entry.key().to_line());
+        !HostKeys::parse(line).lookup(host, port).is_empty()
+    };
+    authorities.filter(signs_for_it).fold(hop, |hop, entry| hop.authority(entry.key()))
 }
 
 /// Adds one file after the other; a passphrase is tried on the next file too.

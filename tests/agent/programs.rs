@@ -97,6 +97,18 @@ fn our_ssh_add_takes_the_usual_keys_and_destinations() {
     fs::write(home.file(".ssh/known_hosts"), format!("somewhere {}\n", keys.public("rsa"))).unwrap();
     at_home(&["-q", "-h", "me@somewhere", "-h", "somewhere>somewhere"], 0);
     our_add(&socket, &["-T", home.file(".ssh/id_rsa").to_str().unwrap()], 1);
+    our_add(&socket, &["-q", "-D"], 0);
+
+    // An authority is as good as a key, for the hosts that it signs for.
+    let line = format!("@cert-authority *.example.org {}\n", keys.public("ed25519"));
+    fs::write(home.file("authorities"), line).unwrap();
+    let at = |host: &str, status| {
+        let known = home.file("authorities");
+        at_home(&["-q", "-H", known.to_str().unwrap(), "-h", host], status)
+    };
+    assert!(at("www.example.com", 1).contains("no host key of it is known"));
+    at("www.example.org", 0);
+    assert_eq!(our_add(&socket, &["-l"], 0).lines().count(), 2);
 }
 
 #[test]
