@@ -25,7 +25,7 @@ mod sys;
 mod transport;
 mod wire;
 
-pub use agent::{Agent, AgentError, AgentKey};
+pub use agent::{AddOptions, Agent, AgentError, AgentKey, AgentServer, AgentServerBuilder, Destination, Hop};
 pub use auth::{AuthAnswer, AuthError, AuthInfo, InteractiveAnswer, InteractiveQuery, Permissions, Prompt};
 pub use authorized::{AuthorizedKeys, BadLine, KeyLogin};
 pub use channel::{Channel, ChannelStderr, Poll, PtyRequest, Ready, Waker};

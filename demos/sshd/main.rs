@@ -66,8 +66,7 @@ fn yes(option: &str, value: &str) -> Result<bool, String> {
 }
 
 fn certificate(path: &str) -> Result<PublicKey, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
-    let (key, _) = PublicKey::from_line(&text).map_err(|error| format!("{path}: {error}"))?;
+    let (key, _) = PublicKey::from_file(path).map_err(|error| error.to_string())?;
     if key.certificate().is_none() {
         return Err(format!("{path} holds a key without a certificate"));
     }

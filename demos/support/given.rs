@@ -63,3 +63,42 @@ pub(crate) fn size(value: &str) -> Result<u64, String> {
     let number = number.parse::<u64>().map_err(|_| format!("{value} is no size"))?;
     number.checked_mul(unit.map_or(1, |(_, factor)| factor)).ok_or_else(|| format!("{value} is too large"))
 }
+
+/// A time as sshd_config(5), "TIME FORMATS", has it, in seconds: `600`, `10m`, `1h30m`.
+pub(crate) fn time(value: &str) -> Result<u32, String> {
+    let wrong = || format!("{value} is no time");
+    let (mut total, mut rest) = (0_u32, value);
+    while !rest.is_empty() || value.is_empty() {
+        let end = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
+        let number = rest[..end].parse::<u32>().map_err(|_| wrong())?;
+        let mut letters = rest[end..].chars();
+        let unit = match letters.next().map(|letter| letter.to_ascii_lowercase()) {
+            None | Some('s') => 1,
+            Some('m') => 60,
+            Some('h') => 60 * 60,
+            Some('d') => 24 * 60 * 60,
+            Some('w') => 7 * 24 * 60 * 60,
+            Some(_) => return Err(wrong()),
+        };
+        total = number.checked_mul(unit).and_then(|part| total.checked_add(part)).ok_or_else(wrong)?;
+        rest = letters.as_str();
+    }
+    Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times() {
+        for (value, seconds) in
+            [("600", 600), ("600s", 600), ("10m", 600), ("1h30m", 5400), ("1h30", 3630), ("1W2D", 777_600)]
+        {
+            assert_eq!(time(value), Ok(seconds), "{value}");
+        }
+        for value in ["", "m", "-1", "1x", "1hm", "h1", "4294967296", "9999999w", "é"] {
+            assert!(time(value).is_err(), "{value}");
+        }
+    }
+}

@@ -51,12 +51,29 @@ fn way(require: Option<&OsStr>, display: bool, terminal: bool) -> Way {
 /// Asks the user; `None` when nobody can be asked or the answer is refused.
 pub(crate) fn ask(question: &str, echo: Echo) -> io::Result<Option<Secret>> {
     let terminal = controlling();
-    let display = ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| env::var_os(name).is_some());
-    match (way(env::var_os("SSH_ASKPASS_REQUIRE").as_deref(), display, terminal.is_ok()), terminal) {
+    match (way(env::var_os("SSH_ASKPASS_REQUIRE").as_deref(), display(), terminal.is_ok()), terminal) {
         (Way::Terminal, Ok(terminal)) => ask_on(&terminal, question, echo).map(Some),
-        (Way::Program, _) => ask_by(&askpass(), question),
+        (Way::Program, _) => ask_by(&askpass(), question, None),
         _ => Ok(None),
     }
+}
+
+/// Asks the user for a yes, only ever through the program: whoever wants to know has no terminal. Where
+/// nobody can be asked it is a no.
+pub(crate) fn permission(question: &str) -> bool {
+    let require = env::var_os("SSH_ASKPASS_REQUIRE");
+    // Without a terminal what is left is the program or nobody.
+    if way(require.as_deref(), display(), false) != Way::Program {
+        return false;
+    }
+    // The hint makes those that know it show two buttons instead of a field.
+    let answer = ask_by(&askpass(), question, Some("confirm"));
+    let yes = |answer: Secret| answer.expose().is_empty() || answer.expose().eq_ignore_ascii_case(b"yes");
+    answer.ok().flatten().is_some_and(yes)
+}
+
+fn display() -> bool {
+    ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| env::var_os(name).is_some())
 }
 
 fn askpass() -> OsString {
@@ -79,9 +96,10 @@ fn ask_on(mut terminal: &std::fs::File, question: &str, echo: Echo) -> io::Resul
 }
 
 /// Asks through a program that gets the question as its argument and prints the answer.
-fn ask_by(program: &OsStr, question: &str) -> io::Result<Option<Secret>> {
+fn ask_by(program: &OsStr, question: &str, hint: Option<&str>) -> io::Result<Option<Secret>> {
     let mut child = Command::new(program)
         .arg(shown(question))
+        .envs(hint.map(|hint| ("SSH_ASKPASS_PROMPT", hint)))
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", program.display())))?;
@@ -142,8 +160,12 @@ mod tests {
     #[test]
     fn a_program_answers_or_refuses() {
         // echo prints the question back.
-        assert!(ask_by(OsStr::new("/bin/echo"), "Password\x07: ").unwrap().unwrap().matches("Password?: "));
-        assert!(ask_by(OsStr::new("/bin/false"), "x").unwrap().is_none());
-        assert!(ask_by(OsStr::new("/no/such/askpass"), "x").unwrap_err().to_string().contains("askpass"));
+        assert!(
+            ask_by(OsStr::new("/bin/echo"), "Password\x07: ", None).unwrap().unwrap().matches("Password?: ")
+        );
+        assert!(ask_by(OsStr::new("/bin/false"), "x", None).unwrap().is_none());
+        assert!(
+            ask_by(OsStr::new("/no/such/askpass"), "x", None).unwrap_err().to_string().contains("askpass")
+        );
     }
 }

@@ -43,6 +43,35 @@ pub(super) fn at(_: &Path) -> Box<dyn Endpoint> {
     Box::new(Nowhere)
 }
 
+/// Answers with these bytes, over all connections together, and takes whatever is sent.
+#[cfg(any(test, fuzzing))]
+pub(super) fn scripted(bytes: Vec<u8>) -> Box<dyn Endpoint> {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    #[derive(Debug, Clone)]
+    struct Script(Arc<Mutex<io::Cursor<Vec<u8>>>>);
+
+    impl Endpoint for Script {
+        fn connect(&self, _: Duration) -> io::Result<Box<dyn Connection>> {
+            Ok(Box::new(self.clone()))
+        }
+    }
+
+    impl Connection for Script {
+        fn read(&mut self, buf: &mut [u8], _: Option<Instant>) -> io::Result<usize> {
+            io::Read::read(&mut *self.0.lock(), buf)
+        }
+
+        fn write(&mut self, bytes: &[u8], _: Option<Instant>) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+    }
+
+    Box::new(Script(Arc::new(Mutex::new(io::Cursor::new(bytes)))))
+}
+
 #[cfg(unix)]
 mod unix {
     use std::io::{self, Read, Write};

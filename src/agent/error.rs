@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use crate::key::KeyError;
 use crate::wire::Malformed;
 
 /// Why the agent could not be used.
@@ -36,6 +37,27 @@ pub enum AgentError {
         /// As many.
         count: u32,
     },
+    /// The agent knows the extension, and it failed.
+    ExtensionFailed,
+    /// A destination that no agent would take.
+    Destination {
+        /// As it was said.
+        spec: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The key cannot be sent to an agent.
+    Key(KeyError),
+    /// Somebody else's program connected to our agent.
+    Stranger {
+        /// The number of its user.
+        uid: u32,
+    },
+    /// Our agent serves as many connections as it may.
+    Busy {
+        /// As many.
+        limit: usize,
+    },
     /// What the agent made is no signature of this data by this key and algorithm.
     BadSignature,
 }
@@ -51,12 +73,23 @@ impl fmt::Display for AgentError {
             Self::Malformed(error) => write!(f, "the agent's answer {error}"),
             Self::TooLong { length } => write!(f, "{length} bytes are more than agents and we exchange"),
             Self::TooManyKeys { count } => write!(f, "the agent lists {count} keys, more than we accept"),
+            Self::ExtensionFailed => f.write_str("the agent's extension failed"),
+            Self::Destination { spec, what } => write!(f, "destination {spec:?}: {what}"),
+            Self::Key(error) => error.fmt(f),
+            Self::Stranger { uid } => write!(f, "user {uid} may not use this agent"),
+            Self::Busy { limit } => write!(f, "the agent serves {limit} connections already"),
             Self::BadSignature => f.write_str("the agent's signature is wrong"),
         }
     }
 }
 
 impl std::error::Error for AgentError {}
+
+impl From<KeyError> for AgentError {
+    fn from(error: KeyError) -> Self {
+        Self::Key(error)
+    }
+}
 
 impl From<Malformed> for AgentError {
     fn from(error: Malformed) -> Self {

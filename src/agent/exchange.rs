@@ -1,7 +1,9 @@
-//! One request and its answer: frames of RFC 9987, bounded in length and in time.
+//! Requests and their answers: frames of RFC 9987, bounded in length and in time.
 
 use std::io;
 use std::time::{Duration, Instant};
+
+use zeroize::Zeroizing;
 
 use super::AgentError;
 use super::endpoint::Connection;
@@ -38,14 +40,48 @@ pub(super) fn exchange(
     request: &[u8],
     patience: Patience,
 ) -> Result<Vec<u8>, AgentError> {
-    if request.len() > FRAME_BYTES {
-        return Err(too_long(request.len()));
+    write_frame(connection, request, patience.step_until())?;
+    let mut first = [0; 1];
+    read_exact(connection, &mut first, patience.until)?;
+    let mut answer = read_rest(connection, first, patience.step_until())?;
+    Ok(std::mem::take(&mut *answer))
+}
+
+/// Waits for a request, as long as it takes; once begun it must be whole within `step`. None when the
+/// client has hung up between two.
+pub(super) fn next_request(
+    connection: &mut dyn Connection,
+    step: Duration,
+) -> Result<Option<Zeroizing<Vec<u8>>>, AgentError> {
+    let mut first = [0; 1];
+    match read_exact(connection, &mut first, None) {
+        Err(AgentError::Closed) => return Ok(None),
+        read => read?,
     }
-    write_all(connection, &string_of(request), patience.step_until())?;
+    read_rest(connection, first, Instant::now().checked_add(step)).map(Some)
+}
+
+/// Sends a message. No copy of it stays: there may be secrets in it.
+pub(super) fn write_frame(
+    connection: &mut dyn Connection,
+    message: &[u8],
+    deadline: Option<Instant>,
+) -> Result<(), AgentError> {
+    if message.len() > FRAME_BYTES {
+        return Err(too_long(message.len()));
+    }
+    write_all(connection, &Zeroizing::new(string_of(message)), deadline)
+}
+
+/// Reads what follows the first byte of a frame.
+fn read_rest(
+    connection: &mut dyn Connection,
+    first: [u8; 1],
+    deadline: Option<Instant>,
+) -> Result<Zeroizing<Vec<u8>>, AgentError> {
     let mut header = [0; 4];
     let (begin, end) = header.split_at_mut(1);
-    read_exact(connection, begin, patience.until)?;
-    let deadline = patience.step_until();
+    begin.copy_from_slice(&first);
     read_exact(connection, end, deadline)?;
     let length = usize::try_from(u32::from_be_bytes(header)).unwrap_or(usize::MAX);
     if length > FRAME_BYTES {
@@ -54,9 +90,9 @@ pub(super) fn exchange(
     if length == 0 {
         return Err(AgentError::Malformed(Malformed::Truncated));
     }
-    let mut answer = vec![0; length];
-    read_exact(connection, &mut answer, deadline)?;
-    Ok(answer)
+    let mut message = Zeroizing::new(vec![0; length]);
+    read_exact(connection, &mut message, deadline)?;
+    Ok(message)
 }
 
 fn too_long(length: usize) -> AgentError {

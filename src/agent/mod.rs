@@ -1,4 +1,4 @@
-//! The agent that holds a user's keys: RFC 9987, the client's side.
+//! The agent that holds a user's keys: RFC 9987, the client's side here, the agent itself in `server/`.
 //!
 //! Runs on the threads of its callers. Agents may be hostile, above all forwarded ones: every answer is
 //! bounded in length and time and checked, signatures too. Knows nothing of authentication.
@@ -20,6 +20,9 @@ mod error;
 mod exchange;
 mod key;
 mod message;
+mod options;
+mod requests;
+mod server;
 #[cfg(all(test, unix))]
 mod tests;
 
@@ -34,10 +37,12 @@ use crate::key::PublicKey;
 use crate::wire::{Encode, Escaped, Reader};
 use endpoint::{Connection, Endpoint};
 use exchange::{Patience, exchange};
-use message::{FAILURES, FLAGS, IdentitiesAnswer, RequestIdentities, SignRequest, SignResponse};
+use message::{FAILURES, FLAGS, IdentitiesAnswer, RequestIdentities, SignRequest, SignResponse, Success};
 
 pub use error::AgentError;
 pub use key::AgentKey;
+pub use options::{AddOptions, Destination, Hop};
+pub use server::{AgentServer, AgentServerBuilder};
 
 /// Keys that an agent may list; servers hang up long before so many were tried.
 const KEYS: u32 = 1024;
@@ -68,7 +73,15 @@ struct Shared {
     endpoint: Box<dyn Endpoint>,
     /// A connection on which no answer is due. Whoever asks takes it, or makes one if another thread
     /// has it, and brings it back: nobody waits for another's answer, and no lock is held meanwhile.
-    idle: Mutex<Option<Box<dyn Connection>>>,
+    idle: Mutex<Option<Line>>,
+    /// The requests that bind a connection to its sessions, in order. Every new connection gets them.
+    bindings: Mutex<Vec<Arc<[u8]>>>,
+}
+
+/// A connection, and how many of the bindings it has got.
+struct Line {
+    connection: Box<dyn Connection>,
+    bound: usize,
 }
 
 impl fmt::Debug for Agent {
@@ -96,9 +109,16 @@ impl Agent {
     }
 
     fn at(endpoint: Box<dyn Endpoint>) -> Result<Self, AgentError> {
-        let idle = Mutex::new(Some(endpoint.connect(ANSWER_TIMEOUT)?));
-        let shared = Arc::new(Shared { endpoint, idle });
+        let connection = endpoint.connect(ANSWER_TIMEOUT)?;
+        let idle = Mutex::new(Some(Line { connection, bound: 0 }));
+        let shared = Arc::new(Shared { endpoint, idle, bindings: Mutex::default() });
         Ok(Self { shared, answer_timeout: ANSWER_TIMEOUT, sign_timeout: SIGN_TIMEOUT })
+    }
+
+    /// An agent that answers with these bytes, whatever it is asked; for the fuzzer.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn scripted(bytes: Vec<u8>) -> Result<Self, AgentError> {
+        Self::at(endpoint::scripted(bytes))
     }
 
     /// How long the agent may take for an answer that needs no person, and at most to finish any answer
@@ -109,7 +129,8 @@ impl Agent {
         self
     }
 
-    /// How long the agent may take for a signature; 120 seconds unless said otherwise. A person may have to confirm it or to touch a token.
+    /// How long the agent may take for a signature; 120 seconds unless said otherwise. A person
+    /// may have to confirm it or to touch a token.
     #[must_use]
     pub fn sign_timeout(mut self, timeout: Duration) -> Self {
         self.sign_timeout = timeout;
@@ -153,26 +174,46 @@ impl Agent {
         Ok(signature.to_vec())
     }
 
+    /// Sends a request and returns the answer, if it is no refusal.
     fn ask(&self, request: &[u8], timeout: Duration) -> Result<Vec<u8>, AgentError> {
-        let patience = Patience::new(timeout, self.answer_timeout);
-        let idle = self.shared.idle.lock().take();
-        let asked = idle.map(|mut connection| {
-            let answer = exchange(&mut *connection, request, patience);
-            (answer, connection)
-        });
-        let (answer, connection) = match asked {
-            Some(asked) if asked.0 != Err(AgentError::Closed) => asked,
-            // None is idle, or the agent has closed it or was started anew since it was used.
-            _ => {
-                let mut connection = self.shared.endpoint.connect(self.answer_timeout)?;
-                (exchange(&mut *connection, request, patience), connection)
-            }
-        };
-        let answer = answer?;
-        *self.shared.idle.lock() = Some(connection);
+        let (answer, line) = self.converse(request, timeout)?;
+        *self.shared.idle.lock() = Some(line);
         match answer.first() {
             Some(number) if FAILURES.contains(number) => Err(AgentError::Refused),
             _ => Ok(answer),
+        }
+    }
+
+    /// Sends a request and returns the answer and the connection, on which no answer is due.
+    fn converse(&self, request: &[u8], timeout: Duration) -> Result<(Vec<u8>, Line), AgentError> {
+        let patience = Patience::new(timeout, self.answer_timeout);
+        let idle = self.shared.idle.lock().take();
+        if let Some(mut line) = idle {
+            match self.converse_on(&mut line, request, patience) {
+                // The agent has closed it or was started anew since it was used.
+                Err(AgentError::Closed) => {}
+                answer => return Ok((answer?, line)),
+            }
+        }
+        let mut line = Line { connection: self.shared.endpoint.connect(self.answer_timeout)?, bound: 0 };
+        let answer = self.converse_on(&mut line, request, patience)?;
+        Ok((answer, line))
+    }
+
+    fn converse_on(
+        &self,
+        line: &mut Line,
+        request: &[u8],
+        patience: Patience,
+    ) -> Result<Vec<u8>, AgentError> {
+        loop {
+            let binding = self.shared.bindings.lock().get(line.bound).cloned();
+            let Some(binding) = binding else {
+                return exchange(&mut *line.connection, request, patience);
+            };
+            let answer = exchange(&mut *line.connection, &binding, patience)?;
+            Success::decode_packet(&answer).map_err(|_| AgentError::ExtensionFailed)?;
+            line.bound = line.bound.saturating_add(1);
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Honest agents, and the hostile ones of the security checklist (rows 59 to 61): each is a thread at
-//! the other end of a pair of UNIX sockets. And OpenSSH's ssh-agent.
+//! the other end of a pair of UNIX sockets. And OpenSSH's ssh-agent, and our own.
 
 mod hostile;
 mod openssh;
+mod requests;
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -46,7 +47,7 @@ fn fake(behaviour: impl Fn(UnixStream, usize) + Send + Sync + 'static) -> (Agent
 }
 
 /// The next request, without its length; None at the end.
-fn request(stream: &mut UnixStream) -> Option<Vec<u8>> {
+pub(super) fn request(stream: &mut UnixStream) -> Option<Vec<u8>> {
     let mut header = [0; 4];
     stream.read_exact(&mut header).ok()?;
     let mut request = vec![0; u32::from_be_bytes(header) as usize];
@@ -81,7 +82,7 @@ fn signature(signature: &[u8]) -> Vec<u8> {
 }
 
 /// An agent that holds `key`.
-fn holding(key: &PKey) -> Agent {
+pub(super) fn holding(key: &PKey) -> Agent {
     let key = key.clone();
     agent(move |request| answer_honestly(&key, request))
 }
@@ -101,7 +102,32 @@ fn answer_honestly(key: &PKey, request: &[u8]) -> Vec<u8> {
     signature(&key.sign(algorithm, message.data).unwrap())
 }
 
-fn ed25519() -> PKey {
+/// Our own agent, which serves each connection on a thread.
+#[derive(Debug)]
+struct Ours(AgentServer);
+
+impl Endpoint for Ours {
+    fn connect(&self, _: Duration) -> io::Result<Box<dyn Connection>> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let server = self.0.clone();
+        std::thread::spawn(move || server.serve_connection(theirs));
+        Ok(Box::new(ours))
+    }
+}
+
+/// A client of our own agent.
+pub(super) fn client(server: &AgentServer) -> Agent {
+    Agent::at(Box::new(Ours(server.clone()))).unwrap()
+}
+
+/// Our own agent, made so, and a client of it.
+pub(super) fn ours(builder: AgentServerBuilder) -> (AgentServer, Agent) {
+    let server = builder.build();
+    let agent = client(&server);
+    (server, agent)
+}
+
+pub(super) fn ed25519() -> PKey {
     PKey::generate(KeyKind::Ed25519).unwrap()
 }
 

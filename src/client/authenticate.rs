@@ -177,9 +177,11 @@ impl Credentials {
 fn certified(key: &PKey, path: &Path) -> Option<PKey> {
     let mut beside = path.as_os_str().to_owned();
     beside.push("-cert.pub");
-    let text = std::fs::read_to_string(&beside).ok()?;
+    if !Path::new(&beside).exists() {
+        return None;
+    }
     let certified =
-        PublicKey::from_line(&text).and_then(|(certificate, _)| key.with_certificate(&certificate));
+        PublicKey::from_file(&beside).and_then(|(certificate, _)| key.with_certificate(&certificate));
     certified
         .inspect_err(|error| {
             log::warn!(target: "feramiko::auth", "{}: not used: {error}", Path::new(&beside).display());

@@ -2,6 +2,7 @@
 //! what must hold whatever they are. Built for tests and under `cfg(fuzzing)` only; a normal test
 //! replays the corpus of `fuzz/` through them.
 
+mod agent;
 mod connection;
 mod files;
 mod lists;
@@ -11,6 +12,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
+pub use agent::{agent_client, agent_server};
 pub use connection::connection;
 pub use files::key_files;
 pub use lists::{revoked_keys, signatures};
@@ -35,6 +37,8 @@ pub const TARGETS: &[Target] = &[
     ("revoked_keys", revoked_keys),
     ("signatures", signatures),
     ("session", session),
+    ("agent_server", agent_server),
+    ("agent_client", agent_client),
 ];
 
 /// The input as a source of small decisions; 0 when it has ended.

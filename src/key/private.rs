@@ -212,6 +212,18 @@ impl PKey {
         Ok(Self(Arc::new(Inner { public: certificate.clone(), comment, holder })))
     }
 
+    /// The key alone.
+    #[must_use]
+    pub fn without_certificate(&self) -> Self {
+        match self.0.public.certificate() {
+            None => self.clone(),
+            Some(certificate) => {
+                let (comment, holder) = (self.0.comment.clone(), self.0.holder.clone());
+                Self(Arc::new(Inner { public: certificate.key().clone(), comment, holder }))
+            }
+        }
+    }
+
     /// Whether the key is held elsewhere, so that signing may take its time.
     #[must_use]
     pub fn is_external(&self) -> bool {

@@ -16,6 +16,7 @@
     )
 )]
 
+pub(crate) mod clock;
 pub(crate) mod file;
 #[cfg(unix)]
 pub(crate) mod launch;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -76,6 +76,26 @@ pub(crate) fn connect_unix(path: &Path, timeout: Duration) -> io::Result<UnixStr
     Ok(socket.into())
 }
 
+/// Connections that wait to be accepted; OpenSSH's figure.
+const BACKLOG: i32 = 128;
+
+/// Listens on a new UNIX socket at `path` that only its owner may connect to.
+pub(crate) fn listen_unix(path: &Path) -> io::Result<UnixListener> {
+    use std::os::unix::fs::PermissionsExt;
+
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+    socket.bind(&socket2::SockAddr::unix(path)?)?;
+    // Nobody can connect before `listen`.
+    let listening = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        .and_then(|()| socket.listen(BACKLOG));
+    if let Err(error) = listening {
+        // It is ours and of no use.
+        let _ = std::fs::remove_file(path);
+        return Err(error);
+    }
+    Ok(socket.into())
+}
+
 /// Makes a blocked accept fail, and all later ones.
 pub(crate) fn shut_listener(listener: impl AsFd) {
     // It may be shut already.
@@ -85,6 +105,21 @@ pub(crate) fn shut_listener(listener: impl AsFd) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_listening_socket_is_its_owners() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let listener = listen_unix(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let _connected = connect_unix(&path, Duration::from_secs(5)).unwrap();
+        listener.accept().unwrap();
+        // Somebody else's socket stays.
+        assert_eq!(listen_unix(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert!(path.exists());
+    }
 
     /// Nobody accepts, and the queue is full at some time.
     #[test]

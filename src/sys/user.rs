@@ -19,6 +19,12 @@ pub(crate) struct Account {
     pub(crate) shell: PathBuf,
 }
 
+/// The number of the user we run as.
+#[cfg(unix)]
+pub(crate) fn current_uid() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
 /// POSIX: an entry without a shell means this one.
 #[cfg(unix)]
 const DEFAULT_SHELL: &str = "/bin/sh";

@@ -19,6 +19,15 @@ const LINE: usize = 70;
 /// The most keys in one file; ssh-keygen writes one.
 const KEYS: u32 = 64;
 
+/// Room for the private fields of every key.
+pub(crate) const FIELDS_ROOM: usize = 16 * 1024;
+/// What is said of the file of a key that a token holds.
+fn of_a_token() -> KeyError {
+    KeyError::Unsupported(
+        "a security token's key file (add it to an agent: ssh-add, and use the agent)".to_owned(),
+    )
+}
+
 /// How an `OPENSSH PRIVATE KEY` file is encrypted; without a passphrase it is not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpensshParams {
@@ -72,9 +81,7 @@ fn private_section(plain: &[u8], encrypted: bool, publics: &[PublicKey]) -> Resu
     }
     let mut keys = Vec::new();
     for public in publics {
-        let key = private_key(&mut reader)?;
-        let comment = String::from_utf8_lossy(reader.string()?).into_owned();
-        let key = PKey::from_openssl(key, comment)?;
+        let key = get_fields(&mut reader)?;
         if key.public_key() != public {
             return Err(parts::HALVES);
         }
@@ -88,11 +95,23 @@ fn private_section(plain: &[u8], encrypted: bool, publics: &[PublicKey]) -> Resu
     Ok(keys)
 }
 
-fn private_key(reader: &mut Reader<'_>) -> Result<OpensslKey<Private>, KeyError> {
+/// Reads type, numbers and comment: a private key as files have it inside, and agents when one is added,
+/// those with a certificate too.
+pub(crate) fn get_fields(reader: &mut Reader<'_>) -> Result<PKey, KeyError> {
     let name = reader.string()?;
-    let kind = KeyType::by_name(name).filter(|(_, certified)| !certified);
-    let (kind, _) =
-        kind.ok_or_else(|| KeyError::Unsupported(format!("key type {}", crate::wire::Escaped(name))))?;
+    let (kind, certified) = KeyType::by_name(name)
+        .ok_or_else(|| KeyError::Unsupported(format!("key type {}", crate::wire::Escaped(name))))?;
+    let certificate = if certified { Some(PublicKey::from_blob(reader.string()?)?) } else { None };
+    let key = match &certificate {
+        None => private_key(kind, reader)?,
+        Some(certificate) => certified_key(kind, &certificate.without_certificate(), reader)?,
+    };
+    let comment = String::from_utf8_lossy(reader.string()?).into_owned();
+    let key = PKey::from_openssl(key, comment)?;
+    certificate.map_or(Ok(key.clone()), |certificate| key.with_certificate(&certificate))
+}
+
+fn private_key(kind: KeyType, reader: &mut Reader<'_>) -> Result<OpensslKey<Private>, KeyError> {
     match kind {
         KeyType::Ed25519 => edwards(Id::ED25519, 32, reader),
         KeyType::Ed448 => edwards(Id::ED448, 57, reader),
@@ -103,9 +122,36 @@ fn private_key(reader: &mut Reader<'_>) -> Result<OpensslKey<Private>, KeyError>
             parts::dss(&DssNumbers { p, q, g, y: Some(y), x })
         }
         KeyType::EcdsaP256 | KeyType::EcdsaP384 | KeyType::EcdsaP521 => ecdsa(kind, reader),
-        KeyType::SkEd25519 | KeyType::SkEcdsa => Err(KeyError::Unsupported(
-            "a security token's key file (add it to an agent: ssh-add, and use the agent)".to_owned(),
-        )),
+        KeyType::SkEd25519 | KeyType::SkEcdsa => Err(of_a_token()),
+    }
+}
+
+/// The private numbers that follow a certificate, which has the public ones.
+fn certified_key(
+    kind: KeyType,
+    public: &PublicKey,
+    reader: &mut Reader<'_>,
+) -> Result<OpensslKey<Private>, KeyError> {
+    let mut outer = Reader::new(public.blob());
+    outer.string()?;
+    match kind {
+        KeyType::Ed25519 => edwards(Id::ED25519, 32, reader),
+        KeyType::Ed448 => edwards(Id::ED448, 57, reader),
+        KeyType::Rsa => {
+            let (e, n) = (number(&mut outer)?, number(&mut outer)?);
+            let (d, iqmp, p, q) = (number(reader)?, number(reader)?, number(reader)?, number(reader)?);
+            parts::rsa(&RsaNumbers { n, e, d, p, q, iqmp, exponents: None })
+        }
+        KeyType::Dss => {
+            let mut next = || number(&mut outer);
+            let (p, q, g, y) = (next()?, next()?, next()?, next()?);
+            parts::dss(&DssNumbers { p, q, g, y: Some(y), x: number(reader)? })
+        }
+        KeyType::EcdsaP256 | KeyType::EcdsaP384 | KeyType::EcdsaP521 => {
+            outer.string()?;
+            parts::ecdsa(kind, number(reader)?, Some(outer.string()?))
+        }
+        KeyType::SkEd25519 | KeyType::SkEcdsa => Err(of_a_token()),
     }
 }
 
@@ -175,45 +221,60 @@ pub(in crate::key) fn write(
 
 /// Check numbers, key, comment.
 fn private_fields(key: &PKey) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    let held = key.here()?;
     let check = u32::from_be_bytes(rand::array()?);
-    // Large enough for every key, so that no copy is left behind by growing.
-    let mut out = Zeroizing::new(Vec::with_capacity(16 * 1024));
+    let mut out = Zeroizing::new(Vec::with_capacity(FIELDS_ROOM));
     out.put(&check).put(&check);
+    put_fields(&mut out, &key.without_certificate())?;
+    Ok(out)
+}
+
+/// Appends type, numbers and comment, as [`get_fields`] reads them. With [`FIELDS_ROOM`] in `out` no copy
+/// is left behind by growing.
+pub(crate) fn put_fields(out: &mut Vec<u8>, key: &PKey) -> Result<(), KeyError> {
+    let held = key.here()?;
     let put_number = |out: &mut Vec<u8>, number: Vec<u8>| {
         let number = Zeroizing::new(number);
         Mpint::from_unsigned(&number).encode(out);
     };
-    let public = key.public_key().without_certificate().blob().to_vec();
+    // A certificate has the public numbers, and so has the blob of a plain key, but for RSA, whose
+    // numbers stand in another order.
+    let public = key.public_key();
+    let certified = public.certificate().is_some();
+    match held.id() {
+        _ if certified => {
+            out.put(public.key_type()).put(public.blob());
+        }
+        Id::RSA => {
+            out.put("ssh-rsa");
+            let rsa = held.rsa()?;
+            put_number(out, rsa.n().to_vec());
+            put_number(out, rsa.e().to_vec());
+        }
+        _ => {
+            out.put_raw(public.blob());
+        }
+    }
     match held.id() {
         Id::ED25519 | Id::ED448 => {
-            // Type and public key are the public blob's fields.
-            out.put_raw(&public);
+            let public = held.raw_public_key()?;
+            if certified {
+                out.put(public.as_slice());
+            }
             let seed = Zeroizing::new(held.raw_private_key()?);
-            let pair = Zeroizing::new([seed.as_slice(), &held.raw_public_key()?].concat());
+            let pair = Zeroizing::new([seed.as_slice(), &public].concat());
             out.put(pair.as_slice());
         }
-        Id::DSA => {
-            out.put_raw(&public);
-            put_number(&mut out, held.dsa()?.priv_key().to_vec());
-        }
+        Id::DSA => put_number(out, held.dsa()?.priv_key().to_vec()),
         Id::RSA => {
             let rsa = held.rsa()?;
             let none = || KeyError::Malformed("an RSA key without its primes");
-            out.put("ssh-rsa");
-            for number in [rsa.n(), rsa.e(), rsa.d(), rsa.iqmp().ok_or_else(none)?] {
-                put_number(&mut out, number.to_vec());
-            }
-            for number in [rsa.p().ok_or_else(none)?, rsa.q().ok_or_else(none)?] {
-                put_number(&mut out, number.to_vec());
+            put_number(out, rsa.d().to_vec());
+            for number in [rsa.iqmp(), rsa.p(), rsa.q()] {
+                put_number(out, number.ok_or_else(none)?.to_vec());
             }
         }
-        _ => {
-            // Type, curve and point are the public blob's fields.
-            out.put_raw(&public);
-            put_number(&mut out, held.ec_key()?.private_key().to_vec());
-        }
+        _ => put_number(out, held.ec_key()?.private_key().to_vec()),
     }
     out.put(key.comment());
-    Ok(out)
+    Ok(())
 }
