@@ -86,6 +86,11 @@ fn endless_and_nested_blocks() {
         assert!(PublicKey::from_bytes(text.as_bytes()).is_err());
     }
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    for (count, good) in [(32, true), (33, false)] {
+        let headers = "A:1\n".repeat(count);
+        let text = file.replacen('\n', &format!("\n{headers}"), 1);
+        assert_eq!(PKey::from_bytes(text.as_bytes(), None).is_ok(), good);
+    }
     assert_eq!(PKey::all_from_bytes(file.repeat(64).as_bytes(), None).unwrap().len(), 64);
     assert!(PKey::all_from_bytes(file.repeat(65).as_bytes(), None).is_err());
 }
