@@ -134,7 +134,7 @@ impl PublicKey {
     /// The text of a public key file in any format.
     ///
     /// # Errors
-    /// [`KeyError::Malformed`] for a comment of several lines.
+    /// [`KeyError::Malformed`] for a comment of several lines, or longer than RFC 4716 allows.
     pub fn to_format(&self, format: PublicFormat, comment: &str) -> Result<String, KeyError> {
         format::public::write(self, format, comment)
     }

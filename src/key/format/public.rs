@@ -118,7 +118,7 @@ pub(in crate::key) fn write(
     match format {
         PublicFormat::Line if comment.is_empty() => Ok(format!("{}\n", key.to_line())),
         PublicFormat::Line => Ok(format!("{} {comment}\n", key.to_line())),
-        PublicFormat::Rfc4716 => Ok(rfc4716(key, comment)),
+        PublicFormat::Rfc4716 => rfc4716(key, comment),
         PublicFormat::Pem if key.openssl().id() == Id::RSA => {
             text(key.openssl().rsa()?.public_key_to_pem_pkcs1()?)
         }
@@ -130,14 +130,14 @@ fn text(bytes: Vec<u8>) -> Result<String, KeyError> {
     String::from_utf8(bytes).map_err(|_| KeyError::Malformed("PEM that is no text"))
 }
 
-fn rfc4716(key: &PublicKey, comment: &str) -> String {
+fn rfc4716(key: &PublicKey, comment: &str) -> Result<String, KeyError> {
     let mut text = format!("---- BEGIN {SSH2} ----\n");
     if !comment.is_empty() {
-        armour::put_header(&mut text, "Comment", &format!("\"{comment}\""));
+        armour::put_header(&mut text, "Comment", &format!("\"{comment}\""))?;
     }
     let mut body = zeroize::Zeroizing::new(String::new());
     armour::put_base64(&mut body, key.blob(), LINE);
     text.push_str(&body);
     text.push_str(&format!("---- END {SSH2} ----\n"));
-    text
+    Ok(text)
 }

@@ -129,7 +129,9 @@ fn headers_of_rfc_1421() {
 #[test]
 fn headers_of_rfc_4716() {
     let public = ed25519().public_key();
-    for comment in ["", "x", "with \"quotes\"", &"long ".repeat(60), &"ä".repeat(200), "ends in \\"] {
+    for comment in
+        ["", "x", "with \"quotes\"", &"long ".repeat(60), &"ä".repeat(200), "ends in \\", &"x".repeat(1022)]
+    {
         let text = public.to_format(PublicFormat::Rfc4716, comment).unwrap();
         assert!(text.lines().all(|line| line.len() <= 72), "{text}");
         let crlf = text.replace('\n', "\r\n");
@@ -137,6 +139,7 @@ fn headers_of_rfc_4716() {
             assert_eq!(PublicKey::from_bytes(text.as_bytes()).unwrap(), (public.clone(), comment.to_owned()));
         }
     }
+    assert!(public.to_format(PublicFormat::Rfc4716, &"x".repeat(1023)).is_err());
     let text = public.to_format(PublicFormat::Rfc4716, "").unwrap();
     let with =
         |headers: &str| PublicKey::from_bytes(text.replacen('\n', &format!("\n{headers}"), 1).as_bytes());
