@@ -157,6 +157,23 @@ fn headers_of_rfc_4716() {
 }
 
 #[test]
+fn the_public_half_needs_no_passphrase() {
+    for format in formats() {
+        let comment = match &format {
+            KeyFormat::Openssh(_) => "",
+            KeyFormat::Ppk(_) => "a comment",
+            _ => continue,
+        };
+        let file = ecdsa().to_format(&format, Some(&secret())).unwrap();
+        let (key, read) = PublicKey::from_bytes(file.expose()).unwrap();
+        assert_eq!((&key, read.as_str()), (ecdsa().public_key(), comment), "{format:?}");
+        let text = String::from_utf8(file.expose().to_vec()).unwrap();
+        let other = text.replace("3: ecdsa-sha2-nistp256", "3: ssh-ed25519");
+        assert_eq!(PublicKey::from_bytes(other.as_bytes()).is_ok(), other == text);
+    }
+}
+
+#[test]
 fn one_line_with_remarks_before_it() {
     let public = ed25519().public_key();
     let text = format!("\u{feff}# a remark\r\n\r\n   {}  its comment \r\nmore\r\n", public.to_line());
