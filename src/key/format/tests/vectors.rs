@@ -238,3 +238,32 @@ fn files_of_several_blocks() {
     let first = PKey::from_bytes(&text, Some(&secret())).unwrap();
     assert_eq!(first.public_key(), keys[0].public_key());
 }
+
+const PEM: &str = "-----BEGIN EC PRIVATE KEY-----\n\
+    Proc-Type: 4,ENCRYPTED\n\
+    DEK-Info: AES-256-CBC,10C24BDD6A18B3706DD24C373CCFABE9\n\
+    \n\
+    UuYOD/g2xNgU1167WcuXtowgg/75hp83W5X9q4+ql78omLrkm2q2Vf9k9QVwerb4\n\
+    ophGUV1a3wh4sNmR+jpBWU0MSGgEMFejYTDgm193XqLHZmeW8BsT2OztOl/OpRYR\n\
+    bqlsr/3kvBfH6SAXSE+hTzo3r5MnZdJQ9XhCS8c9NEg=\n\
+    -----END EC PRIVATE KEY-----\n";
+
+const PKCS8: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----\n\
+    MIHrMFYGCSqGSIb3DQEFDTBJMCgGCSqGSIb3DQEFDDAbBAg/oqNEHcqVfAIBAjAM\n\
+    BggqhkiG9w0CCQUAMB0GCWCGSAFlAwQBAgQQjY24ebVvYyUFAFg3LXecuwSBkB/U\n\
+    6I9zxJuz/hhZ43LoN8J9fzDzzSODCUd37PZoaSvOYprYpc0M3e2o5RTzH5/5xSOy\n\
+    Wtt2PWf5FnK/AT3oFZGI/VspmAZDV7wG5h0w17bscskduUww2TZACfkLeRA9JUco\n\
+    CbsfkoCsU5LJi8FEet4c/cFmzTVF/BTzGaPg8g2K85IzNK2bOQmyW3Z0XZzg3g==\n\
+    -----END ENCRYPTED PRIVATE KEY-----\n";
+
+/// A wrong passphrase leaves a padding that fits once in 256 times, and what it decrypts to is no key.
+#[test]
+fn no_wrong_passphrase_is_taken_for_damage() {
+    for file in [PEM, PKCS8] {
+        let read = |secret: &str| PKey::from_bytes(file.as_bytes(), Some(&Secret::from(secret)));
+        read(SECRET).unwrap();
+        for wrong in 0..2000 {
+            assert_eq!(read(&format!("wrong {wrong}")).unwrap_err(), KeyError::WrongPassphrase, "{wrong}");
+        }
+    }
+}
