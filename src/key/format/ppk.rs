@@ -96,7 +96,7 @@ pub struct PpkParams {
 }
 
 impl Default for PpkParams {
-    /// Version 3, Argon2id over 8 MiB, 21 times: what puttygen comes to on a machine of 2023.
+    /// Version 3, Argon2id over 8 MiB, 21 times: about the tenth of a second that puttygen aims at.
     fn default() -> Self {
         Self { version: PpkVersion::V3, kind: Argon2Kind::Id, memory: 8192, passes: 21, parallelism: 1 }
     }
