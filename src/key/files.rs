@@ -123,7 +123,8 @@ impl PublicKey {
     }
 
     /// Reads the text of a public key file: one line, RFC 4716, PKCS#1 or PKCS#8 (in PEM or DER),
-    /// found by itself.
+    /// found by itself; also the public half of OpenSSH's and PuTTY's private key files, which needs no
+    /// passphrase.
     ///
     /// # Errors
     /// As [`from_blob`](Self::from_blob).
@@ -134,7 +135,7 @@ impl PublicKey {
     /// The text of a public key file in any format.
     ///
     /// # Errors
-    /// [`KeyError::Malformed`] for a comment of several lines.
+    /// [`KeyError::Malformed`] for a comment of several lines, or longer than RFC 4716 allows.
     pub fn to_format(&self, format: PublicFormat, comment: &str) -> Result<String, KeyError> {
         format::public::write(self, format, comment)
     }

@@ -151,16 +151,19 @@ fn header(line: &[u8], lines: &mut Lines<'_>) -> Result<(String, String), KeyErr
     while text.last() == Some(&b'\\') {
         text.pop();
         text.extend_from_slice(lines.next().ok_or(KeyError::Malformed("a header ends in a backslash"))?);
-        if text.len() > TAG.saturating_add(VALUE) {
+        // The colon and some white space.
+        if text.len() > TAG.saturating_add(VALUE).saturating_add(8) {
             return Err(too_long());
         }
     }
-    let text = String::from_utf8_lossy(&text);
-    let (tag, value) = text.split_once(':').ok_or(KeyError::Malformed("a header without a colon"))?;
+    let colon = text.iter().position(|byte| *byte == b':').unwrap_or(text.len());
+    let (tag, value) = text.split_at_checked(colon).unwrap_or_default();
+    let value = value.get(1..).unwrap_or_default().trim_ascii();
     if tag.len() > TAG || value.len() > VALUE {
         return Err(too_long());
     }
-    Ok((tag.to_owned(), value.trim().to_owned()))
+    let shown = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    Ok((shown(tag), shown(value)))
 }
 
 /// Lines of base64, decoded.
@@ -199,7 +202,10 @@ pub(super) fn pem(label: &str, bytes: &[u8], width: usize) -> Zeroizing<String> 
 }
 
 /// An RFC 4716 header, broken into lines of at most 72 bytes.
-pub(super) fn put_header(out: &mut String, tag: &str, value: &str) {
+pub(super) fn put_header(out: &mut String, tag: &str, value: &str) -> Result<(), KeyError> {
+    if value.len() > VALUE {
+        return Err(KeyError::Malformed("RFC 4716 has no comments of more than 1022 bytes"));
+    }
     let mut used = 0_usize;
     for character in format!("{tag}: {value}").chars() {
         // One byte is kept for the backslash.
@@ -211,4 +217,5 @@ pub(super) fn put_header(out: &mut String, tag: &str, value: &str) {
         used = used.saturating_add(character.len_utf8());
     }
     out.push('\n');
+    Ok(())
 }

@@ -1,5 +1,5 @@
-//! A strict reader of DER (X.690): definite lengths in their shortest form, short
-//! tags, non-negative integers in their shortest form. What it lets through has one meaning only.
+//! A strict reader of DER (X.690): definite lengths in their shortest form,
+//! non-negative integers in their shortest form. What it lets through has one meaning only.
 
 use crate::key::KeyError;
 
@@ -35,10 +35,6 @@ impl<'a> Der<'a> {
     fn any(&mut self) -> Result<(u8, &'a [u8]), KeyError> {
         let (&tag, rest) = self.left.split_first().ok_or(BAD)?;
         let (&first, rest) = rest.split_first().ok_or(BAD)?;
-        // Tags of more than one byte are used by no key.
-        if tag & 0x1f == 0x1f {
-            return Err(BAD);
-        }
         let (length, rest) = if first < 0x80 {
             (usize::from(first), rest)
         } else {

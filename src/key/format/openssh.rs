@@ -44,8 +44,17 @@ impl Default for OpensshParams {
     }
 }
 
-/// Reads all keys of a file.
-pub(super) fn read(blob: &[u8], passphrase: Option<&Secret>) -> Result<Vec<PKey>, KeyError> {
+/// What stands in a file in clear.
+struct Outer<'a> {
+    cipher: &'a [u8],
+    kdf: &'a [u8],
+    options: &'a [u8],
+    publics: Vec<PublicKey>,
+    body: &'a [u8],
+    tag: &'a [u8],
+}
+
+fn outer(blob: &[u8]) -> Result<Outer<'_>, KeyError> {
     let mut reader =
         Reader::new(blob.strip_prefix(MAGIC).ok_or(KeyError::Malformed("the magic word is missing"))?);
     let (cipher, kdf, options) = (reader.string()?, reader.string()?, reader.string()?);
@@ -57,8 +66,17 @@ pub(super) fn read(blob: &[u8], passphrase: Option<&Secret>) -> Result<Vec<PKey>
     for _ in 0..count {
         publics.push(PublicKey::from_blob(reader.string()?)?);
     }
-    let body = reader.string()?;
-    let tag = reader.rest();
+    Ok(Outer { cipher, kdf, options, publics, body: reader.string()?, tag: reader.rest() })
+}
+
+/// The public half of the first key, which is never encrypted.
+pub(super) fn read_public(blob: &[u8]) -> Result<PublicKey, KeyError> {
+    outer(blob)?.publics.into_iter().next().ok_or(KeyError::Malformed("no keys"))
+}
+
+/// Reads all keys of a file.
+pub(super) fn read(blob: &[u8], passphrase: Option<&Secret>) -> Result<Vec<PKey>, KeyError> {
+    let Outer { cipher, kdf, options, publics, body, tag } = outer(blob)?;
     let encrypted = cipher != b"none";
     let plain = match (encrypted, kdf) {
         (false, b"none") if tag.is_empty() => Zeroizing::new(body.to_vec()),

@@ -1,11 +1,13 @@
 //! Public key files: one line, RFC 4716, PKCS#1 (RFC 8017) and SubjectPublicKeyInfo (RFC 5280,
-//! RFC 5480, RFC 8410) in PEM or DER. Which one it is, is seen from the text.
+//! RFC 5480, RFC 8410) in PEM or DER. Which one it is, is seen from the text. The private key files of
+//! OpenSSH and PuTTY hold the public half in clear, so that it can be offered before a passphrase is
+//! asked for.
 
 use openssl::pkey::Id;
 
 use super::armour::{self, Block, Lines};
 use super::der::{Der, INTEGER, OID, SEQUENCE};
-use super::pkcs8;
+use super::{openssh, pkcs8, ppk};
 use crate::key::fields::curve;
 use crate::key::{KeyError, PublicKey};
 use crate::wire::{Writer, put_mpint};
@@ -36,8 +38,11 @@ pub(in crate::key) fn read(text: &[u8]) -> Result<(PublicKey, String), KeyError>
     if text.first() == Some(&SEQUENCE) {
         return Ok((from_der(text)?, String::new()));
     }
+    if ppk::is_ppk(text) {
+        return ppk::read_public(text);
+    }
     let mut skipped = None;
-    let wanted = |label: &str| [SSH2, PKCS1, SPKI].contains(&label);
+    let wanted = |label: &str| [SSH2, PKCS1, SPKI, openssh::LABEL].contains(&label);
     match armour::next_block(&mut Lines::new(text), wanted, &mut skipped)? {
         Some(block) => from_block(&block),
         None => match skipped {
@@ -52,11 +57,13 @@ pub(in crate::key) fn read(text: &[u8]) -> Result<(PublicKey, String), KeyError>
 
 fn from_block(block: &Block<'_>) -> Result<(PublicKey, String), KeyError> {
     let contents = block.contents()?;
+    let comment = if block.label == SSH2 { contents.comment() } else { String::new() };
     let key = match block.label {
         SSH2 => PublicKey::from_blob(&contents.body)?,
+        openssh::LABEL => openssh::read_public(&contents.body)?,
         _ => from_der(&contents.body)?,
     };
-    Ok((key, if block.label == SSH2 { contents.comment() } else { String::new() }))
+    Ok((key, comment))
 }
 
 /// The first line that is neither empty nor a remark.
@@ -131,7 +138,7 @@ pub(in crate::key) fn write(
     match format {
         PublicFormat::Line if comment.is_empty() => Ok(format!("{}\n", key.to_line())),
         PublicFormat::Line => Ok(format!("{} {comment}\n", key.to_line())),
-        PublicFormat::Rfc4716 => Ok(rfc4716(key, comment)),
+        PublicFormat::Rfc4716 => rfc4716(key, comment),
         PublicFormat::Pem if key.openssl().id() == Id::RSA => {
             text(key.openssl().rsa()?.public_key_to_pem_pkcs1()?)
         }
@@ -143,14 +150,14 @@ fn text(bytes: Vec<u8>) -> Result<String, KeyError> {
     String::from_utf8(bytes).map_err(|_| KeyError::Malformed("PEM that is no text"))
 }
 
-fn rfc4716(key: &PublicKey, comment: &str) -> String {
+fn rfc4716(key: &PublicKey, comment: &str) -> Result<String, KeyError> {
     let mut text = format!("---- BEGIN {SSH2} ----\n");
     if !comment.is_empty() {
-        armour::put_header(&mut text, "Comment", &format!("\"{comment}\""));
+        armour::put_header(&mut text, "Comment", &format!("\"{comment}\""))?;
     }
     let mut body = zeroize::Zeroizing::new(String::new());
     armour::put_base64(&mut body, key.blob(), LINE);
     text.push_str(&body);
     text.push_str(&format!("---- END {SSH2} ----\n"));
-    text
+    Ok(text)
 }

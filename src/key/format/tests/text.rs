@@ -86,6 +86,11 @@ fn endless_and_nested_blocks() {
         assert!(PublicKey::from_bytes(text.as_bytes()).is_err());
     }
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    for (count, good) in [(32, true), (33, false)] {
+        let headers = "A:1\n".repeat(count);
+        let text = file.replacen('\n', &format!("\n{headers}"), 1);
+        assert_eq!(PKey::from_bytes(text.as_bytes(), None).is_ok(), good);
+    }
     assert_eq!(PKey::all_from_bytes(file.repeat(64).as_bytes(), None).unwrap().len(), 64);
     assert!(PKey::all_from_bytes(file.repeat(65).as_bytes(), None).is_err());
 }
@@ -124,7 +129,9 @@ fn headers_of_rfc_1421() {
 #[test]
 fn headers_of_rfc_4716() {
     let public = ed25519().public_key();
-    for comment in ["", "x", "with \"quotes\"", &"long ".repeat(60), &"ä".repeat(200), "ends in \\"] {
+    for comment in
+        ["", "x", "with \"quotes\"", &"long ".repeat(60), &"ä".repeat(200), "ends in \\", &"x".repeat(1022)]
+    {
         let text = public.to_format(PublicFormat::Rfc4716, comment).unwrap();
         assert!(text.lines().all(|line| line.len() <= 72), "{text}");
         let crlf = text.replace('\n', "\r\n");
@@ -132,6 +139,7 @@ fn headers_of_rfc_4716() {
             assert_eq!(PublicKey::from_bytes(text.as_bytes()).unwrap(), (public.clone(), comment.to_owned()));
         }
     }
+    assert!(public.to_format(PublicFormat::Rfc4716, &"x".repeat(1023)).is_err());
     let text = public.to_format(PublicFormat::Rfc4716, "").unwrap();
     let with =
         |headers: &str| PublicKey::from_bytes(text.replacen('\n', &format!("\n{headers}"), 1).as_bytes());
@@ -146,6 +154,23 @@ fn headers_of_rfc_4716() {
     }
     let ppk = ed25519().with_comment("two\nPrivate-Lines: 7").unwrap();
     assert!(ppk.to_format(&KeyFormat::Ppk(PpkParams::default()), None).is_err());
+}
+
+#[test]
+fn the_public_half_needs_no_passphrase() {
+    for format in formats() {
+        let comment = match &format {
+            KeyFormat::Openssh(_) => "",
+            KeyFormat::Ppk(_) => "a comment",
+            _ => continue,
+        };
+        let file = ecdsa().to_format(&format, Some(&secret())).unwrap();
+        let (key, read) = PublicKey::from_bytes(file.expose()).unwrap();
+        assert_eq!((&key, read.as_str()), (ecdsa().public_key(), comment), "{format:?}");
+        let text = String::from_utf8(file.expose().to_vec()).unwrap();
+        let other = text.replace("3: ecdsa-sha2-nistp256", "3: ssh-ed25519");
+        assert_eq!(PublicKey::from_bytes(other.as_bytes()).is_ok(), other == text);
+    }
 }
 
 #[test]

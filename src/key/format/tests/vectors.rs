@@ -1,6 +1,8 @@
 //! Files that puttygen 0.78 wrote, and corners of the formats that no program writes by chance.
 
 use super::*;
+use crate::crypto::hash::HashAlg;
+use crate::crypto::hmac::Hmac;
 
 const PUBLIC: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJSWp/GbbrEVaklLADqm1OxK0WaQaFOCLanAOQH+8rE0";
 
@@ -138,11 +140,27 @@ fn keys_of_ssh_com() {
     }
 }
 
+#[test]
+fn a_key_of_ssh_com_that_is_not_as_long_as_it_says() {
+    let text = sshcom_file(rsa(), None);
+    let mut skipped = None;
+    let block = armour::next_block(&mut Lines::new(&text), is_private, &mut skipped).unwrap().unwrap();
+    let body = block.contents().unwrap().body;
+    for (at, value) in [(0, 0), (3, 0), (6, 0xff), (7, body[7].wrapping_add(1))] {
+        let mut changed = body.to_vec();
+        changed[at] = value;
+        let mut file = Zeroizing::new(format!("---- BEGIN {} ----\n", sshcom::LABEL));
+        armour::put_base64(&mut file, &changed, 70);
+        file.push_str(&format!("---- END {} ----\n", sshcom::LABEL));
+        assert!(matches!(PKey::from_bytes(file.as_bytes(), None), Err(KeyError::Malformed(_))), "{at}");
+    }
+}
+
 /// OpenSSH's format says how many keys it holds; ssh-keygen writes one.
 #[test]
 fn several_keys_in_one_openssh_file() {
     let keys: Vec<PKey> = (1..=3).map(|_| PKey::generate(KeyKind::Ed25519).unwrap()).collect();
-    let file = |count: u32, private: &[PKey]| {
+    let padded = |count: u32, private: &[PKey], padding: &[u8], tag: &[u8]| {
         let mut plain = vec![1, 2, 3, 4, 1, 2, 3, 4];
         for (at, key) in private.iter().enumerate() {
             let (seed, public) =
@@ -156,9 +174,11 @@ fn several_keys_in_one_openssh_file() {
         for key in &keys {
             blob.put(key.public_key().blob());
         }
-        blob.put(plain.as_slice());
+        plain.put_raw(padding);
+        blob.put(plain.as_slice()).put_raw(tag);
         armour::pem(openssh::LABEL, &blob, 70).as_bytes().to_vec()
     };
+    let file = |count, private: &[PKey]| padded(count, private, &[1, 2, 3], &[]);
     let read = PKey::all_from_bytes(&file(3, &keys), None).unwrap();
     let comments: Vec<_> = read.iter().map(|key| (key.public_key(), key.comment())).collect();
     let names = ["key 0", "key 1", "key 2"];
@@ -169,8 +189,39 @@ fn several_keys_in_one_openssh_file() {
     for (count, private) in [(0, 3), (1, 3), (2, 3), (3, 2), (4, 3), (65, 3), (u32::MAX, 3)] {
         assert!(PKey::all_from_bytes(&file(count, &keys[..private]), None).is_err(), "{count} {private}");
     }
+    for (padding, tag) in [(&[1, 2, 4][..], &[][..]), (&[0], &[]), (&[1], &[0; 16])] {
+        assert!(PKey::all_from_bytes(&padded(3, &keys, padding, tag), None).is_err());
+    }
     let swapped = [keys[0].clone(), keys[2].clone(), keys[1].clone()];
     assert_eq!(PKey::all_from_bytes(&file(3, &swapped), None).unwrap_err(), parts::HALVES);
+}
+
+/// Only who knows the MAC's key can make such a file: without a passphrase that is everybody.
+#[test]
+fn a_ppk_with_another_private_half() {
+    let [one, other] = [0, 1].map(|_| PKey::generate(KeyKind::EcdsaP256).unwrap());
+    let private = other.here().unwrap().ec_key().unwrap().private_key().to_vec();
+    let mut plain = Vec::new();
+    crate::wire::put_mpint(&mut plain, &private);
+    let read = |tail: &[u8], public: &PublicKey| {
+        let private = [&plain, tail].concat();
+        let fields = [public.key_type().as_bytes(), b"none", b"", public.blob(), &private];
+        let signed: Vec<u8> = fields.iter().flat_map(|field| crate::wire::string_of(field)).collect();
+        let hmac = Hmac::new(HashAlg::Sha256, &[]).unwrap();
+        let mac: String =
+            hmac.compute(&[&signed], &mut [0; 64]).iter().map(|byte| format!("{byte:02x}")).collect();
+        let [public_lines, private_lines] =
+            [public.blob(), &private].map(<base64ct::Base64 as base64ct::Encoding>::encode_string);
+        let text = format!(
+            "PuTTY-User-Key-File-3: {}\nEncryption: none\nComment: \nPublic-Lines: 1\n{public_lines}\n\
+             Private-Lines: 1\n{private_lines}\nPrivate-MAC: {mac}\n",
+            public.key_type()
+        );
+        PKey::from_bytes(text.as_bytes(), None).map(|key| key.public_key().clone())
+    };
+    assert_eq!(read(&[], other.public_key()).as_ref(), Ok(other.public_key()));
+    assert_eq!(read(&[], one.public_key()).unwrap_err(), parts::HALVES);
+    assert!(matches!(read(&[0], other.public_key()), Err(KeyError::Malformed(_))));
 }
 
 #[test]
@@ -186,4 +237,33 @@ fn files_of_several_blocks() {
     assert_eq!(PKey::all_from_bytes(&text, None).unwrap_err(), KeyError::PassphraseNeeded);
     let first = PKey::from_bytes(&text, Some(&secret())).unwrap();
     assert_eq!(first.public_key(), keys[0].public_key());
+}
+
+const PEM: &str = "-----BEGIN EC PRIVATE KEY-----\n\
+    Proc-Type: 4,ENCRYPTED\n\
+    DEK-Info: AES-256-CBC,10C24BDD6A18B3706DD24C373CCFABE9\n\
+    \n\
+    UuYOD/g2xNgU1167WcuXtowgg/75hp83W5X9q4+ql78omLrkm2q2Vf9k9QVwerb4\n\
+    ophGUV1a3wh4sNmR+jpBWU0MSGgEMFejYTDgm193XqLHZmeW8BsT2OztOl/OpRYR\n\
+    bqlsr/3kvBfH6SAXSE+hTzo3r5MnZdJQ9XhCS8c9NEg=\n\
+    -----END EC PRIVATE KEY-----\n";
+
+const PKCS8: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----\n\
+    MIHrMFYGCSqGSIb3DQEFDTBJMCgGCSqGSIb3DQEFDDAbBAg/oqNEHcqVfAIBAjAM\n\
+    BggqhkiG9w0CCQUAMB0GCWCGSAFlAwQBAgQQjY24ebVvYyUFAFg3LXecuwSBkB/U\n\
+    6I9zxJuz/hhZ43LoN8J9fzDzzSODCUd37PZoaSvOYprYpc0M3e2o5RTzH5/5xSOy\n\
+    Wtt2PWf5FnK/AT3oFZGI/VspmAZDV7wG5h0w17bscskduUww2TZACfkLeRA9JUco\n\
+    CbsfkoCsU5LJi8FEet4c/cFmzTVF/BTzGaPg8g2K85IzNK2bOQmyW3Z0XZzg3g==\n\
+    -----END ENCRYPTED PRIVATE KEY-----\n";
+
+/// A wrong passphrase leaves a padding that fits once in 256 times, and what it decrypts to is no key.
+#[test]
+fn no_wrong_passphrase_is_taken_for_damage() {
+    for file in [PEM, PKCS8] {
+        let read = |secret: &str| PKey::from_bytes(file.as_bytes(), Some(&Secret::from(secret)));
+        read(SECRET).unwrap();
+        for wrong in 0..2000 {
+            assert_eq!(read(&format!("wrong {wrong}")).unwrap_err(), KeyError::WrongPassphrase, "{wrong}");
+        }
+    }
 }
