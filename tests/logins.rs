@@ -79,7 +79,10 @@ fn effect(server: &Server, key: &PKey) -> Option<String> {
     let output = client.output("echo plain $V $W $SSH_ORIGINAL_COMMAND").unwrap();
     let terminal = client.command("test -t 0 && echo tty").get_pty(PtyRequest::new("vt100", 80, 24)).output();
     let terminal = match terminal {
-        Ok(output) => format!("{:?}", output.stdout_text().unwrap().trim()),
+        // The user's start-up files may complain before.
+        Ok(output) => {
+            format!("{:?}", output.stdout_text().unwrap().trim().lines().last().unwrap_or_default())
+        }
         Err(Error::RequestRefused(_)) => "refused".to_owned(),
         Err(error) => panic!("{error}"),
     };
