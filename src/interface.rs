@@ -49,6 +49,8 @@ pub struct SessionRequest {
     pub kind: SessionKind,
     /// What the client asked for when a command was forced instead.
     pub original: Option<SessionKind>,
+    /// Whether the client's agent is forwarded.
+    pub agent: bool,
     /// The terminal, if one was asked for and granted.
     pub pty: Option<PtyRequest>,
     /// The environment variables that were granted, then those that the client's key sets.
@@ -131,6 +133,11 @@ pub trait ServerInterface: Send + Sync + 'static {
 
     /// May a terminal be given?
     fn check_channel_pty_request(&self, pty: &PtyRequest) -> Answer {
+        Answer::No
+    }
+
+    /// May the session's programs use the client's agent?
+    fn check_channel_forward_agent_request(&self, auth: &AuthInfo) -> Answer {
         Answer::No
     }
 

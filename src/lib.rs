@@ -54,8 +54,8 @@ pub use packet::{
     StartCompression, StartMac,
 };
 pub use server::{
-    Listen, Peer, SSHServer, SSHServerBuilder, ServerHandle, Session, SessionEvent, SessionEvents,
-    child_entry,
+    AgentSocket, Listen, Peer, SSHServer, SSHServerBuilder, ServerHandle, Session, SessionEvent,
+    SessionEvents, child_entry,
 };
 pub use transport::{Transport, TransportOptions};
 pub use wire::Malformed;

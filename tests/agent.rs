@@ -3,6 +3,9 @@
 
 #![cfg(unix)]
 
+#[path = "agent/forwarding.rs"]
+mod forwarding;
+mod given;
 mod peers;
 #[path = "agent/programs.rs"]
 mod programs;

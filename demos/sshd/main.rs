@@ -138,6 +138,7 @@ fn run() -> Result<(), String> {
             "maxstartups" => startups(value, &mut limits)?,
             "rekeylimit" => limits.rekey_bytes = size(value)?,
             "permituserenvironment" => site.user_environment = yes(option, value)?,
+            "allowagentforwarding" => site.agent_forwarding = yes(option, value)?,
             "trustedusercakeys" => site.authorities.push(value.into()),
             "authorizedkeysfile" => site.key_files.extend(value.split(' ').map(Into::into)),
             "authorizedprincipalsfile" => site.principals_file = Some(value.into()),

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use feramiko::{
-    Answer, AuthAnswer, AuthorizedKeys, ExitStatus, InteractiveAnswer, InteractiveQuery, KeyLogin, Peer,
-    PtyRequest, PublicKey, Secret, ServerInterface, Session, SessionRequest,
+    Answer, AuthAnswer, AuthInfo, AuthorizedKeys, ExitStatus, InteractiveAnswer, InteractiveQuery, KeyLogin,
+    Peer, PtyRequest, PublicKey, Secret, ServerInterface, Session, SessionRequest,
 };
 
 /// What all connections share. The files are read at every login, as sshd does: who was taken out of one
@@ -21,6 +21,7 @@ pub(crate) struct Site {
     /// A file with the names that those certificates may have instead of the user's.
     pub(crate) principals_file: Option<PathBuf>,
     pub(crate) user_environment: bool,
+    pub(crate) agent_forwarding: bool,
     pub(crate) user: String,
     pub(crate) banner: Option<String>,
 }
@@ -34,6 +35,7 @@ impl Site {
             authorities: Vec::new(),
             principals_file: None,
             user_environment: false,
+            agent_forwarding: true,
             user: user.unwrap_or_else(|_| "root".to_owned()),
             banner: None,
         }
@@ -139,6 +141,10 @@ impl ServerInterface for Application {
 
     fn check_channel_pty_request(&self, _: &PtyRequest) -> Answer {
         Answer::Yes
+    }
+
+    fn check_channel_forward_agent_request(&self, _: &AuthInfo) -> Answer {
+        Answer::when(self.site.agent_forwarding)
     }
 
     fn check_channel_env_request(&self, name: &str, _: &str) -> Answer {

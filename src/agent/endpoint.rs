@@ -15,7 +15,7 @@ pub(super) trait Endpoint: fmt::Debug + Send + Sync {
 
 /// A connection to an agent. A call that reaches its deadline fails with `TimedOut` or `WouldBlock`;
 /// without a deadline it waits as long as it takes.
-pub(super) trait Connection: Send {
+pub(crate) trait Connection: Send {
     /// Reads what is there, at least one byte; 0 at the end.
     fn read(&mut self, buf: &mut [u8], deadline: Option<Instant>) -> io::Result<usize>;
     /// Writes what fits, at least one byte.

@@ -21,6 +21,7 @@ mod exchange;
 mod key;
 mod message;
 mod options;
+mod relay;
 mod requests;
 mod server;
 #[cfg(all(test, unix))]
@@ -35,13 +36,15 @@ use parking_lot::Mutex;
 
 use crate::key::PublicKey;
 use crate::wire::{Encode, Escaped, Reader};
-use endpoint::{Connection, Endpoint};
+use endpoint::Endpoint;
 use exchange::{Patience, exchange};
 use message::{FAILURES, FLAGS, IdentitiesAnswer, RequestIdentities, SignRequest, SignResponse, Success};
 
+pub(crate) use endpoint::Connection;
 pub use error::AgentError;
 pub use key::AgentKey;
 pub use options::{AddOptions, Destination, Hop};
+pub(crate) use relay::{Binding, relay};
 pub use server::{AgentServer, AgentServerBuilder};
 
 /// Keys that an agent may list; servers hang up long before so many were tried.

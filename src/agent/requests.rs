@@ -146,9 +146,7 @@ impl Agent {
         signature: &[u8],
         forwarding: bool,
     ) -> Result<(), AgentError> {
-        let mut contents = Vec::new();
-        contents.put(host_key.blob()).put(session_id).put(signature).put(&forwarding);
-        let request = Extension { name: SESSION_BIND.as_bytes(), contents: Rest(&contents) }.to_vec();
+        let request = bind_request(host_key, session_id, signature, forwarding);
         // A connection that was refused is not used again: OpenSSH's agent holds it against it.
         let (answer, mut line) = self.converse(&request, self.answer_timeout)?;
         if answer.first().is_some_and(|number| FAILURES.contains(number)) {
@@ -173,6 +171,18 @@ impl Agent {
         Success::decode_packet(&answer)?;
         Ok(())
     }
+}
+
+/// What binds a connection to a session.
+pub(super) fn bind_request(
+    host_key: &PublicKey,
+    session_id: &[u8],
+    signature: &[u8],
+    forwarding: bool,
+) -> Vec<u8> {
+    let mut contents = Vec::new();
+    contents.put(host_key.blob()).put(session_id).put(signature).put(&forwarding);
+    Extension { name: SESSION_BIND.as_bytes(), contents: Rest(&contents) }.to_vec()
 }
 
 /// A message with a secret in it and other texts, in a buffer that need not grow and leaves no copy behind.

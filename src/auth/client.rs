@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::AuthError;
-use super::method::{CONNECTION, InteractiveQuery, Prompt, USERAUTH, signed_data};
+use super::method::{CONNECTION, HOSTBOUND, InteractiveQuery, PUBLICKEY, Prompt, USERAUTH, signed_data};
 use crate::crypto::secret::Secret;
 use crate::key::PKey;
 use crate::msg::auth::{
@@ -84,6 +84,7 @@ enum State {
 pub(crate) struct AuthClient {
     user: Vec<u8>,
     session_id: Vec<u8>,
+    host_key: Option<Vec<u8>>,
     state: State,
     accepted: bool,
     limits: ClientLimits,
@@ -103,6 +104,7 @@ impl AuthClient {
         Self {
             user: user.to_vec(),
             session_id: session_id.to_vec(),
+            host_key: None,
             state: State::Idle,
             accepted,
             limits,
@@ -165,8 +167,14 @@ impl AuthClient {
         Ok(vec![action])
     }
 
+    /// The server's host key, once it has said that it knows requests that are bound to one.
+    pub(crate) fn bind_to_host(&mut self, host_key: &[u8]) {
+        self.host_key = Some(host_key.to_vec());
+    }
+
     fn sign(&mut self, key: PKey, algorithm: &'static str) -> ClientAction {
-        let data = signed_data(&self.session_id, &self.user, algorithm, key.public_key().blob());
+        let (blob, host_key) = (key.public_key().blob(), self.host_key.as_deref());
+        let data = signed_data(&self.session_id, &self.user, algorithm, blob, host_key);
         self.state = State::Signing { key: key.clone(), algorithm };
         ClientAction::Sign { key, algorithm, data }
     }
@@ -177,8 +185,16 @@ impl AuthClient {
             return Err(AuthError::Unexpected(50));
         };
         let mut rest = Vec::new();
-        rest.put(&true).put(algorithm).put(key.public_key().blob()).put(signature);
-        Ok(vec![self.request(b"publickey", &rest)])
+        rest.put(&true).put(algorithm).put(key.public_key().blob());
+        let method = match &self.host_key {
+            Some(host_key) => {
+                rest.put(host_key.as_slice());
+                HOSTBOUND
+            }
+            None => PUBLICKEY,
+        };
+        rest.put(signature);
+        Ok(vec![self.request(method, &rest)])
     }
 
     /// The key cannot sign after all: the attempt is over without the server knowing.

@@ -106,16 +106,24 @@ pub struct AuthInfo {
     pub permissions: Permissions,
 }
 
+/// The method `publickey`, and the same with the server's host key signed too, which ties the signature
+/// to one server (OpenSSH's PROTOCOL §3.1): whoever is asked to sign sees where it is good for.
+pub(super) const PUBLICKEY: &[u8] = b"publickey";
+pub(super) const HOSTBOUND: &[u8] = b"publickey-hostbound-v00@openssh.com";
+
 /// RFC 4252 §7: what a key signs.
-pub(super) fn signed_data(session_id: &[u8], user: &[u8], algorithm: &str, key: &[u8]) -> Vec<u8> {
+pub(super) fn signed_data(
+    session_id: &[u8],
+    user: &[u8],
+    algorithm: &str,
+    key: &[u8],
+    host_key: Option<&[u8]>,
+) -> Vec<u8> {
+    let method = if host_key.is_some() { HOSTBOUND } else { PUBLICKEY };
     let mut data = Vec::new();
-    data.put(session_id)
-        .put(&50_u8)
-        .put(user)
-        .put(CONNECTION)
-        .put("publickey")
-        .put(&true)
-        .put(algorithm)
-        .put(key);
+    data.put(session_id).put(&50_u8).put(user).put(CONNECTION).put(method).put(&true).put(algorithm).put(key);
+    if let Some(host_key) = host_key {
+        data.put(host_key);
+    }
     data
 }

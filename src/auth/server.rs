@@ -2,7 +2,8 @@
 //! checked here and nowhere else; whatever the reason, a refusal looks the same.
 
 use super::method::{
-    AuthAnswer, AuthInfo, CONNECTION, InteractiveAnswer, InteractiveQuery, USERAUTH, signed_data,
+    AuthAnswer, AuthInfo, CONNECTION, HOSTBOUND, InteractiveAnswer, InteractiveQuery, PUBLICKEY, USERAUTH,
+    signed_data,
 };
 use super::{AuthError, Permissions};
 use crate::crypto::secret::Secret;
@@ -101,6 +102,8 @@ enum State {
 /// The server's side of authentication.
 pub(crate) struct AuthServer {
     session_id: Vec<u8>,
+    /// The blob of the host key that the first exchange was signed with.
+    host_key: Vec<u8>,
     algorithms: Vec<&'static str>,
     methods: Vec<&'static str>,
     limits: ServerLimits,
@@ -117,9 +120,15 @@ pub(crate) struct AuthServer {
 
 impl AuthServer {
     /// `algorithms` are the signature algorithms accepted.
-    pub(crate) fn new(session_id: &[u8], algorithms: &[&'static str], limits: ServerLimits) -> Self {
+    pub(crate) fn new(
+        session_id: &[u8],
+        host_key: &[u8],
+        algorithms: &[&'static str],
+        limits: ServerLimits,
+    ) -> Self {
         Self {
             session_id: session_id.to_vec(),
+            host_key: host_key.to_vec(),
             algorithms: algorithms.to_vec(),
             methods: Vec::new(),
             limits,
@@ -185,7 +194,8 @@ impl AuthServer {
         match message.method.0 {
             b"none" => self.none(rest),
             b"password" => self.password(rest),
-            b"publickey" => self.public_key(message.user.0, rest),
+            PUBLICKEY => self.public_key(message.user.0, rest, false),
+            HOSTBOUND => self.public_key(message.user.0, rest, true),
             b"keyboard-interactive" => self.interactive(rest),
             _ => Ok(self.refuse()),
         }
@@ -226,12 +236,22 @@ impl AuthServer {
         }))
     }
 
-    fn public_key(&mut self, raw_user: &[u8], rest: &[u8]) -> Result<Vec<ServerAction>, AuthError> {
+    /// `bound`: our host key stands in it too, and is signed.
+    fn public_key(
+        &mut self,
+        raw_user: &[u8],
+        rest: &[u8],
+        bound: bool,
+    ) -> Result<Vec<ServerAction>, AuthError> {
         let mut reader = Reader::new(rest);
         let signed = reader.get::<bool>()?;
         let (name, blob) = (reader.string()?, reader.string()?);
+        let host_key = if bound { Some(reader.string()?) } else { None };
         let signature = if signed { Some(reader.string()?) } else { None };
         reader.finish()?;
+        if host_key.is_some_and(|host_key| host_key != self.host_key) {
+            return Ok(self.refuse());
+        }
         let algorithm = self.algorithms.iter().copied().find(|known| known.as_bytes() == name);
         let key = PublicKey::from_blob(blob).ok();
         let (Some(algorithm), Some(key)) = (algorithm, key) else { return Ok(self.refuse()) };
@@ -241,7 +261,7 @@ impl AuthServer {
         let state = match signature {
             None => State::Query { algorithm, key: key.clone() },
             Some(signature) => {
-                let data = signed_data(&self.session_id, raw_user, algorithm, blob);
+                let data = signed_data(&self.session_id, raw_user, algorithm, blob, host_key);
                 // The application is asked either way, so that the time tells nothing.
                 State::Verified { good: key.verify_use(algorithm, &data, signature).ok(), key: key.clone() }
             }

@@ -7,6 +7,7 @@ use crate::msg::auth::UserauthRequest;
 use crate::msg::transport::ServiceRequest;
 use crate::wire::{Encode, Escaped, Rest, Writer};
 
+const HOST_KEY: &[u8] = b"host key";
 const SESSION: &[u8] = b"session";
 const ALGORITHMS: &[&str] = &["ssh-ed25519", "rsa-sha2-512"];
 
@@ -16,7 +17,7 @@ const CLIENT: ClientLimits =
     ClientLimits { attempts: 64, prompts: 100, rounds: 20, banners: 1024, banner_bytes: 64 * 1024 };
 
 fn server() -> AuthServer {
-    let mut server = AuthServer::new(SESSION, ALGORITHMS, SERVER);
+    let mut server = AuthServer::new(SESSION, HOST_KEY, ALGORITHMS, SERVER);
     server.set_methods(vec!["publickey", "password", "keyboard-interactive"]);
     server.feed(&service_request()).unwrap();
     server
@@ -144,7 +145,7 @@ fn a_second_factor_is_lost_with_a_change_of_user() {
 
 /// A signed request with every part of it to be changed.
 fn signed(key: &PKey, session: &[u8], user: &str, algorithm: &str, shown: &PKey) -> Vec<u8> {
-    let data = method::signed_data(session, user.as_bytes(), algorithm, shown.public_key().blob());
+    let data = method::signed_data(session, user.as_bytes(), algorithm, shown.public_key().blob(), None);
     let signature = key.sign("ssh-ed25519", &data).unwrap();
     let mut rest = vec![1];
     rest.put(algorithm).put(shown.public_key().blob()).put(signature.as_slice());
@@ -173,6 +174,59 @@ fn a_signature_of_anything_else_lets_nobody_in() {
     let actions = server.answer(AuthAnswer::Accept);
     let [ServerAction::Success(info, _)] = &actions[..] else { panic!("{actions:?}") };
     assert_eq!(info.key.as_ref(), Some(key.public_key()));
+}
+
+/// A signature that is bound to a server's host key is good there and nowhere else, and not without it.
+#[test]
+fn a_signature_bound_to_another_server_lets_nobody_in() {
+    let key = PKey::generate(KeyKind::Ed25519).unwrap();
+    let bound = |signed_for: Option<&[u8]>, shown: &[u8]| {
+        let blob = key.public_key().blob();
+        let data = method::signed_data(SESSION, b"me", "ssh-ed25519", blob, signed_for);
+        let mut rest = vec![1];
+        rest.put("ssh-ed25519").put(blob).put(shown).put(key.sign("ssh-ed25519", &data).unwrap().as_slice());
+        let mut server = server();
+        let actions = server.feed(&request("me", "publickey-hostbound-v00@openssh.com", &rest)).unwrap();
+        match &actions[..] {
+            [ServerAction::Ask(_)] => server.answer(AuthAnswer::Accept),
+            _ => actions,
+        }
+    };
+    assert!(matches!(bound(Some(HOST_KEY), HOST_KEY)[..], [ServerAction::Success(..)]));
+    for refused in [
+        bound(Some(b"another"), b"another"),
+        bound(Some(b"another"), HOST_KEY),
+        bound(Some(HOST_KEY), b"another"),
+        bound(None, HOST_KEY),
+    ] {
+        assert!(matches!(refused[..], [ServerAction::Refuse(_)]), "{refused:?}");
+    }
+    let (mut client, mut server) = (client(), server());
+    client.bind_to_host(HOST_KEY);
+    let login = Attempt::PublicKey { key: key.clone(), algorithm: "ssh-ed25519", probe: true };
+    assert!(attempt(&mut client, &mut server, login, &mut |_| AuthAnswer::Accept));
+}
+
+#[test]
+fn what_a_key_allows_adds_up_over_several_factors() {
+    let granted = |command: &str| {
+        let command = Some(command.as_bytes().to_vec());
+        Box::new(Permissions { pty: false, command, ..Permissions::default() })
+    };
+    let (mut client, mut server) = (client(), server());
+    let key = PKey::generate(KeyKind::Ed25519).unwrap();
+    let login = Attempt::PublicKey { key, algorithm: "ssh-ed25519", probe: false };
+    assert!(!attempt(&mut client, &mut server, login, &mut |_| AuthAnswer::PartialWith(granted("date"))));
+    let mut password = vec![0];
+    password.put("x");
+    // A second factor that forces something else is refused, and what the first allows still holds.
+    server.feed(&request("me", "password", &password)).unwrap();
+    let refused = server.answer(AuthAnswer::AcceptWith(granted("uname")));
+    assert!(matches!(refused[..], [ServerAction::Refuse(_)]), "{refused:?}");
+    server.feed(&request("me", "password", &password)).unwrap();
+    let actions = server.answer(AuthAnswer::Accept);
+    let [ServerAction::Success(info, _)] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!(info.permissions, *granted("date"));
 }
 
 #[test]
@@ -226,7 +280,7 @@ fn every_prefix_of_a_request_is_malformed_or_refused() {
 #[test]
 fn messages_out_of_order_are_errors() {
     assert_eq!(
-        AuthServer::new(SESSION, ALGORITHMS, SERVER).feed(&request("me", "none", b"")).unwrap_err(),
+        AuthServer::new(SESSION, HOST_KEY, ALGORITHMS, SERVER).feed(&request("me", "none", b"")).unwrap_err(),
         AuthError::Unexpected(50)
     );
     for number in [6, 51, 52, 53, 60, 61] {

@@ -2,6 +2,7 @@
 //!
 //! Knows the engine's links, not its threads; nothing of clients or servers.
 
+mod agent;
 mod carry;
 mod poll;
 mod stderr;
@@ -17,6 +18,7 @@ use crate::engine::{ChannelLink, ExitStatus, Lane, default_deadline};
 use crate::error::Result;
 use crate::wire::{Writer, string_of};
 
+pub(crate) use agent::{REQUEST as FORWARD_AGENT, serve_program};
 pub use poll::{Poll, Ready, Waker};
 pub use stderr::ChannelStderr;
 

@@ -78,7 +78,7 @@ impl Credentials {
         };
         let mut run = Run { transport, user, methods: None, success: false, banners: Vec::new() };
         // Keys first, in one flight with the request for the service; without any, ask what would do.
-        let keys = self.keys_to_try();
+        let keys = self.keys_to_try(transport);
         if keys.is_empty() {
             run.attempt(Attempt::None, no_answers())?;
         }
@@ -92,13 +92,13 @@ impl Credentials {
         if run.success { Ok(run.banners) } else { Err(transport.auth_error(&run.user)) }
     }
 
-    fn keys_to_try(&mut self) -> Vec<Try> {
+    fn keys_to_try(&mut self, transport: &Transport) -> Vec<Try> {
         let mut list: Vec<_> = std::mem::take(&mut self.keys).into_iter().map(Try::Key).collect();
         list.extend(
             std::mem::take(&mut self.key_files).into_iter().map(|(path, secret)| Try::File(path, secret)),
         );
         if self.agent {
-            match Agent::from_env().and_then(|agent| agent.keys()) {
+            match Agent::from_env().and_then(|agent| bound(agent, transport).keys()) {
                 Ok(keys) => list.extend(keys.into_iter().map(|key| Try::Key(key.into()))),
                 Err(error) => log::debug!(target: "feramiko::auth", "no keys of an agent: {error}"),
             }
@@ -171,6 +171,17 @@ impl Credentials {
         }
         Ok(())
     }
+}
+
+/// The agent, told which session it signs for, so that it can hold its keys to their destinations. One
+/// that does not know of that is used all the same.
+fn bound(agent: Agent, transport: &Transport) -> Agent {
+    if let Some((host_key, session_id, proof)) = transport.session_binding()
+        && let Err(error) = agent.session_bind(&host_key, &session_id, &proof, false)
+    {
+        log::debug!(target: "feramiko::auth", "the agent is not bound to the session: {error}");
+    }
+    agent
 }
 
 /// The key with the certificate that lies beside its file, as `ssh` looks for it.

@@ -5,6 +5,7 @@ use std::net::Shutdown;
 use std::time::Duration;
 
 use super::SSHClient;
+use crate::agent::Agent;
 use crate::channel::{Channel, ChannelStderr, Poll, PtyRequest};
 use crate::engine::ExitStatus;
 use crate::error::{Error, Result};
@@ -22,17 +23,25 @@ pub struct Command {
     command: Vec<u8>,
     env: Vec<(String, String)>,
     pty: Option<PtyRequest>,
+    agent: Option<Agent>,
 }
 
 impl Command {
     pub(super) fn new(client: SSHClient, command: &[u8]) -> Self {
-        Self { client, command: command.to_vec(), env: Vec::new(), pty: None }
+        Self { client, command: command.to_vec(), env: Vec::new(), pty: None, agent: None }
     }
 
     /// Sets an environment variable. Servers accept few names (`LC_*`, `LANG`) and do not say which.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Lets it use the agent; see [`Channel::request_forward_agent`].
+    #[must_use]
+    pub fn forward_agent(mut self, agent: &Agent) -> Self {
+        self.agent = Some(agent.clone());
         self
     }
 
@@ -49,6 +58,9 @@ impl Command {
     /// See [`SSHClient::exec_command`].
     pub fn spawn(self) -> Result<Process> {
         let channel = self.client.open_session()?;
+        if let Some(agent) = &self.agent {
+            channel.request_forward_agent(agent)?;
+        }
         for (name, value) in &self.env {
             channel.set_environment_variable(name, value)?;
         }

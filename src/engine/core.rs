@@ -2,14 +2,14 @@
 //!
 //! Never two of its locks at a time; none is held across I/O or a callback.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
-use super::incoming::{Incoming, Tickets};
+use super::incoming::{Incoming, Taker, Tickets};
 use super::limits::Limits;
 use super::outbox::{Control, Outbox, Stop, Waiter};
 use super::slot::{Answer, Slot};
@@ -105,6 +105,8 @@ pub(crate) struct Core {
     global_replies: Mutex<VecDeque<Sender<Answer>>>,
     /// Answers owed to the peer's global requests.
     pub(super) global_tickets: Tickets,
+    /// Who takes channels that the peer opens where nobody serves, by their kind.
+    pub(super) takers: Mutex<HashMap<&'static str, Arc<Taker>>>,
     incoming: Mutex<Option<Sender<Incoming>>>,
     incoming_receiver: Receiver<Incoming>,
     /// Whether anybody takes what the peer opens and asks.
@@ -138,6 +140,7 @@ impl Core {
             kex: Mutex::new(start.kex),
             global_replies: Mutex::default(),
             global_tickets: Tickets::default(),
+            takers: Mutex::default(),
             incoming: Mutex::new(Some(sender)),
             incoming_receiver: receiver,
             serving: start.serving,
@@ -179,6 +182,9 @@ impl Core {
             drop(incoming);
         }
         self.global_replies.lock().clear();
+        // They may hold what holds this core.
+        let takers = std::mem::take(&mut *self.takers.lock());
+        drop(takers);
         let slots = self.table.lock().slots.clone();
         for slot in slots {
             slot.die(&cause);

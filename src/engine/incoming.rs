@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::core::Core;
 use super::link::{ChannelLink, Link};
@@ -160,6 +161,46 @@ pub(crate) struct OpenRequest {
 impl fmt::Debug for OpenRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "OpenRequest({:?})", self.kind)
+    }
+}
+
+/// Takes channels of one kind that the peer opens, on a thread each.
+pub(super) struct Taker {
+    limit: usize,
+    live: AtomicUsize,
+    run: Box<dyn Fn(ChannelLink) + Send + Sync>,
+}
+
+impl Taker {
+    pub(super) fn new(limit: usize, run: impl Fn(ChannelLink) + Send + Sync + 'static) -> Self {
+        Self { limit, live: AtomicUsize::new(0), run: Box::new(run) }
+    }
+
+    /// Called by the reader: never waits.
+    pub(super) fn take(self: Arc<Self>, request: OpenRequest) {
+        if self.live.fetch_add(1, Ordering::SeqCst) >= self.limit {
+            self.live.fetch_sub(1, Ordering::SeqCst);
+            return request.refuse(RESOURCE_SHORTAGE, "too many channels of this kind");
+        }
+        let link = Link::aside(Arc::clone(&request.core));
+        let live = Live(self);
+        let started = super::spawn("feramiko channel", move || {
+            if let Some(channel) = request.accept(&link) {
+                (live.0.run)(channel);
+            }
+        });
+        if let Err(error) = started {
+            log::warn!(target: "feramiko::connection", "a channel of the peer's: {error}");
+        }
+    }
+}
+
+/// One that runs, or is about to.
+struct Live(Arc<Taker>);
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.0.live.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

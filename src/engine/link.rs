@@ -10,12 +10,13 @@ use crossbeam_channel::RecvTimeoutError;
 
 use super::core::Core;
 use super::exit::ExitStatus;
-use super::incoming::Incoming;
+use super::incoming::{Incoming, Taker};
 use super::outbox::Waiter;
 use super::poll::Signal;
 use super::slot::{Answer, Lane, Phase as SlotPhase, Request, Slot, State};
 use super::sync::{Condvar, MutexGuard};
 use crate::error::{Error, Phase, Result};
+use crate::key::PublicKey;
 use crate::msg::connection::{ChannelOpen, ChannelRequest, GlobalRequest};
 use crate::wire::{Encode, Escaped, Rest};
 
@@ -25,11 +26,15 @@ pub(crate) struct Link(Arc<Handle>);
 
 struct Handle {
     core: Arc<Core>,
+    /// Whether the transport ends with it.
+    keeps: bool,
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.core.close_gracefully();
+        if self.keeps {
+            self.core.close_gracefully();
+        }
     }
 }
 
@@ -41,7 +46,13 @@ impl fmt::Debug for Link {
 
 impl Link {
     pub(super) fn new(core: Arc<Core>) -> Self {
-        Self(Arc::new(Handle { core }))
+        Self(Arc::new(Handle { core, keeps: true }))
+    }
+
+    /// A link that neither keeps the transport alive nor ends it: for channels that the peer opens to a
+    /// client, which is gone when its user is.
+    pub(super) fn aside(core: Arc<Core>) -> Self {
+        Self(Arc::new(Handle { core, keeps: false }))
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {
@@ -98,6 +109,25 @@ impl Link {
     /// Sends a message of the transport layer.
     pub(crate) fn send_message(&self, message: &impl Encode) {
         self.core().post(message);
+    }
+
+    /// From now on channels of this kind that the peer opens are handed to `run`, on a thread each, at
+    /// most `limit` at once. Who serves gets them as before.
+    pub(crate) fn take_channels(
+        &self,
+        kind: &'static str,
+        limit: usize,
+        run: impl Fn(ChannelLink) + Send + Sync + 'static,
+    ) {
+        self.core().takers.lock().insert(kind, Arc::new(Taker::new(limit, run)));
+    }
+
+    /// What ties an agent's signature to this connection: the host key that the server proved in the
+    /// first exchange, the session's identifier, and the proof.
+    pub(crate) fn session_binding(&self) -> Option<(PublicKey, Vec<u8>, Vec<u8>)> {
+        let kex = self.core().kex.lock();
+        let (key, proof) = kex.first_proof()?;
+        Some((key.clone(), kex.session_id().to_vec(), proof.to_vec()))
     }
 
     /// The next thing that the peer opens or asks.

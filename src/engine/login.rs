@@ -20,6 +20,8 @@ use crate::msg::transport::{Debug, Disconnect, ExtInfo, Ping, Pong, Unimplemente
 use crate::packet::{IdentReader, Opened, Opener, Sealer, our_ident};
 use crate::wire::{Encode, Escaped, NameList, Reader, Rest, Writer};
 
+/// OpenSSH's PROTOCOL §3.1.
+const HOSTBOUND: &[u8] = b"publickey-hostbound@openssh.com";
 /// RFC 8308 §2.3 has few extensions; more is a peer that wants to keep us busy.
 pub(super) const EXTENSIONS: u32 = 1024;
 
@@ -58,6 +60,8 @@ pub(crate) struct Login {
     phase: Phase,
     /// `server-sig-algs` of the peer's EXT_INFO.
     pub(crate) peer_signatures: Option<Vec<String>>,
+    /// The server takes requests with signatures that are bound to its host key.
+    pub(crate) peer_hostbound: bool,
     held_back: VecDeque<Vec<u8>>,
     encrypted: bool,
     /// When something left that the peer's next message answers.
@@ -100,6 +104,7 @@ impl Login {
             bytes_left: opening.bytes_limit,
             phase: Phase::Handshake,
             peer_signatures: None,
+            peer_hostbound: false,
             held_back: VecDeque::new(),
             encrypted: false,
             asked: None,
@@ -309,6 +314,7 @@ impl Login {
                 let list = std::str::from_utf8(joined).map(NameList::from_joined).ok();
                 self.peer_signatures = list.map(|list| list.names().map(str::to_owned).collect());
             }
+            self.peer_hostbound |= name == HOSTBOUND && value.rest() == b"0";
         }
         reader.finish()?;
         Ok(())
@@ -463,7 +469,8 @@ fn ext_info(setup: &Setup) -> Vec<u8> {
     if setup.role == Role::Server {
         let taken = setup.algorithms.public_keys.iter().filter(|name| !is_certified(name));
         extensions.put("server-sig-algs").put(taken.copied().collect::<Vec<_>>().join(",").as_str());
-        count = 2;
+        extensions.put(HOSTBOUND).put("0");
+        count = 3;
     }
     extensions.put("ping@openssh.com").put("0");
     ExtInfo { count, extensions: Rest(&extensions) }.to_vec()

@@ -121,7 +121,11 @@ fn open(core: &Arc<Core>, message: &ChannelOpen<'_>) -> Result<()> {
     } else if core.table.lock().len() >= core.limits.channels {
         request.refuse(RESOURCE_SHORTAGE, "too many channels");
     } else if !core.serving {
-        request.refuse(ADMINISTRATIVELY_PROHIBITED, "nobody asked for it");
+        let taker = core.takers.lock().get(request.kind.as_str()).cloned();
+        match taker {
+            Some(taker) => taker.take(request),
+            None => request.refuse(ADMINISTRATIVELY_PROHIBITED, "nobody asked for it"),
+        }
     } else if let Err(Incoming::Open(request)) = core.hand_in(Incoming::Open(request)) {
         request.refuse(RESOURCE_SHORTAGE, "too many requests");
     }

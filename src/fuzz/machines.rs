@@ -208,7 +208,7 @@ fn speak(machine: &mut AuthClient, actions: Vec<ClientAction>) -> Option<Vec<Vec
 /// A server whose client is meddled with. Nothing that it says is a proof: it is never let in.
 pub fn auth_server(data: &[u8]) {
     let mut input = Input(data);
-    let mut server = AuthServer::new(SESSION, &["ssh-ed25519", "rsa-sha2-256"], SERVER);
+    let mut server = AuthServer::new(SESSION, b"host key", &["ssh-ed25519", "rsa-sha2-256"], SERVER);
     let mut client = AuthClient::new(b"me", SESSION, true, CLIENT);
     let mut out = vec![service_request()];
     for _ in 0..ROUNDS {
@@ -239,7 +239,7 @@ pub fn auth_server(data: &[u8]) {
 /// A client whose server is meddled with. It signs with no key but its own.
 pub fn auth_client(data: &[u8]) {
     let mut input = Input(data);
-    let mut server = AuthServer::new(SESSION, &["ssh-ed25519"], SERVER);
+    let mut server = AuthServer::new(SESSION, b"host key", &["ssh-ed25519"], SERVER);
     let mut client = AuthClient::new(b"me", SESSION, false, CLIENT);
     let mut out = vec![service_request()];
     for _ in 0..ROUNDS {

@@ -85,6 +85,8 @@ pub(crate) struct Kex {
     gex_request: Vec<u8>,
     session_id: Vec<u8>,
     host_key: Option<PublicKey>,
+    /// The signature over the first exchange's hash.
+    proof: Option<Vec<u8>>,
     strict: bool,
     peer_ext_info: bool,
     ignore_next: bool,
@@ -109,6 +111,7 @@ impl Kex {
             gex_request: Vec::new(),
             session_id: Vec::new(),
             host_key: None,
+            proof: None,
             strict: false,
             peer_ext_info: false,
             ignore_next: false,
@@ -181,6 +184,11 @@ impl Kex {
 
     pub(crate) fn negotiated(&self) -> Option<&Negotiated> {
         self.negotiated.as_ref()
+    }
+
+    /// The host key of the first exchange and the signature by which the server proved it.
+    pub(crate) fn first_proof(&self) -> Option<(&PublicKey, &[u8])> {
+        self.host_key.as_ref().zip(self.proof.as_deref())
     }
 
     /// The host key of the connection, once it was accepted.
@@ -311,6 +319,7 @@ impl Kex {
         let secrets = Secrets { shared, hash };
         match &self.host_key {
             None => {
+                self.proof = Some(signature.to_vec());
                 self.state = State::Verdict(secrets);
                 Ok(vec![Action::CheckHostKey(key)])
             }

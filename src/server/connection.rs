@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::session::{Session, SessionEvent};
 use super::{Config, Peer, login};
 use crate::auth::AuthInfo;
-use crate::channel::{Channel, PtyRequest};
+use crate::channel::{Channel, FORWARD_AGENT, PtyRequest};
 use crate::engine::{self, ExitStatus, Incoming, Link, Login, OpenRequest, Opening, Reply, Start, Stream};
 use crate::error::{Error, Result};
 use crate::interface::{Answer, ServerInterface, SessionKind, SessionRequest};
@@ -115,6 +115,7 @@ struct SessionState {
     events: Weak<Sender<SessionEvent>>,
     receiver: Option<Receiver<SessionEvent>>,
     env: Vec<(String, String)>,
+    agent: bool,
     pty: Option<PtyRequest>,
     /// Looks whether the channel still lives, without keeping it open.
     closed: Box<dyn Fn() -> bool + Send>,
@@ -176,6 +177,7 @@ impl<I: ServerInterface> Serving<'_, I> {
                 events: weak,
                 receiver: Some(receiver),
                 env: Vec::new(),
+                agent: false,
                 pty: None,
                 closed: Box::new(closed),
                 channel: Some(channel.clone()),
@@ -255,6 +257,12 @@ fn request<I: ServerInterface>(
         _ if session.channel.is_none() => Ok(None),
         "pty-req" if !auth.permissions.pty => Ok(None),
         "pty-req" => pty(interface, session, &mut reader),
+        name if FORWARD_AGENT.contains(&name) => {
+            reader.finish()?;
+            let may = auth.permissions.agent_forwarding;
+            session.agent = may && interface.check_channel_forward_agent_request(auth) == Answer::Yes;
+            Ok(session.agent.then_some(Granted::Done))
+        }
         "env" => env(interface, session, &mut reader),
         "shell" | "exec" | "subsystem" => {
             let kind = match kind {
@@ -311,7 +319,14 @@ fn may_start<I: ServerInterface>(
     };
     let mut env = session.env.clone();
     env.extend(auth.permissions.environment.iter().cloned());
-    let request = SessionRequest { kind, original, pty: session.pty.clone(), env, auth: auth.clone() };
+    let request = SessionRequest {
+        kind,
+        original,
+        agent: session.agent,
+        pty: session.pty.clone(),
+        env,
+        auth: auth.clone(),
+    };
     let answer = match &request.kind {
         SessionKind::Shell => interface.check_channel_shell_request(&request),
         SessionKind::Exec(command) => interface.check_channel_exec_request(&request, command),

@@ -63,6 +63,11 @@ impl Session {
         if let Some(asked) = self.request().original.as_ref().and_then(asked_for) {
             set("SSH_ORIGINAL_COMMAND", OsStr::from_bytes(asked));
         }
+        // Gone with the session.
+        let agent = self.forward_agent()?;
+        if let Some(agent) = &agent {
+            set("SSH_AUTH_SOCK", agent.path().as_os_str());
+        }
         for (name, value) in self.request().env.iter().chain(environment) {
             set(name, OsStr::new(value));
         }

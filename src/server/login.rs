@@ -21,8 +21,9 @@ pub(super) fn authenticate<I: ServerInterface>(
     peer: &Peer,
 ) -> Result<AuthInfo> {
     let session_id = login.kex.session_id().to_vec();
-    let mut machine =
-        AuthServer::new(&session_id, &config.algorithms.public_keys, config.limits.auth_server());
+    let host_key = login.kex.host_key().map(|key| key.blob().to_vec()).unwrap_or_default();
+    let taken = &config.algorithms.public_keys;
+    let mut machine = AuthServer::new(&session_id, &host_key, taken, config.limits.auth_server());
     let mut banner = interface.banner();
     let mut delay = config.limits.failure_delay;
     loop {

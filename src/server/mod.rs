@@ -1,5 +1,6 @@
 //! `SSHServer`: listens, lets people in, and runs their sessions.
 
+mod agent;
 mod connection;
 mod listener;
 mod local;
@@ -16,6 +17,7 @@ use crate::interface::ServerInterface;
 use crate::kex::{Algorithms, Moduli};
 use crate::key::PKey;
 
+pub use agent::AgentSocket;
 pub use listener::{Listen, Peer, ServerHandle};
 pub use local::child_entry;
 pub use session::{Session, SessionEvent, SessionEvents};

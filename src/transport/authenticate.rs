@@ -5,7 +5,7 @@ use crate::auth::{Attempt, AuthClient, ClientAction, ClientLimits, InteractiveQu
 use crate::crypto::secret::Secret;
 use crate::engine::Login;
 use crate::error::{AuthAttempt, Error, Result};
-use crate::key::PKey;
+use crate::key::{PKey, PublicKey};
 use crate::wire::Escaped;
 
 /// A login with the machine that authenticates, and what was tried.
@@ -63,6 +63,9 @@ impl ClientLogin {
         let (_, machine) = self.machine.get_or_insert_with(|| {
             (user.to_owned(), AuthClient::new(user.as_bytes(), session_id, accepted, limits))
         });
+        if let Some(host_key) = self.login.kex.host_key().filter(|_| self.login.peer_hostbound) {
+            machine.bind_to_host(host_key.blob());
+        }
         machine
     }
 
@@ -161,6 +164,18 @@ impl Transport {
             Ok(outcome)
         })?;
         Ok(outcome)
+    }
+
+    /// What ties an agent's signatures to this connection: the host key, the session's identifier, and
+    /// the host key's signature of it.
+    pub(crate) fn session_binding(&self) -> Option<(PublicKey, Vec<u8>, Vec<u8>)> {
+        match &*self.0.stage.lock() {
+            super::Stage::Login(login) => {
+                let (key, proof) = login.login.kex.first_proof()?;
+                Some((key.clone(), login.login.kex.session_id().to_vec(), proof.to_vec()))
+            }
+            _ => None,
+        }
     }
 
     /// Notes something that could not even be tried, for the error that lists all.

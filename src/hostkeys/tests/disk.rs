@@ -151,3 +151,15 @@ fn what_is_no_file_or_too_large_is_an_error() {
     let error = HostKeys::load(directory.file("none")).unwrap_err().to_string();
     assert!(error.starts_with("host keys file ") && error.contains("none"), "{error}");
 }
+
+#[test]
+fn the_file_of_nothing_knows_nothing_and_keeps_nothing() {
+    let mut keys = HostKeys::load("/dev/null").unwrap();
+    assert!(keys.is_empty());
+    let key = PublicKey::from_line(E1).unwrap().0;
+    HostKeys::append("/dev/null", "host", 22, &key).unwrap();
+    keys.add("host", 22, &key).unwrap();
+    keys.save("/dev/null").unwrap();
+    assert!(HostKeys::load("/dev/null").unwrap().is_empty());
+    assert!(!std::path::Path::new("/dev/null").is_file());
+}

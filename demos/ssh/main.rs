@@ -1,15 +1,18 @@
 //! A client with the options of ssh(1) that are built; exit status as ssh's.
 
+mod query;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::process::exit;
 use std::time::Duration;
 
 use feramiko::{
-    AcceptNewPolicy, Channel, ExitStatus, HostKeyAnswer, KexError, MissingHostKeyPolicy, PtyRequest,
+    AcceptNewPolicy, Agent, Channel, ExitStatus, HostKeyAnswer, KexError, MissingHostKeyPolicy, PtyRequest,
     RejectPolicy, SSHClient, SSHClientBuilder, Secret, UnknownHostKey,
 };
 use support::args::Options as Letters;
@@ -18,10 +21,11 @@ use support::log::{level, level_named, start};
 use support::prompt::{Echo, ask};
 use support::terminal::{self, Mode};
 
-const USAGE: &str = "usage: ssh [-46CNnqsTtVv] [-c ciphers] [-E log] [-F none] [-i identity] [-l user] [-m macs]
-           [-o option=value] [-p port] [user@]host [command ...]
-Not built yet: -A -a -B -b -D -e -f -G -g -I -J -K -k -L -M -O -Q -R -S -W -w -X -x -Y -y, and -F other than none.";
-const NOT_BUILT: &str = "AaBbDefGgIJKkLMOQRSWwXxYy";
+const USAGE: &str =
+    "usage: ssh [-46AaCNnqsTtVv] [-c ciphers] [-E log] [-F none] [-i identity] [-l user] [-m macs]
+           [-o option=value] [-p port] [-Q query] [user@]host [command ...]
+Not built yet: -B -b -D -e -f -G -g -I -J -K -k -L -M -O -R -S -W -w -X -x -Y -y, and -F other than none.";
+const NOT_BUILT: &str = "BbDefGgIJKkLMORSWwXxYy";
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -58,6 +62,8 @@ struct Options {
     send_env: Vec<(String, String)>,
     keepalive: (u64, u32),
     compression: bool,
+    /// The socket of the agent that the server's programs may use.
+    forward_agent: Option<PathBuf>,
 }
 
 fn yes(value: &str) -> bool {
@@ -81,6 +87,7 @@ fn apply(
         "identitiesonly" => options.identities_only = yes(value),
         "batchmode" => options.batch = yes(value),
         "compression" => options.compression = yes(value),
+        "forwardagent" => options.forward_agent = forwarded_agent(value),
         "stricthostkeychecking" => options.host_key_checking = Some(value.to_ascii_lowercase()),
         "userknownhostsfile" => builder = builder.known_hosts_file(expand(value)),
         "hostkeyalias" => builder = builder.host_key_alias(value),
@@ -124,6 +131,15 @@ fn apply(
     Ok(builder)
 }
 
+/// `yes`, `no`, the path of a socket, or a variable that names one.
+fn forwarded_agent(value: &str) -> Option<PathBuf> {
+    match value.strip_prefix('$') {
+        Some(variable) => std::env::var_os(variable).map(PathBuf::from),
+        None if yes(value) => std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from),
+        None => (!value.eq_ignore_ascii_case("no")).then(|| expand(value).into()),
+    }
+}
+
 /// Asks without showing the answer.
 fn hidden(question: &str) -> Option<Secret> {
     ask(question, Echo::Off).ok().flatten()
@@ -142,6 +158,11 @@ fn run() -> Outcome<i32> {
     let args = Given::from_env(letters, true).map_err(|error| format!("{error}\n{USAGE}"))?;
     if args.has('V') {
         eprintln!("feramiko {}", env!("CARGO_PKG_VERSION"));
+        return Ok(0);
+    }
+    if let Some(what) = args.last('Q') {
+        let lines = query::answer(what).ok_or_else(|| format!("Unsupported query \"{what}\""))?;
+        lines.iter().for_each(|line| println!("{line}"));
         return Ok(0);
     }
     if let Some(letter) = NOT_BUILT.chars().find(|letter| args.has(*letter)) {
@@ -167,6 +188,12 @@ fn run() -> Outcome<i32> {
     }
     for option in args.all('o') {
         builder = apply(builder, &mut options, &mut algorithms, &mut limits, option)?;
+    }
+    if args.has('A') {
+        options.forward_agent = forwarded_agent("yes");
+    }
+    if args.has('a') {
+        options.forward_agent = None;
     }
     args.last('c').map_or(Ok(()), |list| algorithms.set_ciphers(list))?;
     args.last('m').map_or(Ok(()), |list| algorithms.set_macs(list))?;
@@ -248,6 +275,13 @@ fn session(client: &SSHClient, options: &Options, args: &Given, command: &str) -
     let channel = client.open_session()?;
     for (name, value) in &options.send_env {
         channel.set_environment_variable(name, value)?;
+    }
+    if let Some(socket) = &options.forward_agent {
+        // Like ssh: the session is worth having without it.
+        let asked = Agent::connect(socket).map_err(feramiko::Error::from);
+        if let Err(error) = asked.and_then(|agent| channel.request_forward_agent(&agent)) {
+            log::warn!(target: "ssh", "the agent is not forwarded: {error}");
+        }
     }
     let wanted = match (args.has('T'), args.count('t')) {
         (true, _) => false,

@@ -1,0 +1,54 @@
+//! Agent forwarding on a channel: RFC 9987 §7 under the names that every implementation knows, and
+//! OpenSSH's session binding.
+
+use std::io;
+use std::time::Instant;
+
+use super::Channel;
+use crate::agent::{Agent, Binding, Connection, relay};
+use crate::engine::{Lane, Link};
+use crate::error::Result;
+
+/// The request and the channels that follow it.
+pub(crate) const REQUEST: [&str; 2] = ["auth-agent-req@openssh.com", "agent-req"];
+const CHANNEL: &str = "auth-agent@openssh.com";
+/// Forwarded channels open at once; a login needs one.
+const CHANNELS: usize = 16;
+
+impl Connection for Channel {
+    fn read(&mut self, buf: &mut [u8], deadline: Option<Instant>) -> io::Result<usize> {
+        Ok(self.link.read(Lane::Data, buf, deadline)?)
+    }
+
+    fn write(&mut self, bytes: &[u8], deadline: Option<Instant>) -> io::Result<usize> {
+        Ok(self.link.write(Lane::Data, bytes, deadline)?)
+    }
+}
+
+impl Channel {
+    /// Lets programs on the server use the agent, as long as the connection lives: to be asked before the
+    /// command or the shell is started. Whoever is root there can use it too, though not read its keys;
+    /// keys that are held to destinations are safer.
+    ///
+    /// # Errors
+    /// [`Error::RequestRefused`](crate::Error::RequestRefused) when the server does not forward agents.
+    pub fn request_forward_agent(&self, agent: &Agent) -> Result<()> {
+        let link = self.link.link();
+        let binding: Option<Binding> = link.session_binding();
+        let agent = agent.clone();
+        link.take_channels(CHANNEL, CHANNELS, move |link| {
+            let mut channel = Self::new(link);
+            if let Err(error) = agent.serve_forwarded(&mut channel, binding.as_ref()) {
+                log::debug!(target: "feramiko::agent", "a forwarded channel ends: {error}");
+            }
+        });
+        self.ask(REQUEST[0], b"")
+    }
+}
+
+/// Serves a program on a server by the client's agent, over a channel that is opened for it.
+pub(crate) fn serve_program(link: &Link, program: &mut dyn Connection) -> Result<()> {
+    let mut channel = Channel::new(link.open(CHANNEL, b"", None)?);
+    relay(program, &mut channel)?;
+    Ok(())
+}

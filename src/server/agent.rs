@@ -1,0 +1,123 @@
+//! The server's side of agent forwarding: a socket for the programs of a session, whose connections are
+//! served by the client's agent.
+
+use std::collections::HashMap;
+use std::fs::DirBuilder;
+use std::io;
+use std::net::Shutdown;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::session::Session;
+use crate::channel::serve_program;
+use crate::crypto::rand;
+use crate::engine::{Link, spawn};
+use crate::sys::socket::{listen_unix, shut_listener};
+
+/// Connections of programs at once; each asks one question at a time.
+const CONNECTIONS: usize = 16;
+
+/// The connections of programs, to be cut with the socket: a program that was left behind would keep its
+/// thread.
+type Programs = Arc<Mutex<HashMap<u64, UnixStream>>>;
+
+/// A socket that the client's agent answers on, for its user only. When this is dropped it is gone, and
+/// the connections to it are cut.
+#[derive(Debug)]
+pub struct AgentSocket {
+    folder: PathBuf,
+    path: PathBuf,
+    listener: Arc<UnixListener>,
+}
+
+impl AgentSocket {
+    /// Where programs find it: the value of `SSH_AUTH_SOCK`.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn open(link: &Link) -> io::Result<Self> {
+        let random: [u8; 8] = rand::array().map_err(io::Error::other)?;
+        let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let folder = std::env::temp_dir().join(format!("ssh-{name}"));
+        DirBuilder::new().mode(0o700).create(&folder)?;
+        let path = folder.join(format!("agent.{}", std::process::id()));
+        let listener = listen_unix(&path).inspect_err(|_| drop(std::fs::remove_dir(&folder)))?;
+        let socket = Self { folder, path, listener: Arc::new(listener) };
+        let (listener, link) = (Arc::clone(&socket.listener), link.clone());
+        let programs = Programs::default();
+        spawn("feramiko agent socket", move || {
+            for number in 0.. {
+                let Ok((stream, _)) = listener.accept() else { break };
+                if let Err(error) = serve(&link, &programs, number, stream) {
+                    log::warn!(target: "feramiko::agent", "a program is not served: {error}");
+                }
+            }
+            cut(&programs);
+        })?;
+        Ok(socket)
+    }
+}
+
+/// Serves a program on a thread of its own, unless there are too many.
+fn serve(link: &Link, programs: &Programs, number: u64, mut stream: UnixStream) -> io::Result<()> {
+    let cutter = stream.try_clone()?;
+    {
+        let mut programs = programs.lock();
+        if programs.len() >= CONNECTIONS {
+            return Err(io::Error::other("there are too many"));
+        }
+        programs.insert(number, cutter);
+    }
+    let (link, there) = (link.clone(), Arc::clone(programs));
+    let started = spawn("feramiko agent program", move || {
+        if let Err(error) = serve_program(&link, &mut stream) {
+            log::debug!(target: "feramiko::agent", "a program is served no more: {error}");
+        }
+        there.lock().remove(&number);
+    });
+    started.map(drop).map_err(|error| {
+        programs.lock().remove(&number);
+        error.into()
+    })
+}
+
+fn cut(programs: &Programs) {
+    for stream in programs.lock().values() {
+        if let Err(error) = stream.shutdown(Shutdown::Both) {
+            log::debug!(target: "feramiko::agent", "cutting a program off: {error}");
+        }
+    }
+}
+
+impl Drop for AgentSocket {
+    fn drop(&mut self) {
+        // The thread that accepts then cuts the programs off, whoever came last included.
+        shut_listener(&*self.listener);
+        for gone in [std::fs::remove_file(&self.path), std::fs::remove_dir(&self.folder)] {
+            if let Err(error) = gone {
+                log::debug!(target: "feramiko::agent", "{}: {error}", self.path.display());
+            }
+        }
+    }
+}
+
+impl Session {
+    /// A socket that the client's agent answers on, where the client has asked for that and it was
+    /// granted; [`run_as_login`](Self::run_as_login) makes one itself. To be kept as long as the session
+    /// runs.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn forward_agent(&self) -> io::Result<Option<AgentSocket>> {
+        if !self.request().agent {
+            return Ok(None);
+        }
+        AgentSocket::open(self.channel().link().link()).map(Some)
+    }
+}
