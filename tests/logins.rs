@@ -8,7 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use feramiko::{CertificateBuilder, Error, KeyKind, PKey, PtyRequest, PublicKey};
+use feramiko::{CertificateBuilder, Error, IssuedBy, KeyKind, PKey, PtyRequest, PublicKey, RevokedKeys};
 use peers::{Folder, Keys, Server, example, keeper, sshd, start, user};
 
 /// Both servers and the files that they read at every login.
@@ -22,7 +22,7 @@ impl Judges {
     fn new() -> Option<Self> {
         let (host, own) = (Keys::named("host")?, Keys::named("user")?);
         let folder = Folder::new();
-        for name in ["keys", "authorities", "principals"] {
+        for name in ["keys", "authorities", "principals", "revoked"] {
             fs::write(folder.file(name), "").unwrap();
         }
         let path = |name: &str| folder.file(name).display().to_string();
@@ -30,13 +30,18 @@ impl Judges {
             &host,
             &own,
             &format!(
-                "AuthorizedKeysFile {}\nTrustedUserCAKeys {}\nPermitUserEnvironment yes\nMaxAuthTries 20\n",
+                "AuthorizedKeysFile {}\nTrustedUserCAKeys {}\nRevokedKeys {}\nPermitUserEnvironment yes\n\
+                 MaxAuthTries 20\n",
                 path("keys"),
-                path("authorities")
+                path("authorities"),
+                path("revoked")
             ),
         )?;
-        let options =
-            [format!("TrustedUserCAKeys={}", path("authorities")), "PermitUserEnvironment=yes".to_owned()];
+        let options = [
+            format!("TrustedUserCAKeys={}", path("authorities")),
+            format!("RevokedKeys={}", path("revoked")),
+            "PermitUserEnvironment=yes".to_owned(),
+        ];
         let ours = start("our sshd", |_, port| {
             let mut command = keeper(r#""$@""#);
             command.arg(example("sshd")).args(["-p", &port.to_string(), "--listen", "127.0.0.1", "-h"]);
@@ -295,6 +300,54 @@ fn certificates_of_a_trusted_authority() {
     judges.write("keys", &format!("cert-authority,command=\"echo forced\" {line}"));
     agree("forced twice alike", plain().principal(&name).force_command("echo forced"), &authority, FORCED);
     agree("forced differently", plain().principal(&name).force_command("echo else"), &authority, None);
+    assert!(failed.is_empty(), "{}:\n{}", failed.len(), failed.join("\n"));
+}
+
+/// What is revoked, by a list of ours, and what is not.
+#[test]
+fn revoked_keys_and_certificates() {
+    let Some(judges) = Judges::new() else { return };
+    let name = user();
+    let (authority, key) = (given::host_key(), given::host_key());
+    let builder = CertificateBuilder::user(key.public_key()).principal(&name).key_id("mine").serial(7);
+    let certified = key.with_certificate(&builder.sign(&authority).unwrap()).unwrap();
+    judges.write("keys", &key.public_key().to_line());
+    judges.write("authorities", &authority.public_key().to_line());
+    let by = Some(IssuedBy::Key(authority.public_key()));
+    let other = given::host_key();
+    let (own, others) = (key.public_key(), other.public_key());
+    let line = |key: &PublicKey| key.to_line();
+    let mut failed = Vec::new();
+    for (what, specification, plain, certificate) in [
+        ("nothing", String::new(), PLAIN, PLAIN),
+        ("another key", line(others), PLAIN, PLAIN),
+        ("the key", format!("key: {}", line(own)), None, None),
+        ("its hash", format!("sha256: {}", line(own)), None, None),
+        ("its old hash", format!("sha1: {}", line(own)), None, None),
+        ("its fingerprint", format!("hash: {}", own.fingerprint()), None, None),
+        ("the authority", format!("key: {}", line(authority.public_key())), PLAIN, None),
+        ("the serial", "serial: 7".to_owned(), PLAIN, None),
+        ("a range of serials", "serial: 5-9".to_owned(), PLAIN, None),
+        ("other serials", "serial: 8-99".to_owned(), PLAIN, PLAIN),
+        ("the id", "id: mine".to_owned(), PLAIN, None),
+        ("another id", "id: min".to_owned(), PLAIN, PLAIN),
+    ] {
+        let mut list = RevokedKeys::new();
+        list.revoke_specified(specification.as_bytes(), by).unwrap();
+        list.write_file(judges.folder.file("revoked")).unwrap();
+        judges.agree(what, &key, plain, &mut failed);
+        judges.agree(&format!("{what}, certificate"), &certified, certificate, &mut failed);
+    }
+    for (what, text, lets_in) in [
+        ("a plain list", line(own), None),
+        ("a broken list", "nonsense".to_owned(), None),
+        ("none", String::new(), PLAIN),
+    ] {
+        judges.write("revoked", &text);
+        judges.agree(what, &key, lets_in, &mut failed);
+    }
+    fs::remove_file(judges.folder.file("revoked")).unwrap();
+    judges.agree("no list", &key, None, &mut failed);
     assert!(failed.is_empty(), "{}:\n{}", failed.len(), failed.join("\n"));
 }
 

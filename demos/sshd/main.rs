@@ -142,6 +142,7 @@ fn run() -> Result<(), String> {
             "trustedusercakeys" => site.authorities.push(value.into()),
             "authorizedkeysfile" => site.key_files.extend(value.split(' ').map(Into::into)),
             "authorizedprincipalsfile" => site.principals_file = Some(value.into()),
+            "revokedkeys" => site.revoked = (value != "none").then(|| value.into()),
             "hostcertificate" => certificates.push(certificate(value)?),
             _ => return Err(format!("-o {name} is not built")),
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use feramiko::{
     Answer, AuthAnswer, AuthInfo, AuthorizedKeys, ExitStatus, InteractiveAnswer, InteractiveQuery, KeyLogin,
-    Peer, PtyRequest, PublicKey, Secret, ServerInterface, Session, SessionRequest,
+    Peer, PtyRequest, PublicKey, RevokedKeys, Secret, ServerInterface, Session, SessionRequest,
 };
 
 /// What all connections share. The files are read at every login, as sshd does: who was taken out of one
@@ -20,6 +20,8 @@ pub(crate) struct Site {
     pub(crate) authorities: Vec<PathBuf>,
     /// A file with the names that those certificates may have instead of the user's.
     pub(crate) principals_file: Option<PathBuf>,
+    /// A file with what is revoked. One that cannot be read lets nobody in.
+    pub(crate) revoked: Option<PathBuf>,
     pub(crate) user_environment: bool,
     pub(crate) agent_forwarding: bool,
     pub(crate) user: String,
@@ -34,6 +36,7 @@ impl Site {
             key_files: Vec::new(),
             authorities: Vec::new(),
             principals_file: None,
+            revoked: None,
             user_environment: false,
             agent_forwarding: true,
             user: user.unwrap_or_else(|_| "root".to_owned()),
@@ -41,9 +44,24 @@ impl Site {
         }
     }
 
+    fn revokes(&self, key: &PublicKey) -> bool {
+        let Some(path) = &self.revoked else { return false };
+        match RevokedKeys::from_file(path).map(|list| list.check_key(key)) {
+            Ok(None) => false,
+            Ok(Some(reason)) => {
+                log::warn!(target: "sshd", "{} is revoked: {reason:?}", key.fingerprint());
+                true
+            }
+            Err(error) => {
+                log::error!(target: "sshd", "RevokedKeys: {error}");
+                true
+            }
+        }
+    }
+
     /// What the first file says that lets the key in.
     fn judge(&self, login: &KeyLogin<'_>) -> AuthAnswer {
-        if login.user != self.user {
+        if login.user != self.user || self.revokes(login.key) {
             return AuthAnswer::Refuse;
         }
         for path in &self.key_files {
@@ -66,7 +84,7 @@ impl Site {
             None => certificate.names(login.user),
             Some(path) => lines(path).iter().any(|name| certificate.names(name)),
         };
-        AuthAnswer::when(login.user == self.user && trusted && named)
+        AuthAnswer::when(login.user == self.user && trusted && named && !self.revokes(login.key))
     }
 }
 

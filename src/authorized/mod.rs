@@ -29,7 +29,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use options::Options;
 
 use crate::auth::AuthAnswer;
-use crate::key::{KeyError, PublicKey};
+use crate::key::{KeyError, PublicKey, is_certificate, key_blob};
 use crate::pattern::source_in_list;
 
 /// No file is larger: a hundred thousand keys.
@@ -130,7 +130,7 @@ impl AuthorizedKeys {
             match std::str::from_utf8(bytes).map_err(|_| "it is no UTF-8".to_owned()).and_then(read) {
                 Ok(None) => {}
                 Ok(Some((key, options))) => {
-                    this.entries.entry(key.blob().to_vec()).or_default().push(Entry { line, options });
+                    this.entries.entry(key).or_default().push(Entry { line, options });
                 }
                 Err(reason) => this.bad.push(BadLine { line, reason }),
             }
@@ -183,28 +183,28 @@ impl AuthorizedKeys {
     }
 }
 
-/// The key of a line and what its options say; none for lines without a key.
-fn read(line: &str) -> Result<Option<(PublicKey, Options)>, String> {
+/// The blob of a line's key and what its options say; none for lines without a key.
+fn read(line: &str) -> Result<Option<(Vec<u8>, Options)>, String> {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
         return Ok(None);
     }
-    let bare = match PublicKey::from_line(line) {
-        Ok((key, _)) => return plain(key, Options::default()),
-        Err(error) => error,
-    };
-    let begins_with_key = line.split([' ', '\t']).next().is_some_and(PublicKey::is_type);
-    if begins_with_key {
-        return Err(bare.to_string());
+    let (options, rest) =
+        if begins_with_key(line) { (Options::default(), line) } else { options::parse(line)? };
+    if !begins_with_key(rest) {
+        return Err("it has no key of a type that is known".to_owned());
     }
-    let (options, rest) = options::parse(line)?;
-    let (key, _) = PublicKey::from_line(rest).map_err(|error| error.to_string())?;
-    plain(key, options)
+    // Compared with keys that were read, so it need not be read itself: that takes longer than all else.
+    plain(key_blob(rest.as_bytes()).map_err(|error| error.to_string())?, options)
+}
+
+fn begins_with_key(text: &str) -> bool {
+    text.split([' ', '\t']).next().is_some_and(PublicKey::is_type)
 }
 
 /// Lines hold plain keys; what certificates may do stands in lines of their authorities.
-fn plain(key: PublicKey, options: Options) -> Result<Option<(PublicKey, Options)>, String> {
-    if key.certificate().is_some() {
+fn plain(key: Vec<u8>, options: Options) -> Result<Option<(Vec<u8>, Options)>, String> {
+    if is_certificate(&key) {
         return Err("it holds a certificate; name its authority with cert-authority".to_owned());
     }
     if options.principals.is_some() && !options.authority {

@@ -31,7 +31,7 @@ pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
 }
 
 /// The blob of the key that `text` begins with, of any type; the type named must be the blob's.
-pub(super) fn key_blob(text: &[u8]) -> Result<Vec<u8>, KeyError> {
+pub(crate) fn key_blob(text: &[u8]) -> Result<Vec<u8>, KeyError> {
     let (named, rest) = split_word(text);
     let (base64, _) = split_word(rest);
     if base64.is_empty() {

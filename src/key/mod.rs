@@ -28,6 +28,7 @@ pub(crate) use fields::{RSA_MAX, RSA_MIN};
 pub(crate) use format::openssh::{FIELDS_ROOM, get_fields, put_fields};
 pub use format::{Argon2Kind, KeyFormat, OpensshParams, PpkParams, PpkVersion, PublicFormat};
 pub use krl::{IssuedBy, Revoked, RevokedKeys, RevokedKeysError};
+pub(crate) use line::key_blob;
 pub use private::{KeyKind, PKey, Signer};
 pub use public::PublicKey;
 pub(crate) use public::is_certificate;

@@ -161,5 +161,5 @@ fn the_file_of_nothing_knows_nothing_and_keeps_nothing() {
     keys.add("host", 22, &key).unwrap();
     keys.save("/dev/null").unwrap();
     assert!(HostKeys::load("/dev/null").unwrap().is_empty());
-    assert!(!std::path::Path::new("/dev/null").is_file());
+    assert!(!Path::new("/dev/null").is_file());
 }
