@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use feramiko::{
-    Answer, AuthAnswer, AuthorizedKeys, ExitStatus, InteractiveAnswer, InteractiveQuery, KeyLogin, Peer,
-    PtyRequest, PublicKey, Secret, ServerInterface, Session, SessionRequest,
+    Answer, AuthAnswer, AuthorizedKeys, ExitStatus, HostbasedClient, InteractiveAnswer, InteractiveQuery,
+    KeyLogin, Peer, PtyRequest, PublicKey, Secret, ServerInterface, Session, SessionRequest,
 };
+
+use crate::hosts::Hosts;
 
 /// What all connections share. The files are read at every login, as sshd does: who was taken out of one
 /// does not come in again.
@@ -23,6 +25,8 @@ pub(crate) struct Site {
     pub(crate) user_environment: bool,
     pub(crate) user: String,
     pub(crate) banner: Option<String>,
+    /// Which hosts are believed, where any are.
+    pub(crate) hosts: Option<Hosts>,
 }
 
 impl Site {
@@ -36,6 +40,7 @@ impl Site {
             user_environment: false,
             user: user.unwrap_or_else(|_| "root".to_owned()),
             banner: None,
+            hosts: None,
         }
     }
 
@@ -96,6 +101,7 @@ impl Application {
 impl ServerInterface for Application {
     fn allowed_auths(&self, _: &str) -> Vec<&'static str> {
         let mut methods = vec!["publickey"];
+        methods.extend(self.site.hosts.as_ref().map(|_| "hostbased"));
         if !self.site.passwords.is_empty() {
             methods.extend(["password", "keyboard-interactive"]);
         }
@@ -134,6 +140,14 @@ impl ServerInterface for Application {
         match self.site.certified(&login) {
             AuthAnswer::Refuse => self.site.judge(&login),
             answer => answer,
+        }
+    }
+
+    fn check_auth_hostbased(&self, user: &str, client: &HostbasedClient) -> AuthAnswer {
+        let address = self.peer.addresses.map(|(peer, _)| peer.ip());
+        match &self.site.hosts {
+            Some(hosts) if user == self.site.user => hosts.judge(user, client, address),
+            _ => AuthAnswer::Refuse,
         }
     }
 

@@ -3,6 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::AuthError;
+use super::hostbased::{self, HostClaim};
 use super::method::{CONNECTION, InteractiveQuery, Prompt, USERAUTH, signed_data};
 use crate::crypto::secret::Secret;
 use crate::key::PKey;
@@ -34,6 +35,7 @@ pub(crate) enum Attempt {
         /// Ask first whether the key would do; sign only then.
         probe: bool,
     },
+    Hostbased(HostClaim),
     Interactive,
 }
 
@@ -71,6 +73,8 @@ enum State {
         key: PKey,
         algorithm: &'static str,
     },
+    /// The fields of a hostbased request before the signature.
+    SigningHost(Vec<u8>),
     Interactive {
         rounds: u32,
         prompts: usize,
@@ -155,6 +159,12 @@ impl AuthClient {
                 action
             }
             Attempt::PublicKey { key, algorithm, probe: false } => self.sign(key, algorithm),
+            Attempt::Hostbased(claim) => {
+                let fields = claim.fields();
+                let data = hostbased::signed_data(&self.session_id, &self.user, &fields);
+                self.state = State::SigningHost(fields);
+                ClientAction::Sign { key: claim.key, algorithm: claim.algorithm, data }
+            }
             Attempt::Interactive => {
                 let mut rest = Vec::new();
                 rest.put("").put("");
@@ -173,12 +183,18 @@ impl AuthClient {
 
     /// The signature that `Sign` asked for.
     pub(crate) fn signed(&mut self, signature: &[u8]) -> Result<Vec<ClientAction>, AuthError> {
-        let State::Signing { key, algorithm } = std::mem::replace(&mut self.state, State::Verdict) else {
-            return Err(AuthError::Unexpected(50));
-        };
-        let mut rest = Vec::new();
-        rest.put(&true).put(algorithm).put(key.public_key().blob()).put(signature);
-        Ok(vec![self.request(b"publickey", &rest)])
+        match std::mem::replace(&mut self.state, State::Verdict) {
+            State::Signing { key, algorithm } => {
+                let mut rest = Vec::new();
+                rest.put(&true).put(algorithm).put(key.public_key().blob()).put(signature);
+                Ok(vec![self.request(b"publickey", &rest)])
+            }
+            State::SigningHost(mut fields) => {
+                fields.put(signature);
+                Ok(vec![self.request(b"hostbased", &fields)])
+            }
+            _ => Err(AuthError::Unexpected(50)),
+        }
     }
 
     /// The key cannot sign after all: the attempt is over without the server knowing.
@@ -219,7 +235,7 @@ impl AuthClient {
     }
 
     fn outstanding(&self) -> bool {
-        !matches!(self.state, State::Idle | State::Done | State::Signing { .. })
+        !matches!(self.state, State::Idle | State::Done | State::Signing { .. } | State::SigningHost(_))
     }
 
     fn failure(&mut self, payload: &[u8]) -> Result<Vec<ClientAction>, AuthError> {

@@ -1,6 +1,7 @@
 //! `SSHServer`: listens, lets people in, and runs their sessions.
 
 mod connection;
+mod hostbased;
 mod listener;
 mod local;
 mod login;
@@ -16,6 +17,7 @@ use crate::interface::ServerInterface;
 use crate::kex::{Algorithms, Moduli};
 use crate::key::PKey;
 
+pub use hostbased::HostbasedRules;
 pub use listener::{Listen, Peer, ServerHandle};
 pub use local::child_entry;
 pub use session::{Session, SessionEvent, SessionEvents};
