@@ -280,7 +280,12 @@ fn both(home: &Folder) -> Option<[peers::Server; 2]> {
         ["HostbasedAuthentication=yes", "HostbasedUsesNameFromPacketOnly=yes", "IgnoreRhosts=shosts-only"];
     let lines = options.map(|option| option.replace('=', " ")).join("\n");
     let theirs = sshd_at_home(&host, &own, &format!("{lines}\nMaxAuthTries 20"), home.path())?;
-    let ours = start("our sshd", |_, port| {
+    Some([theirs, our_sshd(home, &options)?])
+}
+
+fn our_sshd(home: &Folder, options: &[&str]) -> Option<peers::Server> {
+    let host = Keys::named("host")?;
+    Some(start("our sshd", |_, port| {
         let mut command = keeper(r#""$@""#);
         command.env("HOME", home.path());
         command.arg(example("sshd")).args(["-p", &port.to_string(), "--listen", "127.0.0.1", "-h"]);
@@ -289,8 +294,34 @@ fn both(home: &Folder) -> Option<[peers::Server; 2]> {
             command.args(["-o", option]);
         });
         (command, "listening on".to_owned())
-    });
-    Some([theirs, ours])
+    }))
+}
+
+/// Our program believes a host only at one of its addresses unless told otherwise, a file for all users
+/// only of others than root, and none that anybody may write.
+#[test]
+fn our_sshd_is_careful() {
+    use std::os::unix::fs::PermissionsExt;
+    let (home, given, me) = (Folder::new(), Given::new(KeyKind::Ed25519), user());
+    fs::create_dir(home.file(".ssh")).unwrap();
+    let key = given.own.public_key().to_line();
+    let hosts = "127.0.0.1\n127.0.0.2\nlocalhost\n";
+    fs::write(home.file("known"), format!("127.0.0.1,127.0.0.2,localhost {key}\n")).unwrap();
+    fs::write(home.file(".shosts"), hosts).unwrap();
+    let file = |name: &str, path: &str| format!("{name}={}", home.file(path).display());
+    let known = file("GlobalKnownHostsFile", "known");
+    let own = ["HostbasedAuthentication=yes", "IgnoreRhosts=no", &known];
+    let Some(server) = our_sshd(&home, &own) else { return };
+    for (host, lets_in) in [("127.0.0.1", true), ("localhost", true), ("127.0.0.2", false)] {
+        assert_eq!(enters(server.port(), &given.own, host, &me), lets_in, "{host}: {}", server.log());
+    }
+    fs::set_permissions(home.file(".shosts"), fs::Permissions::from_mode(0o666)).unwrap();
+    assert!(!enters(server.port(), &given.own, "127.0.0.1", &me));
+    fs::remove_file(home.file(".shosts")).unwrap();
+    fs::write(home.file("equiv"), hosts).unwrap();
+    let equivalents = file("ShostsEquivFile", "equiv");
+    let server = our_sshd(&home, &["HostbasedAuthentication=yes", &known, &equivalents]).unwrap();
+    assert_eq!(enters(server.port(), &given.own, "127.0.0.1", &me), me != "root");
 }
 
 fn write(home: &Folder, given: &Given, rules: &str) {
