@@ -5,7 +5,7 @@
 
 use std::io;
 
-use crate::auth::{AuthAnswer, AuthInfo, InteractiveAnswer};
+use crate::auth::{AuthAnswer, AuthInfo, HostbasedClient, InteractiveAnswer};
 use crate::channel::PtyRequest;
 use crate::crypto::secret::Secret;
 use crate::engine::ExitStatus;
@@ -110,6 +110,15 @@ pub trait ServerInterface: Send + Sync + 'static {
     /// left is whether the authority is trusted and whether the certificate is for this user. See
     /// [`AuthorizedKeys`](crate::AuthorizedKeys), which answers both.
     fn check_auth_certificate(&self, user: &str, key: &PublicKey) -> AuthAnswer {
+        AuthAnswer::Refuse
+    }
+
+    /// May the client's host say who its user is, and is that user `user` here? A question of policy
+    /// only, asked when `hostbased` is among [`allowed_auths`](Self::allowed_auths): that the client
+    /// holds the key, and that a certificate of it is for that host and for now, is verified by the
+    /// library. Whether the key is that host's, and who of it may be whom, is left to answer: see
+    /// [`HostbasedRules`](crate::HostbasedRules).
+    fn check_auth_hostbased(&self, user: &str, client: &HostbasedClient) -> AuthAnswer {
         AuthAnswer::Refuse
     }
 

@@ -26,7 +26,10 @@ mod transport;
 mod wire;
 
 pub use agent::{AddOptions, Agent, AgentError, AgentKey, AgentServer, AgentServerBuilder, Destination, Hop};
-pub use auth::{AuthAnswer, AuthError, AuthInfo, InteractiveAnswer, InteractiveQuery, Permissions, Prompt};
+pub use auth::{
+    AuthAnswer, AuthError, AuthInfo, HostbasedClient, InteractiveAnswer, InteractiveQuery, Permissions,
+    Prompt,
+};
 pub use authorized::{AuthorizedKeys, BadLine, KeyLogin};
 pub use channel::{Channel, ChannelStderr, Poll, PtyRequest, Ready, Waker};
 pub use client::{
@@ -54,8 +57,8 @@ pub use packet::{
     StartCompression, StartMac,
 };
 pub use server::{
-    AgentSocket, Listen, Peer, SSHServer, SSHServerBuilder, ServerHandle, Session, SessionEvent,
-    SessionEvents, child_entry,
+    AgentSocket, HostbasedRules, Listen, Peer, SSHServer, SSHServerBuilder, ServerHandle, Session,
+    SessionEvent, SessionEvents, child_entry,
 };
 pub use transport::{Transport, TransportOptions};
 pub use wire::Malformed;

@@ -12,8 +12,8 @@ use std::process::exit;
 use std::time::Duration;
 
 use feramiko::{
-    AcceptNewPolicy, Agent, Channel, ExitStatus, HostKeyAnswer, KexError, MissingHostKeyPolicy, PtyRequest,
-    RejectPolicy, SSHClient, SSHClientBuilder, Secret, UnknownHostKey,
+    AcceptNewPolicy, Agent, Channel, ExitStatus, HostKeyAnswer, KexError, MissingHostKeyPolicy, PKey,
+    PtyRequest, PublicKey, RejectPolicy, SSHClient, SSHClientBuilder, Secret, UnknownHostKey,
 };
 use support::args::Options as Letters;
 use support::given::{Given, size};
@@ -26,6 +26,10 @@ const USAGE: &str =
            [-o option=value] [-p port] [-Q query] [user@]host [command ...]
 Not built yet: -B -b -D -e -f -G -g -I -J -K -k -L -M -O -R -S -W -w -X -x -Y -y, and -F other than none.";
 const NOT_BUILT: &str = "BbDefGgIJKkLMORSWwXxYy";
+
+/// The keys of this host, which its users can seldom read: ssh has ssh-keysign sign with them.
+const HOST_KEYS: [&str; 3] =
+    ["/etc/ssh/ssh_host_ed25519_key", "/etc/ssh/ssh_host_ecdsa_key", "/etc/ssh/ssh_host_rsa_key"];
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -88,6 +92,8 @@ fn apply(
         "batchmode" => options.batch = yes(value),
         "compression" => options.compression = yes(value),
         "forwardagent" => options.forward_agent = forwarded_agent(value),
+        "hostbasedauthentication" if yes(value) => builder = hostbased(builder)?,
+        "hostbasedauthentication" => {}
         "stricthostkeychecking" => options.host_key_checking = Some(value.to_ascii_lowercase()),
         "userknownhostsfile" => builder = builder.known_hosts_file(expand(value)),
         "hostkeyalias" => builder = builder.host_key_alias(value),
@@ -138,6 +144,32 @@ fn forwarded_agent(value: &str) -> Option<PathBuf> {
         None if yes(value) => std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from),
         None => (!value.eq_ignore_ascii_case("no")).then(|| expand(value).into()),
     }
+}
+
+/// This host vouches for its user, with each key that can be read.
+fn hostbased(mut builder: SSHClientBuilder) -> Outcome<SSHClientBuilder> {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let user = std::env::var("LOGNAME").or_else(|_| std::env::var("USER"))?;
+    let mut failed = String::new();
+    let mut count = 0;
+    for path in HOST_KEYS {
+        let mut key = match PKey::from_file(path, None) {
+            Ok(key) => key,
+            Err(error) => {
+                failed = error.to_string();
+                continue;
+            }
+        };
+        if let Ok((certificate, _)) = PublicKey::from_file(format!("{path}-cert.pub")) {
+            key = key.with_certificate(&certificate)?;
+        }
+        builder = builder.hostbased(key, &host, &user);
+        count += 1;
+    }
+    if count == 0 {
+        return Err(format!("HostbasedAuthentication: no key of this host can be read: {failed}").into());
+    }
+    Ok(builder)
 }
 
 /// Asks without showing the answer.

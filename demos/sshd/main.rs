@@ -1,5 +1,6 @@
 //! An SSH server for the user who runs it, with the options of sshd(8) that are built.
 
+mod hosts;
 mod site;
 #[path = "../support/mod.rs"]
 mod support;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use feramiko::{Limits, PKey, PublicKey, SSHServer, SSHServerBuilder, Secret};
+use hosts::Hosts;
 use site::{Application, Site};
 use support::args::Options;
 use support::given::{Given, size};
@@ -117,6 +119,7 @@ fn run() -> Result<(), String> {
     let mut builder = SSHServer::builder();
     let mut site = Site::new();
     let mut certificates = Vec::new();
+    let (mut hosts, mut hostbased) = (Hosts::default(), false);
     let mut algorithms = feramiko::Algorithms::server_defaults();
     for option in args.all('o') {
         let (name, value) = option.split_once(['=', ' ']).ok_or_else(|| format!("-o {option}: no value"))?;
@@ -143,10 +146,17 @@ fn run() -> Result<(), String> {
             "authorizedkeysfile" => site.key_files.extend(value.split(' ').map(Into::into)),
             "authorizedprincipalsfile" => site.principals_file = Some(value.into()),
             "revokedkeys" => site.revoked = (value != "none").then(|| value.into()),
+            "hostbasedauthentication" => hostbased = yes(option, value)?,
+            "hostbasedusesnamefrompacketonly" => hosts.any_address = yes(option, value)?,
+            "ignorerhosts" => hosts.own = Hosts::own_files(value)?,
+            "ignoreuserknownhosts" => hosts.own_known = !yes(option, value)?,
+            "globalknownhostsfile" => hosts.known = value.into(),
+            "shostsequivfile" => hosts.equivalents = vec![value.into()],
             "hostcertificate" => certificates.push(certificate(value)?),
             _ => return Err(format!("-o {name} is not built")),
         }
     }
+    site.hosts = hostbased.then_some(hosts);
     builder = host_keys(builder, &args, &certificates)?;
     for pair in args.all('u') {
         let (user, password) = pair.split_once(':').ok_or("-u takes user:password")?;

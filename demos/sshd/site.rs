@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use feramiko::{
-    Answer, AuthAnswer, AuthInfo, AuthorizedKeys, ExitStatus, InteractiveAnswer, InteractiveQuery, KeyLogin,
-    Peer, PtyRequest, PublicKey, RevokedKeys, Secret, ServerInterface, Session, SessionRequest,
+    Answer, AuthAnswer, AuthInfo, AuthorizedKeys, ExitStatus, HostbasedClient, InteractiveAnswer,
+    InteractiveQuery, KeyLogin, Peer, PtyRequest, PublicKey, RevokedKeys, Secret, ServerInterface, Session,
+    SessionRequest,
 };
+
+use crate::hosts::Hosts;
 
 /// What all connections share. The files are read at every login, as sshd does: who was taken out of one
 /// does not come in again.
@@ -26,6 +29,8 @@ pub(crate) struct Site {
     pub(crate) agent_forwarding: bool,
     pub(crate) user: String,
     pub(crate) banner: Option<String>,
+    /// Which hosts are believed, where any are.
+    pub(crate) hosts: Option<Hosts>,
 }
 
 impl Site {
@@ -41,6 +46,7 @@ impl Site {
             agent_forwarding: true,
             user: user.unwrap_or_else(|_| "root".to_owned()),
             banner: None,
+            hosts: None,
         }
     }
 
@@ -116,6 +122,7 @@ impl Application {
 impl ServerInterface for Application {
     fn allowed_auths(&self, _: &str) -> Vec<&'static str> {
         let mut methods = vec!["publickey"];
+        methods.extend(self.site.hosts.as_ref().map(|_| "hostbased"));
         if !self.site.passwords.is_empty() {
             methods.extend(["password", "keyboard-interactive"]);
         }
@@ -154,6 +161,14 @@ impl ServerInterface for Application {
         match self.site.certified(&login) {
             AuthAnswer::Refuse => self.site.judge(&login),
             answer => answer,
+        }
+    }
+
+    fn check_auth_hostbased(&self, user: &str, client: &HostbasedClient) -> AuthAnswer {
+        let address = self.peer.addresses.map(|(peer, _)| peer.ip());
+        match &self.site.hosts {
+            Some(hosts) if user == self.site.user => hosts.judge(user, client, address),
+            _ => AuthAnswer::Refuse,
         }
     }
 

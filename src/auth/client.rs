@@ -3,6 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::AuthError;
+use super::hostbased::{self, HostClaim};
 use super::method::{CONNECTION, HOSTBOUND, InteractiveQuery, PUBLICKEY, Prompt, USERAUTH, signed_data};
 use crate::crypto::secret::Secret;
 use crate::key::PKey;
@@ -34,6 +35,7 @@ pub(crate) enum Attempt {
         /// Ask first whether the key would do; sign only then.
         probe: bool,
     },
+    Hostbased(HostClaim),
     Interactive,
 }
 
@@ -71,6 +73,8 @@ enum State {
         key: PKey,
         algorithm: &'static str,
     },
+    /// The fields of a hostbased request before the signature.
+    SigningHost(Vec<u8>),
     Interactive {
         rounds: u32,
         prompts: usize,
@@ -157,6 +161,12 @@ impl AuthClient {
                 action
             }
             Attempt::PublicKey { key, algorithm, probe: false } => self.sign(key, algorithm),
+            Attempt::Hostbased(claim) => {
+                let fields = claim.fields();
+                let data = hostbased::signed_data(&self.session_id, &self.user, &fields);
+                self.state = State::SigningHost(fields);
+                ClientAction::Sign { key: claim.key, algorithm: claim.algorithm, data }
+            }
             Attempt::Interactive => {
                 let mut rest = Vec::new();
                 rest.put("").put("");
@@ -181,20 +191,26 @@ impl AuthClient {
 
     /// The signature that `Sign` asked for.
     pub(crate) fn signed(&mut self, signature: &[u8]) -> Result<Vec<ClientAction>, AuthError> {
-        let State::Signing { key, algorithm } = std::mem::replace(&mut self.state, State::Verdict) else {
-            return Err(AuthError::Unexpected(50));
-        };
-        let mut rest = Vec::new();
-        rest.put(&true).put(algorithm).put(key.public_key().blob());
-        let method = match &self.host_key {
-            Some(host_key) => {
-                rest.put(host_key.as_slice());
-                HOSTBOUND
+        match std::mem::replace(&mut self.state, State::Verdict) {
+            State::Signing { key, algorithm } => {
+                let mut rest = Vec::new();
+                rest.put(&true).put(algorithm).put(key.public_key().blob());
+                let method = match &self.host_key {
+                    Some(host_key) => {
+                        rest.put(host_key.as_slice());
+                        HOSTBOUND
+                    }
+                    None => PUBLICKEY,
+                };
+                rest.put(signature);
+                Ok(vec![self.request(method, &rest)])
             }
-            None => PUBLICKEY,
-        };
-        rest.put(signature);
-        Ok(vec![self.request(method, &rest)])
+            State::SigningHost(mut fields) => {
+                fields.put(signature);
+                Ok(vec![self.request(b"hostbased", &fields)])
+            }
+            _ => Err(AuthError::Unexpected(50)),
+        }
     }
 
     /// The key cannot sign after all: the attempt is over without the server knowing.
@@ -235,7 +251,7 @@ impl AuthClient {
     }
 
     fn outstanding(&self) -> bool {
-        !matches!(self.state, State::Idle | State::Done | State::Signing { .. })
+        !matches!(self.state, State::Idle | State::Done | State::Signing { .. } | State::SigningHost(_))
     }
 
     fn failure(&mut self, payload: &[u8]) -> Result<Vec<ClientAction>, AuthError> {

@@ -1,6 +1,6 @@
 //! What applications answer and ask in authentication, and the bytes that a key signs.
 
-use super::Permissions;
+use super::{HostbasedClient, Permissions};
 use crate::key::PublicKey;
 use crate::wire::Writer;
 
@@ -101,6 +101,8 @@ pub struct AuthInfo {
     /// The key whose signature was verified, if a key was used; with its certificate, if that is what
     /// let the user in.
     pub key: Option<PublicKey>,
+    /// The host that vouched for the user, if one did: its signature was verified.
+    pub hostbased: Option<HostbasedClient>,
     /// What the user may do. Held by the library: terminals and commands are refused or replaced
     /// before the application is asked.
     pub permissions: Permissions,

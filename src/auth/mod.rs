@@ -3,6 +3,7 @@
 //! Pure machines, one a side: what to send, what to ask the application, when it is over.
 
 mod client;
+mod hostbased;
 mod method;
 mod permissions;
 mod server;
@@ -13,6 +14,8 @@ use crate::key::KeyError;
 use crate::wire::Malformed;
 
 pub(crate) use client::{Attempt, AuthClient, ClientAction, ClientLimits, service_request};
+pub(crate) use hostbased::HostClaim;
+pub use hostbased::HostbasedClient;
 pub use method::{AuthAnswer, AuthInfo, InteractiveAnswer, InteractiveQuery, Prompt};
 pub use permissions::Permissions;
 pub(crate) use server::{AuthServer, Question, ServerAction, ServerLimits};

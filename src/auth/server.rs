@@ -1,11 +1,12 @@
 //! The server's machine. Every request is read to its end before anybody is asked; signatures are
 //! checked here and nowhere else; whatever the reason, a refusal looks the same.
 
+use super::hostbased::{self, HostRequest};
 use super::method::{
     AuthAnswer, AuthInfo, CONNECTION, HOSTBOUND, InteractiveAnswer, InteractiveQuery, PUBLICKEY, USERAUTH,
     signed_data,
 };
-use super::{AuthError, Permissions};
+use super::{AuthError, HostbasedClient, Permissions};
 use crate::crypto::secret::Secret;
 use crate::key::{PublicKey, TokenUse};
 use crate::msg::auth::{
@@ -51,6 +52,11 @@ pub(crate) enum Question {
         user: String,
         key: PublicKey,
     },
+    /// Whether the host may say who its user is; that it signed is checked by the machine.
+    Hostbased {
+        user: String,
+        client: HostbasedClient,
+    },
     Interactive {
         user: String,
     },
@@ -86,6 +92,11 @@ enum State {
         /// How a token was used, if the signature is good.
         good: Option<Option<TokenUse>>,
     },
+    Hostbased {
+        client: HostbasedClient,
+        /// The signature is the host's.
+        good: bool,
+    },
     None,
     InteractiveStart,
     /// Prompts are out.
@@ -113,6 +124,7 @@ pub(crate) struct AuthServer {
     user: Option<String>,
     passed: Vec<&'static str>,
     key: Option<PublicKey>,
+    hostbased: Option<HostbasedClient>,
     permissions: Permissions,
     method: &'static str,
     state: State,
@@ -138,6 +150,7 @@ impl AuthServer {
             user: None,
             passed: Vec::new(),
             key: None,
+            hostbased: None,
             permissions: Permissions::default(),
             method: "none",
             state: State::Service,
@@ -187,6 +200,7 @@ impl AuthServer {
             // Whatever was passed was passed by somebody else.
             self.passed.clear();
             self.key = None;
+            self.hostbased = None;
             self.permissions = Permissions::default();
             self.user = user.map(str::to_owned);
         }
@@ -196,6 +210,7 @@ impl AuthServer {
             b"password" => self.password(rest),
             PUBLICKEY => self.public_key(message.user.0, rest, false),
             HOSTBOUND => self.public_key(message.user.0, rest, true),
+            b"hostbased" => self.hostbased(message.user.0, rest),
             b"keyboard-interactive" => self.interactive(rest),
             _ => Ok(self.refuse()),
         }
@@ -272,6 +287,23 @@ impl AuthServer {
         }))
     }
 
+    fn hostbased(&mut self, raw_user: &[u8], rest: &[u8]) -> Result<Vec<ServerAction>, AuthError> {
+        let request = HostRequest::read(rest)?;
+        let known = |known: &&'static str| known.as_bytes() == request.algorithm;
+        let algorithm = self.algorithms.iter().copied().find(known);
+        let (Some(algorithm), Some(client)) = (algorithm, request.client(self.limits.user_bytes)) else {
+            return Ok(self.refuse());
+        };
+        if !client.key.algorithms().contains(&algorithm) || !self.methods.contains(&"hostbased") {
+            return Ok(self.refuse());
+        }
+        let data = hostbased::signed_data(&self.session_id, raw_user, request.fields);
+        // As with users' keys, the application is asked either way.
+        let good = client.key.verify(algorithm, &data, request.signature).is_ok();
+        let state = State::Hostbased { client: client.clone(), good };
+        Ok(self.ask("hostbased", state, |user| Question::Hostbased { user, client }))
+    }
+
     fn interactive(&mut self, rest: &[u8]) -> Result<Vec<ServerAction>, AuthError> {
         let mut reader = Reader::new(rest);
         reader.string()?;
@@ -316,6 +348,8 @@ impl AuthServer {
                 Some(answer) => self.decide(answer, Some(key)),
                 None => self.refuse(),
             },
+            (State::Hostbased { good: false, .. }, _) => self.refuse(),
+            (State::Hostbased { client, good: true }, answer) => self.decide_host(client, answer),
             (State::Password, AuthAnswer::ChangePassword(prompt)) => {
                 let ask = UserauthPasswdChangereq { prompt: Escaped(prompt.as_bytes()), language: b"" };
                 vec![ServerAction::Send(ask.to_vec())]
@@ -356,6 +390,15 @@ impl AuthServer {
         vec![ServerAction::Send(ask.to_vec())]
     }
 
+    fn decide_host(&mut self, client: HostbasedClient, answer: AuthAnswer) -> Vec<ServerAction> {
+        let before = self.hostbased.replace(client);
+        let decided = self.decide(answer, None);
+        if matches!(decided[..], [ServerAction::Refuse(_) | ServerAction::TooMany]) {
+            self.hostbased = before;
+        }
+        decided
+    }
+
     fn decide(&mut self, answer: AuthAnswer, key: Option<PublicKey>) -> Vec<ServerAction> {
         let Some((whole, granted)) = answer.passed() else { return self.refuse() };
         // What was passed before allows no more than it did.
@@ -374,7 +417,8 @@ impl AuthServer {
         if whole {
             self.state = State::Done;
             let (methods, key) = (self.passed.clone(), self.key.take());
-            let info = AuthInfo { user, methods, key, permissions };
+            let hostbased = self.hostbased.take();
+            let info = AuthInfo { user, methods, key, hostbased, permissions };
             return vec![ServerAction::Success(info, UserauthSuccess {}.to_vec())];
         }
         self.permissions = permissions;

@@ -1,5 +1,7 @@
 //! The client's machine with the server's, method by method, and what hostile ones may try.
 
+mod hostbased;
+
 use super::*;
 use crate::crypto::secret::Secret;
 use crate::key::{KeyKind, PKey};

@@ -1,11 +1,11 @@
-//! Which method is tried after which: keys given, key files, the agent, default keys, password,
+//! Which method is tried after which: keys of the host, keys given, key files, the agent, default keys, password,
 //! keyboard-interactive; again after each partial success.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::agent::Agent;
-use crate::auth::{Attempt, InteractiveQuery};
+use crate::auth::{Attempt, HostClaim, InteractiveQuery};
 use crate::crypto::secret::Secret;
 use crate::error::{Error, Result};
 use crate::key::{KeyError, PKey, PublicKey};
@@ -24,6 +24,8 @@ type AskPassword = Box<dyn FnMut(&str) -> Option<Secret> + Send>;
 pub(super) struct Credentials {
     pub(super) user: Option<String>,
     pub(super) password: Option<Secret>,
+    /// Keys of this host, with its name and the user's here.
+    pub(super) hosts: Vec<(PKey, String, String)>,
     pub(super) keys: Vec<PKey>,
     pub(super) key_files: Vec<(PathBuf, Option<Secret>)>,
     pub(super) passphrase: Option<AskPassphrase>,
@@ -39,6 +41,7 @@ impl Default for Credentials {
         Self {
             user: None,
             password: None,
+            hosts: Vec::new(),
             keys: Vec::new(),
             key_files: Vec::new(),
             passphrase: None,
@@ -78,9 +81,12 @@ impl Credentials {
         };
         let mut run = Run { transport, user, methods: None, success: false, banners: Vec::new() };
         // Keys first, in one flight with the request for the service; without any, ask what would do.
-        let keys = self.keys_to_try(transport);
-        if keys.is_empty() {
+        let (hosts, keys) = (std::mem::take(&mut self.hosts), self.keys_to_try(transport));
+        if hosts.is_empty() && keys.is_empty() {
             run.attempt(Attempt::None, no_answers())?;
+        }
+        for (key, host, user) in hosts {
+            attempt_host(&mut run, key, &host, &user)?;
         }
         for key in keys {
             if run.over("publickey") {
@@ -206,6 +212,19 @@ fn attempt_key(run: &mut Run<'_>, key: PKey) -> Result<()> {
     let Some(algorithm) = run.transport.algorithm_for(&key) else { return Ok(()) };
     let probe = key.is_external();
     run.attempt(Attempt::PublicKey { key, algorithm, probe }, no_answers())
+}
+
+/// A host's key, with its certificate first if it has one.
+fn attempt_host(run: &mut Run<'_>, key: PKey, host: &str, user: &str) -> Result<()> {
+    let plain = key.public_key().certificate().map(|_| key.without_certificate());
+    for key in [Some(key), plain].into_iter().flatten() {
+        let Some(algorithm) = run.transport.algorithm_for(&key).filter(|_| !run.over("hostbased")) else {
+            continue;
+        };
+        let claim = HostClaim { key, algorithm, host: host.to_owned(), user: user.to_owned() };
+        run.attempt(Attempt::Hostbased(claim), no_answers())?;
+    }
+    Ok(())
 }
 
 /// The password as the answer to every hidden question; nothing for the others.

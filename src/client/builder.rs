@@ -87,6 +87,15 @@ impl SSHClientBuilder {
         self
     }
 
+    /// A key of this host, by which it vouches for its user (RFC 4252 §9), tried before all else: with
+    /// its certificate, if it has one, and without. `client_host` is the name that the server knows
+    /// this host by, `local_user` the user's here. May be called for each of the host's keys.
+    #[must_use]
+    pub fn hostbased(mut self, host_key: PKey, client_host: &str, local_user: &str) -> Self {
+        self.credentials.hosts.push((host_key, client_host.to_owned(), local_user.to_owned()));
+        self
+    }
+
     /// A key file, tried after the keys given. `passphrase` is used if the file needs one.
     #[must_use]
     pub fn key_file(mut self, path: impl Into<PathBuf>, passphrase: Option<&str>) -> Self {

@@ -145,7 +145,7 @@ fn judge(machine: &mut AuthServer, question: Question) -> Vec<ServerAction> {
 
 /// What a server sends for a message of its client; none when it is over. It never lets anybody in.
 fn serve(machine: &mut AuthServer, payload: &[u8]) -> Option<Vec<Vec<u8>>> {
-    machine.set_methods(vec!["publickey", "password", "keyboard-interactive"]);
+    machine.set_methods(vec!["publickey", "password", "hostbased", "keyboard-interactive"]);
     let mut actions = machine.feed(payload).ok()?;
     let mut sent = Vec::new();
     while !actions.is_empty() {

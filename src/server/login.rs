@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{Config, Peer};
-use crate::auth::{AuthAnswer, AuthInfo, AuthServer, Question, ServerAction};
+use crate::auth::{AuthAnswer, AuthInfo, AuthServer, HostbasedClient, Question, ServerAction};
 use crate::engine::Login;
 use crate::error::{Error, Result, reason};
 use crate::interface::ServerInterface;
@@ -115,6 +115,7 @@ fn ask(
         }
         Question::PublicKey { user, key } => interface.check_auth_publickey(&user, &key),
         Question::Certificate { user, key } => certificate(interface, peer, &user, &key),
+        Question::Hostbased { user, client } => hostbased(interface, peer, &user, &client),
         Question::Interactive { user } => {
             return machine.interactive_answer(interface.check_auth_interactive(&user));
         }
@@ -137,5 +138,23 @@ fn certificate(interface: &impl ServerInterface, peer: &Peer, user: &str, key: &
             AuthAnswer::Refuse
         }
         None => AuthAnswer::Refuse,
+    }
+}
+
+/// A host's certificate must be good for now and for that host; only then the application says whether
+/// it believes the host.
+fn hostbased(
+    interface: &impl ServerInterface,
+    peer: &Peer,
+    user: &str,
+    client: &HostbasedClient,
+) -> AuthAnswer {
+    let certificate = client.key.certificate();
+    match certificate.map(|certificate| certificate.check_host(SystemTime::now(), &client.host)) {
+        None | Some(Ok(())) => interface.check_auth_hostbased(user, client),
+        Some(Err(error)) => {
+            log::info!(target: "feramiko::auth", "{}: host {}: {error}", peer.source, client.host);
+            AuthAnswer::Refuse
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod agent;
 mod connection;
+mod hostbased;
 mod listener;
 mod local;
 mod login;
@@ -18,6 +19,7 @@ use crate::kex::{Algorithms, Moduli};
 use crate::key::PKey;
 
 pub use agent::AgentSocket;
+pub use hostbased::HostbasedRules;
 pub use listener::{Listen, Peer, ServerHandle};
 pub use local::child_entry;
 pub use session::{Session, SessionEvent, SessionEvents};

@@ -1,7 +1,9 @@
 //! The client's authentication: one attempt after the other, on the caller's thread.
 
 use super::{Transport, algorithm_for};
-use crate::auth::{Attempt, AuthClient, ClientAction, ClientLimits, InteractiveQuery, service_request};
+use crate::auth::{
+    Attempt, AuthClient, ClientAction, ClientLimits, HostClaim, InteractiveQuery, service_request,
+};
 use crate::crypto::secret::Secret;
 use crate::engine::Login;
 use crate::error::{AuthAttempt, Error, Result};
@@ -147,6 +149,7 @@ impl Transport {
             Attempt::None => ("none", None),
             Attempt::Password(_) => ("password", None),
             Attempt::PublicKey { key, .. } => ("publickey", Some(key.public_key().fingerprint())),
+            Attempt::Hostbased(claim) => ("hostbased", Some(claim.key.public_key().fingerprint())),
             Attempt::Interactive => ("keyboard-interactive", None),
         };
         let (outcome, _) = self.step(|login| {
@@ -255,6 +258,36 @@ impl Transport {
         let attempt = Attempt::PublicKey { key: key.clone(), algorithm, probe: false };
         let answers = Answers { interactive: None, change_password: None };
         let outcome = self.try_auth(user, attempt, answers)?;
+        self.remaining(user, outcome)
+    }
+
+    /// Authenticates as a user of this host: with the host's key, the name that the server knows this
+    /// host by (some servers want a dot at its end, none minds it), and the user's name here. Returns
+    /// the methods that are needed besides; empty when done.
+    ///
+    /// # Errors
+    /// [`Error::Auth`] when the server refuses or the key cannot sign.
+    pub fn auth_hostbased(
+        &self,
+        user: &str,
+        host_key: &PKey,
+        client_host: &str,
+        local_user: &str,
+    ) -> Result<Vec<String>> {
+        let Some(algorithm) = self.algorithm_for(host_key) else {
+            return Err(Error::Unsupported(format!(
+                "signing with a key of type {}",
+                host_key.public_key().key_type()
+            )));
+        };
+        let claim = HostClaim {
+            key: host_key.clone(),
+            algorithm,
+            host: client_host.to_owned(),
+            user: local_user.to_owned(),
+        };
+        let answers = Answers { interactive: None, change_password: None };
+        let outcome = self.try_auth(user, Attempt::Hostbased(claim), answers)?;
         self.remaining(user, outcome)
     }
 

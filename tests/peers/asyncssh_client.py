@@ -58,6 +58,12 @@ def options(asked):
     if asked.get("key"):
         chosen["client_keys"] = [asyncssh.read_private_key(asked["key"], asked.get("passphrase"))]
         chosen["preferred_auth"] = "publickey"
+    elif claim := asked.get("hostbased"):
+        chosen["client_host_keys"] = [claim["key"]]
+        chosen["client_host_certs"] = [claim["certificate"]] if claim.get("certificate") else []
+        chosen["client_host"] = claim["host"]
+        chosen["client_username"] = claim["user"]
+        chosen["preferred_auth"] = "hostbased"
     elif asked.get("interactive"):
         chosen["client_factory"] = lambda: Client(asked["password"])
         chosen["preferred_auth"] = "keyboard-interactive"

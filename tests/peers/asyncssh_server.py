@@ -31,6 +31,9 @@ class Server(asyncssh.SSHServer):
             key.export_public_key().decode().split()[:2]
         ) in self.keys
 
+    def validate_host_based_user(self, username, client_host, client_username):
+        return username == self.asked["user"] and client_username in self.asked["hostbased"]["users"]
+
     def kbdint_auth_supported(self):
         return True
 
@@ -93,6 +96,9 @@ async def main():
     ]:
         if asked.get(field):
             chosen[option] = asked[field]
+    if asked.get("hostbased"):
+        chosen["known_client_hosts"] = asked["hostbased"]["known"].encode()
+        chosen["trust_client_host"] = True
     listener = await asyncssh.listen(asked.get("host", "127.0.0.1"), asked.get("port", 0), **chosen)
     peer.listening(listener.get_port())
     await listener.wait_closed()

@@ -302,6 +302,27 @@ pub(crate) fn sshd(host_keys: &Keys, authorized: &Keys, more: &str) -> Option<Se
     }))
 }
 
+/// The same in a home of its own, where it reads `.shosts` and `.ssh/known_hosts`: a mount that it
+/// alone sees, which only root can make.
+pub(crate) fn sshd_at_home(host_keys: &Keys, authorized: &Keys, more: &str, home: &Path) -> Option<Server> {
+    let root = user() == "root";
+    let sshd = require("sshd (as root)", program("sshd").filter(|_| root))?;
+    let roots = std::env::home_dir().expect("root has a home");
+    Some(start("sshd", |folder, port| {
+        fs::write(folder.file("config"), sshd_config(folder, host_keys, authorized, port, more))
+            .expect("the folder is ours");
+        let mut command = keeper(&inside(r#"mount --bind "$1" "$2" && shift 2"#));
+        command.arg(home).arg(&roots).arg(&sshd).args(["-D", "-e", "-f"]).arg(folder.file("config"));
+        (command, format!("Server listening on 127.0.0.1 port {port}"))
+    }))
+}
+
+/// A line that runs its arguments where mounts are private, after `mounts`, which takes its own
+/// arguments away.
+pub(crate) fn inside(mounts: &str) -> String {
+    format!(r#"unshare -m sh -c '{mounts} && exec "$@"' sh "$@""#)
+}
+
 /// Dropbear's server on a port of its own, with an Ed25519, an ECDSA and an RSA host key. It lets
 /// in `user()` with any of the keys. It reads them in the user's home only, so that it gets one
 /// of its own: a mount that it alone sees, which only root can make.
@@ -315,8 +336,7 @@ pub(crate) fn dropbear(host_keys: &Keys, authorized: &Keys) -> Option<Server> {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).expect("the folder is ours");
         fs::write(folder.file(".ssh/authorized_keys"), authorized_keys(authorized))
             .expect("the folder is ours");
-        let mut command =
-            keeper(r#"unshare -m sh -c 'mount --bind "$1" "$2" && shift 2 && exec "$@"' sh "$@""#);
+        let mut command = keeper(&inside(r#"mount --bind "$1" "$2" && shift 2"#));
         command.arg(folder.path()).arg(&home);
         command.arg(&dropbear).args(["-F", "-E", "-m", "-p"]).arg(format!("127.0.0.1:{port}"));
         for kind in ["ed25519", "ecdsa256", "rsa"] {

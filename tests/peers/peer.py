@@ -14,6 +14,8 @@ The specification is one JSON object, the first argument:
 
 for a client also
 
+  hostbased           {key, certificate, host, user}: the host vouches for its user; certificate is a
+                      path, or none
   host_key            the public key line that the server must show
   action              exec, down, up, channels, sftp, tunnel or shell (stty size, a resize to
                       132x50, stty size until it shows, exit 5)
@@ -30,6 +32,8 @@ for a server also
 
   host_keys           paths of private keys
   authorized_keys     public key lines
+  hostbased           {known, users}: the text of a known_hosts file, and who may come from there
+                      (AsyncSSH only)
 
 A client prints one JSON object: what came of the action (stdout, stderr, exit, signal; bytes,
 sha256, ok; exit is null when a signal ended the command) and what was agreed (kex, host_key_type,
