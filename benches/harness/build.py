@@ -15,6 +15,7 @@ class Programs:
     vendored: Path | None
     russh: Path
     libssh2: Path
+    files: Path
     probe: Path
     relay: Path
     python: Path
@@ -31,7 +32,7 @@ def run(command, root):
 def build(root, vendored):
     run(["tests/peers/install"], root)
     release = ["cargo", "build", "-q", "--release"]
-    run([*release, "--example", "bench_peer"], root)
+    run([*release, "--example", "bench_peer", "--example", "bench_files"], root)
     run([*release, "--manifest-path", "benches/peers/Cargo.toml"], root)
     if vendored:
         run([*release, "--example", "bench_peer", "--features", "vendored", "--target-dir", "target/vendored"], root)
@@ -42,6 +43,7 @@ def build(root, vendored):
         vendored=root / "target/vendored/release/examples/bench_peer" if vendored else None,
         russh=built / "russh_peer",
         libssh2=built / "ssh2_peer",
+        files=root / "target/release/examples/bench_files",
         probe=built / "probe",
         relay=built / "relay",
         python=root / "target/peers/venv/bin/python",

@@ -3,6 +3,7 @@
 import subprocess
 import time
 
+from .files import files
 from .machine import CURVE, Failed
 
 MB = 1e6
@@ -213,4 +214,5 @@ PARTS = {
     "connects": connects,
     "idle": idle,
     "50ms": distance,
+    "files": files,
 }
