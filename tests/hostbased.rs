@@ -185,6 +185,34 @@ fn keys_held_elsewhere() {
     assert!(transport.auth_hostbased("you", &given.own, HOST, "you").unwrap().is_empty());
 }
 
+/// An application that believes every host is not asked about certificates that say something else.
+#[test]
+fn bad_certificates_reach_nobody() {
+    struct Credulous;
+    impl ServerInterface for Credulous {
+        fn allowed_auths(&self, _: &str) -> Vec<&'static str> {
+            vec!["hostbased"]
+        }
+        fn check_auth_hostbased(&self, _: &str, client: &HostbasedClient) -> AuthAnswer {
+            AuthAnswer::when(client.key.certificate().is_some())
+        }
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let _server = SSHServer::builder().host_key(given::host_key()).serve(listener, |_| Credulous).unwrap();
+    let mut seen = 0;
+    for (what, key, host, local, _) in Given::new(KeyKind::Ed25519).cases("me") {
+        if key.public_key().certificate().is_none() {
+            continue;
+        }
+        let believed = ["a certificate", "a stranger's certificate"].contains(&what);
+        let client = given::client().username("me").hostbased(key, host, &local).connect(&address);
+        assert_eq!(client.is_ok(), believed, "{what}");
+        seen += 1;
+    }
+    assert_eq!(seen, 5);
+}
+
 /// A certificate for a host lets nobody in as a user, whoever trusts its authority.
 #[test]
 fn a_hosts_certificate_is_no_users() {

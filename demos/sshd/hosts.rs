@@ -8,26 +8,31 @@ use std::path::{Path, PathBuf};
 
 use feramiko::{AuthAnswer, HostKeys, HostbasedClient, HostbasedRules};
 
+use crate::yes;
+
 /// No such file is larger.
 const FILE: u64 = 1024 * 1024;
 
 /// What is believed of hosts. The files are read at every login.
 pub(crate) struct Hosts {
+    /// HostbasedAuthentication: any are.
+    pub(crate) believed: bool,
     /// HostbasedUsesNameFromPacketOnly: a host's name need not be one of the client's address.
-    pub(crate) any_address: bool,
+    any_address: bool,
     /// For every user but root.
-    pub(crate) equivalents: Vec<PathBuf>,
+    equivalents: Vec<PathBuf>,
     /// In the user's home, unless IgnoreRhosts.
-    pub(crate) own: &'static [&'static str],
+    own: &'static [&'static str],
     /// Keys of hosts for all users.
-    pub(crate) known: PathBuf,
+    known: PathBuf,
     /// IgnoreUserKnownHosts turned around.
-    pub(crate) own_known: bool,
+    own_known: bool,
 }
 
 impl Default for Hosts {
     fn default() -> Self {
         Self {
+            believed: false,
             any_address: false,
             equivalents: vec!["/etc/hosts.equiv".into(), "/etc/ssh/shosts.equiv".into()],
             own: &[],
@@ -38,8 +43,22 @@ impl Default for Hosts {
 }
 
 impl Hosts {
+    /// Takes an option, by its name in lower case, if it is one about hosts.
+    pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<bool, String> {
+        match name {
+            "hostbasedauthentication" => self.believed = yes(name, value)?,
+            "hostbasedusesnamefrompacketonly" => self.any_address = yes(name, value)?,
+            "ignorerhosts" => self.own = Self::own_files(value)?,
+            "ignoreuserknownhosts" => self.own_known = !yes(name, value)?,
+            "globalknownhostsfile" => self.known = value.into(),
+            "shostsequivfile" => self.equivalents = vec![value.into()],
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
     /// The files of the home that are asked, by the value of IgnoreRhosts.
-    pub(crate) fn own_files(value: &str) -> Result<&'static [&'static str], String> {
+    fn own_files(value: &str) -> Result<&'static [&'static str], String> {
         match value {
             "yes" => Ok(&[]),
             "no" => Ok(&[".rhosts", ".shosts"]),

@@ -59,7 +59,7 @@ fn number(value: &str) -> Result<usize, String> {
     value.parse().map_err(|_| format!("{value} is no number"))
 }
 
-fn yes(option: &str, value: &str) -> Result<bool, String> {
+pub(crate) fn yes(option: &str, value: &str) -> Result<bool, String> {
     match value {
         "yes" => Ok(true),
         "no" => Ok(false),
@@ -119,7 +119,7 @@ fn run() -> Result<(), String> {
     let mut builder = SSHServer::builder();
     let mut site = Site::new();
     let mut certificates = Vec::new();
-    let (mut hosts, mut hostbased) = (Hosts::default(), false);
+    let mut hosts = Hosts::default();
     let mut algorithms = feramiko::Algorithms::server_defaults();
     for option in args.all('o') {
         let (name, value) = option.split_once(['=', ' ']).ok_or_else(|| format!("-o {option}: no value"))?;
@@ -146,17 +146,12 @@ fn run() -> Result<(), String> {
             "authorizedkeysfile" => site.key_files.extend(value.split(' ').map(Into::into)),
             "authorizedprincipalsfile" => site.principals_file = Some(value.into()),
             "revokedkeys" => site.revoked = (value != "none").then(|| value.into()),
-            "hostbasedauthentication" => hostbased = yes(option, value)?,
-            "hostbasedusesnamefrompacketonly" => hosts.any_address = yes(option, value)?,
-            "ignorerhosts" => hosts.own = Hosts::own_files(value)?,
-            "ignoreuserknownhosts" => hosts.own_known = !yes(option, value)?,
-            "globalknownhostsfile" => hosts.known = value.into(),
-            "shostsequivfile" => hosts.equivalents = vec![value.into()],
             "hostcertificate" => certificates.push(certificate(value)?),
+            name if hosts.set(name, value)? => {}
             _ => return Err(format!("-o {name} is not built")),
         }
     }
-    site.hosts = hostbased.then_some(hosts);
+    site.hosts = hosts.believed.then_some(hosts);
     builder = host_keys(builder, &args, &certificates)?;
     for pair in args.all('u') {
         let (user, password) = pair.split_once(':').ok_or("-u takes user:password")?;

@@ -15,6 +15,9 @@ pub(crate) mod rand;
 pub(crate) mod secret;
 pub(crate) mod umac;
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 use std::fmt;
 
 use openssl::error::ErrorStack;

@@ -13,7 +13,7 @@ use super::reader::Inbox;
 use super::stream::{Closer, Halves, ReadHalf, WriteHalf};
 use crate::error::{Error, Phase, Result};
 use crate::kex::{Action, Kex, Role, Setup};
-use crate::key::algorithm::is_certified;
+use crate::key::algorithm::signature;
 use crate::key::{PKey, PublicKey};
 use crate::msg::number;
 use crate::msg::transport::{Debug, Disconnect, ExtInfo, Ping, Pong, Unimplemented};
@@ -467,8 +467,14 @@ fn ext_info(setup: &Setup) -> Vec<u8> {
     let mut extensions = Vec::new();
     let mut count = 1;
     if setup.role == Role::Server {
-        let taken = setup.algorithms.public_keys.iter().filter(|name| !is_certified(name));
-        extensions.put("server-sig-algs").put(taken.copied().collect::<Vec<_>>().join(",").as_str());
+        // Keys with certificates sign as keys without: a client looks for the plain name.
+        let mut taken = Vec::new();
+        for spec in setup.algorithms.public_keys.iter().filter_map(|name| signature(name)) {
+            if !taken.contains(&spec.label) {
+                taken.push(spec.label);
+            }
+        }
+        extensions.put("server-sig-algs").put(taken.join(",").as_str());
         extensions.put(HOSTBOUND).put("0");
         count = 3;
     }

@@ -5,6 +5,7 @@ use crate::crypto::secret::Secret;
 use crate::hostkeys::HostKeys;
 use crate::kex::Moduli;
 use crate::key::{KeyFormat, PKey, PpkParams, PublicFormat, PublicKey};
+use crate::server::HostbasedRules;
 
 /// Whatever is read as a key can be shown and compared; nothing is taken for what it is not.
 pub fn key_files(data: &[u8]) {
@@ -51,6 +52,7 @@ pub fn key_files(data: &[u8]) {
             let keys = HostKeys::parse(input.0);
             drop(keys.lookup("host.example.org", 22));
             assert_eq!(HostKeys::parse(keys.to_text()).to_text(), keys.to_text());
+            drop(HostbasedRules::parse(input.0));
         }
     }
 }

@@ -262,8 +262,8 @@ impl Transport {
     }
 
     /// Authenticates as a user of this host: with the host's key, the name that the server knows this
-    /// host by (some servers want a dot at its end, none minds it), and the user's name here. Returns
-    /// the methods that are needed besides; empty when done.
+    /// host by (a dot at its end means nothing), and the user's name here. Returns the methods that are
+    /// needed besides; empty when done.
     ///
     /// # Errors
     /// [`Error::Auth`] when the server refuses or the key cannot sign.

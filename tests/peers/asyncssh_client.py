@@ -55,8 +55,11 @@ def options(asked):
             chosen[option] = asked[field]
     if asked.get("host_key"):
         chosen["known_hosts"] = ([asyncssh.import_public_key(asked["host_key"])], [], [])
+    if asked.get("known_hosts"):
+        chosen["known_hosts"] = asked["known_hosts"].encode()
     if asked.get("key"):
-        chosen["client_keys"] = [asyncssh.read_private_key(asked["key"], asked.get("passphrase"))]
+        key = asyncssh.read_private_key(asked["key"], asked.get("passphrase"))
+        chosen["client_keys"] = [(key, asked["certificate"]) if asked.get("certificate") else key]
         chosen["preferred_auth"] = "publickey"
     elif claim := asked.get("hostbased"):
         chosen["client_host_keys"] = [claim["key"]]

@@ -85,6 +85,7 @@ async def main():
         encoding=None,
         sftp_factory=True,
         allow_scp=True,
+        server_host_certs=asked.get("host_certificates", []),
         compression_algs=["zlib@openssh.com"] if asked.get("compression") else ["none"],
     )
     for field, option in [
@@ -96,6 +97,8 @@ async def main():
     ]:
         if asked.get(field):
             chosen[option] = asked[field]
+    if asked.get("authorized"):
+        chosen["authorized_client_keys"] = asyncssh.import_authorized_keys(asked["authorized"])
     if asked.get("hostbased"):
         chosen["known_client_hosts"] = asked["hostbased"]["known"].encode()
         chosen["trust_client_host"] = True

@@ -72,6 +72,8 @@ def connect(asked):
 def log_in(transport, asked):
     if asked.get("key"):
         key = paramiko.PKey.from_path(asked["key"], asked.get("passphrase"))
+        if asked.get("certificate"):
+            key.load_certificate(asked["certificate"])
         left = transport.auth_publickey(asked["user"], key)
     elif asked.get("interactive"):
         left = transport.auth_interactive(

@@ -6,6 +6,7 @@ The specification is one JSON object, the first argument:
   user                who logs in; a server lets in nobody else
   password, key       how: the key is the path of a private key file
   passphrase          opens the key
+  certificate         the path of the key's certificate, which a client offers
   interactive         true: the password is given by keyboard-interactive
   kex, ciphers, macs, host_key_algorithms, signatures
                       lists of names; the peer offers these, in this order, and nothing else
@@ -17,6 +18,7 @@ for a client also
   hostbased           {key, certificate, host, user}: the host vouches for its user; certificate is a
                       path, or none
   host_key            the public key line that the server must show
+  known_hosts         the text of a known_hosts file that the server must satisfy (AsyncSSH only)
   action              exec, down, up, channels, sftp, tunnel or shell (stty size, a resize to
                       132x50, stty size until it shows, exit 5)
   command             what exec runs; down, up and channels have one of their own
@@ -31,7 +33,9 @@ for a client also
 for a server also
 
   host_keys           paths of private keys
+  host_certificates   paths of certificates of them (AsyncSSH only)
   authorized_keys     public key lines
+  authorized          the text of an authorized_keys file (AsyncSSH only)
   hostbased           {known, users}: the text of a known_hosts file, and who may come from there
                       (AsyncSSH only)
 

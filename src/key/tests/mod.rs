@@ -2,6 +2,7 @@
 
 mod cert;
 mod token;
+mod wycheproof;
 
 use std::path::Path;
 use std::process::Command;

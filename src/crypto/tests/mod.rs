@@ -1,0 +1,4 @@
+//! Vectors of others.
+
+pub(crate) mod vectors;
+mod wycheproof;
