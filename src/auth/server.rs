@@ -6,7 +6,7 @@ use super::method::{
 };
 use super::{AuthError, Permissions};
 use crate::crypto::secret::Secret;
-use crate::key::{PublicKey, TokenUse};
+use crate::key::{PublicKey, RSA_MIN, TokenUse};
 use crate::msg::auth::{
     UserauthFailure, UserauthInfoRequest, UserauthInfoResponse, UserauthPasswdChangereq, UserauthPkOk,
     UserauthRequest, UserauthSuccess,
@@ -104,6 +104,7 @@ pub(crate) struct AuthServer {
     algorithms: Vec<&'static str>,
     methods: Vec<&'static str>,
     limits: ServerLimits,
+    rsa_bits: usize,
     requests: u32,
     failures: u32,
     nones: u32,
@@ -123,6 +124,7 @@ impl AuthServer {
             algorithms: algorithms.to_vec(),
             methods: Vec::new(),
             limits,
+            rsa_bits: RSA_MIN,
             requests: 0,
             failures: 0,
             nones: 0,
@@ -133,6 +135,11 @@ impl AuthServer {
             method: "none",
             state: State::Service,
         }
+    }
+
+    /// The least size of users' RSA keys, in bits.
+    pub(crate) fn require_rsa(&mut self, bits: usize) {
+        self.rsa_bits = bits;
     }
 
     /// The methods that a refusal lists; asked of the application for each user.
@@ -243,7 +250,10 @@ impl AuthServer {
             Some(signature) => {
                 let data = signed_data(&self.session_id, raw_user, algorithm, blob);
                 // The application is asked either way, so that the time tells nothing.
-                State::Verified { good: key.verify_use(algorithm, &data, signature).ok(), key: key.clone() }
+                State::Verified {
+                    good: key.verify_use_sized(self.rsa_bits, algorithm, &data, signature).ok(),
+                    key: key.clone(),
+                }
             }
         };
         Ok(self.ask("publickey", state, |user| match key.certificate() {

@@ -86,6 +86,14 @@ pub(crate) struct Start {
     pub(crate) closer: Arc<dyn Closer>,
     /// Whether somebody takes what the peer opens and asks; nobody: it is refused.
     pub(crate) serving: bool,
+    pub(crate) taker: Option<Taker>,
+}
+
+/// Takes the first request of the connection of one kind, on a thread of its own, also where nobody
+/// serves. Dropped when the transport dies.
+pub(crate) struct Taker {
+    pub(crate) kind: &'static str,
+    pub(crate) take: Box<dyn FnOnce(Arc<Core>, Vec<u8>) + Send>,
 }
 
 pub(crate) struct Core {
@@ -109,6 +117,8 @@ pub(crate) struct Core {
     incoming_receiver: Receiver<Incoming>,
     /// Whether anybody takes what the peer opens and asks.
     pub(super) serving: bool,
+    /// Taken by the reader, and by whoever ends the transport.
+    taker: Mutex<Option<Taker>>,
     cause: Mutex<Option<Arc<Error>>>,
     pub(super) dying: AtomicBool,
     /// It is to end in order: nothing new is taken to be sent.
@@ -141,6 +151,7 @@ impl Core {
             incoming: Mutex::new(Some(sender)),
             incoming_receiver: receiver,
             serving: start.serving,
+            taker: Mutex::new(start.taker),
             cause: Mutex::new(None),
             dying: AtomicBool::new(false),
             closing: AtomicBool::new(false),
@@ -179,6 +190,8 @@ impl Core {
             drop(incoming);
         }
         self.global_replies.lock().clear();
+        let taker = self.taker.lock().take();
+        drop(taker);
         let slots = self.table.lock().slots.clone();
         for slot in slots {
             slot.die(&cause);
@@ -306,11 +319,25 @@ impl Core {
         }
     }
 
+    /// Who takes a request of that kind, once.
+    pub(super) fn taker(&self, kind: &str) -> Option<Taker> {
+        self.taker.lock().take_if(|taker| taker.kind == kind)
+    }
+
     pub(crate) fn incoming(&self) -> &Receiver<Incoming> {
         &self.incoming_receiver
     }
 
     // ---- keys
+
+    pub(crate) fn session_id(&self) -> Vec<u8> {
+        self.kex.lock().session_id().to_vec()
+    }
+
+    /// The signature algorithm of the last exchange.
+    pub(crate) fn host_key_algorithm(&self) -> String {
+        self.kex.lock().negotiated().map(|agreed| agreed.host_key.clone()).unwrap_or_default()
+    }
 
     /// Starts an exchange unless one is under way: our KEXINIT leaves.
     pub(crate) fn begin_rekey(&self) -> Result<()> {

@@ -88,11 +88,16 @@ impl Link {
         rest: &[u8],
         deadline: Option<Instant>,
     ) -> Result<Vec<u8>> {
-        let core = self.core();
-        let request = GlobalRequest { kind: Escaped(kind.as_bytes()), want_reply: true, rest: Rest(rest) };
-        let (sender, receiver) = crossbeam_channel::bounded::<Answer>(1);
-        core.post_control(request.to_vec(), Waiter::Global(sender));
-        answered(&receiver, core, kind, deadline)
+        global_request(self.core(), kind, rest, deadline)
+    }
+
+    /// Asks the peer something of the connection that has no answer.
+    pub(crate) fn tell(&self, kind: &str, rest: &[u8]) {
+        self.core().post(&GlobalRequest {
+            kind: Escaped(kind.as_bytes()),
+            want_reply: false,
+            rest: Rest(rest),
+        });
     }
 
     /// Sends a message of the transport layer.
@@ -123,6 +128,19 @@ pub(crate) fn next_incoming(core: &Core, deadline: Option<Instant>) -> Result<In
             RecvTimeoutError::Disconnected => core.closed(),
         }),
     }
+}
+
+/// Asks the peer something of the connection and waits for the answer.
+pub(crate) fn global_request(
+    core: &Core,
+    kind: &str,
+    rest: &[u8],
+    deadline: Option<Instant>,
+) -> Result<Vec<u8>> {
+    let request = GlobalRequest { kind: Escaped(kind.as_bytes()), want_reply: true, rest: Rest(rest) };
+    let (sender, receiver) = crossbeam_channel::bounded::<Answer>(1);
+    core.post_control(request.to_vec(), Waiter::Global(sender));
+    answered(&receiver, core, kind, deadline)
 }
 
 /// Waits for the answer to a request of ours.

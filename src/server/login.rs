@@ -23,6 +23,7 @@ pub(super) fn authenticate<I: ServerInterface>(
     let session_id = login.kex.session_id().to_vec();
     let mut machine =
         AuthServer::new(&session_id, &config.algorithms.public_keys, config.limits.auth_server());
+    machine.require_rsa(config.algorithms.rsa_bits);
     let mut banner = interface.banner();
     let mut delay = config.limits.failure_delay;
     loop {

@@ -1,6 +1,7 @@
 //! `SSHServer`: listens, lets people in, and runs their sessions.
 
 mod connection;
+mod hostkeys;
 mod listener;
 mod local;
 mod login;
@@ -28,6 +29,7 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) keepalive: Option<(Duration, u32)>,
     pub(crate) moduli: Arc<Moduli>,
+    announce_host_keys: bool,
     /// What a refusal of each user takes.
     delays: login::Delays,
 }
@@ -60,6 +62,7 @@ impl SSHServer {
                 limits: Limits::default(),
                 keepalive: None,
                 moduli: Arc::default(),
+                announce_host_keys: true,
                 delays: login::Delays::new(),
             },
         }
@@ -113,6 +116,22 @@ impl SSHServerBuilder {
     #[must_use]
     pub fn keepalive(mut self, interval: Duration, count_max: u32) -> Self {
         self.config.keepalive = Some((interval, count_max));
+        self
+    }
+
+    /// Tells clients that were let in all host keys, and proves to hold them, so that they can learn those
+    /// of other types, and new ones before the old ones go. On unless told otherwise.
+    #[must_use]
+    pub fn announce_host_keys(mut self, announce: bool) -> Self {
+        self.config.announce_host_keys = announce;
+        self
+    }
+
+    /// The least size of RSA keys, the server's and its users', in bits. See
+    /// [`Algorithms::required_rsa_size`].
+    #[must_use]
+    pub fn required_rsa_size(mut self, bits: usize) -> Self {
+        self.config.algorithms = self.config.algorithms.required_rsa_size(bits);
         self
     }
 

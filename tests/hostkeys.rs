@@ -1,0 +1,10 @@
+//! known_hosts as OpenSSH understands it: which lines ssh-keygen finds, whom ssh trusts, and what both
+//! ends learn from each other.
+
+#[path = "hostkeys/lines.rs"]
+mod lines;
+mod peers;
+#[path = "hostkeys/updates.rs"]
+mod updates;
+#[path = "hostkeys/verdicts.rs"]
+mod verdicts;
