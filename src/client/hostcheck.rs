@@ -2,6 +2,9 @@
 //!
 //! Runs on the thread that connects. Knows no stream.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
