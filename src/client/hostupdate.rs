@@ -3,6 +3,9 @@
 //!
 //! Runs on a thread of its own, which lives from the announcement until known_hosts is changed.
 
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -14,6 +17,7 @@ use super::hostcheck::Checker;
 use crate::engine::{Core, Taker, global_request};
 use crate::error::{Error, Result};
 use crate::hostkeys::{ANNOUNCE, HostKeys, HostNames, PROVE, UpdatePlan, encode_keys, proof, strings};
+use crate::kex::Algorithms;
 use crate::key::algorithm::signature;
 use crate::key::{PublicKey, RevokedKeys};
 use crate::wire::Reader;
@@ -119,7 +123,10 @@ impl Updater {
     }
 
     fn update(&mut self, core: &Core, rest: &[u8]) -> Result<HostKeysUpdate> {
-        let announced = self.announced(core, rest)?;
+        let revoked =
+            self.revoked.iter().map(RevokedKeys::from_file).collect::<std::result::Result<Vec<_>, _>>();
+        let unreadable = |error| Error::io("reading the list of revoked keys", std::io::Error::other(error));
+        let announced = usable(rest, &core.setup.algorithms, &revoked.map_err(unreadable)?)?;
         let Some(first) = self.files.first().filter(|_| !announced.is_empty()) else {
             return Ok(HostKeysUpdate::Unchanged);
         };
@@ -142,30 +149,25 @@ impl Updater {
         self.keys.lock().apply_update(&names, &change.new, &change.old, self.hash)?;
         Ok(HostKeysUpdate::Changed(change))
     }
+}
 
-    /// The keys of the announcement that we could judge the host by.
-    fn announced(&self, core: &Core, rest: &[u8]) -> Result<Vec<PublicKey>> {
-        let revoked =
-            self.revoked.iter().map(RevokedKeys::from_file).collect::<std::result::Result<Vec<_>, _>>();
-        let revoked = revoked
-            .map_err(|error| Error::io("reading the list of revoked keys", std::io::Error::other(error)))?;
-        let algorithms = &core.setup.algorithms;
-        let mut keys = Vec::new();
-        for blob in strings(rest).ok_or_else(|| Error::protocol("host keys that cannot be read"))? {
-            let Ok(key) = PublicKey::from_blob(blob) else { continue };
-            let usable = key.certificate().is_none()
-                && key.check_size(algorithms.rsa_bits).is_ok()
-                && key.algorithms().iter().any(|name| algorithms.host_keys.contains(name))
-                && !revoked.iter().any(|list| list.check_key(&key).is_some());
-            if keys.contains(&key) {
-                return Err(Error::protocol("a host key that is announced twice"));
-            }
-            if usable {
-                keys.push(key);
-            }
+/// The keys of an announcement that we could judge the host by.
+fn usable(rest: &[u8], algorithms: &Algorithms, revoked: &[RevokedKeys]) -> Result<Vec<PublicKey>> {
+    let mut keys = Vec::new();
+    for blob in strings(rest).ok_or_else(|| Error::protocol("host keys that cannot be read"))? {
+        let Ok(key) = PublicKey::from_blob(blob) else { continue };
+        let usable = key.certificate().is_none()
+            && key.check_size(algorithms.rsa_bits).is_ok()
+            && key.algorithms().iter().any(|name| algorithms.host_keys.contains(name))
+            && !revoked.iter().any(|list| list.check_key(&key).is_some());
+        if keys.contains(&key) {
+            return Err(Error::protocol("a host key that is announced twice"));
         }
-        Ok(keys)
+        if usable {
+            keys.push(key);
+        }
     }
+    Ok(keys)
 }
 
 /// Has the host sign with each of the keys.
@@ -175,19 +177,21 @@ fn prove(core: &Core, keys: &[PublicKey]) -> Result<()> {
     }
     let deadline = Instant::now().checked_add(PROOF_PATIENCE);
     let answer = global_request(core, PROVE, &encode_keys(keys), deadline)?;
-    let signatures = strings(&answer).filter(|signatures| signatures.len() == keys.len());
+    check_proofs(&core.session_id(), &core.setup.algorithms, keys, &answer)
+}
+
+/// One signature for each key, by an algorithm that we would have taken from the host in an exchange.
+fn check_proofs(session_id: &[u8], algorithms: &Algorithms, keys: &[PublicKey], answer: &[u8]) -> Result<()> {
+    let signatures = strings(answer).filter(|signatures| signatures.len() == keys.len());
     let signatures = signatures.ok_or_else(|| Error::protocol("not one proof for each host key"))?;
-    let session_id = core.session_id();
     for (key, blob) in keys.iter().zip(signatures) {
         let label = Reader::new(blob).string().unwrap_or_default();
-        // By an algorithm that we would have taken from the host in an exchange.
-        let mut offered =
-            key.algorithms().iter().filter(|name| core.setup.algorithms.host_keys.contains(name));
+        let mut offered = key.algorithms().iter().filter(|name| algorithms.host_keys.contains(name));
         let algorithm =
             offered.find(|name| signature(name).is_some_and(|spec| spec.label.as_bytes() == label));
         let algorithm =
             algorithm.ok_or_else(|| Error::protocol("a proof by an algorithm that was not offered"))?;
-        key.verify_sized(core.setup.algorithms.rsa_bits, algorithm, &proof(&session_id, key), blob)?;
+        key.verify_sized(algorithms.rsa_bits, algorithm, &proof(session_id, key), blob)?;
     }
     Ok(())
 }
