@@ -4,6 +4,8 @@
 #[path = "hostkeys/lines.rs"]
 mod lines;
 mod peers;
+#[path = "hostkeys/proofs.rs"]
+mod proofs;
 #[path = "hostkeys/updates.rs"]
 mod updates;
 #[path = "hostkeys/verdicts.rs"]

@@ -146,10 +146,13 @@ impl SSHServerBuilder {
     /// The server, for streams that are accepted elsewhere.
     ///
     /// # Errors
-    /// [`Error::Misuse`] without a host key.
+    /// [`Error::Misuse`] without a host key, [`Error::Key`] with an RSA key that is too small.
     pub fn build(self) -> Result<SSHServer> {
         if self.config.host_keys.is_empty() {
             return Err(Error::Misuse("a server needs a host key"));
+        }
+        for key in &self.config.host_keys {
+            key.public_key().check_size(self.config.algorithms.rsa_bits)?;
         }
         Ok(SSHServer(Arc::new(self.config)))
     }
@@ -158,7 +161,7 @@ impl SSHServerBuilder {
     /// application of each connection; it is told who connected.
     ///
     /// # Errors
-    /// [`Error::Misuse`] without a host key, [`Error::Io`] when the thread cannot be started.
+    /// As [`build`](Self::build), [`Error::Io`] when the thread cannot be started.
     pub fn serve<I: ServerInterface>(
         self,
         listener: impl Listen,
