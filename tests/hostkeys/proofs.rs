@@ -275,12 +275,15 @@ fn a_server_takes_small_rsa_keys_when_told_so() {
         builder.connect(&format!("me@127.0.0.1:{port}"))
     };
     // A host key and users' keys.
-    let told = with_keys(&[small.clone()]).required_rsa_size(1024);
+    let told = with_keys(std::slice::from_ref(&small)).required_rsa_size(1024);
     let (_server, port) = serve_for(Letting::AnyKey, told).unwrap();
     assert!(ssh_gets_in(&ssh, port, &path));
     ours(port).unwrap();
     // Not unless told so.
-    assert!(matches!(serve_for(Letting::AnyKey, with_keys(&[small.clone()])), Err(Error::Key(_))));
+    assert!(matches!(
+        serve_for(Letting::AnyKey, with_keys(std::slice::from_ref(&small))),
+        Err(Error::Key(_))
+    ));
     let large = PKey::from_file(Keys::named("hostkeys").unwrap().private("rsa"), None).unwrap();
     let (_server, port) = serve_for(Letting::AnyKey, with_keys(&[large])).unwrap();
     assert!(!ssh_gets_in(&ssh, port, &path));

@@ -12,7 +12,11 @@ use feramiko::{
     AcceptNewPolicy, HostKeys, HostKeysUpdate, KeyKind, PKey, PublicKey, SSHClient, SSHClientBuilder,
 };
 
-use crate::peers::{Folder, KEY_KINDS, Keys, Server, example, keeper, program, require, sshd, start, user};
+use serde_json::json;
+
+use crate::peers::{
+    Folder, KEY_KINDS, Keys, Python, Server, example, keeper, program, require, sshd, start, user,
+};
 
 /// Two cores may be busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -258,4 +262,41 @@ fn who_asks_is_told_and_may_decline() {
     let both = client(keys, &file).known_hosts_files([&file, &second]);
     assert!(matches!(update(both, server.port()), Some(HostKeysUpdate::Skipped(_))));
     assert_eq!(fs::read_to_string(&file).unwrap(), text);
+}
+
+#[test]
+fn we_learn_from_asyncssh() {
+    let Some(keys) = Keys::named("hostkeys") else { return };
+    // No RSA: AsyncSSH proves that by SHA-1 unless the exchange was signed with it.
+    let kinds = ["ed25519", "ecdsa256", "ecdsa521"];
+    let spec = json!({
+        "user": user(),
+        "host_keys": kinds.map(|kind| keys.private(kind)),
+        "authorized_keys": keys.all_public(),
+        "announce": true,
+    });
+    let Some(server) = Python::AsyncSsh.server(&spec) else { return };
+    let folder = Folder::new();
+    let (file, name) = (folder.file("known_hosts"), format!("[127.0.0.1]:{}", server.port()));
+    fs::write(&file, format!("{name} {}\n", line(&keys, "ed25519"))).unwrap();
+    let outcome = update(client(&keys, &file), server.port());
+    let Some(HostKeysUpdate::Changed(change)) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(change.new.len(), kinds.len() - 1);
+    let learned = HostKeys::load(&file).unwrap();
+    assert_eq!(learned.lookup("127.0.0.1", server.port()).len(), kinds.len());
+}
+
+#[test]
+fn asyncssh_learns_from_us() {
+    let Some((server, keys)) = our_server() else { return };
+    let spec = json!({
+        "host": "127.0.0.1",
+        "port": server.port(),
+        "user": user(),
+        "key": keys.private("ed25519"),
+        "host_key": line(keys, "ed25519"),
+        "action": "learn",
+    });
+    let Some(answer) = Python::AsyncSsh.client(&spec) else { return };
+    assert_eq!(answer["added"], json!([line(keys, "rsa"), line(keys, "ecdsa256")]), "{answer}");
 }

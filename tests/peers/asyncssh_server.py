@@ -93,6 +93,8 @@ async def main():
     ]:
         if asked.get(field):
             chosen[option] = asked[field]
+    if asked.get("announce"):
+        chosen["send_server_host_keys"] = True
     listener = await asyncssh.listen(asked.get("host", "127.0.0.1"), asked.get("port", 0), **chosen)
     peer.listening(listener.get_port())
     await listener.wait_closed()

@@ -15,7 +15,8 @@ The specification is one JSON object, the first argument:
 for a client also
 
   host_key            the public key line that the server must show
-  action              exec, down, up, channels, sftp, tunnel or shell (stty size, a resize to
+  action              exec, down, up, channels, sftp, tunnel, learn (the further host keys that the
+                      server proves; AsyncSSH only) or shell (stty size, a resize to
                       132x50, stty size until it shows, exit 5)
   command             what exec runs; down, up and channels have one of their own
   stdin               text that exec and tunnel send
@@ -30,6 +31,7 @@ for a server also
 
   host_keys           paths of private keys
   authorized_keys     public key lines
+  announce            true: announces and proves its host keys; AsyncSSH only
 
 A client prints one JSON object: what came of the action (stdout, stderr, exit, signal; bytes,
 sha256, ok; exit is null when a signal ended the command) and what was agreed (kex, host_key_type,

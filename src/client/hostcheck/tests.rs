@@ -258,7 +258,7 @@ fn lines_come_from_a_callback_too() {
     else {
         panic!()
     };
-    assert_eq!(expected, [host.clone()], "the same lines count once");
+    assert_eq!(expected, std::slice::from_ref(&host), "the same lines count once");
 
     let line = host.to_line();
     let revoking = client()
