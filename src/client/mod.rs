@@ -114,7 +114,8 @@ impl SSHClient {
         &self.banners
     }
 
-    /// The host keys that were used, and added to by policies; a copy.
+    /// The host keys that were used, of all files, and what policies and updates have added; a copy. It is
+    /// not one file's: to add to a file use [`HostKeys::append`].
     #[must_use]
     pub fn host_keys(&self) -> HostKeys {
         self.host_keys.lock().clone()

@@ -15,6 +15,10 @@ const PROOFS: u32 = 8;
 /// spares it.
 const DEAF: [&[u8]; 3] = [b"SSH-2.0-TTSSH/2.70", b"SSH-2.0-TTSSH/2.71", b"SSH-2.0-TTSSH/2.72"];
 
+fn is_deaf(ident: &[u8]) -> bool {
+    DEAF.iter().any(|name| ident.starts_with(name))
+}
+
 /// Each key once, without certificates.
 fn plain_keys(config: &Config) -> Vec<PublicKey> {
     let mut keys: Vec<PublicKey> = Vec::new();
@@ -28,8 +32,7 @@ fn plain_keys(config: &Config) -> Vec<PublicKey> {
 
 /// Tells a client that has just been let in which keys the server has.
 pub(super) fn announce(link: &Link, config: &Config) {
-    let setup = &link.core().setup;
-    if config.announce_host_keys && !DEAF.iter().any(|name| setup.peer_ident.starts_with(name)) {
+    if config.announce_host_keys && !is_deaf(&link.core().setup.peer_ident) {
         link.tell(ANNOUNCE, &encode_keys(&plain_keys(config)));
     }
 }
@@ -65,4 +68,15 @@ fn algorithm(key: &PublicKey, of_exchange: &str, config: &Config) -> Option<&'st
     let fits = key.algorithms().iter().find(|name| Some(**name) == label);
     let offered = || key.algorithms().iter().find(|name| config.algorithms.host_keys.contains(name));
     fits.or_else(offered).or_else(|| key.algorithms().first()).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_that_fall_over_it_are_spared_the_announcement() {
+        assert!(is_deaf(b"SSH-2.0-TTSSH/2.71 Win32"));
+        assert!(!is_deaf(b"SSH-2.0-TTSSH/2.80 Win32") && !is_deaf(b"SSH-2.0-OpenSSH_9.2p1"));
+    }
 }

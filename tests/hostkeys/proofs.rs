@@ -130,6 +130,26 @@ fn a_server_that_is_told_so_announces_nothing() {
     assert!(started.elapsed() < PATIENCE);
 }
 
+#[test]
+fn rsa_keys_are_proven_by_the_algorithm_of_the_exchange() {
+    let (folder, file) = (Folder::new(), "hosts");
+    let Some((first, second)) = Keys::named("hostkeys").zip(Keys::named("hostkeys-second")) else { return };
+    let keys = [first, second].map(|keys| PKey::from_file(keys.private("rsa"), None).unwrap());
+    let (_server, port) = serve(with_keys(&keys));
+    // The client takes no other, though the server has a better one.
+    let mut algorithms = Algorithms::client_defaults();
+    algorithms.set_host_keys("rsa-sha2-256").unwrap();
+    let line = format!("[127.0.0.1]:{port} {}\n", keys[0].public_key().to_line());
+    fs::write(folder.file(file), line).unwrap();
+    let builder = SSHClient::builder().no_agent().no_default_keys().global_known_hosts_files::<&str>([]);
+    let builder = builder.known_hosts_file(folder.file(file)).update_host_keys(true).algorithms(algorithms);
+    let client = builder.connect(&format!("me@127.0.0.1:{port}")).unwrap();
+    let outcome = client.host_keys_update(PATIENCE);
+    let Some(HostKeysUpdate::Changed(change)) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(change.new, [keys[1].public_key().clone()]);
+    assert!(client.host_keys().find("127.0.0.1", port, keys[1].public_key()).is_some());
+}
+
 /// A host key that does with proofs what it is made for, and signs everything else.
 struct Odd<F> {
     key: PKey,

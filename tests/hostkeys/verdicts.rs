@@ -138,13 +138,20 @@ fn hold(cases: impl Fn(&Site) -> Vec<Case>) {
     let Some(ssh) = require("ssh", program("ssh")) else { return };
     let Some(site) = site() else { return };
     let folder = Folder::new();
-    for (number, case) in cases(site).iter().enumerate() {
-        let file = folder.file(&number.to_string());
-        fs::write(&file, &case.lines).unwrap();
-        let (theirs, ours) = (ssh_trusts(&ssh, site, case, &file, "yes"), we_trust(site, case, &file, false));
-        assert_eq!((theirs, ours), (case.trusted, case.trusted), "ssh and we, of\n{}", case.lines);
-        assert_eq!(fs::read_to_string(&file).unwrap(), case.lines);
-    }
+    let cases = cases(site);
+    // Both mostly wait for each other.
+    std::thread::scope(|scope| {
+        for (number, case) in cases.iter().enumerate() {
+            let (ssh, file) = (&ssh, folder.file(&number.to_string()));
+            scope.spawn(move || {
+                fs::write(&file, &case.lines).unwrap();
+                let theirs = ssh_trusts(ssh, site, case, &file, "yes");
+                let ours = we_trust(site, case, &file, false);
+                assert_eq!((theirs, ours), (case.trusted, case.trusted), "ssh and we, of\n{}", case.lines);
+                assert_eq!(fs::read_to_string(&file).unwrap(), case.lines);
+            });
+        }
+    });
 }
 
 #[test]
