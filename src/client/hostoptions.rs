@@ -10,7 +10,9 @@ use crate::error::Result;
 use crate::hostkeys::{HostKeys, MissingHostKeyPolicy, RejectPolicy, SshfpRecords};
 use crate::key::PublicKey;
 
-/// The known_hosts files of the system, as OpenSSH has them.
+/// The known_hosts files of the user, below the home directory, as OpenSSH has them.
+const USER_FILES: [&str; 2] = [".ssh/known_hosts", ".ssh/known_hosts2"];
+/// Those of the system.
 const GLOBAL_FILES: [&str; 2] = ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"];
 
 /// What to do about the address that a host is reached at: `CheckHostIP` of ssh_config(5).
@@ -72,7 +74,9 @@ impl Default for HostKeyOptions {
     fn default() -> Self {
         Self {
             keys: None,
-            user_files: dirs::home_dir().map(|home| home.join(".ssh/known_hosts")).into_iter().collect(),
+            user_files: dirs::home_dir()
+                .map(|home| USER_FILES.map(|name| home.join(name)).to_vec())
+                .unwrap_or_default(),
             global_files: GLOBAL_FILES.map(PathBuf::from).to_vec(),
             policy: Box::new(RejectPolicy),
             alias: None,
@@ -126,14 +130,14 @@ impl SSHClientBuilder {
         self
     }
 
-    /// The known_hosts file to check against and to add to, instead of `~/.ssh/known_hosts`. It need
-    /// not exist.
+    /// The user's known_hosts file to check against and to add to, instead of `~/.ssh/known_hosts` and
+    /// `~/.ssh/known_hosts2`. It need not exist.
     #[must_use]
     pub fn known_hosts_file(self, path: impl Into<PathBuf>) -> Self {
         self.known_hosts_files([path])
     }
 
-    /// The user's known_hosts files to check against, instead of `~/.ssh/known_hosts`: `UserKnownHostsFile`.
+    /// The user's known_hosts files to check against: `UserKnownHostsFile`.
     /// Only the first one is ever written to. They need not exist.
     #[must_use]
     pub fn known_hosts_files<P: Into<PathBuf>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {

@@ -28,7 +28,7 @@ mod update;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use line::{Entry, Removal};
@@ -181,8 +181,8 @@ impl HostKeys {
     ///
     /// # Errors
     /// As [`load`](Self::load), except for files that are not there.
-    pub fn load_all(paths: &[PathBuf]) -> Result<Self, HostKeysError> {
-        let mut all = Self { items: Vec::new(), path: paths.first().map(|path| path.as_path().into()) };
+    pub fn load_all(paths: &[impl AsRef<Path>]) -> Result<Self, HostKeysError> {
+        let mut all = Self { items: Vec::new(), path: paths.first().map(|path| path.as_ref().into()) };
         for path in paths {
             match Self::load(path) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
