@@ -33,8 +33,8 @@ pub use auth::{
 pub use authorized::{AuthorizedKeys, BadLine, KeyLogin};
 pub use channel::{Channel, ChannelStderr, Poll, PtyRequest, Ready, Waker};
 pub use client::{
-    Cancel, Command, Output, Process, ProcessStderr, ProcessStdin, ProcessStdout, ProxyCommand, SSHClient,
-    SSHClientBuilder,
+    Cancel, Command, HostAddressCheck, HostKeysChange, HostKeysUpdate, KnownHostsQuery, KnownHostsReason,
+    Output, Process, ProcessStderr, ProcessStdin, ProcessStdout, ProxyCommand, SSHClient, SSHClientBuilder,
 };
 pub use crypto::bulk::{CipherState, CipherWay};
 pub use crypto::secret::Secret;

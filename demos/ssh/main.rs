@@ -12,8 +12,9 @@ use std::process::exit;
 use std::time::Duration;
 
 use feramiko::{
-    AcceptNewPolicy, Agent, Channel, ExitStatus, HostKeyAnswer, KexError, MissingHostKeyPolicy, PKey,
-    PtyRequest, PublicKey, RejectPolicy, SSHClient, SSHClientBuilder, Secret, UnknownHostKey,
+    AcceptNewPolicy, Agent, Channel, ExitStatus, HostAddressCheck, HostKeyAnswer, HostKeysChange, KexError,
+    MissingHostKeyPolicy, PKey, PtyRequest, PublicKey, RejectPolicy, SSHClient, SSHClientBuilder, Secret,
+    UnknownHostKey,
 };
 use support::args::Options as Letters;
 use support::given::{Given, size};
@@ -59,6 +60,7 @@ struct Options {
     user: Option<String>,
     port: Option<String>,
     host_key_checking: Option<String>,
+    check_host_ip: bool,
     batch: bool,
     identities_only: bool,
     request_tty: Option<bool>,
@@ -95,7 +97,18 @@ fn apply(
         "hostbasedauthentication" if yes(value) => builder = hostbased(builder)?,
         "hostbasedauthentication" => {}
         "stricthostkeychecking" => options.host_key_checking = Some(value.to_ascii_lowercase()),
-        "userknownhostsfile" => builder = builder.known_hosts_file(expand(value)),
+        "userknownhostsfile" => builder = builder.known_hosts_files(files(value)),
+        "globalknownhostsfile" => builder = builder.global_known_hosts_files(files(value)),
+        "checkhostip" => options.check_host_ip = yes(value),
+        "hashknownhosts" => builder = builder.hash_known_hosts(yes(value)),
+        "revokedhostkeys" => {
+            builder = files(value).into_iter().fold(builder, SSHClientBuilder::revoked_host_keys)
+        }
+        "requiredrsasize" => *algorithms = algorithms.clone().required_rsa_size(value.parse()?),
+        "updatehostkeys" => match value {
+            "ask" => builder = builder.update_host_keys_callback(may_update),
+            _ => builder = builder.update_host_keys(yes(value)),
+        },
         "hostkeyalias" => builder = builder.host_key_alias(value),
         "ciphers" => algorithms.set_ciphers(value).map_err(failed)?,
         "macs" => algorithms.set_macs(value).map_err(failed)?,
@@ -170,6 +183,22 @@ fn hostbased(mut builder: SSHClientBuilder) -> Outcome<SSHClientBuilder> {
         return Err(format!("HostbasedAuthentication: no key of this host can be read: {failed}").into());
     }
     Ok(builder)
+}
+
+/// The files of a list; `none` is none.
+fn files(list: &str) -> Vec<PathBuf> {
+    list.split_whitespace().filter(|name| *name != "none").map(|name| expand(name).into()).collect()
+}
+
+/// Asks whether known_hosts may be changed.
+fn may_update(change: &HostKeysChange) -> bool {
+    for (what, keys) in [("Learned new", &change.new), ("Deprecating obsolete", &change.old)] {
+        for key in keys {
+            eprintln!("{what} hostkey: {} {}", key.key_type(), key.fingerprint());
+        }
+    }
+    let answer = ask("Accept updated hostkeys? (yes/no): ", Echo::On).ok().flatten();
+    answer.is_some_and(|answer| answer.matches("yes"))
 }
 
 /// Asks without showing the answer.
@@ -275,6 +304,12 @@ fn connect(
         _ if may_ask => builder.missing_host_key(AskPolicy),
         _ => builder.missing_host_key(RejectPolicy),
     };
+    if options.check_host_ip {
+        builder = builder.check_host_ip(match options.host_key_checking.as_deref() {
+            Some("no" | "off") => HostAddressCheck::Warn,
+            _ => HostAddressCheck::Reject,
+        });
+    }
     if may_ask || std::env::var_os("SSH_ASKPASS_REQUIRE").is_some() {
         let shown = host.to_owned();
         builder = builder

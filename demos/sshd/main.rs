@@ -131,6 +131,7 @@ fn run() -> Result<(), String> {
             "kexalgorithms" => algorithms.set_kex(value).map_err(failed)?,
             "hostkeyalgorithms" => algorithms.set_host_keys(value).map_err(failed)?,
             "pubkeyacceptedalgorithms" => algorithms.set_public_keys(value).map_err(failed)?,
+            "requiredrsasize" => algorithms = algorithms.required_rsa_size(number(value)?),
             "compression" => match value {
                 "no" => {}
                 "yes" | "delayed" => algorithms.set_compressions("none,zlib@openssh.com").map_err(failed)?,

@@ -8,7 +8,7 @@ use super::method::{
 };
 use super::{AuthError, HostbasedClient, Permissions};
 use crate::crypto::secret::Secret;
-use crate::key::{PublicKey, TokenUse};
+use crate::key::{PublicKey, RSA_MIN, TokenUse};
 use crate::msg::auth::{
     UserauthFailure, UserauthInfoRequest, UserauthInfoResponse, UserauthPasswdChangereq, UserauthPkOk,
     UserauthRequest, UserauthSuccess,
@@ -118,6 +118,7 @@ pub(crate) struct AuthServer {
     algorithms: Vec<&'static str>,
     methods: Vec<&'static str>,
     limits: ServerLimits,
+    rsa_bits: usize,
     requests: u32,
     failures: u32,
     nones: u32,
@@ -144,6 +145,7 @@ impl AuthServer {
             algorithms: algorithms.to_vec(),
             methods: Vec::new(),
             limits,
+            rsa_bits: RSA_MIN,
             requests: 0,
             failures: 0,
             nones: 0,
@@ -155,6 +157,11 @@ impl AuthServer {
             method: "none",
             state: State::Service,
         }
+    }
+
+    /// The least size of users' RSA keys, in bits.
+    pub(crate) fn require_rsa(&mut self, bits: usize) {
+        self.rsa_bits = bits;
     }
 
     /// The methods that a refusal lists; asked of the application for each user.
@@ -278,7 +285,10 @@ impl AuthServer {
             Some(signature) => {
                 let data = signed_data(&self.session_id, raw_user, algorithm, blob, host_key);
                 // The application is asked either way, so that the time tells nothing.
-                State::Verified { good: key.verify_use(algorithm, &data, signature).ok(), key: key.clone() }
+                State::Verified {
+                    good: key.verify_use_sized(self.rsa_bits, algorithm, &data, signature).ok(),
+                    key: key.clone(),
+                }
             }
         };
         Ok(self.ask("publickey", state, |user| match key.certificate() {

@@ -1,25 +1,22 @@
 //! What a client is configured with.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-
 use super::authenticate::Credentials;
 use super::cancel::{Cancel, Ready};
-use super::{SSHClient, dial};
+use super::hostcheck::Checker;
+use super::hostoptions::HostKeyOptions;
+use super::{SSHClient, dial, hostupdate};
 use crate::auth::InteractiveQuery;
 use crate::channel::Channel;
 use crate::crypto::secret::Secret;
 use crate::engine::{Limits, Stream};
 use crate::error::{Error, Result};
-use crate::hostkeys::{
-    HostKeyAnswer, HostKeyStatus, HostKeys, MissingHostKeyPolicy, RejectPolicy, UnknownHostKey,
-};
 use crate::kex::Algorithms;
-use crate::key::algorithm::is_certified;
-use crate::key::{PKey, PublicKey};
+use crate::key::PKey;
 use crate::transport::{Transport, TransportOptions};
 
 /// Configures and connects an [`SSHClient`].
@@ -39,14 +36,11 @@ use crate::transport::{Transport, TransportOptions};
 /// ```
 #[derive(Debug)]
 pub struct SSHClientBuilder {
-    options: TransportOptions,
-    host_keys: Option<HostKeys>,
-    known_hosts: Option<PathBuf>,
-    policy: Box<dyn MissingHostKeyPolicy>,
+    pub(super) options: TransportOptions,
+    pub(super) host_keys: HostKeyOptions,
     credentials: Credentials,
     deadline: Duration,
     family: dial::Family,
-    host_key_alias: Option<String>,
     cancel: Cancel,
 }
 
@@ -56,12 +50,9 @@ impl SSHClientBuilder {
         Self {
             deadline: options.limits.connect_timeout,
             options,
-            host_keys: None,
-            known_hosts: dirs::home_dir().map(|home| home.join(".ssh").join("known_hosts")),
-            policy: Box::new(RejectPolicy),
+            host_keys: HostKeyOptions::default(),
             credentials: Credentials::default(),
             family: dial::Family::Any,
-            host_key_alias: None,
             cancel: Cancel::new(),
         }
     }
@@ -149,37 +140,6 @@ impl SSHClientBuilder {
         self
     }
 
-    /// The host keys to check against, instead of `~/.ssh/known_hosts`.
-    #[must_use]
-    pub fn host_keys(mut self, keys: HostKeys) -> Self {
-        self.known_hosts = keys.path().map(Path::to_owned);
-        self.host_keys = Some(keys);
-        self
-    }
-
-    /// The known_hosts file to check against and to add to, instead of `~/.ssh/known_hosts`. It need
-    /// not exist.
-    #[must_use]
-    pub fn known_hosts_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.known_hosts = Some(path.into());
-        self.host_keys = None;
-        self
-    }
-
-    /// What to do about hosts that nothing is known about.
-    #[must_use]
-    pub fn missing_host_key(mut self, policy: impl MissingHostKeyPolicy + 'static) -> Self {
-        self.policy = Box::new(policy);
-        self
-    }
-
-    /// The name under which the host's key is looked up, instead of the host's.
-    #[must_use]
-    pub fn host_key_alias(mut self, name: &str) -> Self {
-        self.host_key_alias = Some(name.to_owned());
-        self
-    }
-
     /// The time for everything: resolving, connecting, keys, authentication. Absolute, whatever the
     /// server sends.
     #[must_use]
@@ -250,7 +210,8 @@ impl SSHClientBuilder {
         let target = dial::Target::parse(destination)?;
         let deadline = self.until()?;
         let stream = dial::dial(&target, self.family, deadline, &self.cancel)?;
-        self.login(Box::new(stream), &target, deadline)
+        let address = stream.peer_addr().ok().map(|address| address.ip());
+        self.login(Box::new(stream), &target, address, deadline)
     }
 
     /// Connects over a stream that is already there: a UNIX socket, a proxy's, a [`Channel`] of
@@ -261,127 +222,47 @@ impl SSHClientBuilder {
     pub fn connect_over(self, stream: impl Stream, destination: &str) -> Result<SSHClient> {
         let target = dial::Target::parse(destination)?;
         let deadline = self.until()?;
-        self.login(Box::new(stream), &target, deadline)
+        self.login(Box::new(stream), &target, None, deadline)
     }
 
     fn until(&self) -> Result<Instant> {
         Instant::now().checked_add(self.deadline).ok_or(Error::Misuse("a deadline beyond the end of time"))
     }
 
-    fn login(self, stream: Box<dyn Stream>, target: &dial::Target, deadline: Instant) -> Result<SSHClient> {
+    fn login(
+        self,
+        stream: Box<dyn Stream>,
+        target: &dial::Target,
+        address: Option<IpAddr>,
+        deadline: Instant,
+    ) -> Result<SSHClient> {
         let cancel = self.cancel.clone();
         let halves = stream.split().map_err(|error| Error::io("preparing the stream", error))?;
         let _watch = cancel.watch(Arc::clone(&halves.closer));
         // Whatever a closed stream led to, the cause is known.
-        self.login_on(Ready(halves), target, deadline)
+        self.login_on(Ready(halves), target, address, deadline)
             .map_err(|error| if cancel.is_cancelled() { Error::Cancelled } else { error })
     }
 
-    fn login_on(mut self, stream: Ready, target: &dial::Target, deadline: Instant) -> Result<SSHClient> {
-        let keys = match self.host_keys.take() {
-            Some(keys) => keys,
-            None => self.load_known_hosts()?,
-        };
-        let host = self.host_key_alias.clone().unwrap_or_else(|| target.host.clone());
-        let port = if self.host_key_alias.is_some() { 22 } else { target.port };
-        prefer_known(&mut self.options.algorithms, &keys, &host, port);
-        let keys = Arc::new(Mutex::new(keys));
+    fn login_on(
+        mut self,
+        stream: Ready,
+        target: &dial::Target,
+        address: Option<IpAddr>,
+        deadline: Instant,
+    ) -> Result<SSHClient> {
+        let mut checker = Checker::new(self.host_keys, target, address)?;
+        checker.prefer_known(&mut self.options.algorithms);
+        let host_keys = Arc::clone(&checker.keys);
         let mut options = self.options;
         options.limits.connect_timeout = self.deadline;
-        let checker = Checker {
-            keys: Arc::clone(&keys),
-            host,
-            port,
-            policy: self.policy,
-            known_hosts: self.known_hosts,
-        };
         let transport =
             Transport::start_client_until(Box::new(stream), options, deadline, |key| checker.check(key))?;
+        let (taker, updated) = hostupdate::prepare(checker);
+        transport.set_taker(taker);
         let user = target.user.clone();
         let banners = self.credentials.authenticate(&transport, user)?;
-        Ok(SSHClient { transport, host_keys: keys, banners: banners.into(), request_timeout: None })
-    }
-
-    fn load_known_hosts(&self) -> Result<HostKeys> {
-        let Some(path) = &self.known_hosts else { return Ok(HostKeys::new()) };
-        match HostKeys::load(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(HostKeys::new()),
-            other => Ok(other?),
-        }
-    }
-}
-
-/// Asks a host first for what it can be judged by: certificates where an authority may sign them, then
-/// the kinds of keys that are known of it, and certificates last where nobody may.
-fn prefer_known(algorithms: &mut Algorithms, keys: &HostKeys, host: &str, port: u16) {
-    let (known, certified) = (keys.known_algorithms(host, port), keys.has_authority(host, port));
-    algorithms.host_keys.sort_by_key(|name| match is_certified(name) {
-        true if certified => 0,
-        true => 3,
-        false if known.contains(name) => 1,
-        false => 2,
-    });
-}
-
-/// Judges host keys.
-struct Checker {
-    keys: Arc<Mutex<HostKeys>>,
-    host: String,
-    port: u16,
-    policy: Box<dyn MissingHostKeyPolicy>,
-    known_hosts: Option<PathBuf>,
-}
-
-impl Checker {
-    fn check(&self, key: &PublicKey) -> Result<()> {
-        let status = self.keys.lock().check(&self.host, self.port, key);
-        match status {
-            HostKeyStatus::Known => Ok(()),
-            HostKeyStatus::Unknown => self.unknown(&key.without_certificate()),
-            HostKeyStatus::BadCertificate(error) => {
-                Err(self.error(key, format!("{error}. Ask its administrator for a new certificate")))
-            }
-            HostKeyStatus::Revoked => {
-                Err(self.error(key, "this key is marked as revoked; do not connect".to_owned()))
-            }
-            HostKeyStatus::Changed { expected, at } => {
-                let expected: Vec<_> =
-                    expected.iter().map(|key| format!("{} {}", key.key_type(), key.fingerprint())).collect();
-                let text = format!(
-                    "it CHANGED: expected {} ({at}). Somebody may be listening in, or the host was set up anew. \
-                     Ask its administrator; if the new key is right, remove the old line",
-                    expected.join(" or ")
-                );
-                Err(self.error(key, text))
-            }
-        }
-    }
-
-    fn unknown(&self, key: &PublicKey) -> Result<()> {
-        let unknown = UnknownHostKey { host: self.host.clone(), port: self.port, key: key.clone() };
-        match self.policy.missing_host_key(&unknown) {
-            HostKeyAnswer::Reject => Err(self.error(
-                key,
-                "nothing is known about this host. Check the fingerprint with its administrator, then add the \
-                 key to known_hosts, or use another policy for unknown hosts"
-                    .to_owned(),
-            )),
-            HostKeyAnswer::Accept => {
-                self.keys.lock().add(&self.host, self.port, key)?;
-                Ok(())
-            }
-            HostKeyAnswer::AcceptAndSave => {
-                self.keys.lock().add(&self.host, self.port, key)?;
-                if let Some(path) = &self.known_hosts {
-                    HostKeys::append(path, &self.host, self.port, key)?;
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn error(&self, key: &PublicKey, text: String) -> Error {
-        Error::HostKey { host: format!("{} port {}", self.host, self.port), key: Box::new(key.clone()), text }
+        Ok(SSHClient { transport, host_keys, updated, banners: banners.into(), request_timeout: None })
     }
 }
 

@@ -4,6 +4,9 @@ mod authenticate;
 mod builder;
 mod cancel;
 mod dial;
+mod hostcheck;
+mod hostoptions;
+mod hostupdate;
 mod process;
 mod proxy;
 
@@ -19,6 +22,8 @@ use crate::transport::Transport;
 
 pub use builder::SSHClientBuilder;
 pub use cancel::Cancel;
+pub use hostoptions::{HostAddressCheck, KnownHostsQuery, KnownHostsReason};
+pub use hostupdate::{HostKeysChange, HostKeysUpdate};
 pub use process::{Command, Output, Process, ProcessStderr, ProcessStdin, ProcessStdout};
 pub use proxy::ProxyCommand;
 
@@ -33,6 +38,7 @@ pub use proxy::ProxyCommand;
 pub struct SSHClient {
     transport: Transport,
     host_keys: Arc<Mutex<HostKeys>>,
+    updated: hostupdate::Updated,
     banners: Arc<[String]>,
     request_timeout: Option<Duration>,
 }
@@ -108,10 +114,19 @@ impl SSHClient {
         &self.banners
     }
 
-    /// The host keys that were used, and added to by policies; a copy.
+    /// The host keys that were used, of all files, and what policies and updates have added; a copy. It is
+    /// not one file's: to add to a file use [`HostKeys::append`].
     #[must_use]
     pub fn host_keys(&self) -> HostKeys {
         self.host_keys.lock().clone()
+    }
+
+    /// Waits until the host has announced its keys and known_hosts is up to date, if that was asked for
+    /// ([`SSHClientBuilder::update_host_keys`]); what came of it. None when it was not asked for, or the host
+    /// has announced nothing in time: many never do, OpenSSH does at once.
+    #[must_use]
+    pub fn host_keys_update(&self, timeout: Duration) -> Option<HostKeysUpdate> {
+        self.updated.wait(timeout)
     }
 
     /// Ends the connection after what waits has been sent; see [`Transport::close`].

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
-use super::incoming::{Incoming, Taker, Tickets};
+use super::incoming::{ChannelTaker, Incoming, Tickets};
 use super::limits::Limits;
 use super::outbox::{Control, Outbox, Stop, Waiter};
 use super::slot::{Answer, Slot};
@@ -86,6 +86,14 @@ pub(crate) struct Start {
     pub(crate) closer: Arc<dyn Closer>,
     /// Whether somebody takes what the peer opens and asks; nobody: it is refused.
     pub(crate) serving: bool,
+    pub(crate) taker: Option<RequestTaker>,
+}
+
+/// Takes the first request of the connection of one kind, on a thread of its own, also where nobody
+/// serves. Dropped when the transport dies.
+pub(crate) struct RequestTaker {
+    pub(crate) kind: &'static str,
+    pub(crate) take: Box<dyn FnOnce(Arc<Core>, Vec<u8>) + Send>,
 }
 
 pub(crate) struct Core {
@@ -106,11 +114,13 @@ pub(crate) struct Core {
     /// Answers owed to the peer's global requests.
     pub(super) global_tickets: Tickets,
     /// Who takes channels that the peer opens where nobody serves, by their kind.
-    pub(super) takers: Mutex<HashMap<&'static str, Arc<Taker>>>,
+    pub(super) takers: Mutex<HashMap<&'static str, Arc<ChannelTaker>>>,
     incoming: Mutex<Option<Sender<Incoming>>>,
     incoming_receiver: Receiver<Incoming>,
     /// Whether anybody takes what the peer opens and asks.
     pub(super) serving: bool,
+    /// Taken by the reader, and by whoever ends the transport.
+    taker: Mutex<Option<RequestTaker>>,
     cause: Mutex<Option<Arc<Error>>>,
     pub(super) dying: AtomicBool,
     /// It is to end in order: nothing new is taken to be sent.
@@ -144,6 +154,7 @@ impl Core {
             incoming: Mutex::new(Some(sender)),
             incoming_receiver: receiver,
             serving: start.serving,
+            taker: Mutex::new(start.taker),
             cause: Mutex::new(None),
             dying: AtomicBool::new(false),
             closing: AtomicBool::new(false),
@@ -185,6 +196,8 @@ impl Core {
         // They may hold what holds this core.
         let takers = std::mem::take(&mut *self.takers.lock());
         drop(takers);
+        let taker = self.taker.lock().take();
+        drop(taker);
         let slots = self.table.lock().slots.clone();
         for slot in slots {
             slot.die(&cause);
@@ -312,11 +325,25 @@ impl Core {
         }
     }
 
+    /// Who takes a request of that kind, once.
+    pub(super) fn taker(&self, kind: &str) -> Option<RequestTaker> {
+        self.taker.lock().take_if(|taker| taker.kind == kind)
+    }
+
     pub(crate) fn incoming(&self) -> &Receiver<Incoming> {
         &self.incoming_receiver
     }
 
     // ---- keys
+
+    pub(crate) fn session_id(&self) -> Vec<u8> {
+        self.kex.lock().session_id().to_vec()
+    }
+
+    /// The signature algorithm of the last exchange.
+    pub(crate) fn host_key_algorithm(&self) -> String {
+        self.kex.lock().negotiated().map(|agreed| agreed.host_key.clone()).unwrap_or_default()
+    }
 
     /// Starts an exchange unless one is under way: our KEXINIT leaves.
     pub(crate) fn begin_rekey(&self) -> Result<()> {

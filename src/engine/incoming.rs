@@ -165,13 +165,13 @@ impl fmt::Debug for OpenRequest {
 }
 
 /// Takes channels of one kind that the peer opens, on a thread each.
-pub(super) struct Taker {
+pub(super) struct ChannelTaker {
     limit: usize,
     live: AtomicUsize,
     run: Box<dyn Fn(ChannelLink) + Send + Sync>,
 }
 
-impl Taker {
+impl ChannelTaker {
     pub(super) fn new(limit: usize, run: impl Fn(ChannelLink) + Send + Sync + 'static) -> Self {
         Self { limit, live: AtomicUsize::new(0), run: Box::new(run) }
     }
@@ -196,7 +196,7 @@ impl Taker {
 }
 
 /// One that runs, or is about to.
-struct Live(Arc<Taker>);
+struct Live(Arc<ChannelTaker>);
 
 impl Drop for Live {
     fn drop(&mut self) {

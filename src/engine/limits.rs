@@ -139,8 +139,11 @@ impl Limits {
     pub const DH_BITS_MIN: u32 = kex::MIN_BITS;
     /// The largest: more is only work.
     pub const DH_BITS_MAX: u32 = kex::MAX_BITS;
-    /// The smallest RSA key, in bits.
+    /// The smallest RSA key, in bits, unless [`Algorithms::required_rsa_size`](crate::Algorithms::required_rsa_size)
+    /// says otherwise.
     pub const RSA_BITS_MIN: usize = key::RSA_MIN;
+    /// The smallest RSA key that can be allowed; OpenSSH's figure.
+    pub const RSA_BITS_FLOOR: usize = key::RSA_FLOOR;
     /// The largest RSA key, in bits; OpenSSH's figure.
     pub const RSA_BITS_MAX: usize = key::RSA_MAX;
     /// The window a channel starts with, in bytes; OpenSSH's and paramiko's figure.

@@ -10,7 +10,7 @@ use crossbeam_channel::RecvTimeoutError;
 
 use super::core::Core;
 use super::exit::ExitStatus;
-use super::incoming::{Incoming, Taker};
+use super::incoming::{ChannelTaker, Incoming};
 use super::outbox::Waiter;
 use super::poll::Signal;
 use super::slot::{Answer, Lane, Phase as SlotPhase, Request, Slot, State};
@@ -99,11 +99,16 @@ impl Link {
         rest: &[u8],
         deadline: Option<Instant>,
     ) -> Result<Vec<u8>> {
-        let core = self.core();
-        let request = GlobalRequest { kind: Escaped(kind.as_bytes()), want_reply: true, rest: Rest(rest) };
-        let (sender, receiver) = crossbeam_channel::bounded::<Answer>(1);
-        core.post_control(request.to_vec(), Waiter::Global(sender));
-        answered(&receiver, core, kind, deadline)
+        global_request(self.core(), kind, rest, deadline)
+    }
+
+    /// Asks the peer something of the connection that has no answer.
+    pub(crate) fn tell(&self, kind: &str, rest: &[u8]) {
+        self.core().post(&GlobalRequest {
+            kind: Escaped(kind.as_bytes()),
+            want_reply: false,
+            rest: Rest(rest),
+        });
     }
 
     /// Sends a message of the transport layer.
@@ -119,7 +124,7 @@ impl Link {
         limit: usize,
         run: impl Fn(ChannelLink) + Send + Sync + 'static,
     ) {
-        self.core().takers.lock().insert(kind, Arc::new(Taker::new(limit, run)));
+        self.core().takers.lock().insert(kind, Arc::new(ChannelTaker::new(limit, run)));
     }
 
     /// What ties an agent's signature to this connection: the host key that the server proved in the
@@ -153,6 +158,19 @@ pub(crate) fn next_incoming(core: &Core, deadline: Option<Instant>) -> Result<In
             RecvTimeoutError::Disconnected => core.closed(),
         }),
     }
+}
+
+/// Asks the peer something of the connection and waits for the answer.
+pub(crate) fn global_request(
+    core: &Core,
+    kind: &str,
+    rest: &[u8],
+    deadline: Option<Instant>,
+) -> Result<Vec<u8>> {
+    let request = GlobalRequest { kind: Escaped(kind.as_bytes()), want_reply: true, rest: Rest(rest) };
+    let (sender, receiver) = crossbeam_channel::bounded::<Answer>(1);
+    core.post_control(request.to_vec(), Waiter::Global(sender));
+    answered(&receiver, core, kind, deadline)
 }
 
 /// Waits for the answer to a request of ours.

@@ -241,7 +241,7 @@ impl Login {
                 }
                 Action::Sign { host_key, algorithm, data } => {
                     let key = self.host_keys.get(host_key).ok_or(Error::Misuse("no such host key"))?;
-                    let signature = key.sign(algorithm, &data)?;
+                    let signature = key.sign_sized(self.setup.algorithms.rsa_bits, algorithm, &data)?;
                     waiting.extend(self.kex.signed(signature)?);
                 }
                 Action::Finished => return Ok(true),

@@ -29,14 +29,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-pub(crate) use self::core::{Core, Start};
+pub(crate) use self::core::{Core, RequestTaker, Start};
 #[cfg(any(test, fuzzing))]
 pub(crate) use bare::Bare;
 pub(crate) use child::Running;
 pub use exit::ExitStatus;
 pub(crate) use incoming::{Incoming, OpenRequest, RESOURCE_SHORTAGE, Reply, UNKNOWN_CHANNEL_TYPE};
 pub use limits::Limits;
-pub(crate) use link::{ChannelLink, Link, default_deadline};
+pub(crate) use link::{ChannelLink, Link, default_deadline, global_request};
 pub(crate) use login::{Login, Opening};
 pub(crate) use poll::Signal;
 pub(crate) use slot::Lane;

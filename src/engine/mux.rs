@@ -103,6 +103,13 @@ fn global_request(core: &Arc<Core>, message: &GlobalRequest<'_>) -> Result<()> {
     let reply = Reply::global(core, message.want_reply)?;
     let kind = message.kind.to_string();
     log::debug!(target: "feramiko::connection", "{}: global request {kind}", core.peer);
+    if let Some(taker) = core.taker(&kind) {
+        let (there, rest) = (Arc::clone(core), message.rest.0.to_vec());
+        if let Err(error) = super::spawn("feramiko request", move || (taker.take)(there, rest)) {
+            log::warn!(target: "feramiko::connection", "{}: {kind} is not looked at: {error}", core.peer);
+        }
+        return Ok(());
+    }
     // What nobody takes is dropped, and a dropped reply is a refusal, in its turn.
     drop(core.hand_in(Incoming::Global { kind, rest: message.rest.0.to_vec(), reply }));
     Ok(())

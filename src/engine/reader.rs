@@ -287,7 +287,7 @@ fn sign(core: &Arc<Core>, host_key: usize, algorithm: &'static str, data: Vec<u8
     };
     let core_there = Arc::clone(core);
     let job = move || -> Result<()> {
-        let signature = key.sign(algorithm, &data)?;
+        let signature = key.sign_sized(core_there.setup.algorithms.rsa_bits, algorithm, &data)?;
         let actions = core_there.kex.lock().signed(signature)?;
         act(&core_there, actions).map(drop)
     };

@@ -49,6 +49,21 @@ pub(super) fn write(path: &Path, text: &[u8]) -> Result<(), HostKeysError> {
     replace(&target, text, MODE).map_err(fail)
 }
 
+/// Replaces the file, in one step and under its lock, by what `change` makes of it; whether it did. A
+/// symbolic link stays one.
+pub(super) fn edit(
+    path: &Path,
+    change: impl FnOnce(&[u8]) -> Result<Option<Vec<u8>>, HostKeysError>,
+) -> Result<bool, HostKeysError> {
+    let fail = |error: io::Error| HostKeysError::io(path, &error);
+    let target = path.canonicalize().map_err(fail)?;
+    let lock = locked(&target)?;
+    let present = read_bounded(&lock, FILE_BYTES).map_err(fail)?;
+    let Some(text) = change(&present)? else { return Ok(false) };
+    replace(&target, &text, MODE).map_err(fail)?;
+    Ok(true)
+}
+
 /// Appends a key of a host, unless the file has it by now. The file, and the directory for it, are
 /// made if they are not there.
 pub(super) fn append(

@@ -16,57 +16,41 @@
     )
 )]
 
+mod check;
 mod error;
 mod file;
 mod line;
 mod policy;
+mod sshfp;
 #[cfg(test)]
 mod tests;
+mod update;
 
 use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use line::{Entry, Removal};
 
 use crate::crypto::host_hash;
-use crate::key::{CertificateError, PublicKey};
+use crate::key::PublicKey;
 
+pub use check::HostKeyStatus;
 pub use error::HostKeysError;
 pub use line::{HostKeyMarker, HostKeyPlace};
 pub use policy::{
     AcceptNewPolicy, AutoAddPolicy, HostKeyAnswer, MissingHostKeyPolicy, RejectPolicy, UnknownHostKey,
     WarningPolicy,
 };
+pub(crate) use sshfp::SshfpVerdict;
+pub use sshfp::{SshfpRecord, SshfpRecords};
+pub(crate) use update::{ANNOUNCE, HostNames, PROVE, UpdatePlan, encode_keys, proof, strings};
 
 /// The port whose hosts stand in the file by name alone.
 const SSH_PORT: u16 = 22;
 /// Characters that mean something in a list of names; no host is called by them.
 const NOT_IN_HOSTS: &str = ",*?!|#@[]";
-
-/// What is known about a key that a host showed.
-#[must_use]
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HostKeyStatus {
-    /// It is the host's key.
-    Known,
-    /// Nothing is known about the host.
-    Unknown,
-    /// The host has other keys, of whatever type.
-    Changed {
-        /// The keys it has.
-        expected: Vec<PublicKey>,
-        /// Where the first of them stands.
-        at: HostKeyPlace,
-    },
-    /// The key, or the authority that certified it, is marked `@revoked` for the host.
-    Revoked,
-    /// An authority of the host has certified the key, but not for this host or not for now; the key
-    /// is not known otherwise.
-    BadCertificate(CertificateError),
-}
 
 /// A part of the file.
 #[derive(Clone)]
@@ -157,7 +141,7 @@ impl fmt::Debug for HostKeyEntry<'_> {
 }
 
 /// The name of a host as files have it: `host`, or `[host]:port`.
-fn file_name_of(host: &str, port: u16) -> String {
+pub(crate) fn file_name_of(host: &str, port: u16) -> String {
     let host = host.to_ascii_lowercase();
     if port == SSH_PORT { host } else { format!("[{host}]:{port}") }
 }
@@ -190,6 +174,22 @@ impl HostKeys {
         let path = path.as_ref();
         let text = file::read(path).map_err(|error| HostKeysError::io(path, &error))?;
         Ok(Self::parse_from(&text, Some(path.into())))
+    }
+
+    /// Reads several files as one; those that are not there say nothing. What is asked for its path says
+    /// the first one's.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), except for files that are not there.
+    pub fn load_all(paths: &[impl AsRef<Path>]) -> Result<Self, HostKeysError> {
+        let mut all = Self { items: Vec::new(), path: paths.first().map(|path| path.as_ref().into()) };
+        for path in paths {
+            match Self::load(path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                other => all.extend(other?),
+            }
+        }
+        Ok(all)
     }
 
     /// Reads the text of a file. A bad line spoils only itself.
@@ -352,79 +352,6 @@ impl HostKeys {
         self.items.extend(other.items);
     }
 
-    /// Judges a key that a host showed. One with a certificate is good when an authority of the host
-    /// says so, now, and else as good as without.
-    pub fn check(&self, host: &str, port: u16, key: &PublicKey) -> HostKeyStatus {
-        self.check_at(host, port, key, SystemTime::now())
-    }
-
-    fn check_at(&self, host: &str, port: u16, key: &PublicKey, now: SystemTime) -> HostKeyStatus {
-        let name = file_name_of(host, port);
-        let about: Vec<_> = self.entries().filter(|entry| entry.matches(&name)).collect();
-        let with = |marker: Option<HostKeyMarker>, key: &PublicKey| {
-            about.iter().any(|entry| entry.marker == marker && entry.has(key))
-        };
-        let plain = key.without_certificate();
-        let authority = key.certificate().map(|certificate| (certificate, certificate.authority()));
-        let revoked = |key: &PublicKey| with(Some(HostKeyMarker::Revoked), key);
-        if revoked(&plain) || authority.is_some_and(|(_, authority)| revoked(authority)) {
-            return HostKeyStatus::Revoked;
-        }
-        let trusted = |authority: &PublicKey| with(Some(HostKeyMarker::CertAuthority), authority);
-        let certified = authority
-            .filter(|(_, authority)| trusted(authority))
-            .map(|(certificate, _)| certificate.check_host(now, host));
-        match certified {
-            Some(Ok(())) => return HostKeyStatus::Known,
-            _ if with(None, &plain) => return HostKeyStatus::Known,
-            Some(Err(error)) => return HostKeyStatus::BadCertificate(error),
-            None => {}
-        }
-        let known = || about.iter().filter(|entry| entry.marker.is_none() && entry.key().is_some());
-        match known().next() {
-            None => HostKeyStatus::Unknown,
-            Some(first) => HostKeyStatus::Changed {
-                at: first.place.clone(),
-                expected: known().filter_map(|entry| entry.key()).cloned().collect(),
-            },
-        }
-    }
-
-    /// Whether an authority may sign certificates for the host.
-    #[must_use]
-    pub fn has_authority(&self, host: &str, port: u16) -> bool {
-        let name = file_name_of(host, port);
-        let authority = |entry: &Entry| entry.marker == Some(HostKeyMarker::CertAuthority);
-        self.entries().any(|entry| authority(entry) && entry.matches(&name))
-    }
-
-    /// The host's keys, in the order of the file. Certificate authorities are not among them, nor
-    /// are revoked keys.
-    #[must_use]
-    pub fn lookup(&self, host: &str, port: u16) -> Vec<&PublicKey> {
-        let name = file_name_of(host, port);
-        self.trusted(&name).into_iter().filter_map(Entry::key).collect()
-    }
-
-    /// The signature algorithms of the host's keys: what a client should ask the host for first, so
-    /// that it shows a key that is known.
-    #[must_use]
-    pub fn known_algorithms(&self, host: &str, port: u16) -> Vec<&'static str> {
-        let mut known = Vec::new();
-        for name in self.lookup(host, port).iter().flat_map(|key| key.algorithms()) {
-            if !known.contains(name) {
-                known.push(*name);
-            }
-        }
-        known
-    }
-
-    /// Whether a key of the host is known.
-    #[must_use]
-    pub fn contains(&self, host: &str, port: u16) -> bool {
-        !self.lookup(host, port).is_empty()
-    }
-
     /// The names and patterns of all entries, each once, in the order of the file; hashed ones as
     /// they stand there.
     #[must_use]
@@ -471,15 +398,5 @@ impl HostKeys {
             Item::Entry(entry) => Some(&**entry),
             Item::Text(_) => None,
         })
-    }
-
-    /// The entries that give a host, by its name as files have it, a key that is not revoked.
-    fn trusted(&self, name: &str) -> Vec<&Entry> {
-        let about = self.entries().filter(|entry| entry.matches(name));
-        let (plain, marked): (Vec<_>, Vec<_>) = about.partition(|entry| entry.marker.is_none());
-        let revoked = |entry: &Entry| {
-            marked.iter().any(|other| other.marker == Some(HostKeyMarker::Revoked) && other.same_key(entry))
-        };
-        plain.into_iter().filter(|entry| !revoked(entry)).collect()
     }
 }

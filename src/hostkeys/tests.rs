@@ -3,6 +3,7 @@
 
 mod disk;
 mod keygen;
+mod update;
 
 use std::time::{Duration, Instant};
 

@@ -6,6 +6,7 @@ use super::own::Own;
 use super::table::METHODS;
 use crate::crypto::Rank;
 use crate::key::algorithm::SIGNATURES;
+use crate::key::{RSA_FLOOR, RSA_MAX, RSA_MIN};
 use crate::packet::{COMPRESSIONS, MACS, ciphers_by_preference};
 
 /// The algorithms that a connection offers, each list in the order of preference.
@@ -31,6 +32,8 @@ pub struct Algorithms {
     pub(crate) compressions: Vec<&'static str>,
     /// Signature algorithms accepted from, or used by, a user's key.
     pub(crate) public_keys: Vec<&'static str>,
+    /// RSA keys of hosts and users, ours and the peer's, have at least so many bits.
+    pub(crate) rsa_bits: usize,
     pub(super) own: Own,
 }
 
@@ -58,6 +61,7 @@ impl Algorithms {
             ciphers: ciphers.map(|spec| spec.name).collect(),
             macs: MACS.iter().filter(|spec| spec.rank == Rank::Default).map(|spec| spec.name).collect(),
             compressions: vec!["none"],
+            rsa_bits: RSA_MIN,
             public_keys: signatures,
             own: Own::default(),
         }
@@ -101,6 +105,15 @@ impl Algorithms {
                 }
             }
         }
+    }
+
+    /// Demands so many bits of the RSA keys of hosts and users, ours and the peer's; 2048 unless told
+    /// otherwise. Less than 1024 and more than 16384 cannot be demanded. Keys of 1024 bits are within reach
+    /// of whoever can pay for it: take them only where a device has no other.
+    #[must_use]
+    pub fn required_rsa_size(mut self, bits: usize) -> Self {
+        self.rsa_bits = bits.clamp(RSA_FLOOR, RSA_MAX);
+        self
     }
 
     /// The key exchange methods offered.

@@ -12,8 +12,10 @@ use super::KeyError;
 use super::algorithm::KeyType;
 use crate::wire::{Mpint, Reader};
 
-/// RSA keys shorter than this verify and sign nothing (NIST SP 800-131A).
+/// RSA keys shorter than this verify and sign nothing unless somebody said so (NIST SP 800-131A).
 pub(crate) const RSA_MIN: usize = 2048;
+/// And shorter than this never; OpenSSH's figure. Shorter keys have been broken by amateurs.
+pub(crate) const RSA_FLOOR: usize = 1024;
 /// Longer ones only burn time; OpenSSH's and Go's figure.
 pub(crate) const RSA_MAX: usize = 16384;
 /// The only size that RFC 4253 knows for DSA.
@@ -75,7 +77,7 @@ fn edwards(id: Id, length: usize, raw: &[u8]) -> Result<PKey<Public>, KeyError> 
 fn rsa(e: Mpint<'_>, n: Mpint<'_>) -> Result<PKey<Public>, KeyError> {
     // Before any arithmetic: CVE-2026-39829.
     let odd = |number: Mpint<'_>| number.magnitude().last().is_some_and(|byte| byte & 1 == 1);
-    if n.bits() > RSA_MAX || n.bits() < 1024 {
+    if n.bits() > RSA_MAX || n.bits() < RSA_FLOOR {
         return Err(KeyError::BadSize(format!("an RSA key of {} bits is refused", n.bits())));
     }
     if e.bits() < 2 || e.bits() > 64 || !odd(e) || !odd(n) {

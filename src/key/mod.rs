@@ -24,7 +24,7 @@ use crate::wire::Malformed;
 
 pub use cert::{Certificate, CertificateError, CertificateKind};
 pub use certify::CertificateBuilder;
-pub(crate) use fields::{RSA_MAX, RSA_MIN};
+pub(crate) use fields::{RSA_FLOOR, RSA_MAX, RSA_MIN};
 pub(crate) use format::openssh::{FIELDS_ROOM, get_fields, put_fields};
 pub use format::{Argon2Kind, KeyFormat, OpensshParams, PpkParams, PpkVersion, PublicFormat};
 pub use krl::{IssuedBy, Revoked, RevokedKeys, RevokedKeysError};

@@ -14,7 +14,7 @@ use openssl::sign::Signer as OpensslSigner;
 
 use super::PublicKey;
 use super::algorithm::{KeyType, signature};
-use super::fields::curve;
+use super::fields::{RSA_MIN, curve};
 use super::format;
 use super::{Certificate, KeyError};
 use crate::crypto::hash::HashAlg;
@@ -245,11 +245,21 @@ impl PKey {
     /// [`KeyError::Unsupported`] for an algorithm that does not fit the key, [`KeyError::Signer`] from
     /// keys held elsewhere.
     pub fn sign(&self, algorithm: &str, data: &[u8]) -> Result<Vec<u8>, KeyError> {
+        self.sign_sized(RSA_MIN, algorithm, data)
+    }
+
+    /// As [`sign`](Self::sign), with RSA keys from so many bits on.
+    pub(crate) fn sign_sized(
+        &self,
+        rsa_bits: usize,
+        algorithm: &str,
+        data: &[u8],
+    ) -> Result<Vec<u8>, KeyError> {
         let public = &self.0.public;
         let spec = signature(algorithm).filter(|spec| spec.key_type == public.kind()).ok_or_else(|| {
             KeyError::Unsupported(format!("{algorithm} with a key of type {}", public.key_type()))
         })?;
-        public.check_size()?;
+        public.check_size(rsa_bits)?;
         let key = match &self.0.holder {
             Holder::Elsewhere(signer) => return signer.sign(spec.label, data),
             Holder::Here(key) => key,

@@ -9,7 +9,7 @@ use openssl::pkey::{PKey, Public};
 use super::KeyError;
 use super::algorithm::KeyType;
 use super::cert::Certificate;
-use super::fields::{self, Fields, RSA_MAX, RSA_MIN};
+use super::fields::{self, Fields, RSA_FLOOR, RSA_MAX, RSA_MIN};
 use super::verify::{self, TokenUse};
 use crate::crypto::hash::HashAlg;
 use crate::wire::{Reader, Writer};
@@ -213,7 +213,18 @@ impl PublicKey {
     /// [`KeyError::BadSignature`], also when the blob names another algorithm than `algorithm` or that
     /// one does not fit the key; [`KeyError::BadSize`] for RSA keys shorter than 2048 bits.
     pub fn verify(&self, algorithm: &str, data: &[u8], signature_blob: &[u8]) -> Result<(), KeyError> {
-        match self.verify_use(algorithm, data, signature_blob)? {
+        self.verify_sized(RSA_MIN, algorithm, data, signature_blob)
+    }
+
+    /// As [`verify`](Self::verify), for RSA keys from so many bits on.
+    pub(crate) fn verify_sized(
+        &self,
+        rsa_bits: usize,
+        algorithm: &str,
+        data: &[u8],
+        signature_blob: &[u8],
+    ) -> Result<(), KeyError> {
+        match self.verify_use_sized(rsa_bits, algorithm, data, signature_blob)? {
             Some(TokenUse { touched: false, .. }) => Err(KeyError::BadSignature),
             _ => Ok(()),
         }
@@ -230,15 +241,27 @@ impl PublicKey {
         data: &[u8],
         signature_blob: &[u8],
     ) -> Result<Option<TokenUse>, KeyError> {
+        self.verify_use_sized(RSA_MIN, algorithm, data, signature_blob)
+    }
+
+    /// As [`verify_use`](Self::verify_use), for RSA keys from so many bits on.
+    pub(crate) fn verify_use_sized(
+        &self,
+        rsa_bits: usize,
+        algorithm: &str,
+        data: &[u8],
+        signature_blob: &[u8],
+    ) -> Result<Option<TokenUse>, KeyError> {
+        self.check_size(rsa_bits)?;
         verify::verify(self, algorithm, data, signature_blob)
     }
 
-    /// RSA keys have a size that is neither weak nor a burden.
-    pub(super) fn check_size(&self) -> Result<(), KeyError> {
-        let bits = self.bits() as usize;
-        if self.0.kind == KeyType::Rsa && !(RSA_MIN..=RSA_MAX).contains(&bits) {
+    /// RSA keys have a size that is neither too weak, by what the caller demands, nor a burden.
+    pub(crate) fn check_size(&self, rsa_bits: usize) -> Result<(), KeyError> {
+        let (bits, least) = (self.bits() as usize, rsa_bits.max(RSA_FLOOR));
+        if self.0.kind == KeyType::Rsa && !(least..=RSA_MAX).contains(&bits) {
             return Err(KeyError::BadSize(format!(
-                "an RSA key of {bits} bits is refused: {RSA_MIN} to {RSA_MAX} are accepted"
+                "an RSA key of {bits} bits is refused: {least} to {RSA_MAX} are accepted"
             )));
         }
         Ok(())

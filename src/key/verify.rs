@@ -70,7 +70,6 @@ fn check(
     let signed =
         if spec.key_type.is_token() { Some(token_data(key, spec, data, &mut reader)?) } else { None };
     reader.finish().map_err(bad)?;
-    key.check_size()?;
     let data = signed.as_ref().map_or(data, |(signed, _)| signed);
     let good = match spec.key_type {
         KeyType::Ed25519 | KeyType::SkEd25519 => edwards(key.openssl(), ED25519_SIGNATURE, data, raw)?,

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 
 use super::session::{Session, SessionEvent};
-use super::{Config, Peer, login};
+use super::{Config, Peer, hostkeys, login};
 use crate::auth::AuthInfo;
 use crate::channel::{Channel, FORWARD_AGENT, PtyRequest};
 use crate::engine::{self, ExitStatus, Incoming, Link, Login, OpenRequest, Opening, Reply, Start, Stream};
 use crate::error::{Error, Result};
+use crate::hostkeys::PROVE;
 use crate::interface::{Answer, ServerInterface, SessionKind, SessionRequest};
 use crate::kex::{Role, Setup};
 use crate::wire::{Escaped, Malformed, Reader};
@@ -38,7 +39,9 @@ pub(super) fn serve<I: ServerInterface>(
 ) -> Result<()> {
     let link = log_in(config, stream, interface, peer)?;
     told(Milestone::Authenticated(link.0.clone()));
-    let mut serving = Serving { interface, link: link.0, auth: link.1, config, sessions: HashMap::new() };
+    hostkeys::announce(&link.0, config);
+    let mut serving =
+        Serving { interface, link: link.0, auth: link.1, config, sessions: HashMap::new(), proofs: 0 };
     loop {
         match serving.link.next_incoming(None) {
             Ok(incoming) => serving.incoming(incoming)?,
@@ -102,6 +105,7 @@ fn log_in<I: ServerInterface>(
         round_trip: parts.round_trip,
         closer: parts.closer,
         serving: true,
+        taker: None,
     };
     let link = engine::start(finished, start)?;
     Ok((link, auth))
@@ -127,17 +131,24 @@ struct Serving<'a, I: ServerInterface> {
     auth: AuthInfo,
     config: &'a Config,
     sessions: HashMap<u32, SessionState>,
+    /// How often the client has asked for proofs of the host keys.
+    proofs: u32,
 }
 
 impl<I: ServerInterface> Serving<'_, I> {
     fn incoming(&mut self, incoming: Incoming) -> Result<()> {
         match incoming {
             Incoming::Open(request) => self.open(request),
-            Incoming::Global { kind, rest, reply } => match self.interface.check_global_request(&kind, &rest)
-            {
-                Some(answer) => reply.accept(&answer),
-                None => reply.refuse(),
-            },
+            Incoming::Global { kind, rest, reply } => {
+                let answer = match kind.as_str() {
+                    PROVE => hostkeys::prove(&self.link, self.config, &mut self.proofs, &rest),
+                    _ => self.interface.check_global_request(&kind, &rest),
+                };
+                match answer {
+                    Some(answer) => reply.accept(&answer),
+                    None => reply.refuse(),
+                }
+            }
             Incoming::Channel { slot, kind, rest, reply } => {
                 let granted = match self.sessions.get_mut(&slot.id()) {
                     Some(session) => request(&**self.interface, &self.auth, session, &kind, &rest),

@@ -24,6 +24,7 @@ pub(super) fn authenticate<I: ServerInterface>(
     let host_key = login.kex.host_key().map(|key| key.blob().to_vec()).unwrap_or_default();
     let taken = &config.algorithms.public_keys;
     let mut machine = AuthServer::new(&session_id, &host_key, taken, config.limits.auth_server());
+    machine.require_rsa(config.algorithms.rsa_bits);
     let mut banner = interface.banner();
     let mut delay = config.limits.failure_delay;
     loop {

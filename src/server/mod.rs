@@ -3,6 +3,7 @@
 mod agent;
 mod connection;
 mod hostbased;
+mod hostkeys;
 mod listener;
 mod local;
 mod login;
@@ -32,6 +33,7 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) keepalive: Option<(Duration, u32)>,
     pub(crate) moduli: Arc<Moduli>,
+    announce_host_keys: bool,
     /// What a refusal of each user takes.
     delays: login::Delays,
 }
@@ -64,6 +66,7 @@ impl SSHServer {
                 limits: Limits::default(),
                 keepalive: None,
                 moduli: Arc::default(),
+                announce_host_keys: true,
                 delays: login::Delays::new(),
             },
         }
@@ -120,6 +123,22 @@ impl SSHServerBuilder {
         self
     }
 
+    /// Tells clients that were let in all host keys, and proves to hold them, so that they can learn those
+    /// of other types, and new ones before the old ones go. On unless told otherwise.
+    #[must_use]
+    pub fn announce_host_keys(mut self, announce: bool) -> Self {
+        self.config.announce_host_keys = announce;
+        self
+    }
+
+    /// The least size of RSA keys, the server's and its users', in bits. See
+    /// [`Algorithms::required_rsa_size`].
+    #[must_use]
+    pub fn required_rsa_size(mut self, bits: usize) -> Self {
+        self.config.algorithms = self.config.algorithms.required_rsa_size(bits);
+        self
+    }
+
     /// The groups of a moduli(5) file for `diffie-hellman-group-exchange`; without, RFC 3526's are
     /// used.
     #[must_use]
@@ -131,10 +150,13 @@ impl SSHServerBuilder {
     /// The server, for streams that are accepted elsewhere.
     ///
     /// # Errors
-    /// [`Error::Misuse`] without a host key.
+    /// [`Error::Misuse`] without a host key, [`Error::Key`] with an RSA key that is too small.
     pub fn build(self) -> Result<SSHServer> {
         if self.config.host_keys.is_empty() {
             return Err(Error::Misuse("a server needs a host key"));
+        }
+        for key in &self.config.host_keys {
+            key.public_key().check_size(self.config.algorithms.rsa_bits)?;
         }
         Ok(SSHServer(Arc::new(self.config)))
     }
@@ -143,7 +165,7 @@ impl SSHServerBuilder {
     /// application of each connection; it is told who connected.
     ///
     /// # Errors
-    /// [`Error::Misuse`] without a host key, [`Error::Io`] when the thread cannot be started.
+    /// As [`build`](Self::build), [`Error::Io`] when the thread cannot be started.
     pub fn serve<I: ServerInterface>(
         self,
         listener: impl Listen,

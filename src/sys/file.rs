@@ -8,6 +8,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+/// What is said of devices, pipes and directories.
+const NOT_REGULAR: &str = "not a regular file";
+
 /// Options that neither wait for the other end of a FIFO nor take over a terminal, and that make
 /// files with `mode` (less the umask) from the first instant.
 fn careful(mode: u32) -> OpenOptions {
@@ -30,7 +33,7 @@ fn regular(file: File) -> io::Result<(File, Metadata)> {
     if metadata.is_file() {
         Ok((file, metadata))
     } else {
-        Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+        Err(io::Error::new(io::ErrorKind::InvalidInput, NOT_REGULAR))
     }
 }
 
@@ -63,8 +66,15 @@ pub(crate) fn read_bounded(file: &File, limit: u64) -> io::Result<Vec<u8>> {
 
 /// Puts `bytes` in the place of the file in one step: whoever reads it sees all of the old or all
 /// of the new one, also after a crash. The new one has `mode` (less the umask) from its first
-/// instant. A symbolic link is replaced, not followed.
+/// instant. A symbolic link is replaced, not followed; a device, a pipe or a directory is refused: root
+/// could put a file in the place of `/dev/null`.
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(there) if !there.is_file() && !there.is_symlink() => {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, NOT_REGULAR));
+        }
+        _ => {}
+    }
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let mut temporary = name.to_owned();
     // The name need not be secret: a file that is there already, or a link, is refused.
@@ -219,6 +229,8 @@ pub(crate) mod tests {
         for path in paths {
             assert!(read_regular(path, 10).is_err(), "{}", path.display());
             assert!(open_append(path, 0o600).is_err(), "{}", path.display());
+            assert!(replace(path, b"new", 0o600).is_err(), "{}", path.display());
+            assert!(!path.is_file(), "{}", path.display());
         }
     }
 

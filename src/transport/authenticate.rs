@@ -85,14 +85,17 @@ impl ClientLogin {
                         self.login.ask();
                         self.login.queue(&payload)?;
                     }
-                    ClientAction::Sign { key, algorithm, data } => match key.sign(algorithm, &data) {
-                        Ok(signature) => actions = self.machine(user).signed(&signature)?,
-                        Err(error) => {
-                            self.machine(user).give_up();
-                            self.login.flush()?;
-                            return Ok(Outcome::Unusable(error.to_string()));
+                    ClientAction::Sign { key, algorithm, data } => {
+                        let least = self.login.setup.algorithms.rsa_bits;
+                        match key.sign_sized(least, algorithm, &data) {
+                            Ok(signature) => actions = self.machine(user).signed(&signature)?,
+                            Err(error) => {
+                                self.machine(user).give_up();
+                                self.login.flush()?;
+                                return Ok(Outcome::Unusable(error.to_string()));
+                            }
                         }
-                    },
+                    }
                     ClientAction::Prompt(query) => {
                         let replies = match answers.interactive.as_mut() {
                             Some(handler) => handler(&query)?,

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::channel::Channel;
-use crate::engine::{self, Closer, Limits, Link, Login, Opening, Start, Stream, default_deadline};
+use crate::engine::{
+    self, Closer, Limits, Link, Login, Opening, RequestTaker, Start, Stream, default_deadline,
+};
 use crate::error::{Error, Result};
 use crate::kex::{Algorithms, Negotiated, Role, Setup};
 use crate::key::algorithm::signature;
@@ -52,6 +54,8 @@ struct Shared {
     negotiated: Negotiated,
     peer_ident: String,
     options: TransportOptions,
+    /// For the engine, when it starts.
+    taker: Mutex<Option<RequestTaker>>,
 }
 
 impl Drop for Shared {
@@ -128,8 +132,14 @@ impl Transport {
             peer_ident: crate::wire::Escaped(&login.setup.peer_ident).to_string(),
             stage: Mutex::new(Stage::Login(Box::new(ClientLogin::new(login, options.limits.auth_client())))),
             options,
+            taker: Mutex::new(None),
         };
         Ok(Self(Arc::new(shared)))
+    }
+
+    /// Who takes one kind of request of the server's, once; to be named before somebody is authenticated.
+    pub(crate) fn set_taker(&self, taker: Option<RequestTaker>) {
+        *self.0.taker.lock() = taker;
     }
 
     /// The host key of the connection.
@@ -302,6 +312,7 @@ impl Transport {
             round_trip: parts.round_trip,
             closer: parts.closer,
             serving: false,
+            taker: self.0.taker.lock().take(),
         };
         engine::start(finished, start)
     }

@@ -9,6 +9,7 @@ import asyncssh.connection
 import peer
 
 exchanges = []
+learned = None
 
 
 def note_exchanges():
@@ -73,7 +74,17 @@ def options(asked):
     elif "password" in asked:
         chosen["password"] = asked["password"]
         chosen["preferred_auth"] = "password"
+    if asked.get("action") == "learn":
+        chosen["server_host_keys_handler"] = lambda *keys: learned.set_result(keys)
     return chosen
+
+
+async def learn(connection, asked):
+    added, removed, retained, revoked = [
+        [" ".join(key.export_public_key().decode().split()[:2]) for key in keys]
+        for keys in await asyncio.wait_for(learned, 20)
+    ]
+    return dict(added=added, removed=removed, retained=retained)
 
 
 async def session(connection, command, asked):
@@ -171,11 +182,16 @@ async def tunnel(connection, asked):
     return dict(stdout=peer.text(await reader.read()))
 
 
-ACTIONS = {"exec": exec_, "down": down, "up": up, "channels": channels, "sftp": sftp, "tunnel": tunnel, "shell": shell}
+ACTIONS = {
+    "exec": exec_, "down": down, "up": up, "channels": channels, "sftp": sftp, "tunnel": tunnel, "shell": shell,
+    "learn": learn,
+}
 
 
 async def main():
+    global learned
     asked = peer.spec()
+    learned = asyncio.get_running_loop().create_future()
     note_exchanges()
     async with asyncssh.connect(asked["host"], asked["port"], **options(asked)) as connection:
         done = await ACTIONS[asked.get("action", "exec")](connection, asked)

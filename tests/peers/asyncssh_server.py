@@ -102,6 +102,8 @@ async def main():
     if asked.get("hostbased"):
         chosen["known_client_hosts"] = asked["hostbased"]["known"].encode()
         chosen["trust_client_host"] = True
+    if asked.get("announce"):
+        chosen["send_server_host_keys"] = True
     listener = await asyncssh.listen(asked.get("host", "127.0.0.1"), asked.get("port", 0), **chosen)
     peer.listening(listener.get_port())
     await listener.wait_closed()

@@ -19,7 +19,8 @@ for a client also
                       path, or none
   host_key            the public key line that the server must show
   known_hosts         the text of a known_hosts file that the server must satisfy (AsyncSSH only)
-  action              exec, down, up, channels, sftp, tunnel or shell (stty size, a resize to
+  action              exec, down, up, channels, sftp, tunnel, learn (the further host keys that the
+                      server proves; AsyncSSH only) or shell (stty size, a resize to
                       132x50, stty size until it shows, exit 5)
   command             what exec runs; down, up and channels have one of their own
   stdin               text that exec and tunnel send
@@ -38,6 +39,7 @@ for a server also
   authorized          the text of an authorized_keys file (AsyncSSH only)
   hostbased           {known, users}: the text of a known_hosts file, and who may come from there
                       (AsyncSSH only)
+  announce            true: announces and proves its host keys; AsyncSSH only
 
 A client prints one JSON object: what came of the action (stdout, stderr, exit, signal; bytes,
 sha256, ok; exit is null when a signal ended the command) and what was agreed (kex, host_key_type,

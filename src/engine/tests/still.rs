@@ -55,6 +55,7 @@ impl Still {
             round_trip: Duration::from_millis(1),
             closer: Arc::new(sent.clone()),
             serving: role == Role::Server,
+            taker: None,
         };
         let outbox = Outbox::new(Sealer::plain(), Box::new(sent.clone()));
         Self { core: Arc::new(Core::new(start, outbox)), sent, opener: Opener::plain() }

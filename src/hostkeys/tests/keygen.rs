@@ -191,3 +191,33 @@ fn ssh_keygen_finds_and_removes_what_we_wrote() {
     assert!(removed.unwrap().status.success());
     assert!(!HostKeys::load(&path).unwrap().contains(host, port));
 }
+
+#[test]
+fn fingerprints_for_the_dns_are_those_of_ssh_keygen() {
+    if keygen_is_absent() {
+        return;
+    }
+    let directory = Directory::new();
+    let path = directory.file("key.pub");
+    for line in [E1, P256, RSA] {
+        fs::write(&path, format!("{line}\n")).unwrap();
+        let output = Command::new("ssh-keygen").args(["-r", "host", "-f"]).arg(&path).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let mut hashes = Vec::new();
+        for record in text.lines() {
+            let words: Vec<_> = record.split(' ').collect();
+            let [.., "SSHFP", algorithm, hash, digest] = words[..] else { panic!("{record}") };
+            let byte = |at: usize| u8::from_str_radix(&digest[at..at + 2], 16).unwrap();
+            let record = SshfpRecord {
+                algorithm: algorithm.parse().unwrap(),
+                hash: hash.parse().unwrap(),
+                digest: (0..digest.len()).step_by(2).map(byte).collect(),
+            };
+            hashes.push(record.hash);
+            let records = SshfpRecords { secure: true, records: vec![record] };
+            assert_eq!(records.judge(&key(line)), SshfpVerdict::Match, "{text}");
+            assert_ne!(records.judge(&key(E2)), SshfpVerdict::Match, "{text}");
+        }
+        assert_eq!(hashes, [1, 2]);
+    }
+}
