@@ -5,6 +5,7 @@
 mod agent;
 mod connection;
 mod files;
+mod hosts;
 mod lists;
 mod machines;
 mod packets;
@@ -15,6 +16,7 @@ mod tests;
 pub use agent::{agent_client, agent_server};
 pub use connection::connection;
 pub use files::key_files;
+pub use hosts::host_keys;
 pub use lists::{revoked_keys, signatures};
 pub use machines::{auth_client, auth_server, kex_client, kex_server};
 pub use packets::{ident, messages, open};
@@ -34,6 +36,7 @@ pub const TARGETS: &[Target] = &[
     ("auth_server", auth_server),
     ("connection", connection),
     ("key_files", key_files),
+    ("host_keys", host_keys),
     ("revoked_keys", revoked_keys),
     ("signatures", signatures),
     ("session", session),

@@ -198,6 +198,12 @@ impl HostKeys {
         Self::parse_from(text.as_ref(), None)
     }
 
+    /// As [`parse`](Self::parse), as if the text stood in a file.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn parse_as(text: &[u8], file: &Path) -> Self {
+        Self::parse_from(text, Some(file.into()))
+    }
+
     fn parse_from(text: &[u8], file: Option<Arc<Path>>) -> Self {
         let mut items = Vec::new();
         for (line, number) in text.split_inclusive(|byte| *byte == b'\n').zip(1_usize..) {
