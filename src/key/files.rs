@@ -131,6 +131,16 @@ impl PublicKey {
         format::public::read(text)
     }
 
+    /// Reads the public half of the first key in the text of an `OPENSSH PRIVATE KEY` file, which such
+    /// files have in the clear also when they are encrypted. Nobody vouches for it: what is in the
+    /// encrypted part may be another key.
+    ///
+    /// # Errors
+    /// As [`from_blob`](Self::from_blob); [`KeyError::Unsupported`] for files of other formats.
+    pub fn from_private_bytes(text: &[u8]) -> Result<Self, KeyError> {
+        format::public_half(text)
+    }
+
     /// The text of a public key file in any format.
     ///
     /// # Errors

@@ -35,7 +35,7 @@ pub use self::openssh::OpensshParams;
 pub use self::ppk::{Argon2Kind, PpkParams, PpkVersion};
 pub use self::public::PublicFormat;
 pub use self::write::KeyFormat;
-use super::{KeyError, PKey};
+use super::{KeyError, PKey, PublicKey};
 use crate::crypto::secret::Secret;
 
 /// No key file is larger; OpenSSH's figure.
@@ -120,6 +120,15 @@ fn read_some(text: &[u8], passphrase: Option<&Secret>, most: usize) -> Result<Ve
         }
     }
     if keys.is_empty() { Err(no_key(text, skipped)) } else { Ok(keys) }
+}
+
+/// The public half of the first key, as an OpenSSH file has it outside of what is encrypted.
+pub(super) fn public_half(text: &[u8]) -> Result<PublicKey, KeyError> {
+    let mut skipped = None;
+    match armour::next_block(&mut Lines::new(text), |label| label == openssh::LABEL, &mut skipped)? {
+        Some(block) => openssh::public_half(&block.contents()?.body),
+        None => Err(no_key(text, skipped)),
+    }
 }
 
 fn is_private(label: &str) -> bool {

@@ -44,19 +44,43 @@ impl Default for OpensshParams {
     }
 }
 
+/// What stands before the keys: how the file is encrypted, and the public halves.
+struct Header<'a> {
+    cipher: &'a [u8],
+    kdf: &'a [u8],
+    options: &'a [u8],
+    publics: Vec<PublicKey>,
+}
+
+impl<'a> Header<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, KeyError> {
+        let (cipher, kdf, options) = (reader.string()?, reader.string()?, reader.string()?);
+        let count = reader.get::<u32>()?;
+        if count == 0 || count > KEYS {
+            return Err(KeyError::Malformed("no keys, or more than any file has"));
+        }
+        let mut publics = Vec::new();
+        for _ in 0..count {
+            publics.push(PublicKey::from_blob(reader.string()?)?);
+        }
+        Ok(Self { cipher, kdf, options, publics })
+    }
+}
+
+fn start(blob: &[u8]) -> Result<Reader<'_>, KeyError> {
+    Ok(Reader::new(blob.strip_prefix(MAGIC).ok_or(KeyError::Malformed("the magic word is missing"))?))
+}
+
+/// Reads the public half of the first key of a file, which is not encrypted.
+pub(super) fn public_half(blob: &[u8]) -> Result<PublicKey, KeyError> {
+    let publics = Header::read(&mut start(blob)?)?.publics;
+    publics.into_iter().next().ok_or(KeyError::Malformed("no key is in it"))
+}
+
 /// Reads all keys of a file.
 pub(super) fn read(blob: &[u8], passphrase: Option<&Secret>) -> Result<Vec<PKey>, KeyError> {
-    let mut reader =
-        Reader::new(blob.strip_prefix(MAGIC).ok_or(KeyError::Malformed("the magic word is missing"))?);
-    let (cipher, kdf, options) = (reader.string()?, reader.string()?, reader.string()?);
-    let count = reader.get::<u32>()?;
-    if count == 0 || count > KEYS {
-        return Err(KeyError::Malformed("no keys, or more than any file has"));
-    }
-    let mut publics = Vec::new();
-    for _ in 0..count {
-        publics.push(PublicKey::from_blob(reader.string()?)?);
-    }
+    let mut reader = start(blob)?;
+    let Header { cipher, kdf, options, publics } = Header::read(&mut reader)?;
     let body = reader.string()?;
     let tag = reader.rest();
     let encrypted = cipher != b"none";

@@ -16,6 +16,7 @@
 )]
 
 mod error;
+mod listing;
 mod read;
 mod serials;
 mod text;
