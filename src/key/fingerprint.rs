@@ -62,7 +62,7 @@ impl FingerprintHash {
             Self::Sha384 => HashAlg::Sha384,
             Self::Sha512 => HashAlg::Sha512,
         };
-        let blob = key.certificate().map_or(key.blob(), |certificate| certificate.key().blob());
+        let blob = key.certificate().map_or_else(|| key.blob(), |certificate| certificate.key().blob());
         function.digest(&[blob])
     }
 }

@@ -27,7 +27,7 @@ impl fmt::Display for RevokedKeys {
         for hash in &self.sha1 {
             writeln!(f, "# hash SHA1:{}", hex(hash))?;
         }
-        self.certificates.iter().try_for_each(|(authority, of_one)| certificates(f, authority, of_one))
+        self.by_authority().into_iter().try_for_each(|(authority, of_one)| certificates(f, authority, of_one))
     }
 }
 
