@@ -3,6 +3,8 @@
 
 #![cfg(unix)]
 
+#[path = "keygen/agent.rs"]
+mod agent;
 #[path = "keygen/certificates.rs"]
 mod certificates;
 #[path = "keygen/hosts.rs"]
@@ -35,11 +37,18 @@ struct Ended {
 }
 
 fn run(program: &Path, folder: &Path, arguments: &[&str], input: &[u8]) -> Ended {
-    let mut child = Command::new(program)
+    run_with(program, folder, arguments, input, &folder.join("no agent"))
+}
+
+/// Runs a program where it has no terminal: what it asks, it asks of `input`.
+fn run_with(program: &Path, folder: &Path, arguments: &[&str], input: &[u8], agent: &Path) -> Ended {
+    let mut child = Command::new("setsid")
+        .arg("--wait")
+        .arg(program)
         .args(arguments)
         .current_dir(folder)
         .env("TZ", "UTC")
-        .env_remove("SSH_AUTH_SOCK")
+        .env("SSH_AUTH_SOCK", agent)
         .env_remove("DISPLAY")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

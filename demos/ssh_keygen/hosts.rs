@@ -8,8 +8,8 @@ use std::path::Path;
 
 use feramiko::{HostKeyMarker, HostKeys, PublicKey};
 
-use super::files::{home, lines_of, read_key};
-use super::outcome::{Outcome, about, error, say, status};
+use super::files::{home, read_key};
+use super::outcome::{Outcome, about, error, say, say_bytes, status};
 use super::settings::Settings;
 use super::show::picture;
 use super::types;
@@ -20,6 +20,24 @@ const ANY_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHYkCMScBgImnT7HHiFCO
 /// Names that stand for others.
 const PATTERN: [char; 3] = ['*', '?', '!'];
 const BLANK: [char; 2] = [' ', '\t'];
+
+/// The lines of a file, each byte as one letter: what is not understood is kept as it is, in whatever
+/// encoding.
+fn lines_of(bytes: &[u8]) -> Vec<String> {
+    let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+    let lines = lines.map(|line| line.strip_suffix(b"\n").unwrap_or(line));
+    lines.map(|line| line.iter().map(|byte| char::from(*byte)).collect()).collect()
+}
+
+/// The bytes of such a line.
+fn bytes_of(line: &str) -> Vec<u8> {
+    line.chars().map(|letter| u8::try_from(letter).unwrap_or(b'?')).collect()
+}
+
+/// The library's view of names.
+fn named(names: &str) -> HostKeys {
+    HostKeys::parse(bytes_of(&format!("{names} {ANY_KEY}")))
+}
 
 /// What a line is.
 enum Line<'a> {
@@ -57,7 +75,7 @@ impl<'a> Line<'a> {
             return Self::Invalid;
         }
         // A hashed name that is none.
-        if names.starts_with('|') && HostKeys::parse(format!("{names} {ANY_KEY}")).is_empty() {
+        if names.starts_with('|') && named(names).is_empty() {
             return Self::Invalid;
         }
         Self::Entry { marker, names, rest }
@@ -65,7 +83,7 @@ impl<'a> Line<'a> {
 }
 
 fn is_about(names: &str, host: &str) -> bool {
-    HostKeys::parse(format!("{names} {ANY_KEY}")).contains(host, 22)
+    named(names).contains(host, 22)
 }
 
 /// The lines with the names of hosts hashed; none for those that stay as they are.
@@ -111,11 +129,13 @@ pub(crate) fn find(settings: &Settings, host: &str) -> Outcome {
             say(&format!("# Host {host} found: line {number} {word}\n"))?;
         }
         match key {
-            _ if settings.given.has('H') && to_be_hashed(marker, names) => say(&hashed(names, rest)?)?,
+            _ if settings.given.has('H') && to_be_hashed(marker, names) => {
+                say_bytes(&bytes_of(&hashed(names, rest)?))?
+            }
             Some((key, comment)) if settings.given.has('l') && !settings.given.has('H') => {
                 fingerprint(settings, host, &key, comment)?;
             }
-            _ => say(&format!("{text}\n"))?,
+            _ => say_bytes(&bytes_of(&format!("{text}\n")))?,
         }
     }
     if found { Ok(()) } else { Err(status(1)) }
@@ -123,6 +143,7 @@ pub(crate) fn find(settings: &Settings, host: &str) -> Outcome {
 
 fn fingerprint(settings: &Settings, host: &str, key: &PublicKey, comment: &str) -> Outcome {
     let blank = if comment.is_empty() { "" } else { " " };
+    let comment = String::from_utf8_lossy(&bytes_of(comment)).into_owned();
     say(&format!("{host} {} {}{blank}{comment}\n", key.short_type(), key.fingerprint_by(settings.hash)))?;
     picture(settings, key)
 }
@@ -213,7 +234,7 @@ fn replace(path: &str, new: &Rewritten) -> Outcome {
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(about(path))?;
     let mode = fs::metadata(path).map_err(about(path))?.permissions().mode() & 0o644;
     file.as_file().set_permissions(fs::Permissions::from_mode(mode)).map_err(about(path))?;
-    file.write_all(new.text.as_bytes()).map_err(about(path))?;
+    file.write_all(&bytes_of(&new.text)).map_err(about(path))?;
     match fs::remove_file(&old) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(about(&old)(error)),
         _ => {}

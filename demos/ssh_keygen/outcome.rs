@@ -43,6 +43,11 @@ impl<E: std::error::Error> From<E> for Fail {
 
 /// Prints on standard output; a reader that has gone away is an error like others.
 pub(crate) fn say(text: &str) -> Outcome {
+    say_bytes(text.as_bytes())
+}
+
+/// Prints what need not be UTF-8.
+pub(crate) fn say_bytes(bytes: &[u8]) -> Outcome {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(about("standard output"))
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(about("standard output"))
 }

@@ -29,6 +29,11 @@ fn bench() -> Option<Both> {
     );
     both.write("badhash", format!("|1|odd {one}\nhost {one}\n").as_bytes());
     both.write("badkey", format!("host ssh-rsa {one}\nhost ssh-ed25519 AAAA x\n").as_bytes());
+    let mut odd = b"# caf\xe9\nhost,h\xe9 ".to_vec();
+    odd.extend_from_slice(format!("{one}\nother {two} ").as_bytes());
+    odd.extend_from_slice(b"caf\xe9\r\nlast ");
+    odd.extend_from_slice(bare.as_bytes());
+    both.write("odd", &odd);
     Some(both)
 }
 
@@ -63,6 +68,8 @@ fn hosts_are_found() {
         ("-F host -l -f badkey", 1),
         ("-F host -f absent", 255),
         ("-F nowhere -f known", 1),
+        ("-F other -f odd", 0),
+        ("-F last -f odd", 0),
     ]);
 }
 
@@ -78,13 +85,23 @@ fn hosts_are_removed() {
     for file in ["broken", "badhash"] {
         both.all_same(&[(&format!("-R host -f {file}"), 1)]);
     }
-    both.all_same(&[("-R host -f badkey", 0), ("-R host -f absent", 255)]);
+    both.all_same(&[
+        ("-R host -f badkey", 0),
+        ("-R host -f absent", 255),
+        ("-R last -f odd", 0),
+        ("-R host -f odd", 0),
+    ]);
     for folder in [&both.theirs, &both.ours] {
         fs::set_permissions(folder.file("known"), fs::Permissions::from_mode(0o664)).unwrap();
     }
     both.all_same(&[("-R other -f known", 0)]);
     let mode = |folder: &Folder| fs::metadata(folder.file("known")).unwrap().permissions().mode();
     assert_eq!(mode(&both.ours), mode(&both.theirs));
+}
+
+/// Text in whatever encoding.
+fn latin(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| char::from(*byte)).collect()
 }
 
 /// The text with salts and hashes left out.
@@ -99,21 +116,30 @@ fn unsalted(text: &str) -> String {
 #[test]
 fn hosts_are_hashed() {
     let Some(both) = bench() else { return };
-    for file in ["known", "hashed", "badkey"] {
+    for file in ["known", "hashed", "badkey", "odd"] {
         both.same(&["-H", "-f", file], b"");
-        let [theirs, ours] =
-            [&both.theirs, &both.ours].map(|folder| fs::read_to_string(folder.file(file)).unwrap());
+        let read = |folder: &Folder, name: &str| fs::read(folder.file(name)).unwrap();
+        let [theirs, ours] = [&both.theirs, &both.ours].map(|folder| latin(&read(folder, file)));
         assert_eq!(unsalted(&ours), unsalted(&theirs));
-        let old = |folder: &Folder| fs::read_to_string(folder.file(&format!("{file}.old"))).unwrap();
+        let old = |folder: &Folder| read(folder, &format!("{file}.old"));
         assert_eq!(old(&both.ours), old(&both.theirs));
         // Each finds in the other's file what it finds in its own.
-        fs::write(both.theirs.file(file), &ours).unwrap();
-        fs::write(both.ours.file(file), &ours).unwrap();
+        let swapped = read(&both.theirs, file);
+        fs::copy(both.ours.file(file), both.theirs.file(file)).unwrap();
+        fs::write(both.ours.file(file), swapped).unwrap();
         for host in HOSTS {
-            both.same(&["-F", host, "-f", file], b"");
+            let (theirs, ours) = both.run(&["-F", host, "-f", file], b"");
+            assert_eq!(
+                (unsalted(&ours.stdout), ours.status),
+                (unsalted(&theirs.stdout), theirs.status),
+                "{host}"
+            );
         }
     }
-    both.all_same(&[("-H -f broken", 1), ("-H -f absent", 255)]);
+    for (file, expected) in [("broken", 1), ("absent", 255)] {
+        let (_, status) = both.same(&["-H", "-f", file], b"");
+        assert_eq!(status, expected, "{file}");
+    }
     let (theirs, ours) = both.run(&["-H", "-F", "host", "-f", "broken"], b"");
     assert_eq!((unsalted(&ours.stdout), ours.status), (unsalted(&theirs.stdout), theirs.status));
 }
