@@ -4,15 +4,18 @@ use super::Input;
 use crate::crypto::secret::Secret;
 use crate::hostkeys::HostKeys;
 use crate::kex::Moduli;
-use crate::key::{KeyFormat, PKey, PpkParams, PublicFormat, PublicKey};
+use crate::key::{FingerprintHash, KeyFormat, PKey, PpkParams, PublicFormat, PublicKey};
 
 /// Whatever is read as a key can be shown and compared; nothing is taken for what it is not.
 pub fn key_files(data: &[u8]) {
     let mut input = Input(data);
     match input.byte() % 5 {
         0 => {
+            let half = PublicKey::from_private_bytes(input.0);
             if let Ok(keys) = PKey::all_from_bytes(input.0, None) {
                 keys.iter().for_each(comes_back);
+                let is_half = |key: &PKey| half.as_ref() == Ok(key.public_key());
+                assert!(half.is_err() || keys.iter().any(is_half));
             }
         }
         1 => {
@@ -25,6 +28,7 @@ pub fn key_files(data: &[u8]) {
         2 => {
             if let Ok(key) = PublicKey::from_blob(input.0) {
                 assert_eq!(PublicKey::from_blob(key.blob()), Ok(key.clone()));
+                assert_eq!(key.randomart(FingerprintHash::Sha512).lines().count(), 11);
                 // A signature that nobody made.
                 for algorithm in key.algorithms() {
                     assert!(key.verify(algorithm, b"data", &[0; 64]).is_err());

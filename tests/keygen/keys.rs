@@ -115,46 +115,46 @@ fn records_for_the_dns() {
         ]);
     }
     both.all_same(&[("-r host -f rsa-cert.pub", 0), ("-r host -f absent", 255)]);
+    // This machine's own, if it has any.
+    both.same(&["-r", "host"], b"");
 }
 
 #[test]
 fn making_keys() {
     let Some(both) = Both::new() else { return };
-    for (arguments, kind, bits) in [
-        ("-t ed25519", "ssh-ed25519", 256),
-        ("-t ecdsa", "ecdsa-sha2-nistp256", 256),
-        ("-t ecdsa -b 521", "ecdsa-sha2-nistp521", 521),
-        ("-t ecdsa-sha2-nistp384", "ecdsa-sha2-nistp384", 384),
-        ("-t rsa -b 2048 -m PEM", "ssh-rsa", 2048),
-        ("-t dsa -Z aes256-gcm@openssh.com -a 1", "ssh-dss", 1024),
+    for (arguments, passphrase, kind, bits) in [
+        ("-t ed25519", "secret", "ssh-ed25519", 256),
+        ("-t ecdsa", "", "ecdsa-sha2-nistp256", 256),
+        ("-t ecdsa -b 521", "secret", "ecdsa-sha2-nistp521", 521),
+        ("-t ecdsa-sha2-nistp384", "", "ecdsa-sha2-nistp384", 384),
+        ("-t rsa -b 2048 -m PEM", "secret", "ssh-rsa", 2048),
+        ("-t dsa -Z aes256-gcm@openssh.com", "secret", "ssh-dss", 1024),
     ] {
-        for passphrase in ["", "secret"] {
-            let mut words: Vec<_> = arguments.split(' ').collect();
-            words.extend(["-N", passphrase, "-C", "a b", "-f", "new"]);
-            let (theirs, ours) = both.run(&words, b"y\n");
-            assert_eq!(ours.status, Some(0), "{ours:?}");
-            // The fingerprint and its picture differ, and so may the question.
-            let shape = |text: &str| text.lines().map(|line| line.len()).collect::<Vec<_>>();
-            assert_eq!(shape(&ours.stdout), shape(&theirs.stdout), "{}", ours.stdout);
-            // Each reads what the other has written.
-            for name in ["new", "new.pub"] {
-                let (mine, other) = (both.ours.file(name), both.theirs.file(name));
-                fs::copy(&mine, both.theirs.file("swap")).unwrap();
-                fs::copy(&other, mine).unwrap();
-                fs::rename(both.theirs.file("swap"), other).unwrap();
-            }
-            let (theirs, ours) = both.run(&["-y", "-P", passphrase, "-f", "new"], b"");
-            for shown in [theirs, ours] {
-                assert!(shown.stdout.starts_with(&format!("{kind} ")), "{shown:?}");
-                let commented = !arguments.contains("PEM");
-                assert_eq!(shown.stdout.ends_with(" a b\n"), commented, "{shown:?}");
-            }
-            let (theirs, ours) = both.run(&["-l", "-f", "new.pub"], b"");
-            assert!(
-                ours.stdout.starts_with(&format!("{bits} "))
-                    && theirs.stdout.ends_with(" a b (DSA)\n") == (kind == "ssh-dss")
-            );
+        let mut words: Vec<_> = arguments.split(' ').collect();
+        words.extend(["-a", "1", "-N", passphrase, "-C", "a b", "-f", "new"]);
+        let (theirs, ours) = both.run(&words, b"y\n");
+        assert_eq!(ours.status, Some(0), "{ours:?}");
+        // The fingerprint and its picture differ, and so may the question.
+        let shape = |text: &str| text.lines().map(|line| line.len()).collect::<Vec<_>>();
+        assert_eq!(shape(&ours.stdout), shape(&theirs.stdout), "{}", ours.stdout);
+        // Each reads what the other has written.
+        for name in ["new", "new.pub"] {
+            let (mine, other) = (both.ours.file(name), both.theirs.file(name));
+            fs::copy(&mine, both.theirs.file("swap")).unwrap();
+            fs::copy(&other, mine).unwrap();
+            fs::rename(both.theirs.file("swap"), other).unwrap();
         }
+        let (theirs, ours) = both.run(&["-y", "-P", passphrase, "-f", "new"], b"");
+        for shown in [theirs, ours] {
+            assert!(shown.stdout.starts_with(&format!("{kind} ")), "{shown:?}");
+            let commented = !arguments.contains("PEM");
+            assert_eq!(shown.stdout.ends_with(" a b\n"), commented, "{shown:?}");
+        }
+        let (theirs, ours) = both.run(&["-l", "-f", "new.pub"], b"");
+        assert!(
+            ours.stdout.starts_with(&format!("{bits} "))
+                && theirs.stdout.ends_with(" a b (DSA)\n") == (kind == "ssh-dss")
+        );
     }
     let mode = |name: &str| fs::metadata(both.ours.file(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("new"), mode("new.pub")), (0o600, 0o644));

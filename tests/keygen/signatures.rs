@@ -69,13 +69,15 @@ fn signatures_are_judged_alike() {
         for principal in ["me", "you", "me@a.org", "late", "old", "nobody", "quoted name"] {
             for more in [
                 &[][..],
-                &["-O", "verify-time=20200601"],
                 &["-O", "verify-time=20200601Z", "-O", "print-pubkey"],
                 &["-r", "krl"],
                 &["-r", "rsa.pub"],
-                &["-q"],
-                &["-E", "md5"],
+                &["-q", "-E", "md5"],
             ] {
+                // Of what is not about names, one name is enough.
+                if principal != "me@a.org" && more.iter().any(|word| ["-r", "-q"].contains(word)) {
+                    continue;
+                }
                 let arguments = [
                     &["-Y", "verify", "-n", "file", "-f", "signers", "-s", "message.sig", "-I", principal],
                     more,
@@ -97,7 +99,7 @@ fn signatures_are_judged_alike() {
             fs::remove_file(folder.file("message.sig")).unwrap();
         }
     }
-    assert!(good > 20 && bad > 20, "{good} {bad}");
+    assert!(good > 10 && bad > 10, "{good} {bad}");
 }
 
 #[test]
