@@ -208,12 +208,20 @@ fn report(path: &str, certificate: &PublicKey, names: Option<&str>) {
     eprintln!(
         "Signed {} key {path}: id \"{}\" serial {}{}{} valid {}",
         kind_name(certificate),
-        certificate.key_id(),
+        id_of(certificate),
         certificate.serial(),
         if names.is_some() { " for " } else { "" },
         names.unwrap_or_default(),
         certificate.validity()
     );
+}
+
+/// The key id in full, with nothing in it that moves the cursor.
+fn id_of(certificate: &Certificate) -> String {
+    let text = String::from_utf8_lossy(certificate.key_id_bytes()).into_owned();
+    let shown =
+        |letter: char| if letter.is_control() { letter.escape_default().to_string() } else { letter.into() };
+    text.chars().map(shown).collect()
 }
 
 fn kind_name(certificate: &Certificate) -> &'static str {
@@ -279,7 +287,7 @@ fn describe(settings: &Settings, key: &PublicKey, certificate: &Certificate) -> 
         authority.short_type(),
         authority.fingerprint_by(settings.hash),
         certificate.algorithm(),
-        certificate.key_id(),
+        id_of(certificate),
         certificate.serial(),
         certificate.validity(),
         options(&critical, true)?,

@@ -90,6 +90,13 @@ fn certificates_say_what_was_asked_for() {
 }
 
 #[test]
+fn long_texts_are_shown_in_full() {
+    let Some(both) = Both::new() else { return };
+    let (id, command) = ("long id ".repeat(60), format!("force-command={}", "echo é ".repeat(90)));
+    signed(&both, &["-q", "-s", "ca", "-I", &id, "-O", &command, "rsa.pub"], &["rsa-cert.pub"]);
+}
+
+#[test]
 fn certificates_of_every_key_by_every_authority() {
     let Some(both) = Both::new() else { return };
     for (kind, _) in KEY_KINDS {

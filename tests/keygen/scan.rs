@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 
-use super::peers::{Server, sshd};
+use super::peers::{Server, dropbear, our_sshd, sshd};
 use super::*;
 
 /// OpenSSH's program, and its server with host keys and their certificates.
@@ -75,6 +75,20 @@ fn keys_of_a_host() {
     };
     assert!(only("sha1").starts_with("127.0.0.1 IN SSHFP 1 1 "));
     assert!(only("SHA256").starts_with("127.0.0.1 IN SSHFP 1 2 "));
+}
+
+#[test]
+fn keys_of_other_servers() {
+    let Some(scan) = require("ssh-keyscan", program("ssh-keyscan")) else { return };
+    let (Some(hosts), Some(users)) = (Keys::named("hosts"), Keys::named("users")) else { return };
+    let folder = Folder::new();
+    let servers = [Some(our_sshd(&hosts, &users)), dropbear(&hosts, &users)];
+    for server in servers.into_iter().flatten() {
+        let port = server.port().to_string();
+        let [theirs, ours] = [&scan, &example("ssh_keyscan")]
+            .map(|program| run(program, folder.path(), &["-p", &port, "127.0.0.1"], b""));
+        assert_eq!((lines(&ours), ours.status), (lines(&theirs), Some(0)), "{}", ours.stderr);
+    }
 }
 
 #[test]
