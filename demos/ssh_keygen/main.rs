@@ -34,7 +34,7 @@ const USAGE: &str = "usage: ssh_keygen [-q] [-a rounds] [-b bits] [-C comment] [
        ssh_keygen -F hostname [-lv] [-f known_hosts_file]
        ssh_keygen -H [-f known_hosts_file]
        ssh_keygen -R hostname [-f known_hosts_file]
-       ssh_keygen -r hostname [-g] [-f input_keyfile]
+       ssh_keygen -r hostname [-g] [-O option] [-f input_keyfile]
        ssh_keygen -I certificate_identity -s ca_key [-hU] [-n principals]
                   [-O option] [-V validity_interval] [-z serial_number] file ...
        ssh_keygen -L [-f input_keyfile]

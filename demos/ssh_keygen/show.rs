@@ -112,6 +112,19 @@ fn fingerprint_private(settings: &Settings, path: &str) -> Outcome {
     fingerprint(settings, &key, said.or(held).as_deref().unwrap_or(NO_COMMENT))
 }
 
+/// The number of the only hash that `-O` asks for.
+fn record_hash(settings: &Settings) -> Outcome<Option<u8>> {
+    let mut hash = None;
+    for option in settings.given.all('O') {
+        hash = match option.to_ascii_lowercase().as_str() {
+            "hashalg=sha1" => Some(1),
+            "hashalg=sha256" => Some(2),
+            _ => return Err(fatal(format!("Invalid option \"{option}\""))),
+        };
+    }
+    Ok(hash)
+}
+
 /// `-r`: what the DNS may say of a host.
 pub(crate) fn records(settings: &Settings, host: &str) -> Outcome {
     if let Some(path) = settings.given.last('f') {
@@ -134,7 +147,8 @@ fn record(settings: &Settings, host: &str, path: &str) -> Outcome {
             return Ok(());
         }
     };
-    for record in records {
+    let only = record_hash(settings)?;
+    for record in records.into_iter().filter(|record| only.is_none_or(|hash| record.hash == hash)) {
         if settings.given.has('g') {
             let hex: String = record.fingerprint.iter().map(|byte| format!("{byte:02x}")).collect();
             let length = record.fingerprint.len() + 2;

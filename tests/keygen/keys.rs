@@ -115,6 +115,15 @@ fn records_for_the_dns() {
         ]);
     }
     both.all_same(&[("-r host -f rsa-cert.pub", 0), ("-r host -f absent", 255)]);
+    // What newer ones than 9.2 can.
+    for (hash, number) in [("sha1", "1"), ("SHA256", "2")] {
+        let arguments = ["-r", "host", "-O", &format!("hashalg={hash}"), "-f", "rsa"];
+        let ended = run(&example("ssh_keygen"), both.ours.path(), &arguments, b"");
+        assert!(ended.stdout.starts_with(&format!("host IN SSHFP 1 {number} ")), "{ended:?}");
+        assert_eq!(ended.stdout.lines().count(), 1);
+    }
+    let ended = run(&example("ssh_keygen"), both.ours.path(), &["-r", "x", "-O", "odd", "-f", "rsa"], b"");
+    assert_eq!(ended.status, Some(255), "{ended:?}");
     // This machine's own, if it has any.
     both.same(&["-r", "host"], b"");
 }
