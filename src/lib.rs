@@ -48,9 +48,9 @@ pub use interface::{Answer, ServerInterface, SessionKind, SessionRequest};
 pub use kex::{Algorithms, KexAnswer, KexError, KexFinish, KexHash, KexOffer, KexSpec, Negotiated};
 pub use key::{
     AllowedSigners, Argon2Kind, BadSignerLine, Certificate, CertificateBuilder, CertificateError,
-    CertificateKind, IssuedBy, KeyError, KeyFormat, KeyKind, OpensshParams, PKey, PpkParams, PpkVersion,
-    PublicFormat, PublicKey, Revoked, RevokedKeys, RevokedKeysError, SignatureHash, Signer, SignerVerdict,
-    SshSignature, SshSignatureError, TokenUse,
+    CertificateKind, FingerprintHash, IssuedBy, KeyError, KeyFormat, KeyKind, OpensshParams, PKey, PpkParams,
+    PpkVersion, PublicFormat, PublicKey, Revoked, RevokedKeys, RevokedKeysError, SignatureHash, Signer,
+    SignerVerdict, SshSignature, SshSignatureError, SshfpRecord, TokenUse, parse_time,
 };
 pub use packet::{
     CipherSpec, CompressionSpec, CompressionState, IdentError, MacSpec, MacState, PacketError, StartCipher,

@@ -144,7 +144,7 @@ fn environment(options: &mut Options, value: &str) -> Result<(), &'static str> {
 }
 
 fn expiry(options: &mut Options, value: &str) -> Result<(), &'static str> {
-    let time = crate::key::parse_time(value).ok_or("no time of the form YYYYMMDD[HHMM[SS]][Z]")?;
+    let time = crate::key::parse_seconds(value).ok_or("no time of the form YYYYMMDD[HHMM[SS]][Z]")?;
     options.expires = Some(options.expires.map_or(time, |earlier| earlier.min(time)));
     Ok(())
 }

@@ -4,7 +4,7 @@ use super::Input;
 use crate::crypto::secret::Secret;
 use crate::hostkeys::HostKeys;
 use crate::kex::Moduli;
-use crate::key::{KeyFormat, PKey, PpkParams, PublicFormat, PublicKey};
+use crate::key::{FingerprintHash, KeyFormat, PKey, PpkParams, PublicFormat, PublicKey};
 use crate::server::HostbasedRules;
 
 /// Whatever is read as a key can be shown and compared; nothing is taken for what it is not.
@@ -26,6 +26,7 @@ pub fn key_files(data: &[u8]) {
         2 => {
             if let Ok(key) = PublicKey::from_blob(input.0) {
                 assert_eq!(PublicKey::from_blob(key.blob()), Ok(key.clone()));
+                assert_eq!(key.randomart(FingerprintHash::Sha512).lines().count(), 11);
                 // A signature that nobody made.
                 for algorithm in key.algorithms() {
                     assert!(key.verify(algorithm, b"data", &[0; 64]).is_err());

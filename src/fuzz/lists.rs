@@ -26,6 +26,7 @@ pub fn revoked_keys(data: &[u8]) {
     assert_eq!(again.as_ref(), Ok(&list));
     if let (Ok((key, _)), Ok(again)) = (PublicKey::from_line(KEY), again) {
         assert_eq!(list.check_key(&key), again.check_key(&key));
+        assert_eq!(list.to_string(), again.to_string());
         for serial in [0, 1, u64::MAX] {
             let answer = list.check_certificate(&key, serial, b"me");
             assert_eq!(answer, again.check_certificate(&key, serial, b"me"));

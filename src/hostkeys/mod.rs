@@ -43,8 +43,8 @@ pub use policy::{
     AcceptNewPolicy, AutoAddPolicy, HostKeyAnswer, MissingHostKeyPolicy, RejectPolicy, UnknownHostKey,
     WarningPolicy,
 };
+pub use sshfp::SshfpRecords;
 pub(crate) use sshfp::SshfpVerdict;
-pub use sshfp::{SshfpRecord, SshfpRecords};
 pub(crate) use update::{ANNOUNCE, HostNames, PROVE, UpdatePlan, encode_keys, proof, strings};
 
 /// The port whose hosts stand in the file by name alone.

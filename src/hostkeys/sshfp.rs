@@ -2,25 +2,10 @@
 //!
 //! Compares only; whoever asks the DNS says whether the answer can be believed.
 
-use crate::crypto::hash::HashAlg;
-use crate::key::PublicKey;
+use crate::key::{PublicKey, SshfpRecord};
 
-/// The numbers of the kinds of keys, by the beginning of their type's name.
-const ALGORITHMS: [(&str, u8); 5] =
-    [("ssh-rsa", 1), ("ssh-dss", 2), ("ecdsa-sha2-", 3), ("ssh-ed25519", 4), ("ssh-ed448", 6)];
 /// The numbers of the hash functions, the one that is to be believed first.
-const HASHES: [(u8, HashAlg); 2] = [(2, HashAlg::Sha256), (1, HashAlg::Sha1)];
-
-/// One fingerprint, as the DNS has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SshfpRecord {
-    /// The kind of key: 1 RSA, 2 DSA, 3 ECDSA, 4 Ed25519, 6 Ed448.
-    pub algorithm: u8,
-    /// The hash function: 1 SHA-1, 2 SHA-256.
-    pub hash: u8,
-    /// The hash of the key's blob.
-    pub digest: Vec<u8>,
-}
+const HASHES: [u8; 2] = [2, 1];
 
 /// The fingerprints that the DNS has of a host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,17 +31,13 @@ impl SshfpRecords {
     /// Compares a key, without its certificate. Fingerprints by SHA-1 count only where there is none by
     /// SHA-256, RFC 6594 §4.1.
     pub(crate) fn judge(&self, key: &PublicKey) -> SshfpVerdict {
-        let kind = ALGORITHMS.iter().find(|(name, _)| key.key_type().starts_with(name));
-        let Some((_, algorithm)) = kind else { return SshfpVerdict::Silent };
-        for (number, function) in HASHES {
-            let mut of_kind = self
-                .records
-                .iter()
-                .filter(|record| (record.algorithm, record.hash) == (*algorithm, number))
-                .peekable();
+        let Ok(own) = key.without_certificate().sshfp_records() else { return SshfpVerdict::Silent };
+        for own in HASHES.iter().filter_map(|number| own.iter().find(|own| own.hash == *number)) {
+            let same_kind =
+                |record: &&SshfpRecord| (record.algorithm, record.hash) == (own.algorithm, own.hash);
+            let mut of_kind = self.records.iter().filter(same_kind).peekable();
             if of_kind.peek().is_some() {
-                let digest = function.digest(&[key.blob()]);
-                let same = digest.is_ok_and(|digest| of_kind.any(|record| record.digest == digest[..]));
+                let same = of_kind.any(|record| record == own);
                 return if same { SshfpVerdict::Match } else { SshfpVerdict::Mismatch };
             }
         }

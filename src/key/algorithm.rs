@@ -98,6 +98,20 @@ impl KeyType {
         self.spec().map_or("", |spec| if certificate { spec.certificate } else { spec.name })
     }
 
+    /// The name in lists, as OpenSSH has it.
+    pub(crate) fn short_name(self, certificate: bool) -> &'static str {
+        let (plain, certified) = match self {
+            Self::Ed25519 => ("ED25519", "ED25519-CERT"),
+            Self::EcdsaP256 | Self::EcdsaP384 | Self::EcdsaP521 => ("ECDSA", "ECDSA-CERT"),
+            Self::SkEd25519 => ("ED25519-SK", "ED25519-SK-CERT"),
+            Self::SkEcdsa => ("ECDSA-SK", "ECDSA-SK-CERT"),
+            Self::Rsa => ("RSA", "RSA-CERT"),
+            Self::Ed448 => ("ED448", "ED448-CERT"),
+            Self::Dss => ("DSA", "DSA-CERT"),
+        };
+        if certificate { certified } else { plain }
+    }
+
     /// The signature algorithms of the type, best first.
     pub(crate) fn algorithms(self, certificate: bool) -> &'static [&'static str] {
         self.spec()

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::algorithm::signature;
+use super::validity::Validity;
 use super::{KeyError, PublicKey};
 use crate::crypto::Rank;
 use crate::pattern;
@@ -107,8 +108,7 @@ pub struct Certificate {
     kind: CertificateKind,
     key_id: Vec<u8>,
     principals: Vec<Vec<u8>>,
-    valid_after: u64,
-    valid_before: u64,
+    validity: Validity,
     critical: Vec<Setting>,
     extensions: Vec<Setting>,
     authority: PublicKey,
@@ -138,7 +138,7 @@ impl Certificate {
         };
         let key_id = reader.string()?.to_vec();
         let principals = names(reader.string()?)?;
-        let (valid_after, valid_before) = (reader.get()?, reader.get()?);
+        let validity = Validity { after: reader.get()?, before: reader.get()? };
         let (critical, extensions) = (settings(reader.string()?)?, settings(reader.string()?)?);
         reader.string()?;
         let authority = reader.string()?;
@@ -162,8 +162,7 @@ impl Certificate {
             kind,
             key_id,
             principals,
-            valid_after,
-            valid_before,
+            validity,
             critical,
             extensions,
             authority,
@@ -221,13 +220,20 @@ impl Certificate {
     /// From when on it is valid; none: since ever.
     #[must_use]
     pub fn valid_after(&self) -> Option<SystemTime> {
-        (self.valid_after > 0).then(|| at(self.valid_after)).flatten()
+        (self.validity.after > 0).then(|| at(self.validity.after)).flatten()
     }
 
     /// From when on it is not valid any more; none: for ever valid.
     #[must_use]
     pub fn valid_before(&self) -> Option<SystemTime> {
-        (self.valid_before < u64::MAX).then(|| at(self.valid_before)).flatten()
+        (self.validity.before < u64::MAX).then(|| at(self.validity.before)).flatten()
+    }
+
+    /// When it is valid, as OpenSSH shows it: `forever`, `after …`, `before …` or `from … to …`, by the
+    /// clocks of this place.
+    #[must_use]
+    pub fn validity(&self) -> String {
+        self.validity.to_string()
     }
 
     /// The options that whoever accepts it must understand: names and data, empty for flags.
@@ -309,6 +315,21 @@ impl Certificate {
         }
     }
 
+    /// Whether it says at `now` that messages signed with its key are signed by `principal`, or by whom.
+    pub(super) fn check_signer(
+        &self,
+        now: SystemTime,
+        principal: Option<&[u8]>,
+    ) -> Result<&[Vec<u8>], CertificateError> {
+        self.check(CertificateKind::User, now)?;
+        match principal {
+            Some(name) if !self.principals.iter().any(|known| known == name) => {
+                Err(CertificateError::WrongPrincipal(Escaped(name).to_string()))
+            }
+            _ => Ok(&self.principals),
+        }
+    }
+
     fn check(&self, kind: CertificateKind, now: SystemTime) -> Result<(), CertificateError> {
         if self.kind != kind {
             return Err(CertificateError::WrongKind);
@@ -318,10 +339,10 @@ impl Certificate {
             return Err(CertificateError::Algorithm(self.algorithm.to_owned()));
         }
         let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        if now < self.valid_after {
+        if now < self.validity.after {
             return Err(CertificateError::NotYetValid);
         }
-        if now >= self.valid_before {
+        if now >= self.validity.before {
             return Err(CertificateError::Expired);
         }
         if self.principals.is_empty() {

@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::cert::CertificateKind;
+use super::validity::Validity;
 use super::{KeyError, PKey, PublicKey};
 use crate::crypto::rand;
 use crate::wire::{Encode, Writer, string_of};
@@ -35,8 +36,7 @@ pub struct CertificateBuilder {
     serial: u64,
     key_id: Vec<u8>,
     principals: Vec<Vec<u8>>,
-    valid_after: u64,
-    valid_before: u64,
+    validity: Validity,
     critical: Vec<(String, Vec<u8>)>,
     extensions: Vec<(String, Vec<u8>)>,
 }
@@ -63,8 +63,7 @@ impl CertificateBuilder {
             serial: 0,
             key_id: Vec::new(),
             principals: Vec::new(),
-            valid_after: 0,
-            valid_before: u64::MAX,
+            validity: Validity::FOREVER,
             critical: Vec::new(),
             extensions: Vec::new(),
         }
@@ -94,15 +93,26 @@ impl CertificateBuilder {
     /// When it begins to be valid.
     #[must_use]
     pub fn valid_after(mut self, time: SystemTime) -> Self {
-        self.valid_after = seconds(time);
+        self.validity.after = seconds(time);
         self
     }
 
     /// When it is valid no more.
     #[must_use]
     pub fn valid_before(mut self, time: SystemTime) -> Self {
-        self.valid_before = seconds(time);
+        self.validity.before = seconds(time);
         self
+    }
+
+    /// When it is valid, as `ssh-keygen -V` says it: `+52w` from now on, or two of `-1d`, `+1d`,
+    /// `20260101`, `20260101120000Z`, `0x5f3759df`, with `:` between them; `always` may stand for the
+    /// first and `forever` for the second.
+    ///
+    /// # Errors
+    /// [`KeyError::Malformed`] for anything else, and for an end that is not later than its beginning.
+    pub fn valid_interval(mut self, interval: &str, now: SystemTime) -> Result<Self, KeyError> {
+        self.validity = Validity::parse(interval, seconds(now)).map_err(KeyError::Malformed)?;
+        Ok(self)
     }
 
     /// The command that is run whatever the user asks for.
@@ -151,16 +161,23 @@ impl CertificateBuilder {
     /// When the authority cannot sign, or is itself only a certificate; [`KeyError::Malformed`] for what
     /// no reader would take: options without end.
     pub fn sign(&self, authority: &PKey) -> Result<PublicKey, KeyError> {
+        let algorithm = authority.public_key().without_certificate().algorithms().first().copied();
+        self.sign_by(authority, algorithm.ok_or(KeyError::Malformed("a key that signs by no algorithm"))?)
+    }
+
+    /// Has the authority sign it by one of its key's algorithms.
+    ///
+    /// # Errors
+    /// As [`sign`](Self::sign).
+    pub fn sign_by(&self, authority: &PKey, algorithm: &str) -> Result<PublicKey, KeyError> {
         let signer = authority.public_key();
-        let algorithm = signer.without_certificate().algorithms().first().copied();
-        let algorithm = algorithm.ok_or(KeyError::Malformed("a key that signs by no algorithm"))?;
         let kind = self.key.kind();
         let mut blob = Vec::new();
         blob.put(kind.name(true)).put(&rand::array::<32>()?[..]);
         blob.extend_from_slice(numbers(self.key.blob(), kind.name(false)));
         blob.put(&self.serial).put(&self.kind.number()).put(self.key_id.as_slice());
         let principals: Vec<u8> = self.principals.iter().flat_map(|name| string_of(name)).collect();
-        blob.put(principals.as_slice()).put(&self.valid_after).put(&self.valid_before);
+        blob.put(principals.as_slice()).put(&self.validity.after).put(&self.validity.before);
         blob.put(packed(&self.critical).as_slice()).put(packed(&self.extensions).as_slice());
         blob.put("").put(signer.without_certificate().blob());
         let signature = authority.sign(algorithm, &blob)?;

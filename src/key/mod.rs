@@ -7,6 +7,7 @@ mod cert;
 mod certify;
 mod fields;
 mod files;
+mod fingerprint;
 mod format;
 mod krl;
 mod line;
@@ -14,6 +15,7 @@ mod private;
 mod public;
 mod sshsig;
 mod time;
+mod validity;
 mod verify;
 
 use std::fmt;
@@ -25,6 +27,7 @@ use crate::wire::Malformed;
 pub use cert::{Certificate, CertificateError, CertificateKind};
 pub use certify::CertificateBuilder;
 pub(crate) use fields::{RSA_FLOOR, RSA_MAX, RSA_MIN};
+pub use fingerprint::{FingerprintHash, SshfpRecord};
 pub(crate) use format::openssh::{FIELDS_ROOM, get_fields, put_fields};
 pub use format::{Argon2Kind, KeyFormat, OpensshParams, PpkParams, PpkVersion, PublicFormat};
 pub use krl::{IssuedBy, Revoked, RevokedKeys, RevokedKeysError};
@@ -35,7 +38,8 @@ pub(crate) use public::is_certificate;
 pub use sshsig::{
     AllowedSigners, BadSignerLine, SignatureHash, SignerVerdict, SshSignature, SshSignatureError,
 };
-pub(crate) use time::parse as parse_time;
+pub(crate) use time::parse as parse_seconds;
+pub use time::parse_time;
 pub use verify::TokenUse;
 
 #[cfg(test)]

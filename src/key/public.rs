@@ -1,9 +1,9 @@
-//! Public keys, with a certificate or without: their blobs, lines and fingerprints.
+//! Public keys, with a certificate or without: their blobs and lines.
 
 use std::fmt;
 use std::sync::Arc;
 
-use base64ct::{Base64, Base64Unpadded, Encoding};
+use base64ct::{Base64, Encoding};
 use openssl::pkey::{PKey, Public};
 
 use super::KeyError;
@@ -11,7 +11,6 @@ use super::algorithm::KeyType;
 use super::cert::Certificate;
 use super::fields::{self, Fields, RSA_FLOOR, RSA_MAX, RSA_MIN};
 use super::verify::{self, TokenUse};
-use crate::crypto::hash::HashAlg;
 use crate::wire::{Reader, Writer};
 
 /// A public key of any type, with a certificate or without. Equal when the blobs are: a key is not
@@ -176,34 +175,6 @@ impl PublicKey {
             KeyType::Ed448 => 448,
             _ => self.openssl().bits(),
         }
-    }
-
-    /// The blob that fingerprints are of: a certificate has its key's.
-    fn key_blob(&self) -> &[u8] {
-        self.certificate().map_or(&self.0.blob, |certificate| certificate.key().blob())
-    }
-
-    /// `SHA256:` and the hash of the blob in base64, as OpenSSH shows it; a certificate has its key's.
-    #[must_use]
-    pub fn fingerprint(&self) -> String {
-        let digest = HashAlg::Sha256.digest(&[self.key_blob()]);
-        digest.map_or_else(
-            |error| format!("SHA256:({error})"),
-            |digest| format!("SHA256:{}", Base64Unpadded::encode_string(&digest)),
-        )
-    }
-
-    /// `MD5:` and the hash of the blob in hex, as old OpenSSH shows it.
-    #[must_use]
-    pub fn fingerprint_md5(&self) -> String {
-        let digest = HashAlg::Md5.digest(&[self.key_blob()]);
-        digest.map_or_else(
-            |error| format!("MD5:({error})"),
-            |digest| {
-                let pairs: Vec<_> = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-                format!("MD5:{}", pairs.join(":"))
-            },
-        )
     }
 
     /// Checks that `signature_blob` (RFC 4253 §6.6) over `data` was made with this key by `algorithm`. A

@@ -1,6 +1,8 @@
 //! Times as ssh-keygen has them: `YYYYMMDD` or `YYYYMMDDHHMM[SS]`, with `Z` in UTC and else by the
 //! clocks of this place.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use crate::sys::local_time::{Civil, seconds};
 
 /// Seconds since 1970; none for anything that is no such time.
@@ -25,4 +27,11 @@ pub(crate) fn parse(text: &str) -> Option<i64> {
         second: field(12..14)?,
     };
     seconds(&civil, utc.is_some())
+}
+
+/// Reads a time as ssh-keygen takes it: `YYYYMMDD` or `YYYYMMDDHHMM[SS]`, in UTC with `Z` at the end
+/// and else by the clocks of this place. None for anything else, and for times before 1970.
+#[must_use]
+pub fn parse_time(text: &str) -> Option<SystemTime> {
+    UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(parse(text)?).ok()?))
 }

@@ -1,6 +1,7 @@
 //! What clocks show at a place, as seconds since 1970: by the system's time zone, through jiff. std
 //! knows no time zones.
 
+use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
@@ -28,9 +29,33 @@ fn seconds_in(civil: &Civil, zone: TimeZone) -> Option<i64> {
     Some(time.to_zoned(zone).ok()?.timestamp().as_second())
 }
 
+/// What clocks show at this place at a time in seconds since 1970; after the year 9999, which is as
+/// far as calendars go here, its end.
+pub(crate) fn shown(seconds: u64) -> Civil {
+    let last = Timestamp::MAX.as_second();
+    let seconds = i64::try_from(seconds).map_or(last, |seconds| seconds.min(last));
+    let time = Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX).to_zoned(TimeZone::system());
+    Civil {
+        year: time.year(),
+        month: time.month(),
+        day: time.day(),
+        hour: time.hour(),
+        minute: time.minute(),
+        second: time.second(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_is_shown_as_it_is_read() {
+        for time in [0, 86_399, 1_577_836_800, 1_594_814_400, 4_102_444_800] {
+            assert_eq!(seconds(&shown(time), false), i64::try_from(time).ok(), "{time}");
+        }
+        assert_eq!(shown(u64::MAX).year, 9999);
+    }
 
     fn civil(digits: [i8; 5]) -> Civil {
         let [month, day, hour, minute, second] = digits;

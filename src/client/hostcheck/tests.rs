@@ -10,8 +10,8 @@ use super::*;
 use crate::client::SSHClient;
 use crate::client::SSHClientBuilder;
 use crate::crypto::hash::HashAlg;
-use crate::hostkeys::{AcceptNewPolicy, AutoAddPolicy, SshfpRecord, SshfpRecords};
-use crate::key::{CertificateBuilder, KeyKind, PKey};
+use crate::hostkeys::{AcceptNewPolicy, AutoAddPolicy, SshfpRecords};
+use crate::key::{CertificateBuilder, KeyKind, PKey, SshfpRecord};
 
 fn key(kind: KeyKind) -> PublicKey {
     PKey::generate(kind).unwrap().public_key().clone()

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use super::super::*;
 use super::{E1, E2, E3, P256, RSA, key};
+use crate::key::SshfpRecord;
 use crate::sys::file::tests::Directory;
 
 /// A file with every form of line on which both sides should agree. Two are missing: ssh-keygen also

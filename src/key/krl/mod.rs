@@ -16,6 +16,7 @@
 )]
 
 mod error;
+mod listing;
 mod read;
 mod serials;
 mod text;
@@ -95,10 +96,19 @@ impl IssuedBy<'_> {
 }
 
 /// What is revoked of the certificates of one CA, or of any.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, Eq)]
 struct Certificates {
+    /// Which CA of the list this is: what is written keeps their order.
+    place: usize,
     serials: Serials,
     key_ids: BTreeSet<Vec<u8>>,
+}
+
+/// In whatever order they are listed.
+impl PartialEq for Certificates {
+    fn eq(&self, other: &Self) -> bool {
+        self.serials == other.serials && self.key_ids == other.key_ids
+    }
 }
 
 /// Keys and certificates that are not to be trusted any more: what ssh-keygen calls a KRL.
@@ -294,7 +304,7 @@ impl RevokedKeys {
         if serials.is_empty() {
             return Err(RevokedKeysError::Unfit("the range of serials is empty"));
         }
-        let of_one = self.certificates.entry(issued_by.blob()).or_default();
+        let of_one = self.of_authority(issued_by.blob());
         of_one.serials.insert(*serials.start(), *serials.end());
         Ok(self)
     }
@@ -322,7 +332,7 @@ impl RevokedKeys {
     ) -> Result<&mut Self, RevokedKeysError> {
         let key_id =
             c_text(key_id.as_ref()).ok_or(RevokedKeysError::Unfit("a key id cannot hold a zero byte"))?;
-        self.certificates.entry(issued_by.blob()).or_default().key_ids.insert(key_id.to_vec());
+        self.of_authority(issued_by.blob()).key_ids.insert(key_id.to_vec());
         Ok(self)
     }
 
@@ -341,6 +351,19 @@ impl RevokedKeys {
         text::specification(&mut with_them, specification, issued_by)?;
         *self = with_them;
         Ok(self)
+    }
+
+    /// What is revoked of a CA's certificates; a new CA comes last.
+    fn of_authority(&mut self, blob: Vec<u8>) -> &mut Certificates {
+        let place = self.certificates.len();
+        self.certificates.entry(blob).or_insert_with(|| Certificates { place, ..Certificates::default() })
+    }
+
+    /// What is revoked of the certificates of each CA, in their order.
+    fn by_authority(&self) -> Vec<(&Vec<u8>, &Certificates)> {
+        let mut all: Vec<_> = self.certificates.iter().collect();
+        all.sort_by_key(|(_, of_one)| of_one.place);
+        all
     }
 
     /// Whether a key is revoked, and why; one with a certificate also by that.

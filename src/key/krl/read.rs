@@ -147,7 +147,7 @@ fn certificates(list: &mut RevokedKeys, mut body: Reader<'_>, runs: &mut Budget)
     if !authority.is_empty() {
         is_sound(authority)?;
     }
-    let of_one = list.certificates.entry(authority.to_vec()).or_default();
+    let of_one = list.of_authority(authority.to_vec());
     while !body.is_empty() {
         let (kind, mut body) = (body.get::<u8>()?, Reader::new(body.string()?));
         match kind {

@@ -399,3 +399,28 @@ fn files_are_replaced_bounded_and_regular() {
     }
     assert!(matches!(list.to_bytes(), Err(RevokedKeysError::TooMuch { limit: FILE_BYTES, .. })));
 }
+
+#[test]
+fn a_list_is_shown_to_people() {
+    let (mut list, keys) = everything();
+    list.set_comment("two\nlines").unwrap();
+    list.revoke_key_id(IssuedBy::Anyone, "an\nid").unwrap();
+    let text = list.to_string();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines[0], "# KRL version 9");
+    assert!(lines[1].starts_with("# Generated at 202009"), "{text}");
+    assert_eq!(lines[2], "# Comment: two\\nlines");
+    for line in [
+        format!("hash: {} # ssh-ed25519", keys[1].public_key().fingerprint()),
+        format!("# CA key ssh-ed25519 {}", keys[0].public_key().fingerprint()),
+        "# Wildcard CA".to_owned(),
+        "serial: 1000-2000".to_owned(),
+        "id: an\\nid".to_owned(),
+    ] {
+        assert!(lines.contains(&line.as_str()), "{line}: {text}");
+    }
+    assert_eq!(text.matches("hash: SHA256:").count(), 2);
+    assert_eq!(text.matches("# hash SHA1:").count(), 1);
+    // Nobody has a place in the order of the authorities but by coming first.
+    assert_eq!(RevokedKeys::from_bytes(&list.to_bytes().unwrap()).unwrap().to_string(), text);
+}

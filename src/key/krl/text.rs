@@ -161,7 +161,7 @@ fn key_or_certificate(list: &mut RevokedKeys, line: &[u8]) -> Result<()> {
         list.keys.insert(key(line)?);
         return Ok(());
     };
-    let of_one = list.certificates.entry(certificate.authority().blob().to_vec()).or_default();
+    let of_one = list.of_authority(certificate.authority().blob().to_vec());
     match certificate.serial() {
         0 => {
             let zero = RevokedKeysError::Malformed("a key id with a zero byte");

@@ -28,7 +28,7 @@ pub(super) fn list(list: &RevokedKeys) -> Vec<u8> {
     out.put(MAGIC).put(&FORMAT).put(&list.version).put(&list.generated);
     // No flags, nothing reserved.
     out.put(&0_u64).put("").put(list.comment.as_slice());
-    for (authority, of_one) in &list.certificates {
+    for (authority, of_one) in list.by_authority() {
         section(&mut out, CERTIFICATES, &certificates(authority, of_one));
     }
     strings(&mut out, EXPLICIT_KEY, list.keys.iter().map(Vec::as_slice));

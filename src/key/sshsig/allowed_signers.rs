@@ -10,7 +10,7 @@ use super::SshSignatureError;
 use super::options::{Options, split_unquoted};
 use crate::key::PublicKey;
 use crate::key::line::{is_blank, key_blob, lines, trim_start};
-use crate::pattern::{Letters, matches_list};
+use crate::pattern::{Letters, matches, matches_list};
 use crate::sys::file::read_regular;
 
 /// No file is larger: room for more than 10000 RSA keys.
@@ -139,7 +139,8 @@ impl AllowedSigners {
         &self.bad
     }
 
-    /// Whether `principal` may sign with `key` for the purpose `namespace` at `time`.
+    /// Whether `principal` may sign with `key` for the purpose `namespace` at `time`. A key with a
+    /// certificate may also be allowed by a `cert-authority` line for what the certificate says.
     pub fn check(
         &self,
         principal: impl AsRef<[u8]>,
@@ -147,7 +148,15 @@ impl AllowedSigners {
         key: &PublicKey,
         time: SystemTime,
     ) -> SignerVerdict {
-        self.verdict(principal.as_ref(), namespace.as_ref(), key, false, time)
+        let (principal, namespace) = (principal.as_ref(), namespace.as_ref());
+        let verdict = self.verdict(principal, namespace, key, false, time);
+        let certificate = key.certificate().filter(|_| !verdict.is_allowed());
+        let good = certificate.filter(|certificate| certificate.check_signer(time, Some(principal)).is_ok());
+        match good.map(|certificate| self.verdict(principal, namespace, certificate.authority(), true, time))
+        {
+            None | Some(SignerVerdict::Unknown) => verdict,
+            Some(by_certificate) => by_certificate,
+        }
     }
 
     /// The same for a signature by a certificate, of the key that signed the certificate. Whether the
@@ -184,13 +193,32 @@ impl AllowedSigners {
     }
 
     /// The patterns of the first line by which somebody may sign with `key` at `time`, for a purpose or
-    /// for any.
+    /// for any. Of a `cert-authority` line, the principals of the key's certificate that it allows.
     #[must_use]
-    pub fn find_principals(&self, key: &PublicKey, namespace: Option<&[u8]>, time: SystemTime) -> Vec<&[u8]> {
-        let time = seconds(time);
-        let mut of_key = self.signers.iter().filter(|signer| signer.is_about(key, false));
-        let found = of_key.find(|signer| signer.verdict(namespace, time).is_allowed());
-        found.map_or_else(Vec::new, |signer| signer.principals.split(|byte| *byte == b',').collect())
+    pub fn find_principals<'a>(
+        &'a self,
+        key: &'a PublicKey,
+        namespace: Option<&[u8]>,
+        time: SystemTime,
+    ) -> Vec<&'a [u8]> {
+        let certified = key.certificate().and_then(|certificate| {
+            Some((certificate.authority(), certificate.check_signer(time, None).ok()?))
+        });
+        let of_signer = |signer: &'a Signer| {
+            let patterns = signer.principals.split(|byte| *byte == b',');
+            let found: Vec<&[u8]> = match certified {
+                _ if signer.is_about(key, false) => patterns.collect(),
+                Some((authority, names)) if signer.is_about(authority, true) => {
+                    let fits = |pattern: &[u8], name: &[u8]| matches(pattern, name, Letters::Exact);
+                    let names = || names.iter().map(Vec::as_slice);
+                    patterns.flat_map(|pattern| names().filter(move |name| fits(pattern, name))).collect()
+                }
+                _ => return None,
+            };
+            let allowed = signer.verdict(namespace, seconds(time)).is_allowed();
+            Some(found).filter(|found| allowed && !found.is_empty())
+        };
+        self.signers.iter().find_map(of_signer).unwrap_or_default()
     }
 
     /// The lists of patterns that match `principal`, whatever the key and its options.

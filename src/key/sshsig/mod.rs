@@ -1,6 +1,7 @@
 //! Signatures of messages and files: OpenSSH's PROTOCOL.sshsig; and who may make them.
 //!
-//! Knows no clock, and no certificates.
+//! Knows no clock. Who signs with a certificate signs with its key; what the certificate says is for the
+//! list of signers to see.
 
 #![cfg_attr(
     not(test),
@@ -70,8 +71,10 @@ impl SignatureHash {
         }
     }
 
-    fn by_name(name: &[u8]) -> Option<Self> {
-        [Self::Sha256, Self::Sha512].into_iter().find(|hash| hash.name().as_bytes() == name)
+    /// The function of that name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        [Self::Sha256, Self::Sha512].into_iter().find(|hash| hash.name() == name)
     }
 
     fn function(self) -> HashAlg {
@@ -122,7 +125,7 @@ impl SshSignature {
         message: impl Read,
     ) -> Result<Self> {
         let namespace = named(namespace.as_ref())?;
-        let best = key.public_key().algorithms().first().copied();
+        let best = key.public_key().without_certificate().algorithms().first().copied();
         let algorithm = best.ok_or_else(|| SshSignatureError::Unsupported("such a key".to_owned()))?;
         let digest = digest_of(hash, message)?;
         let signature = key.sign(algorithm, &signed(namespace, hash, &digest))?;
@@ -144,7 +147,8 @@ impl SshSignature {
         }
         let algorithm = self.algorithm()?;
         let digest = digest_of(self.hash, message)?;
-        self.key.verify(algorithm, &signed(&self.namespace, self.hash, &digest), &self.signature)?;
+        let plain = self.key.without_certificate();
+        plain.verify(algorithm, &signed(&self.namespace, self.hash, &digest), &self.signature)?;
         Ok(&self.key)
     }
 
@@ -169,7 +173,8 @@ impl SshSignature {
     /// The algorithm that the signature names, if it is one of the key's.
     fn algorithm(&self) -> Result<&'static str> {
         let name = Reader::new(&self.signature).string()?;
-        let known = self.key.algorithms().iter().find(|algorithm| algorithm.as_bytes() == name);
+        let plain = self.key.without_certificate();
+        let known = plain.algorithms().iter().find(|algorithm| algorithm.as_bytes() == name);
         known
             .filter(|_| name != LEGACY)
             .copied()
@@ -212,7 +217,9 @@ impl SshSignature {
         let hash = reader.string()?;
         let signature = reader.string()?.to_vec();
         reader.finish()?;
-        let hash = SignatureHash::by_name(hash)
+        let hash = std::str::from_utf8(hash)
+            .ok()
+            .and_then(SignatureHash::by_name)
             .ok_or_else(|| SshSignatureError::Unsupported(format!("the hash {}", Escaped(hash))))?;
         let key = PublicKey::from_blob(key)?;
         let read = Self { key, namespace: namespace.to_vec(), hash, signature };

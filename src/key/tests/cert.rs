@@ -227,3 +227,21 @@ fn lists_without_end_are_refused() {
     blob.put("ssh-ed25519-cert-v01@openssh.com");
     assert!(PublicKey::from_blob(&blob).is_err());
 }
+
+#[test]
+fn intervals_are_signed_and_shown() {
+    let (authority, key) = (authority(), PKey::generate(KeyKind::Ed25519).unwrap());
+    let new = || CertificateBuilder::user(key.public_key());
+    let shown = |interval: &str| {
+        let signed = new().valid_interval(interval, at(1_600_000_000)).unwrap().sign(&authority).unwrap();
+        signed.certificate().unwrap().validity()
+    };
+    assert_eq!(shown("always:forever"), "forever");
+    assert!(shown("20200101Z:forever").starts_with("after 20"));
+    assert!(shown("+52w").starts_with("from 2020-09-1"));
+    assert!(matches!(new().valid_interval("tomorrow", at(0)), Err(KeyError::Malformed(_))));
+    assert!(new().sign_by(&authority, "rsa-sha2-512").is_err());
+    let rsa = PKey::generate(KeyKind::Rsa(2048)).unwrap();
+    let signed = new().sign_by(&rsa, "rsa-sha2-256").unwrap();
+    assert_eq!(signed.certificate().unwrap().algorithm(), "rsa-sha2-256");
+}

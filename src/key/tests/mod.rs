@@ -1,6 +1,7 @@
 //! Keys made here and by ssh-keygen and openssl, in every format that is read, and broken ones.
 
 mod cert;
+mod fingerprint;
 mod token;
 mod wycheproof;
 

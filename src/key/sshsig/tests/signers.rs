@@ -1,6 +1,6 @@
 //! Who may sign: every option, bad lines, times; and that ssh-keygen judges the same.
 
-use crate::key::time;
+use crate::key::{CertificateBuilder, time};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::*;
@@ -307,4 +307,43 @@ fn local_times_are_those_of_the_place() {
         let Some((theirs, shown)) = bench.keygen(&verify, b"message") else { return };
         assert_eq!(theirs, good, "{local} {time}: {shown}");
     }
+}
+
+#[test]
+fn a_certificate_signs_for_whom_it_names() {
+    let (authority, key) =
+        (PKey::generate(KeyKind::Ed25519).unwrap(), PKey::generate(KeyKind::EcdsaP256).unwrap());
+    let builder = CertificateBuilder::user(key.public_key()).principal("me@a.org").principal("you");
+    let certificate = builder.valid_before(at(JUNE + 10)).sign(&authority).unwrap();
+    let holder = key.with_certificate(&certificate).unwrap();
+    let signature = SshSignature::sign(&holder, "file", SignatureHash::Sha512, &b"data"[..]).unwrap();
+    let read = SshSignature::from_armored(signature.to_armored()).unwrap();
+    assert_eq!(read.verify("file", &b"data"[..]).unwrap(), &certificate);
+    assert_eq!(read.verify("file", &b"other"[..]), Err(SshSignatureError::BadSignature));
+
+    let ca = authority.public_key().to_line();
+    let signers = AllowedSigners::parse(format!("*@a.org,odd cert-authority,namespaces=\"file\" {ca}\n"));
+    let check =
+        |principal: &str, namespace: &str, time| signers.check(principal, namespace, &certificate, at(time));
+    assert_eq!(check("me@a.org", "file", JUNE), SignerVerdict::Allowed { line: 1 });
+    assert_eq!(check("me@a.org", "git", JUNE), SignerVerdict::OtherNamespace { line: 1 });
+    // Not named, not in the line, not any more.
+    for (principal, time) in [("other@a.org", JUNE), ("odd", JUNE), ("you", JUNE), ("me@a.org", JUNE + 10)] {
+        assert_eq!(check(principal, "file", time), SignerVerdict::Unknown, "{principal}");
+    }
+    assert_eq!(signers.find_principals(&certificate, None, at(JUNE)), [&b"me@a.org"[..]]);
+    assert!(signers.find_principals(&certificate, None, at(JUNE + 10)).is_empty());
+    assert!(signers.find_principals(&certificate, Some(b"git"), at(JUNE)).is_empty());
+    // The key alone, a host's certificate, and one of another authority.
+    let other = PKey::generate(KeyKind::Ed25519).unwrap();
+    let of_host = CertificateBuilder::host(key.public_key()).principal("me@a.org").sign(&authority).unwrap();
+    let of_other = CertificateBuilder::user(key.public_key()).principal("me@a.org").sign(&other).unwrap();
+    for key in [key.public_key(), &of_host, &of_other] {
+        assert_eq!(signers.check("me@a.org", "file", key, at(JUNE)), SignerVerdict::Unknown);
+        assert!(signers.find_principals(key, None, at(JUNE)).is_empty());
+    }
+    // A line with the certificate itself is about that and no other.
+    let signers = AllowedSigners::parse(format!("who {}\n", certificate.to_line()));
+    assert!(signers.check("who", "file", &certificate, at(JUNE)).is_allowed());
+    assert!(!signers.check("who", "file", key.public_key(), at(JUNE)).is_allowed());
 }
