@@ -29,9 +29,10 @@ pub use agent::{AddOptions, Agent, AgentError, AgentKey, AgentServer, AgentServe
 pub use auth::{AuthAnswer, AuthError, AuthInfo, InteractiveAnswer, InteractiveQuery, Permissions, Prompt};
 pub use authorized::{AuthorizedKeys, BadLine, KeyLogin};
 pub use channel::{Channel, ChannelStderr, Poll, PtyRequest, Ready, Waker};
+#[cfg(unix)]
+pub use client::ProxyCommand;
 pub use client::{
-    Cancel, Command, Output, Process, ProcessStderr, ProcessStdin, ProcessStdout, ProxyCommand, SSHClient,
-    SSHClientBuilder,
+    Cancel, Command, Output, Process, ProcessStderr, ProcessStdin, ProcessStdout, SSHClient, SSHClientBuilder,
 };
 pub use crypto::bulk::{CipherState, CipherWay};
 pub use crypto::secret::Secret;
@@ -53,9 +54,10 @@ pub use packet::{
     CipherSpec, CompressionSpec, CompressionState, IdentError, MacSpec, MacState, PacketError, StartCipher,
     StartCompression, StartMac,
 };
+#[cfg(unix)]
+pub use server::child_entry;
 pub use server::{
     Listen, Peer, SSHServer, SSHServerBuilder, ServerHandle, Session, SessionEvent, SessionEvents,
-    child_entry,
 };
 pub use transport::{Transport, TransportOptions};
 pub use wire::Malformed;

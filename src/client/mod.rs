@@ -5,6 +5,7 @@ mod builder;
 mod cancel;
 mod dial;
 mod process;
+#[cfg(unix)]
 mod proxy;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::transport::Transport;
 pub use builder::SSHClientBuilder;
 pub use cancel::Cancel;
 pub use process::{Command, Output, Process, ProcessStderr, ProcessStdin, ProcessStdout};
+#[cfg(unix)]
 pub use proxy::ProxyCommand;
 
 /// A client of an SSH server. Clones share the connection; it ends with the last handle.

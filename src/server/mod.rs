@@ -2,8 +2,10 @@
 
 mod connection;
 mod listener;
+#[cfg(unix)]
 mod local;
 mod login;
+#[cfg(unix)]
 mod process;
 mod session;
 
@@ -17,6 +19,7 @@ use crate::kex::{Algorithms, Moduli};
 use crate::key::PKey;
 
 pub use listener::{Listen, Peer, ServerHandle};
+#[cfg(unix)]
 pub use local::child_entry;
 pub use session::{Session, SessionEvent, SessionEvents};
 

@@ -10,18 +10,21 @@ use std::path::Path;
 
 /// Options that neither wait for the other end of a FIFO nor take over a terminal, and that make
 /// files with `mode` (less the umask) from the first instant.
+#[cfg(unix)]
 fn careful(mode: u32) -> OpenOptions {
-    let mut options = OpenOptions::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
+    use std::os::unix::fs::OpenOptionsExt;
 
-        use rustix::fs::OFlags;
-        options.mode(mode).custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed());
-    }
-    #[cfg(not(unix))]
-    let _ = mode;
+    use rustix::fs::OFlags;
+
+    let mut options = OpenOptions::new();
+    options.mode(mode).custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed());
     options
+}
+
+/// Elsewhere a file gets the permissions that its directory hands down.
+#[cfg(not(unix))]
+fn careful(_: u32) -> OpenOptions {
+    OpenOptions::new()
 }
 
 /// What a descriptor stands for is asked of the descriptor: the path may mean another file by now.

@@ -252,6 +252,7 @@ fn weak_and_absurd_rsa_keys_are_refused() {
     assert!(matches!(short.verify("rsa-sha2-256", b"data", &signature), Err(KeyError::BadSize(_))));
 }
 
+#[cfg(unix)]
 #[test]
 fn a_file_that_others_read_is_refused_with_the_mend() {
     use std::os::unix::fs::PermissionsExt;
