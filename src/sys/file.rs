@@ -106,10 +106,10 @@ pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     Ok((ours.dev(), ours.ino()) == (there.dev(), there.ino()))
 }
 
-/// Whether `path` still means this open file: elsewhere, an open file is not replaced.
+/// Whether `path` still means this open file.
 #[cfg(not(unix))]
-pub(crate) fn is_at(_: &File, _: &Path) -> io::Result<bool> {
-    Ok(true)
+pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    Ok(same_file::Handle::from_file(file.try_clone()?)? == same_file::Handle::from_path(path)?)
 }
 
 /// Makes a directory, and those above it, that only its owner may enter; one that is there stays
@@ -237,7 +237,6 @@ pub(crate) mod tests {
         assert_eq!(fs::read(&link).unwrap(), b"new");
     }
 
-    #[cfg(unix)]
     #[test]
     fn a_replaced_file_is_seen_to_be_another() {
         let directory = Directory::new();

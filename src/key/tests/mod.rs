@@ -3,6 +3,7 @@
 mod cert;
 mod token;
 
+#[cfg(unix)]
 use std::path::Path;
 use std::process::Command;
 
