@@ -1,7 +1,9 @@
-//! Plays an agent: `agent pipe NAME HOW KEY…` on a named pipe, `agent window HOW KEY…` as Pageant's
-//! window. HOW is `honest`, `deaf` (never answers), `long` (answers with a length beyond any) or `mute`
-//! (takes no second connection, or refuses the message).
+//! Plays an agent: `agent pipe NAME OWNER HOW KEY…` on a named pipe, `agent window HOW KEY…` as Pageant's
+//! window. OWNER is `us` or, in the system's short form, whose pipe it is to be. HOW is `honest`, `deaf`
+//! (never answers), `long` (answers with a length beyond any) or `mute` (takes no second connection, or
+//! refuses the message).
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Cursor, Read, Write};
 use std::os::windows::io::FromRawHandle;
@@ -11,11 +13,16 @@ use std::time::Duration;
 
 use feramiko::{AddOptions, AgentServer, PKey};
 use windows_sys::Win32::Foundation::{CloseHandle, HWND, INVALID_HANDLE_VALUE, LPARAM, LRESULT, WPARAM};
+use windows_sys::Win32::Security::Authorization::{
+    ConvertSidToStringSidA, ConvertStringSecurityDescriptorToSecurityDescriptorW,
+};
+use windows_sys::Win32::Security::{GetTokenInformation, SECURITY_ATTRIBUTES, TOKEN_QUERY, TOKEN_USER, TokenUser};
 use windows_sys::Win32::Storage::FileSystem::PIPE_ACCESS_DUPLEX;
 use windows_sys::Win32::System::DataExchange::COPYDATASTRUCT;
 use windows_sys::Win32::System::LibraryLoader::GetModuleHandleW;
 use windows_sys::Win32::System::Memory::{FILE_MAP_ALL_ACCESS, MapViewOfFile, OpenFileMappingA, UnmapViewOfFile};
 use windows_sys::Win32::System::Pipes::{ConnectNamedPipe, CreateNamedPipeW, PIPE_TYPE_BYTE, PIPE_WAIT};
+use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 use windows_sys::Win32::UI::WindowsAndMessaging::{
     CreateWindowExW, DefWindowProcW, DispatchMessageW, GetMessageW, MSG, RegisterClassW, WM_COPYDATA, WNDCLASSW,
 };
@@ -32,9 +39,9 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["pipe", name, how, keys @ ..] => pipe(name, how, server(keys)),
+        ["pipe", name, owner, how, keys @ ..] => pipe(name, owner, how, server(keys)),
         ["window", how, keys @ ..] => window(how, server(keys)),
-        _ => panic!("agent pipe NAME HOW KEY… | agent window HOW KEY…"),
+        _ => panic!("agent pipe NAME OWNER HOW KEY… | agent window HOW KEY…"),
     }
 }
 
@@ -51,13 +58,42 @@ fn ready() {
     io::stdout().flush().unwrap();
 }
 
-fn pipe(name: &str, how: &str, server: AgentServer) {
+/// A security descriptor of which only the owner is said; for the life of the program.
+fn owned_by(owner: &str) -> SECURITY_ATTRIBUTES {
+    let owner = if owner == "us" { our_sid() } else { owner.to_owned() };
+    let text: Vec<u16> = format!("O:{owner}").encode_utf16().chain([0]).collect();
+    let mut descriptor = null_mut();
+    // SAFETY: the text has its end; the descriptor is allocated for us.
+    let made = unsafe {
+        ConvertStringSecurityDescriptorToSecurityDescriptorW(text.as_ptr(), 1, &raw mut descriptor, null_mut())
+    };
+    assert_ne!(made, 0, "{}", io::Error::last_os_error());
+    let length = size_of::<SECURITY_ATTRIBUTES>() as u32;
+    SECURITY_ATTRIBUTES { nLength: length, lpSecurityDescriptor: descriptor, bInheritHandle: 0 }
+}
+
+/// The user we run as, as text.
+fn our_sid() -> String {
+    let (mut token, mut user, mut used, mut text) = (null_mut(), [0_u64; 16], 0, null_mut());
+    // SAFETY: what is written to has its size, and outlives the calls; the text has its end.
+    unsafe {
+        assert_ne!(OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &raw mut token), 0);
+        let place = user.as_mut_ptr();
+        assert_ne!(GetTokenInformation(token, TokenUser, place.cast(), 128, &raw mut used), 0);
+        let sid = place.cast::<TOKEN_USER>().read().User.Sid;
+        assert_ne!(ConvertSidToStringSidA(sid, &raw mut text), 0);
+        CStr::from_ptr(text.cast()).to_str().unwrap().to_owned()
+    }
+}
+
+fn pipe(name: &str, owner: &str, how: &str, server: AgentServer) {
+    let attributes = owned_by(owner);
     let name: Vec<u16> = format!(r"\\.\pipe\{name}").encode_utf16().chain([0]).collect();
     let most = if how == "mute" { 1 } else { 255 };
     for number in 0.. {
-        // SAFETY: the name has its end, and there are no attributes.
+        // SAFETY: the name has its end, the attributes outlive the call.
         let end = unsafe {
-            CreateNamedPipeW(name.as_ptr(), PIPE_ACCESS_DUPLEX, PIPE_TYPE_BYTE | PIPE_WAIT, most, 4096, 4096, 0, null())
+            CreateNamedPipeW(name.as_ptr(), PIPE_ACCESS_DUPLEX, PIPE_TYPE_BYTE | PIPE_WAIT, most, 4096, 4096, 0, &raw const attributes)
         };
         assert_ne!(end, INVALID_HANDLE_VALUE, "{}", io::Error::last_os_error());
         if number == 0 {
