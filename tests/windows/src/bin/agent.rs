@@ -16,15 +16,20 @@ use windows_sys::Win32::Foundation::{CloseHandle, HWND, INVALID_HANDLE_VALUE, LP
 use windows_sys::Win32::Security::Authorization::{
     ConvertSidToStringSidA, ConvertStringSecurityDescriptorToSecurityDescriptorW,
 };
-use windows_sys::Win32::Security::{GetTokenInformation, SECURITY_ATTRIBUTES, TOKEN_QUERY, TOKEN_USER, TokenUser};
+use windows_sys::Win32::Security::{
+    GetTokenInformation, SECURITY_ATTRIBUTES, TOKEN_QUERY, TOKEN_USER, TokenUser,
+};
 use windows_sys::Win32::Storage::FileSystem::PIPE_ACCESS_DUPLEX;
 use windows_sys::Win32::System::DataExchange::COPYDATASTRUCT;
 use windows_sys::Win32::System::LibraryLoader::GetModuleHandleW;
-use windows_sys::Win32::System::Memory::{FILE_MAP_ALL_ACCESS, MapViewOfFile, OpenFileMappingA, UnmapViewOfFile};
+use windows_sys::Win32::System::Memory::{
+    FILE_MAP_ALL_ACCESS, MapViewOfFile, OpenFileMappingA, UnmapViewOfFile,
+};
 use windows_sys::Win32::System::Pipes::{ConnectNamedPipe, CreateNamedPipeW, PIPE_TYPE_BYTE, PIPE_WAIT};
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 use windows_sys::Win32::UI::WindowsAndMessaging::{
-    CreateWindowExW, DefWindowProcW, DispatchMessageW, GetMessageW, MSG, RegisterClassW, WM_COPYDATA, WNDCLASSW,
+    CreateWindowExW, DefWindowProcW, DispatchMessageW, GetMessageW, MSG, RegisterClassW, WM_COPYDATA,
+    WNDCLASSW,
 };
 use windows_sys::w;
 
@@ -65,7 +70,12 @@ fn owned_by(owner: &str) -> SECURITY_ATTRIBUTES {
     let mut descriptor = null_mut();
     // SAFETY: the text has its end; the descriptor is allocated for us.
     let made = unsafe {
-        ConvertStringSecurityDescriptorToSecurityDescriptorW(text.as_ptr(), 1, &raw mut descriptor, null_mut())
+        ConvertStringSecurityDescriptorToSecurityDescriptorW(
+            text.as_ptr(),
+            1,
+            &raw mut descriptor,
+            null_mut(),
+        )
     };
     assert_ne!(made, 0, "{}", io::Error::last_os_error());
     let length = size_of::<SECURITY_ATTRIBUTES>() as u32;
@@ -93,7 +103,16 @@ fn pipe(name: &str, owner: &str, how: &str, server: AgentServer) {
     for number in 0.. {
         // SAFETY: the name has its end, the attributes outlive the call.
         let end = unsafe {
-            CreateNamedPipeW(name.as_ptr(), PIPE_ACCESS_DUPLEX, PIPE_TYPE_BYTE | PIPE_WAIT, most, 4096, 4096, 0, &raw const attributes)
+            CreateNamedPipeW(
+                name.as_ptr(),
+                PIPE_ACCESS_DUPLEX,
+                PIPE_TYPE_BYTE | PIPE_WAIT,
+                most,
+                4096,
+                4096,
+                0,
+                &raw const attributes,
+            )
         };
         assert_ne!(end, INVALID_HANDLE_VALUE, "{}", io::Error::last_os_error());
         if number == 0 {

@@ -32,7 +32,12 @@ fn run(words: &[&str]) -> Result<(), Box<dyn Error>> {
         }
         ["sign", file] => {
             let key = agent.keys()?.into_iter().next().ok_or("no key")?;
-            let signature = SshSignature::sign(&PKey::from(key), "file", SignatureHash::Sha512, std::fs::File::open(file)?)?;
+            let signature = SshSignature::sign(
+                &PKey::from(key),
+                "file",
+                SignatureHash::Sha512,
+                std::fs::File::open(file)?,
+            )?;
             print!("{}", signature.to_armored());
         }
         ["add", file] => {
