@@ -45,10 +45,17 @@ pub(crate) fn read_now(socket: impl AsFd, buf: &mut [u8]) -> io::Result<usize> {
     }
 }
 
+/// Nor is a signal sent for a peer that is gone. Apple has an option of the socket for that, which std
+/// and socket2 set.
+#[cfg(not(target_vendor = "apple"))]
+const WITHOUT_WAITING: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+#[cfg(target_vendor = "apple")]
+const WITHOUT_WAITING: SendFlags = SendFlags::DONTWAIT;
+
 /// Writes what fits, or fails with `WouldBlock`.
 pub(crate) fn write_now(socket: impl AsFd, buf: &[u8]) -> io::Result<usize> {
     loop {
-        match send(socket.as_fd(), buf, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+        match send(socket.as_fd(), buf, WITHOUT_WAITING) {
             Err(rustix::io::Errno::INTR) => {}
             other => return Ok(other?),
         }
