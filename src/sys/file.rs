@@ -238,6 +238,16 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn two_files_are_told_apart() {
+        let directory = Directory::new();
+        let (one, other) = (directory.file("one"), directory.file("other"));
+        let files = [&one, &other].map(|path| open_append(path, 0o600).unwrap());
+        assert!(is_at(&files[0], &one).unwrap() && is_at(&files[1], &other).unwrap());
+        assert!(!is_at(&files[0], &other).unwrap());
+        assert_eq!(is_at(&files[0], &directory.file("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
     fn a_replaced_file_is_seen_to_be_another() {
         let directory = Directory::new();
         let path = directory.file("file");
