@@ -32,9 +32,11 @@ pub use auth::{
 };
 pub use authorized::{AuthorizedKeys, BadLine, KeyLogin};
 pub use channel::{Channel, ChannelStderr, Poll, PtyRequest, Ready, Waker};
+#[cfg(unix)]
+pub use client::ProxyCommand;
 pub use client::{
     Cancel, Command, HostAddressCheck, HostKeysChange, HostKeysUpdate, KnownHostsQuery, KnownHostsReason,
-    Output, Process, ProcessStderr, ProcessStdin, ProcessStdout, ProxyCommand, SSHClient, SSHClientBuilder,
+    Output, Process, ProcessStderr, ProcessStdin, ProcessStdout, SSHClient, SSHClientBuilder,
 };
 pub use crypto::bulk::{CipherState, CipherWay};
 pub use crypto::secret::Secret;
@@ -56,9 +58,11 @@ pub use packet::{
     CipherSpec, CompressionSpec, CompressionState, IdentError, MacSpec, MacState, PacketError, StartCipher,
     StartCompression, StartMac,
 };
+#[cfg(unix)]
+pub use server::{AgentSocket, child_entry};
 pub use server::{
-    AgentSocket, HostbasedRules, Listen, Peer, SSHServer, SSHServerBuilder, ServerHandle, Session,
-    SessionEvent, SessionEvents, child_entry,
+    HostbasedRules, Listen, Peer, SSHServer, SSHServerBuilder, ServerHandle, Session, SessionEvent,
+    SessionEvents,
 };
 pub use transport::{Transport, TransportOptions};
 pub use wire::Malformed;

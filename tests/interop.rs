@@ -1,5 +1,7 @@
 //! Our client with the servers of others, and our server with their clients.
 
+#![cfg(unix)]
+
 mod given;
 mod peers;
 

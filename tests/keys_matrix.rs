@@ -1,6 +1,8 @@
 //! Key files against the programs that own the formats: what ssh-keygen, puttygen and openssl write is
 //! read here, what is written here they read; every key type, format, and with and without passphrase.
 
+#![cfg(unix)]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,8 @@
 //! OpenSSH's sshd and ours over the same files: lines of authorized_keys, and certificates, must be
 //! judged alike and have the same effect.
 
+#![cfg(unix)]
+
 mod given;
 mod peers;
 

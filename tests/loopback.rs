@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use feramiko::{
     Answer, AuthAnswer, Cancel, Error, ExitStatus, HostKeys, InteractiveAnswer, InteractiveQuery, KeyKind,
-    Limits, MemoryStream, PKey, Peer, Phase, Poll, ProxyCommand, PublicKey, SSHClient, SSHClientBuilder,
-    SSHServer, Secret, ServerHandle, ServerInterface, Session, SessionKind, SessionRequest,
+    Limits, MemoryStream, PKey, Peer, Phase, Poll, PublicKey, SSHClient, SSHClientBuilder, SSHServer, Secret,
+    ServerHandle, ServerInterface, Session, SessionKind, SessionRequest,
 };
 
 /// A server with a few commands of its own.
@@ -466,8 +466,11 @@ fn a_connect_is_cancelled_from_another_thread() {
 }
 
 /// A program's standard streams carry a connection; its death is told.
+#[cfg(unix)]
 #[test]
 fn a_child_process_carries_a_connection() {
+    use feramiko::ProxyCommand;
+
     let (_server, address) = server_with(limits());
     let port = address.rsplit_once(':').unwrap().1;
     // bash has a socket of its own: what comes from it goes out, what comes in goes to it.

@@ -10,7 +10,7 @@ use crate::wire::Malformed;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AgentError {
-    /// `SSH_AUTH_SOCK` names no agent.
+    /// `SSH_AUTH_SOCK` names no agent, and none is where the system has one.
     NotRunning,
     /// The agent could not be reached, or the connection to it failed.
     Io {

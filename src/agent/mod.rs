@@ -28,6 +28,7 @@ mod server;
 mod tests;
 
 use std::fmt;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +45,9 @@ pub(crate) use endpoint::Connection;
 pub use error::AgentError;
 pub use key::AgentKey;
 pub use options::{AddOptions, Destination, Hop};
-pub(crate) use relay::{Binding, relay};
+pub(crate) use relay::Binding;
+#[cfg(unix)]
+pub(crate) use relay::relay;
 pub use server::{AgentServer, AgentServerBuilder};
 
 /// Keys that an agent may list; servers hang up long before so many were tried.
@@ -94,16 +97,42 @@ impl fmt::Debug for Agent {
 }
 
 impl Agent {
-    /// The agent that the environment variable `SSH_AUTH_SOCK` names.
+    /// The agent that the environment variable `SSH_AUTH_SOCK` names. When it is not set, on Windows:
+    /// OpenSSH's service, or else Pageant.
     ///
     /// # Errors
-    /// [`AgentError::NotRunning`] when it is not set, [`AgentError::Io`] when the agent cannot be reached.
+    /// [`AgentError::NotRunning`] when there is none, [`AgentError::Io`] when the agent cannot be reached.
     pub fn from_env() -> Result<Self, AgentError> {
-        let path = std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty());
-        Self::connect(path.ok_or(AgentError::NotRunning)?)
+        match std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty()) {
+            Some(path) => Self::connect(path),
+            None => Self::first(endpoint::usual()),
+        }
     }
 
-    /// The agent that listens on a UNIX socket.
+    /// PuTTY's Pageant, by its pipe or its window.
+    ///
+    /// # Errors
+    /// [`AgentError::NotRunning`] when there is none, [`AgentError::Io`] when it cannot be reached.
+    #[cfg(windows)]
+    pub fn pageant() -> Result<Self, AgentError> {
+        Self::first(endpoint::pageant())
+    }
+
+    /// The first of several agents that is there; or why one of them could not be reached.
+    fn first(endpoints: Vec<Box<dyn Endpoint>>) -> Result<Self, AgentError> {
+        let mut failed = AgentError::NotRunning;
+        for endpoint in endpoints {
+            match Self::at(endpoint) {
+                Ok(agent) => return Ok(agent),
+                Err(AgentError::Io { kind: io::ErrorKind::NotFound, .. }) => {}
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+
+    /// The agent that listens on a UNIX socket, or on Windows on a named pipe of this machine; the pipe
+    /// must belong to our user or to the system.
     ///
     /// # Errors
     /// [`AgentError::Io`] when it cannot be reached.

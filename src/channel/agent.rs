@@ -5,13 +5,14 @@ use std::io;
 use std::time::Instant;
 
 use super::Channel;
-use crate::agent::{Agent, Binding, Connection, relay};
-use crate::engine::{Lane, Link};
+use crate::agent::{Agent, Binding, Connection};
+use crate::engine::Lane;
 use crate::error::Result;
 
-/// The request and the channels that follow it.
+/// The request, also under the RFC's name.
 pub(crate) const REQUEST: [&str; 2] = ["auth-agent-req@openssh.com", "agent-req"];
-const CHANNEL: &str = "auth-agent@openssh.com";
+/// The channels that follow it.
+pub(crate) const CHANNEL: &str = "auth-agent@openssh.com";
 /// Forwarded channels open at once; a login needs one.
 const CHANNELS: usize = 16;
 
@@ -44,11 +45,4 @@ impl Channel {
         });
         self.ask(REQUEST[0], b"")
     }
-}
-
-/// Serves a program on a server by the client's agent, over a channel that is opened for it.
-pub(crate) fn serve_program(link: &Link, program: &mut dyn Connection) -> Result<()> {
-    let mut channel = Channel::new(link.open(CHANNEL, b"", None)?);
-    relay(program, &mut channel)?;
-    Ok(())
 }

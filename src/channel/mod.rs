@@ -18,7 +18,9 @@ use crate::engine::{ChannelLink, ExitStatus, Lane, default_deadline};
 use crate::error::Result;
 use crate::wire::{Writer, string_of};
 
-pub(crate) use agent::{REQUEST as FORWARD_AGENT, serve_program};
+#[cfg(unix)]
+pub(crate) use agent::CHANNEL as AGENT_CHANNEL;
+pub(crate) use agent::REQUEST as FORWARD_AGENT;
 pub use poll::{Poll, Ready, Waker};
 pub use stderr::ChannelStderr;
 

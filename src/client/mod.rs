@@ -8,6 +8,7 @@ mod hostcheck;
 mod hostoptions;
 mod hostupdate;
 mod process;
+#[cfg(unix)]
 mod proxy;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub use cancel::Cancel;
 pub use hostoptions::{HostAddressCheck, KnownHostsQuery, KnownHostsReason};
 pub use hostupdate::{HostKeysChange, HostKeysUpdate};
 pub use process::{Command, Output, Process, ProcessStderr, ProcessStdin, ProcessStdout};
+#[cfg(unix)]
 pub use proxy::ProxyCommand;
 
 /// A client of an SSH server. Clones share the connection; it ends with the last handle.

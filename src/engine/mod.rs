@@ -5,6 +5,7 @@
 
 #[cfg(any(test, fuzzing))]
 mod bare;
+#[cfg(unix)]
 mod child;
 mod core;
 mod exit;
@@ -32,6 +33,7 @@ use std::thread::JoinHandle;
 pub(crate) use self::core::{Core, RequestTaker, Start};
 #[cfg(any(test, fuzzing))]
 pub(crate) use bare::Bare;
+#[cfg(unix)]
 pub(crate) use child::Running;
 pub use exit::ExitStatus;
 pub(crate) use incoming::{Incoming, OpenRequest, RESOURCE_SHORTAGE, Reply, UNKNOWN_CHANNEL_TYPE};

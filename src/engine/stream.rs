@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::AsFd;
+#[cfg(unix)]
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Instant;
@@ -101,16 +101,17 @@ impl fmt::Debug for dyn Closer {
 }
 
 /// A stream socket with its own shutdown call.
-trait Socket: AsFd + Send + Sync + 'static {
+trait Socket: socket::Waits + Send + Sync + 'static {
     fn shut(&self);
 }
 
-impl Socket for TcpStream {
+impl Socket for socket::Tcp {
     fn shut(&self) {
         let _ = self.shutdown(Shutdown::Both);
     }
 }
 
+#[cfg(unix)]
 impl Socket for UnixStream {
     fn shut(&self) {
         let _ = self.shutdown(Shutdown::Both);
@@ -172,10 +173,11 @@ impl Stream for TcpStream {
         // Without it every small packet behind an unacknowledged one waits some 40 ms.
         self.set_nodelay(true)?;
         let peer = self.peer_addr()?.to_string();
-        Ok(halves(*self, true, peer))
+        Ok(halves(socket::tcp(*self)?, true, peer))
     }
 }
 
+#[cfg(unix)]
 impl Stream for UnixStream {
     fn split(self: Box<Self>) -> io::Result<Halves> {
         Ok(halves(*self, false, "unix".to_owned()))

@@ -134,7 +134,8 @@ impl PKey {
     ///
     /// # Errors
     /// [`KeyError::PassphraseNeeded`], [`KeyError::WrongPassphrase`], [`KeyError::Permissions`] when
-    /// others may read the file, [`KeyError::InFile`] for what is wrong inside.
+    /// others may read the file (Unix only: access lists of Windows are not looked at),
+    /// [`KeyError::InFile`] for what is wrong inside.
     pub fn from_file(path: impl AsRef<Path>, passphrase: Option<&str>) -> Result<Self, KeyError> {
         let path = path.as_ref();
         let text = format::read_private_file(path)?;

@@ -13,9 +13,11 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::session::Session;
-use crate::channel::serve_program;
+use crate::agent::relay;
+use crate::channel::{AGENT_CHANNEL, Channel};
 use crate::crypto::rand;
 use crate::engine::{Link, spawn};
+use crate::error::Result;
 use crate::sys::socket::{listen_unix, shut_listener};
 
 /// Connections of programs at once; each asks one question at a time.
@@ -76,7 +78,7 @@ fn serve(link: &Link, programs: &Programs, number: u64, mut stream: UnixStream) 
     }
     let (link, there) = (link.clone(), Arc::clone(programs));
     let started = spawn("feramiko agent program", move || {
-        if let Err(error) = serve_program(&link, &mut stream) {
+        if let Err(error) = pass_on(&link, &mut stream) {
             log::debug!(target: "feramiko::agent", "a program is served no more: {error}");
         }
         there.lock().remove(&number);
@@ -85,6 +87,12 @@ fn serve(link: &Link, programs: &Programs, number: u64, mut stream: UnixStream) 
         programs.lock().remove(&number);
         error.into()
     })
+}
+
+/// Passes a program's requests to the client's agent, over a channel that is opened for it.
+fn pass_on(link: &Link, program: &mut UnixStream) -> Result<()> {
+    let mut channel = Channel::new(link.open(AGENT_CHANNEL, b"", None)?);
+    Ok(relay(program, &mut channel)?)
 }
 
 fn cut(programs: &Programs) {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+#[cfg(unix)]
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -65,6 +66,7 @@ impl Listen for TcpListener {
     }
 }
 
+#[cfg(unix)]
 impl Listen for UnixListener {
     fn accept(&self) -> io::Result<(Box<dyn Stream>, Peer)> {
         let (stream, _) = Self::accept(self)?;

@@ -1,12 +1,15 @@
 //! `SSHServer`: listens, lets people in, and runs their sessions.
 
+#[cfg(unix)]
 mod agent;
 mod connection;
 mod hostbased;
 mod hostkeys;
 mod listener;
+#[cfg(unix)]
 mod local;
 mod login;
+#[cfg(unix)]
 mod process;
 mod session;
 
@@ -19,9 +22,11 @@ use crate::interface::ServerInterface;
 use crate::kex::{Algorithms, Moduli};
 use crate::key::PKey;
 
+#[cfg(unix)]
 pub use agent::AgentSocket;
 pub use hostbased::HostbasedRules;
 pub use listener::{Listen, Peer, ServerHandle};
+#[cfg(unix)]
 pub use local::child_entry;
 pub use session::{Session, SessionEvent, SessionEvents};
 

@@ -13,18 +13,21 @@ const NOT_REGULAR: &str = "not a regular file";
 
 /// Options that neither wait for the other end of a FIFO nor take over a terminal, and that make
 /// files with `mode` (less the umask) from the first instant.
+#[cfg(unix)]
 fn careful(mode: u32) -> OpenOptions {
-    let mut options = OpenOptions::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
+    use std::os::unix::fs::OpenOptionsExt;
 
-        use rustix::fs::OFlags;
-        options.mode(mode).custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed());
-    }
-    #[cfg(not(unix))]
-    let _ = mode;
+    use rustix::fs::OFlags;
+
+    let mut options = OpenOptions::new();
+    options.mode(mode).custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed());
     options
+}
+
+/// Elsewhere a file gets the permissions that its directory hands down.
+#[cfg(not(unix))]
+fn careful(_: u32) -> OpenOptions {
+    OpenOptions::new()
 }
 
 /// What a descriptor stands for is asked of the descriptor: the path may mean another file by now.
@@ -113,10 +116,10 @@ pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     Ok((ours.dev(), ours.ino()) == (there.dev(), there.ino()))
 }
 
-/// Whether `path` still means this open file: elsewhere, an open file is not replaced.
+/// Whether `path` still means this open file.
 #[cfg(not(unix))]
-pub(crate) fn is_at(_: &File, _: &Path) -> io::Result<bool> {
-    Ok(true)
+pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    Ok(same_file::Handle::from_file(file.try_clone()?)? == same_file::Handle::from_path(path)?)
 }
 
 /// Makes a directory, and those above it, that only its owner may enter; one that is there stays
@@ -246,7 +249,16 @@ pub(crate) mod tests {
         assert_eq!(fs::read(&link).unwrap(), b"new");
     }
 
-    #[cfg(unix)]
+    #[test]
+    fn two_files_are_told_apart() {
+        let directory = Directory::new();
+        let (one, other) = (directory.file("one"), directory.file("other"));
+        let files = [&one, &other].map(|path| open_append(path, 0o600).unwrap());
+        assert!(is_at(&files[0], &one).unwrap() && is_at(&files[1], &other).unwrap());
+        assert!(!is_at(&files[0], &other).unwrap());
+        assert_eq!(is_at(&files[0], &directory.file("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
     #[test]
     fn a_replaced_file_is_seen_to_be_another() {
         let directory = Directory::new();

@@ -27,8 +27,14 @@ pub(crate) mod process;
 #[cfg(unix)]
 pub(crate) mod pty;
 pub(crate) mod signals;
+#[cfg(unix)]
 pub(crate) mod socket;
 pub(crate) mod tcp;
 #[cfg(unix)]
 pub(crate) mod terminal;
 pub(crate) mod user;
+#[cfg(windows)]
+pub(crate) mod winsock;
+
+#[cfg(windows)]
+pub(crate) use winsock as socket;

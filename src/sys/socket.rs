@@ -1,6 +1,7 @@
 //! Socket calls that std lacks: waiting with a deadline, writing without waiting.
 
 use std::io;
+use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -8,6 +9,17 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
+
+/// A TCP socket that carries a transport.
+pub(crate) type Tcp = TcpStream;
+
+/// Makes a socket ready to be read and written here; there is nothing to do.
+pub(crate) fn tcp(stream: TcpStream) -> io::Result<Tcp> {
+    Ok(stream)
+}
+
+/// A socket that these calls can wait for.
+pub(crate) use std::os::fd::AsFd as Waits;
 
 /// Reads what is there; waits for it, at most until `deadline`.
 pub(crate) fn read(socket: impl AsFd, buf: &mut [u8], deadline: Option<Instant>) -> io::Result<usize> {
@@ -33,10 +45,17 @@ pub(crate) fn read_now(socket: impl AsFd, buf: &mut [u8]) -> io::Result<usize> {
     }
 }
 
+/// Nor is a signal sent for a peer that is gone. Apple has an option of the socket for that, which std
+/// and socket2 set.
+#[cfg(not(target_vendor = "apple"))]
+const WITHOUT_WAITING: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+#[cfg(target_vendor = "apple")]
+const WITHOUT_WAITING: SendFlags = SendFlags::DONTWAIT;
+
 /// Writes what fits, or fails with `WouldBlock`.
 pub(crate) fn write_now(socket: impl AsFd, buf: &[u8]) -> io::Result<usize> {
     loop {
-        match send(socket.as_fd(), buf, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+        match send(socket.as_fd(), buf, WITHOUT_WAITING) {
             Err(rustix::io::Errno::INTR) => {}
             other => return Ok(other?),
         }

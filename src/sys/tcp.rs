@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+#[cfg(unix)]
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -26,11 +27,18 @@ pub(crate) fn set_nodelay(stream: &TcpStream) -> io::Result<()> {
 
 /// Whether what arrives is acknowledged at once instead of together with the next data. The system
 /// takes it as a hint for the moment and may fall back; systems other than Linux have no such hint.
+#[cfg(unix)]
 pub(crate) fn set_quickack(stream: impl AsFd, on: bool) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     rustix::net::sockopt::set_tcp_quickack(stream, on)?;
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     let _ = (stream, on);
+    Ok(())
+}
+
+/// Whether what arrives is acknowledged at once: Windows has no hint for it.
+#[cfg(windows)]
+pub(crate) fn set_quickack<S>(_: S, _: bool) -> io::Result<()> {
     Ok(())
 }
 
@@ -101,18 +109,29 @@ pub(crate) fn peer_credentials(stream: &std::os::unix::net::UnixStream) -> io::R
 pub(crate) struct Connecting {
     socket: Socket,
     address: SocketAddr,
+    /// Shutting a socket that is not connected wakes nobody there.
+    #[cfg(windows)]
+    bell: super::winsock::Bell,
 }
 
 impl Connecting {
     /// A socket that does not connect yet.
     pub(crate) fn new(address: &SocketAddr) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
-        Ok(Self { socket, address: *address })
+        Ok(Self {
+            socket,
+            address: *address,
+            #[cfg(windows)]
+            bell: super::winsock::Bell::new()?,
+        })
     }
 
     /// Waits for the connection, at most for `timeout`.
     pub(crate) fn finish(&self, timeout: Duration) -> io::Result<TcpStream> {
+        #[cfg(unix)]
         self.socket.connect_timeout(&self.address.into(), timeout)?;
+        #[cfg(windows)]
+        super::winsock::connect(&self.socket, &self.bell, self.address, timeout)?;
         Ok(self.socket.try_clone()?.into())
     }
 
@@ -120,6 +139,8 @@ impl Connecting {
     pub(crate) fn abandon(&self) {
         // It may not have begun to connect, or be over already.
         let _ = self.socket.shutdown(std::net::Shutdown::Both);
+        #[cfg(windows)]
+        self.bell.ring();
     }
 }
 
@@ -154,8 +175,12 @@ mod tests {
         let (idle, interval) = (Duration::from_secs(60), Duration::from_secs(7));
         set_keepalive(&near, Some(Keepalive { idle, interval, retries: 3 })).unwrap();
         assert!(socket.keepalive().unwrap());
-        assert_eq!(socket.tcp_keepalive_time().unwrap(), idle);
-        assert_eq!(socket.tcp_keepalive_interval().unwrap(), interval);
+        // Windows does not tell the times.
+        #[cfg(unix)]
+        {
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), idle);
+            assert_eq!(socket.tcp_keepalive_interval().unwrap(), interval);
+        }
         assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
         set_keepalive(&near, None).unwrap();
         assert!(!socket.keepalive().unwrap());

@@ -48,7 +48,7 @@ pub(super) fn io_error(path: &Path, error: &std::io::Error) -> KeyError {
     KeyError::Io { path: path.display().to_string(), kind: error.kind(), text: error.to_string() }
 }
 
-/// Reads a private key file that only its owner may read.
+/// Reads a private key file that only its owner may read; Windows has no mode to check.
 pub(super) fn read_private_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     let (file, metadata) = crate::sys::file::open_regular(path).map_err(|error| io_error(path, &error))?;
     #[cfg(unix)]

@@ -5,6 +5,7 @@ mod fingerprint;
 mod token;
 mod wycheproof;
 
+#[cfg(unix)]
 use std::path::Path;
 use std::process::Command;
 
@@ -254,6 +255,7 @@ fn weak_and_absurd_rsa_keys_are_refused() {
     assert!(matches!(short.verify("rsa-sha2-256", b"data", &signature), Err(KeyError::BadSize(_))));
 }
 
+#[cfg(unix)]
 #[test]
 fn a_file_that_others_read_is_refused_with_the_mend() {
     use std::os::unix::fs::PermissionsExt;

@@ -1,6 +1,14 @@
 //! How an agent is reached: a place to connect to, and connections whose every call has a deadline.
 //!
-//! A UNIX socket, so far. Knows bytes, not messages.
+//! On Unix a socket; on Windows a named pipe, or the window of PuTTY's Pageant. Knows bytes, not messages.
+
+#[cfg(windows)]
+#[allow(unsafe_code, reason = "pipes with deadlines and Pageant's window have no safe interface")]
+mod pageant;
+#[cfg(windows)]
+mod pipe;
+#[cfg(unix)]
+mod unix;
 
 use std::fmt;
 use std::io;
@@ -28,19 +36,38 @@ pub(super) fn at(path: &Path) -> Box<dyn Endpoint> {
     Box::new(unix::Socket(path.to_owned()))
 }
 
-/// No kind of agent can be reached on this system.
-#[cfg(not(unix))]
-pub(super) fn at(_: &Path) -> Box<dyn Endpoint> {
-    #[derive(Debug)]
-    struct Nowhere;
+/// The named pipe at `path`.
+#[cfg(windows)]
+pub(super) fn at(path: &Path) -> Box<dyn Endpoint> {
+    Box::new(pipe::Pipe(path.to_owned()))
+}
 
-    impl Endpoint for Nowhere {
-        fn connect(&self, _: Duration) -> io::Result<Box<dyn Connection>> {
-            Err(io::ErrorKind::Unsupported.into())
-        }
+/// Where agents are that nobody has to name, to be tried in order.
+#[cfg(unix)]
+pub(super) fn usual() -> Vec<Box<dyn Endpoint>> {
+    Vec::new()
+}
+
+/// Where agents are that nobody has to name, to be tried in order: OpenSSH's service, then Pageant.
+#[cfg(windows)]
+pub(super) fn usual() -> Vec<Box<dyn Endpoint>> {
+    let mut all = vec![at(Path::new(pipe::OPENSSH))];
+    all.extend(pageant());
+    all
+}
+
+/// Where Pageant is: its pipe, then its window, which is all that older ones have.
+#[cfg(windows)]
+pub(super) fn pageant() -> Vec<Box<dyn Endpoint>> {
+    vec![Box::new(pipe::Pageant), Box::new(pageant::Window)]
+}
+
+/// The time that is left, as waits take it: none is an error, not "for ever".
+fn left(deadline: Option<Instant>) -> io::Result<Option<Duration>> {
+    match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+        Some(Duration::ZERO) => Err(io::ErrorKind::TimedOut.into()),
+        left => Ok(left),
     }
-
-    Box::new(Nowhere)
 }
 
 /// Answers with these bytes, over all connections together, and takes whatever is sent.
@@ -70,43 +97,4 @@ pub(super) fn scripted(bytes: Vec<u8>) -> Box<dyn Endpoint> {
     }
 
     Box::new(Script(Arc::new(Mutex::new(io::Cursor::new(bytes)))))
-}
-
-#[cfg(unix)]
-mod unix {
-    use std::io::{self, Read, Write};
-    use std::os::unix::net::UnixStream;
-    use std::path::PathBuf;
-    use std::time::{Duration, Instant};
-
-    use super::{Connection, Endpoint};
-
-    #[derive(Debug)]
-    pub(super) struct Socket(pub(super) PathBuf);
-
-    impl Endpoint for Socket {
-        fn connect(&self, timeout: Duration) -> io::Result<Box<dyn Connection>> {
-            Ok(Box::new(crate::sys::socket::connect_unix(&self.0, timeout)?))
-        }
-    }
-
-    /// The time that is left, as sockets take it: none is an error, not "for ever".
-    fn left(deadline: Option<Instant>) -> io::Result<Option<Duration>> {
-        match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
-            Some(Duration::ZERO) => Err(io::ErrorKind::TimedOut.into()),
-            left => Ok(left),
-        }
-    }
-
-    impl Connection for UnixStream {
-        fn read(&mut self, buf: &mut [u8], deadline: Option<Instant>) -> io::Result<usize> {
-            self.set_read_timeout(left(deadline)?)?;
-            Read::read(self, buf)
-        }
-
-        fn write(&mut self, bytes: &[u8], deadline: Option<Instant>) -> io::Result<usize> {
-            self.set_write_timeout(left(deadline)?)?;
-            Write::write(self, bytes)
-        }
-    }
 }
