@@ -21,7 +21,6 @@ mod options;
 mod tests;
 
 use std::collections::HashMap;
-use std::io::Read;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -31,6 +30,7 @@ use options::Options;
 use crate::auth::AuthAnswer;
 use crate::key::{KeyError, PublicKey, is_certificate, key_blob};
 use crate::pattern::source_in_list;
+use crate::sys::file::read_regular;
 
 /// No file is larger: a hundred thousand keys.
 const FILE: u64 = 64 * 1024 * 1024;
@@ -99,22 +99,15 @@ impl AuthorizedKeys {
     /// Reads a file. What is wrong with lines is logged, and told by [`bad_lines`](Self::bad_lines).
     ///
     /// # Errors
-    /// [`KeyError::Io`] when it cannot be read, [`KeyError::InFile`] when it is larger than 64 MiB.
+    /// [`KeyError::Io`] when it cannot be read, is no regular file, or is larger than 64 MiB.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, KeyError> {
         let path = path.as_ref();
         let name = || path.display().to_string();
-        let io = |error: std::io::Error| KeyError::Io {
+        let text = read_regular(path, FILE).map_err(|error| KeyError::Io {
             path: name(),
             kind: error.kind(),
             text: error.to_string(),
-        };
-        let (file, metadata) = crate::sys::file::open_regular(path).map_err(io)?;
-        if metadata.len() > FILE {
-            let error = Box::new(KeyError::Malformed("larger than any file of keys"));
-            return Err(KeyError::InFile { path: name(), error });
-        }
-        let mut text = Vec::new();
-        file.take(FILE).read_to_end(&mut text).map_err(io)?;
+        })?;
         let this = Self::parse(&text);
         for bad in &this.bad {
             log::warn!(target: "feramiko::auth", "{}:{}: line not used: {}", name(), bad.line, bad.reason);

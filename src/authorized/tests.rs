@@ -193,3 +193,16 @@ fn many_lines_are_quick_and_random_ones_harmless() {
         let _ = AuthorizedKeys::parse(&line[..at]).check(&login(key.public_key(), "192.0.2.7"));
     }
 }
+
+#[test]
+fn what_is_no_file_or_too_large_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let large = folder.path().join("large");
+    std::fs::File::create(&large).unwrap().set_len(FILE + 1).unwrap();
+    for path in [large.as_path(), folder.path(), &folder.path().join("absent")] {
+        assert!(matches!(AuthorizedKeys::load(path), Err(KeyError::Io { .. })), "{}", path.display());
+    }
+    let fine = folder.path().join("fine");
+    std::fs::write(&fine, format!("{}\nnonsense\n", key().public_key().to_line())).unwrap();
+    assert_eq!(AuthorizedKeys::load(&fine).unwrap().bad_lines().len(), 1);
+}
