@@ -323,7 +323,8 @@ impl Slot {
     /// Data from the peer; true when the slot has to be put into the data lane.
     pub(super) fn arrived(&self, lane: Lane, bytes: &[u8], unread_limit: usize) -> Result<bool, FlowError> {
         let mut state = self.state.lock();
-        if state.flow.close_sent {
+        if state.flow.close_sent && !state.flow.eof_received {
+            // It crossed our CLOSE. What follows the peer's own end is a breach whatever we sent.
             return Ok(false);
         }
         state.flow.received(bytes.len())?;

@@ -7,11 +7,25 @@ use super::{engines, read_all, serve_echo, soon, through_echo, within, write_all
 use crate::engine::{ChannelLink, ExitStatus, Incoming, Lane, Limits, Link, MemoryStream};
 use crate::error::{Error, Result};
 use crate::kex::Role;
-use crate::msg::connection::{ChannelClose, ChannelOpen};
+use crate::msg::connection::{ChannelClose, ChannelData, ChannelEof, ChannelOpen};
 use crate::wire::{Encode, Escaped, Rest};
 
 fn pair() -> (Link, Link) {
     engines(MemoryStream::pair(1 << 16), &Limits::default())
+}
+
+/// A channel that the peer of `still` opened.
+fn accepted(still: &Still, link: &Link) -> ChannelLink {
+    let open = ChannelOpen {
+        kind: Escaped(b"session"),
+        sender: 0,
+        window: 1 << 20,
+        max_packet: 32 * 1024,
+        rest: Rest(b""),
+    };
+    receive_payload(&still.core, &open.to_vec()).unwrap();
+    let Ok(Incoming::Open(request)) = link.next_incoming(soon()) else { panic!("no open") };
+    request.accept(link).unwrap()
 }
 
 #[test]
@@ -68,16 +82,7 @@ fn a_peer_that_reads_no_more_ends_a_wait_to_write() {
 fn a_close_that_cuts_written_data_off_is_told_by_flush() {
     let still = Still::new(Role::Server);
     let link = Link::new(Arc::clone(&still.core));
-    let open = ChannelOpen {
-        kind: Escaped(b"session"),
-        sender: 0,
-        window: 1 << 20,
-        max_packet: 32 * 1024,
-        rest: Rest(b""),
-    };
-    receive_payload(&still.core, &open.to_vec()).unwrap();
-    let Ok(Incoming::Open(request)) = link.next_incoming(soon()) else { panic!("no open") };
-    let channel = request.accept(&link).unwrap();
+    let channel = accepted(&still, &link);
     write_all(&channel, b"a little leaves at once").unwrap();
     channel.flush(soon()).unwrap();
     // As much is left to the writer, which does not run here.
@@ -95,4 +100,16 @@ fn nothing_is_taken_after_a_close_of_the_connection() {
     assert!(matches!(channel.write(Lane::Data, b"late", soon()), Err(Error::Closed(_))));
     client.close();
     serving.join().unwrap();
+}
+
+#[test]
+fn data_may_cross_our_close_but_not_follow_the_peers_end() {
+    let still = Still::new(Role::Server);
+    let link = Link::new(Arc::clone(&still.core));
+    let channel = accepted(&still, &link);
+    channel.slot().state.lock().flow.close_sent = true;
+    let data = ChannelData { recipient: channel.id(), data: b"late" }.to_vec();
+    receive_payload(&still.core, &data).unwrap();
+    receive_payload(&still.core, &ChannelEof { recipient: channel.id() }.to_vec()).unwrap();
+    assert!(matches!(receive_payload(&still.core, &data), Err(Error::Protocol { .. })));
 }
