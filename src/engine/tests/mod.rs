@@ -136,17 +136,18 @@ fn engines((near, far): (impl Stream, impl Stream), limits: &Limits) -> (Link, L
 /// Says yes to everything and echoes every channel to its end, until the connection's.
 fn serve_echo(link: Link) -> JoinHandle<()> {
     std::thread::spawn(move || {
-        let mut threads = Vec::new();
-        while let Ok(incoming) = link.next_incoming(None) {
-            match incoming {
-                Incoming::Open(request) => {
-                    let Some(channel) = request.accept(&link) else { continue };
-                    threads.push(std::thread::spawn(move || drop(echo(&channel))));
+        // A scope keeps no handle: with one, the stack of a thread that has ended stays.
+        std::thread::scope(|scope| {
+            while let Ok(incoming) = link.next_incoming(None) {
+                match incoming {
+                    Incoming::Open(request) => {
+                        let Some(channel) = request.accept(&link) else { continue };
+                        scope.spawn(move || drop(echo(&channel)));
+                    }
+                    Incoming::Channel { reply, .. } | Incoming::Global { reply, .. } => reply.accept(b""),
                 }
-                Incoming::Channel { reply, .. } | Incoming::Global { reply, .. } => reply.accept(b""),
             }
-        }
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        });
     })
 }
 
