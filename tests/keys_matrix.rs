@@ -3,18 +3,19 @@
 
 #![cfg(unix)]
 
+#[path = "keys_matrix/asyncssh.rs"]
+mod asyncssh;
+mod peers;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use feramiko::{
     Argon2Kind, KeyError, KeyFormat, KeyKind, OpensshParams, PKey, PpkParams, PpkVersion, PublicFormat,
-    PublicKey, Secret,
+    PublicKey, Secret, SshSignature,
 };
-
-#[path = "peers/mod.rs"]
-mod peers;
 
 const SECRET: &str = "open sesame";
 const COMMENT: &str = "someone@somewhere here";
@@ -404,7 +405,8 @@ fn signatures_of_written_keys_hold_elsewhere() {
             // ssh-keygen writes a signature once.
             let _ = fs::remove_file(kit.path("data.sig"));
             kit.run("ssh-keygen", &["-q", "-Y", "sign", "-n", "file", "-f", &name, "data"]);
-            verify_sshsig(&kit.public, &kit.path("data.sig"), b"something to sign");
+            let signature = SshSignature::from_armored(fs::read(kit.path("data.sig")).unwrap()).unwrap();
+            assert_eq!(*signature.verify("file", &b"something to sign"[..]).unwrap(), kit.public);
         }
     });
 }
@@ -420,8 +422,9 @@ fn signatures_of_read_keys_hold_elsewhere() {
         fs::write(kit.path("public"), kit.public.to_format(PublicFormat::Pkcs8, "").unwrap()).unwrap();
         let signature = |algorithm: &str| {
             let key = PKey::from_file(kit.path("key"), None).unwrap();
+            // Two strings: the algorithm and the bare signature.
             let blob = key.sign(algorithm, b"something to sign").unwrap();
-            string(&mut &blob[4 + algorithm.len()..]).to_vec()
+            blob[4 + algorithm.len() + 4..].to_vec()
         };
         let verify: &[&str] = match kit.kind {
             "rsa" => {
@@ -448,134 +451,6 @@ fn signatures_of_read_keys_hold_elsewhere() {
         };
         kit.run("openssl", verify);
     });
-}
-
-/// The next SSH string.
-fn string<'a>(bytes: &mut &'a [u8]) -> &'a [u8] {
-    let (length, rest) = bytes.split_first_chunk::<4>().unwrap();
-    let (text, rest) = rest.split_at(u32::from_be_bytes(*length) as usize);
-    *bytes = rest;
-    text
-}
-
-/// Checks a signature file of ssh-keygen (openssh-portable's PROTOCOL.sshsig).
-fn verify_sshsig(public: &PublicKey, path: &Path, message: &[u8]) {
-    let text = fs::read_to_string(path).unwrap();
-    let base64: String = text.lines().filter(|line| !line.starts_with('-')).collect();
-    let blob = openssl::base64::decode_block(&base64).unwrap();
-    let mut rest = blob.strip_prefix(b"SSHSIG\0\0\0\x01").unwrap();
-    assert_eq!(string(&mut rest), public.blob());
-    let (namespace, reserved, hash) = (string(&mut rest), string(&mut rest), string(&mut rest));
-    assert_eq!((namespace, reserved, hash), (&b"file"[..], &b""[..], &b"sha512"[..]));
-    let signature = string(&mut rest);
-    let digest = openssl::sha::sha512(message);
-    let mut signed = b"SSHSIG".to_vec();
-    for part in [namespace, reserved, hash, &digest] {
-        signed.extend_from_slice(&u32::try_from(part.len()).unwrap().to_be_bytes());
-        signed.extend_from_slice(part);
-    }
-    let algorithm = String::from_utf8(string(&mut &*signature).to_vec()).unwrap();
-    public.verify(&algorithm, &signed, signature).unwrap();
-}
-
-/// Writes every format that AsyncSSH has into a folder; the names say the type and whether the file is
-/// encrypted.
-const ASYNCSSH_WRITES: &str = r#"
-import sys, asyncssh
-folder, secret = sys.argv[1], sys.argv[2]
-for kind, more in (('ssh-ed25519', {}), ('ecdsa-sha2-nistp384', {}), ('ssh-rsa', {'key_size': 2048})):
-    key = asyncssh.generate_private_key(kind, 'a comment', **more)
-    path = lambda *words: '/'.join([folder, '-'.join((kind,) + words)])
-    key.write_public_key(path('public'))
-    formats = [('openssh', dict(cipher_name=name, rounds=1)) for name in
-               ('aes256-ctr', 'aes128-gcm@openssh.com', 'chacha20-poly1305@openssh.com', '3des-cbc')]
-    formats += [(form, dict(cipher_name=cipher, hash_name=name)) for form in ('pkcs8-pem', 'pkcs8-der')
-                for cipher, name in (('aes128-cbc', 'sha1'), ('aes256-cbc', 'sha512'), ('des3-cbc', 'sha224'))]
-    formats += [('pkcs8-der', dict(cipher_name='des3-cbc', hash_name='sha1', pbe_version=1))]
-    if kind != 'ssh-ed25519':
-        formats += [('pkcs1-pem', dict(cipher_name=name)) for name in ('aes192-cbc', 'des3-cbc')]
-        key.write_private_key(path('plain', 'pkcs1-der'), 'pkcs1-der')
-        key.write_public_key(path('public', 'pkcs1-der'), 'pkcs1-der' if kind == 'ssh-rsa' else 'pkcs8-der')
-    for at, (name, options) in enumerate(formats):
-        key.write_private_key(path('plain', str(at)), name)
-        key.write_private_key(path('sealed', str(at)), name, secret, **options)
-    for name in ('rfc4716', 'pkcs8-der', 'pkcs8-pem'):
-        key.write_public_key(path('public', name), name)
-    key.append_private_key(folder + '/several', 'openssh' if kind == 'ssh-ed25519' else 'pkcs1-pem')
-"#;
-
-#[test]
-fn what_asyncssh_writes() {
-    let Some(python) = peers::require("AsyncSSH", peers::python()) else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let arguments = ["-c", ASYNCSSH_WRITES, folder.path().to_str().unwrap(), SECRET];
-    let output = Command::new(python).args(arguments).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let path = |name: &str| folder.path().join(name);
-    let mut names: Vec<_> =
-        fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    names.sort();
-    let kinds = ["ssh-ed25519", "ecdsa-sha2-nistp384", "ssh-rsa"];
-    let publics = kinds.map(|kind| PublicKey::from_file(path(&format!("{kind}-public"))).unwrap().0);
-    let mut count = 0;
-    for name in names.iter().map(|name| name.to_str().unwrap()).filter(|name| *name != "several") {
-        fs::set_permissions(path(name), fs::Permissions::from_mode(0o600)).unwrap();
-        let at = kinds.iter().position(|kind| name.starts_with(kind)).unwrap();
-        if name.contains("public") {
-            assert_eq!(PublicKey::from_file(path(name)).unwrap().0, publics[at], "{name}");
-        } else {
-            let secret = Some(SECRET).filter(|_| name.contains("sealed"));
-            let key = PKey::from_file(path(name), secret).unwrap_or_else(|error| panic!("{name}: {error}"));
-            assert_eq!(*key.public_key(), publics[at], "{name}");
-        }
-        count += 1;
-    }
-    assert!(count > 70, "{count}");
-    let several = PKey::all_from_bytes(&fs::read(path("several")).unwrap(), None).unwrap();
-    assert!(several.iter().map(PKey::public_key).eq(&publics));
-}
-
-/// Says the public key of every file in a folder.
-const ASYNCSSH_READS: &str = r#"
-import os, sys, asyncssh
-folder, secret = sys.argv[1], sys.argv[2]
-for name in sorted(os.listdir(folder)):
-    key = asyncssh.read_private_key(os.path.join(folder, name), secret if 'sealed' in name else None)
-    print(key.export_public_key().decode().split(' ')[1])
-"#;
-
-#[test]
-fn what_asyncssh_reads() {
-    let Some(python) = peers::require("AsyncSSH", peers::python()) else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let mut keys = Vec::new();
-    for kind in [KeyKind::Ed25519, KeyKind::EcdsaP521, KeyKind::Rsa(2048)] {
-        let key = PKey::generate(kind).unwrap();
-        let openssh =
-            |cipher: &str| KeyFormat::Openssh(OpensshParams { cipher: cipher.to_owned(), rounds: 1 });
-        for format in [
-            openssh("aes256-ctr"),
-            openssh("aes128-gcm@openssh.com"),
-            openssh("chacha20-poly1305@openssh.com"),
-            KeyFormat::Pem,
-            KeyFormat::Pkcs8,
-            KeyFormat::Pkcs8Der,
-        ] {
-            for passphrase in ["", SECRET] {
-                let what = if passphrase.is_empty() { "plain" } else { "sealed" };
-                let path = folder.path().join(format!("{:03}-{what}", keys.len()));
-                match key.write_private_key_file_as(path, &format, Some(&Secret::from(passphrase))) {
-                    Ok(()) => keys.push(key.public_key().base64()),
-                    Err(error) => assert!(matches!(error, KeyError::Unsupported(_)), "{error}"),
-                }
-            }
-        }
-    }
-    let arguments = ["-c", ASYNCSSH_READS, folder.path().to_str().unwrap(), SECRET];
-    let output = Command::new(python).args(arguments).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(keys.len() == 34, "{}", keys.len());
-    assert_eq!(String::from_utf8(output.stdout).unwrap().split_whitespace().collect::<Vec<_>>(), keys);
 }
 
 /// ssh-keygen has no such keys; PuTTY, OpenSSL and AsyncSSH have.
