@@ -12,6 +12,7 @@ use crate::hostkeys::HostKeysError;
 use crate::kex::KexError;
 use crate::key::{KeyError, PublicKey};
 use crate::packet::{IdentError, PacketError};
+use crate::sftp::SFTPError;
 use crate::wire::Malformed;
 
 /// What this library's fallible calls return.
@@ -158,6 +159,8 @@ pub enum Error {
     Exit(ExitStatus),
     /// The agent could not be used.
     Agent(AgentError),
+    /// An SFTP server refused an operation.
+    Sftp(SFTPError),
     /// Something that is not built, or not on this system.
     Unsupported(String),
     /// The connection or channel is closed; why it was, if there was a reason.
@@ -265,6 +268,7 @@ impl fmt::Display for Error {
             Self::RequestRefused(what) => write!(f, "the peer refused the request {what}"),
             Self::Exit(status) => write!(f, "the command failed: {status}"),
             Self::Agent(error) => error.fmt(f),
+            Self::Sftp(error) => error.fmt(f),
             Self::Unsupported(what) => write!(f, "{what} is not supported"),
             Self::Closed(None) => f.write_str("closed"),
             Self::Closed(Some(cause)) => write!(f, "closed: {cause}"),
@@ -282,6 +286,7 @@ impl std::error::Error for Error {
             Self::Key(error) => Some(error),
             Self::HostKeys(error) => Some(error),
             Self::Agent(error) => Some(error),
+            Self::Sftp(error) => Some(error),
             Self::Crypto(error) => Some(error),
             Self::Closed(Some(cause)) => Some(&**cause),
             _ => None,
@@ -300,6 +305,7 @@ impl From<Error> for io::Error {
             Error::Disconnected { .. } => io::ErrorKind::ConnectionReset,
             Error::HostKey { .. } | Error::Auth { .. } => io::ErrorKind::PermissionDenied,
             Error::ChannelRefused { .. } | Error::RequestRefused(_) => io::ErrorKind::ConnectionRefused,
+            Error::Sftp(error) => error.status.kind(),
             Error::Unsupported(_) => io::ErrorKind::Unsupported,
             Error::Closed(_) => io::ErrorKind::BrokenPipe,
             Error::WouldDeadlock(_) => io::ErrorKind::Deadlock,
@@ -331,6 +337,12 @@ impl From<HostKeysError> for Error {
 impl From<AgentError> for Error {
     fn from(error: AgentError) -> Self {
         Self::Agent(error)
+    }
+}
+
+impl From<SFTPError> for Error {
+    fn from(error: SFTPError) -> Self {
+        Self::Sftp(error)
     }
 }
 

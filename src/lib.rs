@@ -21,6 +21,7 @@ mod msg;
 mod packet;
 mod pattern;
 mod server;
+mod sftp;
 mod sys;
 mod transport;
 mod wire;
@@ -64,6 +65,7 @@ pub use server::{
     HostbasedRules, Listen, Peer, SSHServer, SSHServerBuilder, ServerHandle, Session, SessionEvent,
     SessionEvents,
 };
+pub use sftp::*;
 pub use transport::{Transport, TransportOptions};
 pub use wire::Malformed;
 

@@ -12,6 +12,7 @@ const FLOORS: &[&[&str]] = &[
     &["channel"],
     &["interface"],
     &["transport"],
+    &["sftp"],
     &["client", "server"],
 ];
 
@@ -20,6 +21,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("error", "engine", "the error carries an exit status, which lives where it arrives"),
     ("error", "agent", "the waist wraps the small errors of its neighbours"),
     ("error", "hostkeys", "the waist wraps the small errors of its neighbours"),
+    ("error", "sftp", "the waist wraps the small errors of its neighbours"),
     ("interface", "server", "the trait's last method runs a Session"),
 ];
 
