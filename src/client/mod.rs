@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use crate::channel::{Channel, PtyRequest};
 use crate::error::Result;
 use crate::hostkeys::HostKeys;
+use crate::sftp::SFTPClient;
 use crate::transport::Transport;
 
 pub use builder::SSHClientBuilder;
@@ -102,6 +103,16 @@ impl SSHClient {
         channel.get_pty(pty)?;
         channel.invoke_shell()?;
         Ok(channel)
+    }
+
+    /// Opens a session for files. Any number may be open; each can be shared by any number of threads.
+    ///
+    /// # Errors
+    /// As [`SFTPClient::from_transport`].
+    pub fn open_sftp(&self) -> Result<SFTPClient> {
+        let channel = self.open_session()?;
+        channel.invoke_subsystem("sftp")?;
+        SFTPClient::from_channel(channel, self.transport.peer_version())
     }
 
     /// The connection itself.

@@ -143,6 +143,11 @@ impl Flow {
         grant
     }
 
+    /// What the receive window is filled up to.
+    pub(super) fn window(&self) -> usize {
+        usize::try_from(self.target).unwrap_or(usize::MAX)
+    }
+
     /// What the window grew beyond what the channel started with: its share of the budget.
     pub(super) fn grown(&self) -> u32 {
         self.target.saturating_sub(WINDOW)

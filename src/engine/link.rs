@@ -499,6 +499,12 @@ impl ChannelLink {
         (state.readable(Lane::Data), state.readable(Lane::Stderr), state.writable())
     }
 
+    /// Looks how far the peer may be ahead of us, in bytes, without keeping the channel open.
+    pub(crate) fn watch_window(&self) -> impl Fn() -> usize + Send + Sync + use<> {
+        let slot = Arc::clone(&self.0.slot);
+        move || slot.state.lock().flow.window()
+    }
+
     /// Raises `signal` at every change from now on, as long as it lives.
     pub(crate) fn watch(&self, signal: &Arc<Signal>) {
         self.0.slot.state.lock().watchers.push(Arc::downgrade(signal));

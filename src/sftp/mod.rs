@@ -1,7 +1,9 @@
 //! SFTP: files of another machine through a channel.
 
+mod client;
 mod packet;
 
+pub use client::{HashAlgorithm, Listing, SFTPClient, SFTPFile};
 pub use packet::{
     FileKind, OpenFlags, RemoteName, SFTPAttributes, SFTPEntry, SFTPError, SFTPLimits, SFTPRange, SFTPStatus,
     SFTPTime, SFTPVendor, StatVfs,

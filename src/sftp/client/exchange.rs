@@ -1,0 +1,471 @@
+//! Requests and answers of one SFTP connection that any number of threads share, with no thread of its own.
+//!
+//! Whoever waits and finds nobody reading reads, and hands others what is theirs; who writes writes for all
+//! that queue meanwhile. Both halves of the stream are tokens in one lock, taken out while they are used:
+//! nobody waits with the lock.
+//!
+//! Nobody can wait for ever for a server that itself waits until somebody reads: what the answers to all
+//! requests under way may hold is kept below what the stream takes in without a reader.
+//!
+//! Knows packets by their first nine bytes only.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use super::incoming::{Incoming, Reply, broken};
+use crate::engine::{Closer, WriteHalf};
+use crate::error::{Error, Phase, Result};
+use crate::sftp::packet::message::{self, Close};
+use crate::wire::Reader;
+
+/// What one answer may hold besides data: a handle, attributes, a status with some words.
+pub(super) const SMALL_ANSWER: usize = 1024;
+/// Bytes of requests that wait for the one who writes; who has more waits.
+const MAX_QUEUED: usize = 1024 * 1024;
+/// Requests under way, those included that nobody waits for any more: a server that answers none is given up.
+const MAX_PENDING: usize = 65_536;
+/// Buffers kept for answers to come.
+const MAX_SPARE: usize = 16;
+/// Below this requests are joined, so that many small ones are written at once.
+const JOINED: usize = 32 * 1024;
+
+/// A request that has not been answered.
+struct Pending {
+    /// Who waits; nobody any more when it gave up.
+    owner: Option<u64>,
+    /// What the owner knows it by.
+    tag: u64,
+    /// What its answer may hold.
+    expected: usize,
+}
+
+/// What has come for one waiter.
+struct Inbox {
+    arrived: VecDeque<(u64, Reply)>,
+    wake: Arc<Condvar>,
+    /// Requests of its own under way.
+    pending: usize,
+}
+
+/// Guarded by the exchange's lock, taken by every caller for a few instructions at a time.
+struct State {
+    pending: HashMap<u32, Pending>,
+    next_id: u32,
+    inboxes: HashMap<u64, Inbox>,
+    next_inbox: u64,
+    /// Those who wait and do not read.
+    waiting: Vec<u64>,
+    /// Taken out by who reads.
+    incoming: Option<Incoming>,
+    /// Taken out by who writes.
+    outgoing: Option<Box<dyn WriteHalf>>,
+    queue: VecDeque<Vec<u8>>,
+    queued: usize,
+    /// What the answers under way may hold.
+    expected: usize,
+    spare: Vec<Vec<u8>>,
+    dead: Option<Error>,
+}
+
+/// How much the answers under way may hold together, in bytes.
+pub(super) type Capacity = Box<dyn Fn() -> usize + Send + Sync>;
+
+/// A connection's requests and answers.
+pub(super) struct Exchange {
+    state: Mutex<State>,
+    closer: Arc<dyn Closer>,
+    capacity: Capacity,
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange").finish_non_exhaustive()
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.closer.close();
+    }
+}
+
+impl Exchange {
+    pub(super) fn new(
+        incoming: Incoming,
+        outgoing: Box<dyn WriteHalf>,
+        closer: Arc<dyn Closer>,
+        capacity: Capacity,
+    ) -> Arc<Self> {
+        let state = State {
+            pending: HashMap::new(),
+            next_id: 0,
+            inboxes: HashMap::new(),
+            next_inbox: 0,
+            waiting: Vec::new(),
+            incoming: Some(incoming),
+            outgoing: Some(outgoing),
+            queue: VecDeque::new(),
+            queued: 0,
+            expected: 0,
+            spare: Vec::new(),
+            dead: None,
+        };
+        Arc::new(Self { state: Mutex::new(state), closer, capacity })
+    }
+
+    /// Ends it; every waiter returns.
+    pub(super) fn close(&self) {
+        self.die(&mut self.state.lock(), Error::Closed(None));
+    }
+
+    /// The first cause stays.
+    fn die(&self, state: &mut State, cause: Error) {
+        if state.dead.is_none() {
+            state.dead = Some(cause);
+            state.pending.clear();
+            state.queue.clear();
+            // Wakes who is blocked in a half; neither waits nor calls back.
+            self.closer.close();
+            for inbox in state.inboxes.values() {
+                inbox.wake.notify_one();
+            }
+        }
+    }
+
+    /// What is to be said of a server that breaks a rule: it is not spoken to again.
+    pub(super) fn broken_by_peer(&self, error: Error) -> Error {
+        self.die(&mut self.state.lock(), error.clone());
+        error
+    }
+
+    /// How much the answers under way may hold together.
+    pub(super) fn capacity(&self) -> usize {
+        (self.capacity)()
+    }
+
+    /// Takes back the buffer of an answer.
+    pub(super) fn recycle(&self, body: Vec<u8>) {
+        let mut state = self.state.lock();
+        if body.capacity() > SMALL_ANSWER && state.spare.len() < MAX_SPARE {
+            state.spare.push(body);
+        }
+    }
+
+    /// Sends a request whose answer nobody waits for, as far as that goes without waiting; the rest leaves
+    /// with the next request.
+    pub(super) fn tell(&self, packet: Vec<u8>) {
+        let mut state = self.state.lock();
+        if state.dead.is_none() {
+            state.register(None, 0, SMALL_ANSWER, packet);
+            drop(state);
+            // A deadline that has passed: what cannot leave at once stays in the queue.
+            let _ = self.write_queued(Some(Instant::now()));
+        }
+    }
+
+    /// Waits until `ready` finds what it waits for; reads meanwhile if nobody else does.
+    fn wait<T>(
+        &self,
+        key: u64,
+        deadline: Option<Instant>,
+        mut ready: impl FnMut(&mut State) -> Option<T>,
+    ) -> Result<T> {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(found) = ready(&mut state) {
+                state.pass_on_reading();
+                return Ok(found);
+            }
+            if let Some(cause) = &state.dead {
+                return Err(closed_by(cause));
+            }
+            if let Some(mut incoming) = state.incoming.take() {
+                let mut spare = state.spare.pop();
+                let read = MutexGuard::unlocked(&mut state, || incoming.next(deadline, &mut spare));
+                state.incoming = Some(incoming);
+                state.spare.extend(spare);
+                match read {
+                    Ok(reply) => self.route(&mut state, reply),
+                    Err(Error::Timeout(phase)) => {
+                        state.pass_on_reading();
+                        return Err(Error::Timeout(phase));
+                    }
+                    Err(error) => self.die(&mut state, error),
+                }
+            } else if !sleep(&mut state, key, deadline) {
+                return Err(Error::Timeout(Phase::Request));
+            }
+        }
+    }
+
+    /// Hands an answer to who asked.
+    fn route(&self, state: &mut State, reply: Reply) {
+        let Some(pending) = state.pending.remove(&reply.id) else {
+            let text = format!("an SFTP answer to request {}, which was not made", reply.id);
+            return self.die(state, Error::protocol(text));
+        };
+        state.expected = state.expected.saturating_sub(pending.expected);
+        match pending.owner.and_then(|owner| state.inboxes.get_mut(&owner)) {
+            Some(inbox) => {
+                inbox.arrived.push_back((pending.tag, reply));
+                inbox.wake.notify_one();
+            }
+            // A file that was opened for nobody is closed again.
+            None if reply.kind == message::Handle::NUMBER => {
+                if let Ok(handle) = Reader::new(&reply.body).string() {
+                    let close = message::framed(&Close { id: 0, handle });
+                    state.register(None, 0, SMALL_ANSWER, close);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Writes what is queued, unless somebody is at it: then that one does.
+    fn write_queued(&self, deadline: Option<Instant>) -> Result<()> {
+        let mut state = self.state.lock();
+        while !state.queue.is_empty() {
+            let Some(mut outgoing) = state.outgoing.take() else { return Ok(()) };
+            let mut packets = std::mem::take(&mut state.queue);
+            let written =
+                MutexGuard::unlocked(&mut state, || write_all(&mut *outgoing, &mut packets, deadline));
+            state.outgoing = Some(outgoing);
+            state.queued = packets.iter().chain(&state.queue).map(Vec::len).sum();
+            state.wake_all();
+            match written {
+                Ok(()) => {}
+                Err(Error::Timeout(phase)) => {
+                    // The rest keeps its place before what others have queued since.
+                    packets.append(&mut state.queue);
+                    state.queue = packets;
+                    return Err(Error::Timeout(phase));
+                }
+                Err(error) => {
+                    self.die(&mut state, error);
+                    return Err(self.cause(&state));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn cause(&self, state: &State) -> Error {
+        state.dead.as_ref().map_or(Error::Closed(None), closed_by)
+    }
+}
+
+/// What later calls say of a connection that has ended.
+fn closed_by(cause: &Error) -> Error {
+    match cause {
+        Error::Closed(_) => cause.clone(),
+        cause => Error::Closed(Some(Arc::new(cause.clone()))),
+    }
+}
+
+/// Writes the packets from the front; what was not written stays.
+fn write_all(
+    half: &mut dyn WriteHalf,
+    packets: &mut VecDeque<Vec<u8>>,
+    deadline: Option<Instant>,
+) -> Result<()> {
+    while let Some(packet) = packets.front_mut() {
+        let mut done = 0;
+        let written = loop {
+            let rest = packet.get(done..).unwrap_or_default();
+            if rest.is_empty() {
+                break Ok(());
+            }
+            match half.write_now(rest) {
+                Ok(0) => break Err(broken(io::ErrorKind::WriteZero.into())),
+                Ok(count) => done = done.saturating_add(count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if let Err(error) = half.wait(deadline) {
+                        break Err(broken(error));
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => break Err(broken(error)),
+            }
+        };
+        if let Err(error) = written {
+            packet.drain(..done);
+            return Err(error);
+        }
+        packets.pop_front();
+    }
+    Ok(())
+}
+
+/// Waits without reading; false at the deadline.
+fn sleep(state: &mut MutexGuard<'_, State>, key: u64, deadline: Option<Instant>) -> bool {
+    let Some(wake) = state.inboxes.get(&key).map(|inbox| Arc::clone(&inbox.wake)) else { return false };
+    state.waiting.push(key);
+    let in_time = match deadline {
+        None => {
+            wake.wait(state);
+            true
+        }
+        Some(deadline) => !wake.wait_until(state, deadline).timed_out(),
+    };
+    state.waiting.retain(|waiting| *waiting != key);
+    in_time
+}
+
+impl State {
+    /// Wakes one who can read when nobody does.
+    fn pass_on_reading(&self) {
+        if self.incoming.is_some() {
+            self.wake(self.waiting.first());
+        }
+    }
+
+    fn wake(&self, key: Option<&u64>) {
+        if let Some(inbox) = key.and_then(|key| self.inboxes.get(key)) {
+            inbox.wake.notify_one();
+        }
+    }
+
+    fn wake_all(&self) {
+        for key in &self.waiting {
+            self.wake(Some(key));
+        }
+    }
+
+    /// Gives a packet its number and queues it.
+    fn register(&mut self, owner: Option<u64>, tag: u64, expected: usize, mut packet: Vec<u8>) {
+        // Numbers that are still under way are passed over.
+        while self.pending.contains_key(&self.next_id) {
+            self.next_id = self.next_id.wrapping_add(1);
+        }
+        let id = self.next_id;
+        self.next_id = id.wrapping_add(1);
+        if let Some(place) = packet.get_mut(5..9) {
+            place.copy_from_slice(&id.to_be_bytes());
+        }
+        self.expected = self.expected.saturating_add(expected);
+        self.pending.insert(id, Pending { owner, tag, expected });
+        self.queued = self.queued.saturating_add(packet.len());
+        match self.queue.back_mut() {
+            Some(last) if last.len().saturating_add(packet.len()) <= JOINED => last.append(&mut packet),
+            _ => self.queue.push_back(packet),
+        }
+    }
+}
+
+/// Where one caller's answers arrive. What it still waits for when it is dropped is nobody's.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    exchange: Arc<Exchange>,
+    key: u64,
+}
+
+impl Mailbox {
+    pub(super) fn new(exchange: &Arc<Exchange>) -> Self {
+        let mut state = exchange.state.lock();
+        let key = state.next_inbox;
+        state.next_inbox = key.wrapping_add(1);
+        let inbox = Inbox { arrived: VecDeque::new(), wake: Arc::new(Condvar::new()), pending: 0 };
+        state.inboxes.insert(key, inbox);
+        drop(state);
+        Self { exchange: Arc::clone(exchange), key }
+    }
+
+    pub(super) fn exchange(&self) -> &Arc<Exchange> {
+        &self.exchange
+    }
+
+    /// Sends a framed request, whose number is put in here; the answer, of at most `expected` bytes, comes
+    /// under `tag`. Waits while too much is under way.
+    pub(super) fn send(
+        &self,
+        packet: Vec<u8>,
+        expected: usize,
+        tag: u64,
+        deadline: Option<Instant>,
+    ) -> Result<()> {
+        self.post(packet, expected, tag, deadline)?;
+        self.flush(deadline)
+    }
+
+    /// Queues a request: it leaves with the next [`flush`](Self::flush), or with somebody's before.
+    pub(super) fn post(
+        &self,
+        packet: Vec<u8>,
+        expected: usize,
+        tag: u64,
+        deadline: Option<Instant>,
+    ) -> Result<()> {
+        let mut packet = Some(packet);
+        let capacity = self.exchange.capacity();
+        loop {
+            let mut state = self.exchange.state.lock();
+            if let Some(cause) = &state.dead {
+                return Err(closed_by(cause));
+            }
+            if state.pending.len() >= MAX_PENDING {
+                return Err(Error::Limit { which: "SFTP requests under way", limit: MAX_PENDING as u64 });
+            }
+            let room = |state: &State| {
+                let fits = state.expected == 0 || state.expected.saturating_add(expected) <= capacity;
+                fits && state.queued < MAX_QUEUED
+            };
+            if room(&state) {
+                if let Some(packet) = packet.take() {
+                    state.register(Some(self.key), tag, expected, packet);
+                    if let Some(inbox) = state.inboxes.get_mut(&self.key) {
+                        inbox.pending = inbox.pending.saturating_add(1);
+                    }
+                }
+                return Ok(());
+            }
+            drop(state);
+            // What is queued makes no room before it has left.
+            self.exchange.write_queued(deadline)?;
+            self.exchange.wait(self.key, deadline, |state| room(state).then_some(()))?;
+        }
+    }
+
+    /// Writes what is queued.
+    pub(super) fn flush(&self, deadline: Option<Instant>) -> Result<()> {
+        self.exchange.write_queued(deadline)
+    }
+
+    /// The next answer to a request of this mailbox, with its tag; waits for it.
+    pub(super) fn next(&self, deadline: Option<Instant>) -> Result<(u64, Reply)> {
+        let key = self.key;
+        self.exchange.wait(key, deadline, |state| state.take(key))
+    }
+
+    /// The next answer, if one has come.
+    pub(super) fn try_next(&self) -> Option<(u64, Reply)> {
+        self.exchange.state.lock().take(self.key)
+    }
+}
+
+impl State {
+    fn take(&mut self, key: u64) -> Option<(u64, Reply)> {
+        let inbox = self.inboxes.get_mut(&key)?;
+        let found = inbox.arrived.pop_front()?;
+        inbox.pending = inbox.pending.saturating_sub(1);
+        Some(found)
+    }
+}
+
+impl Drop for Mailbox {
+    fn drop(&mut self) {
+        let mut state = self.exchange.state.lock();
+        let left = state.inboxes.remove(&self.key).map_or(0, |inbox| inbox.pending);
+        if left > 0 {
+            for pending in state.pending.values_mut().filter(|pending| pending.owner == Some(self.key)) {
+                pending.owner = None;
+            }
+        }
+        // Who was woken to read, and gives up, passes it on.
+        state.pass_on_reading();
+    }
+}
