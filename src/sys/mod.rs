@@ -17,6 +17,9 @@
 )]
 
 pub(crate) mod clock;
+#[cfg(unix)]
+pub(crate) mod dir;
+pub(crate) mod entry;
 pub(crate) mod file;
 #[cfg(unix)]
 pub(crate) mod launch;
@@ -34,7 +37,11 @@ pub(crate) mod tcp;
 pub(crate) mod terminal;
 pub(crate) mod user;
 #[cfg(windows)]
+pub(crate) mod windir;
+#[cfg(windows)]
 pub(crate) mod winsock;
 
+#[cfg(windows)]
+pub(crate) use windir as dir;
 #[cfg(windows)]
 pub(crate) use winsock as socket;
