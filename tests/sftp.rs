@@ -1,0 +1,158 @@
+//! Our SFTP client with the servers of others.
+
+#![cfg(unix)]
+
+mod peers;
+
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use feramiko::{Error, SFTPClient, SFTPStatus};
+use peers::{Folder, require};
+
+/// OpenSSH's server as a child, which ends with the client's stream.
+struct Local {
+    sftp: SFTPClient,
+    child: Child,
+    folder: Folder,
+}
+
+impl Local {
+    fn start() -> Option<Self> {
+        let program = PathBuf::from("/usr/lib/openssh/sftp-server");
+        let program = require("sftp-server", program.exists().then_some(program))?;
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let folder = Folder::new();
+        let child = Command::new(program)
+            .current_dir(folder.path())
+            .stdin(Stdio::from(OwnedFd::from(theirs.try_clone().unwrap())))
+            .stdout(Stdio::from(OwnedFd::from(theirs)))
+            .spawn()
+            .unwrap();
+        Some(Self { sftp: SFTPClient::over(ours).unwrap(), child, folder })
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        self.sftp.close();
+        let _ = self.child.wait();
+    }
+}
+
+fn status(error: Error) -> SFTPStatus {
+    match error {
+        Error::Sftp(error) => error.status,
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_round_of_operations() {
+    let Some(local) = Local::start() else { return };
+    let sftp = &local.sftp;
+    assert_eq!(sftp.getcwd().unwrap(), local.folder.path().to_str().unwrap());
+    sftp.mkdir("dir", 0o755).unwrap();
+    sftp.makedirs("dir/a/b/c", 0o755).unwrap();
+    sftp.chdir("dir").unwrap();
+    assert_eq!(status(sftp.stat("none").unwrap_err()), SFTPStatus::NO_SUCH_FILE);
+    let mut file = sftp.open("file", "w+").unwrap();
+    file.write_all(b"hello world").unwrap();
+    file.seek(SeekFrom::Start(6)).unwrap();
+    let mut text = String::new();
+    file.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "world");
+    file.close().unwrap();
+    file.close().unwrap();
+    assert!(file.read(&mut [0; 1]).is_err());
+    let file = sftp.open("file", "a").unwrap();
+    (&file).write_all(b"!").unwrap();
+    assert_eq!(file.tell(), 12);
+    drop(file);
+    assert_eq!(sftp.stat("file").unwrap().size, Some(12));
+    assert_eq!(status(sftp.open("file", "x").unwrap_err()), SFTPStatus::FAILURE);
+    sftp.symlink("file", "link").unwrap();
+    assert_eq!(sftp.readlink("link").unwrap(), "file");
+    assert!(sftp.is_symlink("link").unwrap() && sftp.is_file("link").unwrap());
+    sftp.rename("file", "other").unwrap();
+    assert!(!sftp.exists("file").unwrap());
+    sftp.posix_rename("other", "file").unwrap();
+    sftp.hard_link("file", "second").unwrap();
+    sftp.chmod("file", 0o600).unwrap();
+    assert_eq!(sftp.stat("second").unwrap().permissions(), Some(0o600));
+    sftp.truncate("file", 5).unwrap();
+    let mut names: Vec<String> = sftp.listdir(".").unwrap().iter().map(ToString::to_string).collect();
+    names.sort();
+    assert_eq!(names, ["a", "file", "link", "second"]);
+    assert!(sftp.statvfs(".").unwrap().block_size > 0);
+    assert!(sftp.limits().read > 200_000);
+    for name in ["file", "link", "second"] {
+        sftp.remove(name).unwrap();
+    }
+    assert!(sftp.rmdir("a").is_err());
+}
+
+#[test]
+fn large_files_come_back_however_they_are_read() {
+    let Some(local) = Local::start() else { return };
+    let data: Vec<u8> =
+        (0..5_000_000_u32).flat_map(|word| word.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
+    let mut file = local.sftp.open("data", "w+").unwrap();
+    file.set_pipelined(true).unwrap();
+    for piece in data.chunks(100_000) {
+        file.write_all(piece).unwrap();
+    }
+    file.flush().unwrap();
+    assert_eq!(file.stat().unwrap().size, Some(data.len() as u64));
+    file.rewind().unwrap();
+    file.prefetch(None).unwrap();
+    let mut found = Vec::new();
+    file.read_to_end(&mut found).unwrap();
+    assert!(found == data);
+    let mut whole = vec![0; 1_500_000];
+    assert_eq!(file.read_at(&mut whole, 1000).unwrap(), 96 * 1024);
+    let parts = [(0, 10), (19_999_990, 300_000), (5, 600_000), (0, 10), (30_000_000, 5)];
+    let read: Vec<Vec<u8>> = file.readv(&parts).map(Result::unwrap).collect();
+    for ((offset, length), found) in parts.iter().zip(&read) {
+        let from = (*offset as usize).min(data.len());
+        let to = (from + *length as usize).min(data.len());
+        assert!(found == &data[from..to], "{offset} {length}");
+    }
+    // Reads elsewhere are served and stop nothing.
+    file.rewind().unwrap();
+    file.prefetch(None).unwrap();
+    for place in [0, 10_000_000, 100, 19_000_000, 300_000] {
+        let mut some = [0; 1000];
+        file.seek(SeekFrom::Start(place)).unwrap();
+        file.read_exact(&mut some).unwrap();
+        assert!(some[..] == data[place as usize..][..1000], "{place}");
+    }
+}
+
+#[test]
+fn many_threads_share_a_client() {
+    let Some(local) = Local::start() else { return };
+    std::thread::scope(|scope| {
+        for number in 0..64_u32 {
+            let sftp = &local.sftp;
+            scope.spawn(move || {
+                let name = format!("file{number}");
+                for round in 0..20_u32 {
+                    let mut file = sftp.open(&name, "w+").unwrap();
+                    let text = format!("{number} {round} ").repeat(2000);
+                    file.write_all(text.as_bytes()).unwrap();
+                    file.rewind().unwrap();
+                    let mut found = String::new();
+                    file.read_to_string(&mut found).unwrap();
+                    assert_eq!(found, text);
+                    file.close().unwrap();
+                    assert_eq!(sftp.stat(&name).unwrap().size, Some(text.len() as u64));
+                }
+            });
+        }
+    });
+    assert_eq!(local.sftp.listdir(".").unwrap().len(), 64);
+}
