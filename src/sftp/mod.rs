@@ -2,9 +2,11 @@
 
 mod client;
 mod packet;
+mod transfer;
 
 pub use client::{HashAlgorithm, Listing, SFTPClient, SFTPFile};
 pub use packet::{
     FileKind, OpenFlags, RemoteName, SFTPAttributes, SFTPEntry, SFTPError, SFTPLimits, SFTPRange, SFTPStatus,
     SFTPTime, SFTPVendor, StatVfs,
 };
+pub use transfer::{LinkMode, Progress, SFTPTransfer, TransferFailure, TransferSummary};

@@ -80,6 +80,12 @@ impl Dir {
         Ok(Self::holding(fs::openat(&self.held, self.checked(name)?, flags, Mode::empty())?))
     }
 
+    /// Holds the directory that a name of this one stands for when links are followed, wherever they lead.
+    pub(crate) fn open_dir_following(&self, name: &OsStr) -> io::Result<Self> {
+        let flags = HELD | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self::holding(fs::openat(&self.held, self.checked(name)?, flags, Mode::empty())?))
+    }
+
     /// Makes a directory.
     pub(crate) fn create_dir(&self, name: &OsStr, mode: u32) -> io::Result<()> {
         Ok(fs::mkdirat(&self.held, self.checked(name)?, bits(mode))?)
@@ -96,6 +102,11 @@ impl Dir {
         let careful = if options.waits { OFlags::NOCTTY | OFlags::CLOEXEC } else { CAREFUL };
         let flags = flags_of(options)? | careful;
         Ok(fs::openat(&self.held, self.checked(name)?, flags, bits(options.mode))?.into())
+    }
+
+    /// What is known of the directory itself.
+    pub(crate) fn stat_itself(&self) -> io::Result<Stat> {
+        Ok(known(&fs::fstat(&self.held)?))
     }
 
     /// What is known of a file.

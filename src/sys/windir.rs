@@ -57,6 +57,11 @@ impl Dir {
         if path.metadata()?.is_dir() { Ok(Self(path)) } else { Err(io::ErrorKind::NotADirectory.into()) }
     }
 
+    /// The directory that a name of this one stands for when links are followed, wherever they lead.
+    pub(crate) fn open_dir_following(&self, name: &OsStr) -> io::Result<Self> {
+        Self::open(&self.at(name)?)
+    }
+
     /// Makes a directory.
     pub(crate) fn create_dir(&self, name: &OsStr, _: u32) -> io::Result<()> {
         fs::create_dir(self.at(name)?)
@@ -72,6 +77,11 @@ impl Dir {
             .create_new(options.create && options.exclusive)
             .truncate(options.truncate)
             .open(self.no_link(name)?)
+    }
+
+    /// What is known of the directory itself.
+    pub(crate) fn stat_itself(&self) -> io::Result<Stat> {
+        Ok(known(&self.0.metadata()?))
     }
 
     /// What is known of a file.

@@ -17,20 +17,24 @@ use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::incoming::{Incoming, Reply, broken};
+use super::incoming::{Incoming, Reply, Wait, broken};
 use crate::engine::{Closer, WriteHalf};
 use crate::error::{Error, Phase, Result};
 use crate::sftp::packet::message::{self, Close};
 use crate::wire::Reader;
 
 /// What one answer may hold besides data: a handle, attributes, a status with some words.
-pub(super) const SMALL_ANSWER: usize = 1024;
+pub(in crate::sftp) const SMALL_ANSWER: usize = 1024;
 /// Bytes of requests that wait for the one who writes; who has more waits.
 const MAX_QUEUED: usize = 1024 * 1024;
 /// Requests under way, those included that nobody waits for any more: a server that answers none is given up.
 const MAX_PENDING: usize = 65_536;
 /// Buffers kept for answers to come.
 const MAX_SPARE: usize = 16;
+/// Answers that are taken in at once, before they are looked at.
+const AT_ONCE: usize = 64;
+/// Bytes of them.
+const BYTES_AT_ONCE: usize = 1024 * 1024;
 /// Below this requests are joined, so that many small ones are written at once.
 const JOINED: usize = 32 * 1024;
 
@@ -73,10 +77,10 @@ struct State {
 }
 
 /// How much the answers under way may hold together, in bytes.
-pub(super) type Capacity = Box<dyn Fn() -> usize + Send + Sync>;
+pub(in crate::sftp) type Capacity = Box<dyn Fn() -> usize + Send + Sync>;
 
 /// A connection's requests and answers.
-pub(super) struct Exchange {
+pub(in crate::sftp) struct Exchange {
     state: Mutex<State>,
     closer: Arc<dyn Closer>,
     capacity: Capacity,
@@ -95,7 +99,7 @@ impl Drop for Exchange {
 }
 
 impl Exchange {
-    pub(super) fn new(
+    pub(in crate::sftp) fn new(
         incoming: Incoming,
         outgoing: Box<dyn WriteHalf>,
         closer: Arc<dyn Closer>,
@@ -119,7 +123,7 @@ impl Exchange {
     }
 
     /// Ends it; every waiter returns.
-    pub(super) fn close(&self) {
+    pub(in crate::sftp) fn close(&self) {
         self.die(&mut self.state.lock(), Error::Closed(None));
     }
 
@@ -138,18 +142,18 @@ impl Exchange {
     }
 
     /// What is to be said of a server that breaks a rule: it is not spoken to again.
-    pub(super) fn broken_by_peer(&self, error: Error) -> Error {
+    pub(in crate::sftp) fn broken_by_peer(&self, error: Error) -> Error {
         self.die(&mut self.state.lock(), error.clone());
         error
     }
 
     /// How much the answers under way may hold together.
-    pub(super) fn capacity(&self) -> usize {
+    pub(in crate::sftp) fn capacity(&self) -> usize {
         (self.capacity)()
     }
 
     /// Takes back the buffer of an answer.
-    pub(super) fn recycle(&self, body: Vec<u8>) {
+    pub(in crate::sftp) fn recycle(&self, body: Vec<u8>) {
         let mut state = self.state.lock();
         if body.capacity() > SMALL_ANSWER && state.spare.len() < MAX_SPARE {
             state.spare.push(body);
@@ -158,7 +162,7 @@ impl Exchange {
 
     /// Sends a request whose answer nobody waits for, as far as that goes without waiting; the rest leaves
     /// with the next request.
-    pub(super) fn tell(&self, packet: Vec<u8>) {
+    pub(in crate::sftp) fn tell(&self, packet: Vec<u8>) {
         let mut state = self.state.lock();
         if state.dead.is_none() {
             state.register(None, 0, SMALL_ANSWER, packet);
@@ -186,7 +190,8 @@ impl Exchange {
             }
             if let Some(mut incoming) = state.incoming.take() {
                 let mut spare = state.spare.pop();
-                let read = MutexGuard::unlocked(&mut state, || incoming.next(deadline, &mut spare));
+                let read =
+                    MutexGuard::unlocked(&mut state, || incoming.next(Wait::Until(deadline), &mut spare));
                 state.incoming = Some(incoming);
                 state.spare.extend(spare);
                 match read {
@@ -201,6 +206,39 @@ impl Exchange {
                 return Err(Error::Timeout(Phase::Request));
             }
         }
+    }
+
+    /// Hands out what is there already, without waiting: many answers are then one wake-up.
+    fn take_in(&self) {
+        let mut state = self.state.lock();
+        let Some(mut incoming) = state.incoming.take() else { return };
+        let mut spare = std::mem::take(&mut state.spare);
+        let (replies, end) = MutexGuard::unlocked(&mut state, || {
+            let (mut replies, mut bytes) = (Vec::new(), 0_usize);
+            while replies.len() < AT_ONCE && bytes < BYTES_AT_ONCE {
+                let mut body = spare.pop();
+                let reply = incoming.next(Wait::No, &mut body);
+                spare.extend(body);
+                match reply {
+                    Ok(reply) => {
+                        bytes = bytes.saturating_add(reply.body.len());
+                        replies.push(reply);
+                    }
+                    Err(error) => return (replies, Err(error)),
+                }
+            }
+            (replies, Ok(()))
+        });
+        state.incoming = Some(incoming);
+        state.spare.append(&mut spare);
+        for reply in replies {
+            self.route(&mut state, reply);
+        }
+        match end {
+            Ok(()) | Err(Error::Timeout(_)) => {}
+            Err(error) => self.die(&mut state, error),
+        }
+        state.pass_on_reading();
     }
 
     /// Hands an answer to who asked.
@@ -359,13 +397,13 @@ impl State {
 
 /// Where one caller's answers arrive. What it still waits for when it is dropped is nobody's.
 #[derive(Debug)]
-pub(super) struct Mailbox {
+pub(in crate::sftp) struct Mailbox {
     exchange: Arc<Exchange>,
     key: u64,
 }
 
 impl Mailbox {
-    pub(super) fn new(exchange: &Arc<Exchange>) -> Self {
+    pub(in crate::sftp) fn new(exchange: &Arc<Exchange>) -> Self {
         let mut state = exchange.state.lock();
         let key = state.next_inbox;
         state.next_inbox = key.wrapping_add(1);
@@ -375,13 +413,13 @@ impl Mailbox {
         Self { exchange: Arc::clone(exchange), key }
     }
 
-    pub(super) fn exchange(&self) -> &Arc<Exchange> {
+    pub(in crate::sftp) fn exchange(&self) -> &Arc<Exchange> {
         &self.exchange
     }
 
     /// Sends a framed request, whose number is put in here; the answer, of at most `expected` bytes, comes
     /// under `tag`. Waits while too much is under way.
-    pub(super) fn send(
+    pub(in crate::sftp) fn send(
         &self,
         packet: Vec<u8>,
         expected: usize,
@@ -393,7 +431,7 @@ impl Mailbox {
     }
 
     /// Queues a request: it leaves with the next [`flush`](Self::flush), or with somebody's before.
-    pub(super) fn post(
+    pub(in crate::sftp) fn post(
         &self,
         packet: Vec<u8>,
         expected: usize,
@@ -431,18 +469,34 @@ impl Mailbox {
     }
 
     /// Writes what is queued.
-    pub(super) fn flush(&self, deadline: Option<Instant>) -> Result<()> {
+    pub(in crate::sftp) fn flush(&self, deadline: Option<Instant>) -> Result<()> {
         self.exchange.write_queued(deadline)
     }
 
     /// The next answer to a request of this mailbox, with its tag; waits for it.
-    pub(super) fn next(&self, deadline: Option<Instant>) -> Result<(u64, Reply)> {
+    pub(in crate::sftp) fn next(&self, deadline: Option<Instant>) -> Result<(u64, Reply)> {
         let key = self.key;
         self.exchange.wait(key, deadline, |state| state.take(key))
     }
 
+    /// Waits for an answer, and takes all that have come by then.
+    pub(in crate::sftp) fn next_all(&self, deadline: Option<Instant>) -> Result<Vec<(u64, Reply)>> {
+        let mut all = vec![self.next(deadline)?];
+        self.exchange.take_in();
+        all.extend(std::iter::from_fn(|| self.try_next()));
+        Ok(all)
+    }
+
+    /// Does nothing until then, but hands others their answers.
+    pub(in crate::sftp) fn pause(&self, until: Instant) -> Result<()> {
+        match self.exchange.wait(self.key, Some(until), |_| None::<()>) {
+            Ok(()) | Err(Error::Timeout(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The next answer, if one has come.
-    pub(super) fn try_next(&self) -> Option<(u64, Reply)> {
+    pub(in crate::sftp) fn try_next(&self) -> Option<(u64, Reply)> {
         self.exchange.state.lock().take(self.key)
     }
 }
