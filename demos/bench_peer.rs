@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use feramiko::{
-    Algorithms, Answer, AuthAnswer, AutoAddPolicy, ExitStatus, HostKeys, Limits, PKey, PublicKey, SSHClient,
-    SSHServer, ServerInterface, Session, SessionKind, SessionRequest,
+    Algorithms, Answer, AuthAnswer, AutoAddPolicy, ExitStatus, HostKeys, Limits, LocalServer, PKey,
+    PublicKey, SSHClient, SSHServer, ServerInterface, Session, SessionKind, SessionRequest,
 };
 use support::args::Options;
 use support::given::Given;
@@ -181,7 +181,14 @@ impl ServerInterface for Server {
         Answer::Yes
     }
 
+    fn check_channel_subsystem_request(&self, _: &SessionRequest, name: &str) -> Answer {
+        Answer::when(name == "sftp")
+    }
+
     fn session(&self, mut session: Session) -> io::Result<ExitStatus> {
+        if let SessionKind::Subsystem(_) = session.request().kind {
+            return session.serve_sftp(LocalServer::new()?);
+        }
         let SessionKind::Exec(command) = session.request().kind.clone() else {
             return Ok(ExitStatus::Code(1));
         };
