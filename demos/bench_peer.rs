@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use feramiko::{
-    Algorithms, Answer, AuthAnswer, AutoAddPolicy, ExitStatus, HostKeys, Limits, PKey, PublicKey, SSHClient,
-    SSHServer, ServerInterface, Session, SessionKind, SessionRequest,
+    Algorithms, Answer, AuthAnswer, AutoAddPolicy, ExitStatus, HostKeys, Limits, LocalServer, PKey,
+    PublicKey, SSHClient, SSHServer, ServerInterface, Session, SessionKind, SessionRequest,
 };
 use support::args::Options;
 use support::given::Given;
@@ -22,8 +22,10 @@ const PIECE: usize = 256 * 1024;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
-const USAGE: &str = "usage: bench_peer --port P --key FILE [--host H] [--user U] [--cipher C] [--mac M] [--kex K] VERB ARGS
-verbs: down CMD BYTES, up BYTES, connect N PAR, execs N, ping N, idle N, serve; get put getdir putdir are not built";
+const USAGE: &str =
+    "usage: bench_peer --port P --key FILE [--host H] [--user U] [--cipher C] [--mac M] [--kex K] VERB ARGS
+verbs: down CMD BYTES, up BYTES, get REMOTE LOCAL, put REMOTE LOCAL, getdir REMOTE LOCAL, putdir LOCAL REMOTE,
+       stats N THREADS, connect N PAR, execs N, ping N, idle N, serve";
 
 struct Setup {
     destination: String,
@@ -125,6 +127,34 @@ fn connect(setup: &Arc<Setup>, count: usize, parallel: usize) -> Outcome<()> {
     Ok(())
 }
 
+/// Files and trees by SFTP; the session is opened before the clock runs.
+fn sftp(setup: &Setup, verb: &str, from: &str, to: &str) -> Outcome<()> {
+    let sftp = setup.connect()?.open_sftp()?;
+    let (started, before) = (Instant::now(), cpu());
+    let transfer = sftp.transfer().recursive(verb.ends_with("dir"));
+    let done = if verb.starts_with("get") { transfer.get(from, to)? } else { transfer.put(from, to)? };
+    measured(&format!("\"bytes\":{},\"files\":{}", done.bytes, done.files), started, before);
+    Ok(())
+}
+
+/// `stat` of the home directory, from so many threads on one session.
+fn stats(setup: &Setup, count: usize, threads: usize) -> Outcome<()> {
+    let sftp = setup.connect()?.open_sftp()?;
+    sftp.stat(".")?;
+    let (started, before) = (Instant::now(), cpu());
+    std::thread::scope(|scope| {
+        let work = |_| scope.spawn(|| (0..count / threads).try_for_each(|_| sftp.stat(".").map(drop)));
+        let workers: Vec<_> = (0..threads).map(work).collect();
+        workers.into_iter().try_for_each(|worker| {
+            worker.join().map_err(|_| "a worker panicked".into()).and_then(|done| Ok(done?))
+        })
+    })
+    .and_then(|()| -> Outcome<()> {
+        measured(&format!("\"count\":{count}"), started, before);
+        Ok(())
+    })
+}
+
 fn execs(setup: &Setup, count: usize) -> Outcome<()> {
     let client = setup.connect()?;
     let (started, before) = (Instant::now(), cpu());
@@ -181,7 +211,14 @@ impl ServerInterface for Server {
         Answer::Yes
     }
 
+    fn check_channel_subsystem_request(&self, _: &SessionRequest, name: &str) -> Answer {
+        Answer::when(name == "sftp")
+    }
+
     fn session(&self, mut session: Session) -> io::Result<ExitStatus> {
+        if let SessionKind::Subsystem(_) = session.request().kind {
+            return session.serve_sftp(LocalServer::new()?);
+        }
         let SessionKind::Exec(command) = session.request().kind.clone() else {
             return Ok(ExitStatus::Code(1));
         };
@@ -255,6 +292,9 @@ fn run() -> Outcome<()> {
         ["up", bytes] => up(&setup, "cat >/dev/null", bytes.parse()?),
         ["up", bytes, command] => up(&setup, command, bytes.parse()?),
         ["connect", count, parallel] => connect(&Arc::new(setup), count.parse()?, parallel.parse()?),
+        ["put", to, from] => sftp(&setup, "put", from, to),
+        [verb @ ("get" | "getdir" | "putdir"), from, to] => sftp(&setup, verb, from, to),
+        ["stats", count, threads] => stats(&setup, count.parse()?, threads.parse()?),
         ["execs", count] => execs(&setup, count.parse()?),
         ["ping", count] => ping(&setup, count.parse()?),
         ["idle", count] => idle(&setup, count.parse()?),

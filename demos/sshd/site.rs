@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use feramiko::{
     Answer, AuthAnswer, AuthInfo, AuthorizedKeys, ExitStatus, HostbasedClient, InteractiveAnswer,
-    InteractiveQuery, KeyLogin, Peer, PtyRequest, PublicKey, RevokedKeys, Secret, ServerInterface, Session,
-    SessionRequest,
+    InteractiveQuery, KeyLogin, LocalServer, Peer, PtyRequest, PublicKey, RevokedKeys, Secret,
+    ServerInterface, Session, SessionKind, SessionRequest,
 };
 
 use crate::hosts::Hosts;
@@ -192,7 +192,16 @@ impl ServerInterface for Application {
         Answer::Yes
     }
 
+    fn check_channel_subsystem_request(&self, _: &SessionRequest, name: &str) -> Answer {
+        Answer::when(name == "sftp")
+    }
+
     fn session(&self, session: Session) -> io::Result<ExitStatus> {
+        // A key that forces the command asks for it as OpenSSH's do.
+        let internal = SessionKind::Exec(b"internal-sftp".to_vec());
+        if [SessionKind::Subsystem("sftp".to_owned()), internal].contains(&session.request().kind) {
+            return session.serve_sftp(LocalServer::new()?);
+        }
         let mut environment = Vec::new();
         if let Some((peer, local)) = self.peer.addresses {
             let (from, to) =
