@@ -64,6 +64,8 @@ struct State {
     next_inbox: u64,
     /// Those who wait and do not read.
     waiting: Vec<u64>,
+    /// Those who wait for room to ask something more.
+    starved: Vec<u64>,
     /// Taken out by who reads.
     incoming: Option<Incoming>,
     /// Taken out by who writes.
@@ -111,6 +113,7 @@ impl Exchange {
             inboxes: HashMap::new(),
             next_inbox: 0,
             waiting: Vec::new(),
+            starved: Vec::new(),
             incoming: Some(incoming),
             outgoing: Some(outgoing),
             queue: VecDeque::new(),
@@ -248,6 +251,7 @@ impl Exchange {
             return self.die(state, Error::protocol(text));
         };
         state.expected = state.expected.saturating_sub(pending.expected);
+        state.wake_starved();
         match pending.owner.and_then(|owner| state.inboxes.get_mut(&owner)) {
             Some(inbox) => {
                 inbox.arrived.push_back((pending.tag, reply));
@@ -269,12 +273,15 @@ impl Exchange {
         let mut state = self.state.lock();
         while !state.queue.is_empty() {
             let Some(mut outgoing) = state.outgoing.take() else { return Ok(()) };
+            if state.others_are_busy() {
+                MutexGuard::unlocked(&mut state, std::thread::yield_now);
+            }
             let mut packets = std::mem::take(&mut state.queue);
             let written =
                 MutexGuard::unlocked(&mut state, || write_all(&mut *outgoing, &mut packets, deadline));
             state.outgoing = Some(outgoing);
             state.queued = packets.iter().chain(&state.queue).map(Vec::len).sum();
-            state.wake_all();
+            state.wake_starved();
             match written {
                 Ok(()) => {}
                 Err(Error::Timeout(phase)) => {
@@ -355,6 +362,13 @@ fn sleep(state: &mut MutexGuard<'_, State>, key: u64, deadline: Option<Instant>)
 }
 
 impl State {
+    /// Whether callers besides the one who writes and the one who reads are not waiting: they may be about to
+    /// ask something that can leave together with what is queued.
+    fn others_are_busy(&self) -> bool {
+        let reads = usize::from(self.incoming.is_none());
+        self.inboxes.len() > self.waiting.len().saturating_add(reads).saturating_add(1)
+    }
+
     /// Wakes one who can read when nobody does.
     fn pass_on_reading(&self) {
         if self.incoming.is_some() {
@@ -368,9 +382,10 @@ impl State {
         }
     }
 
-    fn wake_all(&self) {
-        for key in &self.waiting {
-            self.wake(Some(key));
+    /// They look whether there is room now.
+    fn wake_starved(&mut self) {
+        for key in std::mem::take(&mut self.starved) {
+            self.wake(Some(&key));
         }
     }
 
@@ -464,7 +479,13 @@ impl Mailbox {
             drop(state);
             // What is queued makes no room before it has left.
             self.exchange.write_queued(deadline)?;
-            self.exchange.wait(self.key, deadline, |state| room(state).then_some(()))?;
+            self.exchange.wait(self.key, deadline, |state| {
+                let found = room(state).then_some(());
+                if found.is_none() && !state.starved.contains(&self.key) {
+                    state.starved.push(self.key);
+                }
+                found
+            })?;
         }
     }
 
