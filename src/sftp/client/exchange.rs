@@ -163,6 +163,11 @@ impl Exchange {
         }
     }
 
+    /// Lets go of an answer that nobody has a use for.
+    pub(in crate::sftp) fn abandon(&self, reply: &Reply) {
+        self.state.lock().abandon(reply);
+    }
+
     /// Sends a request whose answer nobody waits for, as far as that goes without waiting; the rest leaves
     /// with the next request.
     pub(in crate::sftp) fn tell(&self, packet: Vec<u8>) {
@@ -257,14 +262,7 @@ impl Exchange {
                 inbox.arrived.push_back((pending.tag, reply));
                 inbox.wake.notify_one();
             }
-            // A file that was opened for nobody is closed again.
-            None if reply.kind == message::Handle::NUMBER => {
-                if let Ok(handle) = Reader::new(&reply.body).string() {
-                    let close = message::framed(&Close { id: 0, handle });
-                    state.register(None, 0, SMALL_ANSWER, close);
-                }
-            }
-            None => {}
+            None => state.abandon(&reply),
         }
     }
 
@@ -386,6 +384,16 @@ impl State {
     fn wake_starved(&mut self) {
         for key in std::mem::take(&mut self.starved) {
             self.wake(Some(&key));
+        }
+    }
+
+    /// An answer that nobody takes: a file that was opened for nobody is closed again.
+    fn abandon(&mut self, reply: &Reply) {
+        if reply.kind != message::Handle::NUMBER || self.dead.is_some() {
+            return;
+        }
+        if let Ok(handle) = Reader::new(&reply.body).string() {
+            self.register(None, 0, SMALL_ANSWER, message::framed(&Close { id: 0, handle }));
         }
     }
 
@@ -534,7 +542,12 @@ impl State {
 impl Drop for Mailbox {
     fn drop(&mut self) {
         let mut state = self.exchange.state.lock();
-        let left = state.inboxes.remove(&self.key).map_or(0, |inbox| inbox.pending);
+        let inbox = state.inboxes.remove(&self.key);
+        let left = inbox.as_ref().map_or(0, |inbox| inbox.pending);
+        // Who gave up may have had its answer by then.
+        for (_, reply) in inbox.into_iter().flat_map(|inbox| inbox.arrived) {
+            state.abandon(&reply);
+        }
         if left > 0 {
             for pending in state.pending.values_mut().filter(|pending| pending.owner == Some(self.key)) {
                 pending.owner = None;

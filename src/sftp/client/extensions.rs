@@ -195,6 +195,12 @@ impl SFTPClient {
         )
     }
 
+    /// Whether the server may know `check-file` of open files: it says so, or says nothing of what it knows.
+    pub(in crate::sftp) fn may_check_open_files(&self) -> bool {
+        let said = [extension::CHECK_FILE, extension::CHECK_FILE_HANDLE];
+        self.extensions().next().is_none() || said.iter().any(|name| self.has_extension(name))
+    }
+
     /// `subject` is the path or the handle, and the path for errors.
     pub(super) fn check_by(
         &self,
@@ -209,7 +215,12 @@ impl SFTPClient {
         fields.put(subject.0).put(wanted.join(",").as_str()).put(&offset).put(&length).put(&block);
         self.extended_reply(name, &fields, subject.1, MAX_PACKET, |rest| {
             let mut reader = Reader::new(rest.0);
-            let taken = std::str::from_utf8(reader.string()?).map_err(|_| Malformed::Value)?;
+            let mut first = reader.string()?;
+            // The first draft has the request's name in front, and most servers with it.
+            if first == extension::CHECK_FILE.as_bytes() {
+                first = reader.string()?;
+            }
+            let taken = std::str::from_utf8(first).map_err(|_| Malformed::Value)?;
             let taken = HashAlgorithm::by_name(taken).filter(|taken| algorithms.contains(taken));
             let taken = taken.ok_or(Malformed::Value)?;
             let mut hashes = Vec::new();

@@ -13,6 +13,12 @@ use crate::sftp::packet::{MAX_PACKET, RemoteName, SFTPEntry, SFTPStatus};
 const AHEAD: usize = 4;
 /// Entries of one directory: a server may list for ever.
 const MAX_ENTRIES: u64 = 10_000_000;
+/// Entries of one directory that are kept all at once.
+const MAX_KEPT: u64 = 1_000_000;
+/// Bytes of their names and long forms.
+const MAX_KEPT_BYTES: u64 = 256 * 1024 * 1024;
+/// Answers without any entry: they bring nothing on.
+const MAX_EMPTY: u64 = 100_000;
 
 /// The entries of a directory, `.` and `..` left out, in the server's order. Dropping it closes the
 /// directory.
@@ -25,6 +31,8 @@ pub struct Listing {
     asked: usize,
     ended: bool,
     listed: u64,
+    /// Answers that listed nothing to be shown.
+    empty: u64,
 }
 
 impl fmt::Debug for Listing {
@@ -37,17 +45,22 @@ impl SFTPClient {
     /// The names in a directory, `.` and `..` left out, in the server's order.
     ///
     /// # Errors
-    /// As [`listdir_iter`](Self::listdir_iter).
+    /// As [`listdir_iter`](Self::listdir_iter); [`Error::Limit`] beyond a million entries, which come one by
+    /// one only.
     pub fn listdir(&self, path: impl AsRef<[u8]>) -> Result<Vec<RemoteName>> {
-        self.listdir_iter(path)?.map(|entry| entry.map(|entry| entry.name)).collect()
+        let mut names = Vec::new();
+        self.listdir_iter(path)?.keep_all(|entry| names.push(entry.name))?;
+        Ok(names)
     }
 
     /// The files in a directory with what is known of them, links not followed.
     ///
     /// # Errors
-    /// As [`listdir_iter`](Self::listdir_iter).
+    /// As [`listdir`](Self::listdir).
     pub fn listdir_attr(&self, path: impl AsRef<[u8]>) -> Result<Vec<SFTPEntry>> {
-        self.listdir_iter(path)?.collect()
+        let mut entries = Vec::new();
+        self.listdir_iter(path)?.keep_all(|entry| entries.push(entry))?;
+        Ok(entries)
     }
 
     /// The same one by one, while more are read ahead.
@@ -71,11 +84,32 @@ impl SFTPClient {
             asked: 0,
             ended: false,
             listed: 0,
+            empty: 0,
         })
     }
 }
 
 impl Listing {
+    /// Hands out every entry to somebody who keeps them all.
+    fn keep_all(self, mut keep: impl FnMut(SFTPEntry)) -> Result<()> {
+        let (mut count, mut bytes) = (0_u64, 0_u64);
+        for entry in self {
+            let entry = entry?;
+            count = count.saturating_add(1);
+            let length = entry.name.as_bytes().len().saturating_add(entry.longname.as_bytes().len());
+            bytes = bytes.saturating_add(length as u64);
+            if count > MAX_KEPT {
+                return Err(Error::Limit { which: "entries of one directory", limit: MAX_KEPT });
+            }
+            if bytes > MAX_KEPT_BYTES {
+                let which = "bytes of the names in one directory";
+                return Err(Error::Limit { which, limit: MAX_KEPT_BYTES });
+            }
+            keep(entry);
+        }
+        Ok(())
+    }
+
     /// Asks and takes the next answer.
     fn fetch(&mut self) -> Result<()> {
         let deadline = self.client.deadline();
@@ -89,12 +123,15 @@ impl Listing {
         let asked = Asked { operation: "readdir", path: self.path.as_bytes() };
         match self.client.read_answer(reply, asked) {
             Ok(Answer::Names(names)) => {
-                self.listed = self.listed.saturating_add(names.len() as u64).saturating_add(1);
-                if self.listed > MAX_ENTRIES {
-                    return Err(Error::Limit { which: "entries of one directory", limit: MAX_ENTRIES });
-                }
+                self.listed = self.listed.saturating_add(names.len() as u64);
                 let named = |entry: &SFTPEntry| entry.name != "." && entry.name != "..";
                 self.ready.extend(names.into_iter().filter(named));
+                if self.ready.is_empty() {
+                    self.empty = self.empty.saturating_add(1);
+                }
+                if self.listed > MAX_ENTRIES || self.empty > MAX_EMPTY {
+                    return Err(Error::Limit { which: "entries of one directory", limit: MAX_ENTRIES });
+                }
                 Ok(())
             }
             Ok(other) => Err(self.client.wrong(&other, asked)),

@@ -75,6 +75,16 @@ impl<'a> Readv<'a> {
         Some(found)
     }
 
+    /// Where parts begin at one place, a short piece of one does not push out more of another.
+    fn keep(&mut self, at: u64, piece: Vec<u8>) {
+        let there = self.pieces.get(&at).map_or(0, |there| Fetched::bytes(there).len());
+        let new = Fetched::bytes(&piece).len();
+        if new > there {
+            self.held = self.held.saturating_sub(there).saturating_add(new);
+            self.pieces.insert(at, piece);
+        }
+    }
+
     /// Lets go of what no part to come needs.
     fn forget(&mut self) {
         let needed = |at: u64, piece: &[u8]| {
@@ -94,8 +104,7 @@ impl<'a> Readv<'a> {
             }
             match self.reading.next()? {
                 Fetched::Data(at, piece) => {
-                    self.held = self.held.saturating_add(Fetched::bytes(&piece).len());
-                    self.pieces.insert(at, piece);
+                    self.keep(at, piece);
                 }
                 Fetched::End(at) => self.end = self.end.min(at),
             }

@@ -49,6 +49,13 @@ impl<K> Flight<K> {
         replies.into_iter().map(known).collect()
     }
 
+    /// Lets go of answers that came with one that ends the transfer.
+    pub(super) fn abandon(&self, replies: impl Iterator<Item = (K, Reply)>) {
+        for (_, reply) in replies {
+            self.mailbox.exchange().abandon(&reply);
+        }
+    }
+
     /// Gives the buffer of an answer back.
     pub(super) fn recycle(&self, buffer: Vec<u8>) {
         self.mailbox.exchange().recycle(buffer);

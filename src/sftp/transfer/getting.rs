@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::flight::Flight;
-use super::local::{Place, Target, failed, local_name, make_dir, restore_dir};
+use super::local::{HeldDirs, Place, Target, failed, local_name, make_dir, remote_name, restore_dir};
 use super::progress::Watch;
 use super::{LinkMode, Options, SFTPTransfer, TransferSummary, resume};
 use crate::error::{Error, Result};
@@ -36,6 +36,10 @@ const MAX_WAITING: usize = 4096;
 const MAX_DEPTH: usize = 64;
 /// Entries of one directory: a server may list for ever.
 const MAX_ENTRIES: usize = 1_000_000;
+/// Answers without any entry, of one directory: they bring nothing on.
+const MAX_EMPTY: u64 = 100_000;
+/// The longest name of a file, beyond what any file system here takes.
+const MAX_NAME: usize = 1024;
 /// Bytes that the paths of waiting directories take.
 const MAX_WAITING_BYTES: usize = 24 * 1024 * 1024;
 
@@ -55,6 +59,22 @@ enum Sink<'t> {
     Writer(&'t mut dyn Write),
     /// Not opened yet, or given up.
     None,
+}
+
+/// A file that waits for its turn. Its path is made then: there may be many in a directory of a long name.
+struct Waiting {
+    path: Named,
+    place: Option<Place>,
+    known: SFTPAttributes,
+    begin: u64,
+    to_its_end: bool,
+}
+
+/// What a file is called on the server.
+enum Named {
+    Whole(RemoteName),
+    /// As its place, in that directory.
+    In(Arc<RemoteName>),
 }
 
 /// A file to be got.
@@ -86,10 +106,12 @@ struct Job<'t> {
 
 /// A directory to be listed.
 struct DirTask {
-    remote: RemoteName,
+    remote: Arc<RemoteName>,
     parent: Arc<Dir>,
     name: OsString,
     depth: usize,
+    /// Its place among `finals`, if it has one.
+    last: Option<usize>,
 }
 
 /// A directory that is being listed.
@@ -99,14 +121,26 @@ struct Listed {
     handle: Vec<u8>,
     asked: usize,
     names: HashSet<u64>,
+    /// Answers that had nothing in them.
+    empty: u64,
     ended: bool,
 }
 
-/// What is set of a directory when all in it is there.
+/// What is set of a directory when all in it is there. It is found by its names then: none is held open
+/// until the end.
 struct Final {
-    parent: Arc<Dir>,
+    /// The place of the one it is in; none in the tree's first.
+    parent: Option<usize>,
     name: OsString,
     attributes: SFTPAttributes,
+}
+
+/// The tree's first directory.
+struct Root {
+    remote: Arc<RemoteName>,
+    dir: Arc<Dir>,
+    /// Where it is and what is set of it at the end, if anything is.
+    last: Option<(Dir, OsString, SFTPAttributes)>,
 }
 
 struct Getting<'t, 'a> {
@@ -118,11 +152,13 @@ struct Getting<'t, 'a> {
     dirs: Vec<DirTask>,
     dirs_bytes: usize,
     listed: HashMap<u64, Listed>,
-    files: VecDeque<FileTask>,
+    files: VecDeque<Waiting>,
     jobs: HashMap<u64, Job<'t>>,
     /// Files that have more to ask for, the oldest first.
     hungry: VecDeque<u64>,
+    root: Option<Root>,
     finals: Vec<Final>,
+    local_dirs: HeldDirs,
     next_key: u64,
     /// Bytes asked for, and there before their turn.
     held: usize,
@@ -147,7 +183,7 @@ pub(super) fn run(transfer: SFTPTransfer<'_>, remote: &[u8], local: &Path) -> Re
     } else {
         let inside = local.is_dir().then(|| local_name(&RemoteName::from(remote.file_name()))).transpose()?;
         let local = inside.map_or_else(|| local.to_owned(), |name| local.join(name));
-        getting.add_file(remote, Place::of(&local)?, known)?;
+        getting.add_file(&remote, Named::Whole(remote.clone()), Place::of(&local)?, known)?;
     }
     getting.work()
 }
@@ -161,7 +197,8 @@ pub(super) fn into_writer(transfer: SFTPTransfer<'_>, remote: &[u8], writer: &mu
         return Err(Error::Misuse("what goes into a writer is neither resumed nor verified"));
     }
     let mut getting = Getting::new(transfer, Some(writer));
-    getting.files.push_back(FileTask { remote, place: None, known, begin: 0, to_its_end: false });
+    let path = Named::Whole(remote);
+    getting.files.push_back(Waiting { path, place: None, known, begin: 0, to_its_end: false });
     Ok(getting.work()?.bytes)
 }
 
@@ -179,7 +216,9 @@ impl<'t, 'a> Getting<'t, 'a> {
             files: VecDeque::new(),
             jobs: HashMap::new(),
             hungry: VecDeque::new(),
+            root: None,
             finals: Vec::new(),
+            local_dirs: HeldDirs::default(),
             next_key: 0,
             held: 0,
             // Others may have files open too.
@@ -208,27 +247,37 @@ impl<'t, 'a> Getting<'t, 'a> {
         let dir = Dir::create_all(local).map_err(fail)?;
         // Without links in it, so that it has a name in a directory; the root of all has none.
         let whole = local.canonicalize().map_err(fail)?;
-        if let (true, Some(parent), Some(name)) = (self.options.preserve, whole.parent(), whole.file_name()) {
-            let parent = Arc::new(Dir::open(parent).map_err(fail)?);
-            self.finals.push(Final { parent, name: name.to_owned(), attributes: known });
-        }
-        self.list(DirTask { remote, parent: Arc::new(dir), name: OsString::new(), depth: 0 })
+        let last = match (self.options.preserve, whole.parent(), whole.file_name()) {
+            (true, Some(parent), Some(name)) => {
+                Some((Dir::open(parent).map_err(fail)?, name.to_owned(), known))
+            }
+            _ => None,
+        };
+        let (remote, dir) = (Arc::new(remote), Arc::new(dir));
+        self.root = Some(Root { remote: Arc::clone(&remote), dir: Arc::clone(&dir), last });
+        self.list(DirTask { remote, parent: dir, name: OsString::new(), depth: 0, last: None })
     }
 
     /// A file; one that is there whole is left as it is, one that is there in part gone on with.
-    fn add_file(&mut self, remote: RemoteName, place: Place, known: SFTPAttributes) -> Result<()> {
+    fn add_file(
+        &mut self,
+        remote: &RemoteName,
+        path: Named,
+        place: Place,
+        known: SFTPAttributes,
+    ) -> Result<()> {
         let begin = match self.options.resume {
-            true => resume::of_get(self.client(), &remote, &place, &known, self.options.atomic)?,
+            true => resume::of_get(self.client(), remote, &place, &known, self.options.atomic)?,
             false => resume::Begin::At(0),
         };
         match begin {
             resume::Begin::At(begin) => {
                 let to_its_end = begin > 0;
-                self.files.push_back(FileTask { remote, place: Some(place), known, begin, to_its_end });
+                self.files.push_back(Waiting { path, place: Some(place), known, begin, to_its_end });
             }
             resume::Begin::Complete => {
                 self.watch.summary.skipped = self.watch.summary.skipped.saturating_add(1);
-                self.verify(&remote, &place)?;
+                self.verify(remote, &place)?;
             }
         }
         Ok(())
@@ -237,22 +286,26 @@ impl<'t, 'a> Getting<'t, 'a> {
     /// What a listing says of one name.
     fn add_entry(&mut self, of: u64, entry: SFTPEntry) -> Result<()> {
         let Some(listed) = self.listed.get_mut(&of) else { return Ok(()) };
-        let remote = listed.task.remote.join(&entry.name);
-        let (dir, depth) = (Arc::clone(&listed.dir), listed.task.depth);
         let again = !listed.names.insert(self.hasher.hash_one(&entry.name));
-        let too_many = listed.names.len() > MAX_ENTRIES;
-        if too_many {
+        if listed.names.len() > MAX_ENTRIES {
             return Err(Error::Limit { which: "entries of one directory", limit: MAX_ENTRIES as u64 });
         }
         let bytes = entry.name.as_bytes();
+        if bytes.len() > MAX_NAME {
+            let text = format!("the directory has an entry with a name of {} bytes", bytes.len());
+            let remote = listed.task.remote.as_ref().clone();
+            return self.watch.failed(&remote, Error::protocol(text));
+        }
+        let remote = listed.task.remote.join(&entry.name);
         if again || bytes.is_empty() || bytes.contains(&b'/') || bytes.contains(&0) {
             let what = if again { "twice" } else { "which is no name of a file" };
             let error = Error::protocol(format!("the directory has an entry {}, {what}", entry.name));
             return self.watch.failed(&remote, error);
         }
+        let (dir, below) = (Arc::clone(&listed.dir), Below::of(&listed.task));
         let outcome = local_name(&entry.name).and_then(|name| {
             let place = Place { dir, name, follow: false };
-            self.add(remote.clone(), place, entry.attributes, depth)
+            self.add(remote.clone(), place, entry.attributes, below)
         });
         outcome.or_else(|error| self.watch.failed(&remote, error))
     }
@@ -262,7 +315,7 @@ impl<'t, 'a> Getting<'t, 'a> {
         remote: RemoteName,
         place: Place,
         mut known: SFTPAttributes,
-        depth: usize,
+        below: Below,
     ) -> Result<()> {
         if known.kind().is_none() {
             known = self.client().lstat(&remote)?;
@@ -275,21 +328,23 @@ impl<'t, 'a> Getting<'t, 'a> {
             }
         }
         match known.kind() {
-            Some(FileKind::File) | None => self.add_file(remote, place, known),
-            Some(FileKind::Directory) if depth >= MAX_DEPTH => {
+            Some(FileKind::File) | None => self.add_file(&remote, Named::In(below.remote), place, known),
+            Some(FileKind::Directory) if below.depth >= MAX_DEPTH => {
                 Err(Error::Limit { which: "directories below each other", limit: MAX_DEPTH as u64 })
             }
             Some(FileKind::Directory) => {
-                if self.options.preserve {
-                    let (parent, name) = (Arc::clone(&place.dir), place.name.clone());
-                    self.finals.push(Final { parent, name, attributes: known });
+                let last = self.options.preserve.then_some(self.finals.len());
+                if last.is_some() {
+                    let name = place.name.clone();
+                    self.finals.push(Final { parent: below.last, name, attributes: known });
                 }
                 self.dirs_bytes = self.dirs_bytes.saturating_add(remote.as_bytes().len()).saturating_add(128);
                 if self.dirs_bytes > MAX_WAITING_BYTES {
                     let limit = MAX_WAITING_BYTES as u64;
                     return Err(Error::Limit { which: "bytes of the paths of directories to come", limit });
                 }
-                self.dirs.push(DirTask { remote, parent: place.dir, name: place.name, depth: depth + 1 });
+                let (remote, depth) = (Arc::new(remote), below.depth + 1);
+                self.dirs.push(DirTask { remote, parent: place.dir, name: place.name, depth, last });
                 Ok(())
             }
             Some(_) => {
@@ -339,22 +394,58 @@ impl<'t, 'a> Getting<'t, 'a> {
             if self.flight.is_empty() {
                 break;
             }
-            for (ask, reply) in self.flight.next_all()? {
-                match ask {
-                    Ask::Open(key) => self.opened(key, reply)?,
-                    Ask::Read(key, part) => self.read(key, part, reply)?,
-                    Ask::Opendir(key) => self.dir_opened(key, reply)?,
-                    Ask::Readdir(key) => self.dir_read(key, reply)?,
-                    Ask::Close => {}
+            let mut replies = self.flight.next_all()?.into_iter();
+            while let Some((ask, reply)) = replies.next() {
+                if let Err(error) = self.answered(ask, reply) {
+                    self.flight.abandon(replies);
+                    return Err(error);
                 }
             }
         }
-        // The innermost first: what is set of a directory is changed by what is done in it.
+        self.restore_dirs()
+    }
+
+    /// The innermost first: what is set of a directory is changed by what is done in it.
+    fn restore_dirs(&mut self) -> Result<()> {
+        let Some(Root { remote, dir: first, last }) = self.root.take() else { return Ok(()) };
+        // Mostly the next one is in the same.
+        let mut open: (Option<usize>, Arc<Dir>) = (None, Arc::clone(&first));
         while let Some(Final { parent, name, attributes }) = self.finals.pop() {
-            let set = restore_dir(&parent, &name, &attributes);
-            set.map_err(|error| failed(name.display().to_string(), error))?;
+            let mut names: Vec<OsString> = Vec::new();
+            let mut above = parent;
+            while let Some(Final { parent, name, .. }) = above.and_then(|at| self.finals.get(at)) {
+                names.push(name.clone());
+                above = *parent;
+            }
+            names.reverse();
+            if open.0 != parent {
+                open = (None, Arc::clone(&first));
+            }
+            let set =
+                open_below(&mut open, parent, &names).and_then(|dir| restore_dir(dir, &name, &attributes));
+            if let Err(error) = set {
+                let mut path = remote.as_ref().clone();
+                for name in names.iter().chain([&name]) {
+                    path = path.join(remote_name(name)?);
+                }
+                self.watch.failed(&path, failed(name.display().to_string(), error))?;
+            }
         }
-        Ok(())
+        match last {
+            Some((parent, name, attributes)) => restore_dir(&parent, &name, &attributes)
+                .map_err(|error| failed(name.display().to_string(), error)),
+            None => Ok(()),
+        }
+    }
+
+    fn answered(&mut self, ask: Ask, reply: Reply) -> Result<()> {
+        match ask {
+            Ask::Open(key) => self.opened(key, reply),
+            Ask::Read(key, part) => self.read(key, part, reply),
+            Ask::Opendir(key) => self.dir_opened(key, reply),
+            Ask::Readdir(key) => self.dir_read(key, reply),
+            Ask::Close => Ok(()),
+        }
     }
 
     /// Keeps as much under way as may be.
@@ -366,6 +457,7 @@ impl<'t, 'a> Getting<'t, 'a> {
         }
         while self.jobs.len() < self.max_open && self.held < self.depth {
             let Some(task) = self.files.pop_front() else { break };
+            let task = task.begun()?;
             let attributes = SFTPAttributes::new().to_vec();
             let (path, flags) = (task.remote.as_bytes(), OpenFlags::READ.0);
             let packet = framed(&Open { id: 0, path, flags, attributes: Rest(&attributes) });
@@ -373,14 +465,21 @@ impl<'t, 'a> Getting<'t, 'a> {
             self.jobs.insert(key, Job::new(task));
             self.flight.ask(Ask::Open(key), packet, SMALL_ANSWER)?;
         }
-        while self.listed.len() < MAX_DIRS && self.files.len() < MAX_WAITING {
+        while self.listed.len() < MAX_DIRS && self.files.len() < MAX_WAITING && self.may_hold_another() {
             let Some(task) = self.dirs.pop() else { break };
             self.dirs_bytes =
                 self.dirs_bytes.saturating_sub(task.remote.as_bytes().len()).saturating_sub(128);
-            let remote = task.remote.clone();
+            let remote = task.remote.as_ref().clone();
             self.list(task).or_else(|error| self.watch.failed(&remote, error))?;
         }
         self.read_dirs()
+    }
+
+    /// Whether one more directory may be open here. One always may where nothing is under way that would make
+    /// room.
+    fn may_hold_another(&mut self) -> bool {
+        let idle = self.files.is_empty() && self.jobs.is_empty() && self.listed.is_empty();
+        idle || self.local_dirs.has_room()
     }
 
     /// Asks for the next part of a file; false when enough is under way, or it has no more to ask for.
@@ -424,10 +523,11 @@ impl<'t, 'a> Getting<'t, 'a> {
                     .map_err(|error| failed(task.name.display().to_string(), error))?,
             ),
         };
+        self.local_dirs.add(&dir);
         let packet = framed(&Opendir { id: 0, path: task.remote.as_bytes() });
         let key = self.key();
         let (handle, names) = (Vec::new(), HashSet::new());
-        self.listed.insert(key, Listed { task, dir, handle, asked: 0, names, ended: false });
+        self.listed.insert(key, Listed { task, dir, handle, asked: 0, names, empty: 0, ended: false });
         self.flight.ask(Ask::Opendir(key), packet, SMALL_ANSWER)
     }
 
@@ -442,7 +542,7 @@ impl<'t, 'a> Getting<'t, 'a> {
             }
             Ok(other) => Err(self.flight.client.wrong(&other, asked)),
             Err(error) => {
-                let remote = listed.task.remote.clone();
+                let remote = listed.task.remote.as_ref().clone();
                 self.listed.remove(&key);
                 self.watch.failed(&remote, error)
             }
@@ -467,17 +567,21 @@ impl<'t, 'a> Getting<'t, 'a> {
         let asked = Asked { operation: "readdir", path: listed.task.remote.as_bytes() };
         match self.flight.client.read_answer(reply, asked) {
             Ok(Answer::Names(names)) => {
-                for entry in names {
-                    if entry.name != "." && entry.name != ".." {
-                        self.add_entry(key, entry)?;
+                let named = |entry: &SFTPEntry| entry.name != "." && entry.name != "..";
+                let mut entries = names.into_iter().filter(named).peekable();
+                if entries.peek().is_none() {
+                    listed.empty = listed.empty.saturating_add(1);
+                    if listed.empty > MAX_EMPTY {
+                        let which = "answers of a directory without an entry";
+                        return Err(Error::Limit { which, limit: MAX_EMPTY });
                     }
                 }
-                Ok(())
+                entries.try_for_each(|entry| self.add_entry(key, entry))
             }
             Ok(other) => Err(self.flight.client.wrong(&other, asked)),
             Err(Error::Sftp(error)) if error.status == SFTPStatus::EOF => self.dir_ended(key),
             Err(error) => {
-                let remote = listed.task.remote.clone();
+                let remote = listed.task.remote.as_ref().clone();
                 self.watch.failed(&remote, error)?;
                 self.dir_ended(key)
             }
@@ -613,7 +717,7 @@ impl<'t, 'a> Getting<'t, 'a> {
     fn again(&mut self, key: u64) -> Result<()> {
         let Some(job) = self.jobs.get_mut(&key) else { return Ok(()) };
         job.task.to_its_end = true;
-        job.next = job.written;
+        (job.next, job.end) = (job.written, None);
         (job.close_sent, job.handle) = (false, Vec::new());
         let attributes = SFTPAttributes::new().to_vec();
         let (path, flags) = (job.task.remote.as_bytes(), OpenFlags::READ.0);
@@ -665,6 +769,47 @@ impl<'t, 'a> Getting<'t, 'a> {
         }
         self.watch.failed(&job.task.remote, error)
     }
+}
+
+/// The directory that an entry is in.
+struct Below {
+    remote: Arc<RemoteName>,
+    depth: usize,
+    last: Option<usize>,
+}
+
+impl Below {
+    fn of(task: &DirTask) -> Self {
+        Self { remote: Arc::clone(&task.remote), depth: task.depth, last: task.last }
+    }
+}
+
+impl Waiting {
+    fn begun(self) -> Result<FileTask> {
+        let Self { path, place, known, begin, to_its_end } = self;
+        let remote = match (path, &place) {
+            (Named::Whole(remote), _) => remote,
+            (Named::In(below), Some(place)) => below.join(remote_name(&place.name)?),
+            (Named::In(below), None) => below.as_ref().clone(),
+        };
+        Ok(FileTask { remote, place, known, begin, to_its_end })
+    }
+}
+
+/// The directory that `names` lead to from the one that is open, which is kept under its number.
+fn open_below<'a>(
+    open: &'a mut (Option<usize>, Arc<Dir>),
+    number: Option<usize>,
+    names: &[OsString],
+) -> io::Result<&'a Dir> {
+    if open.0 != number {
+        let mut dir = Arc::clone(&open.1);
+        for name in names {
+            dir = Arc::new(dir.open_dir(name)?);
+        }
+        *open = (number, dir);
+    }
+    Ok(&open.1)
 }
 
 impl Job<'_> {

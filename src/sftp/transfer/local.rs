@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::error::{Error, Result};
 use crate::sftp::packet::{RemoteName, SFTPAttributes, SFTPTime};
@@ -16,6 +16,29 @@ use crate::sys::entry::{FileOptions, Kind, Stat, Time};
 const MODE: u32 = 0o666;
 /// What zeros are looked for in: a page of most file systems.
 const PAGE: usize = 4096;
+
+/// What follows the name of a file that is not whole yet: WinSCP's word for it, as `.part` is that of
+/// programs whose files one may well have in a tree beside the whole ones.
+pub(super) const PART: &str = ".filepart";
+/// Directories that are open here at once, if more would not be needed to go on.
+const MAX_DIRS: usize = 128;
+
+/// The directories that are held open by what is to be done in them.
+#[derive(Debug, Default)]
+pub(super) struct HeldDirs(Vec<Weak<Dir>>);
+
+impl HeldDirs {
+    pub(super) fn add(&mut self, dir: &Arc<Dir>) {
+        self.0.push(Arc::downgrade(dir));
+    }
+
+    pub(super) fn has_room(&mut self) -> bool {
+        if self.0.len() >= MAX_DIRS {
+            self.0.retain(|dir| dir.strong_count() > 0);
+        }
+        self.0.len() < MAX_DIRS
+    }
+}
 
 /// Where a file goes.
 #[derive(Debug, Clone)]
@@ -67,7 +90,7 @@ impl Place {
     /// Where a file is while it is not whole, if nobody shall see that.
     pub(super) fn part(&self) -> Self {
         let mut name = self.name.clone();
-        name.push(".part");
+        name.push(PART);
         Self { name, ..self.clone() }
     }
 

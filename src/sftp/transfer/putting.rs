@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::flight::Flight;
-use super::local::{Place, attributes, failed, remote_name};
+use super::local::{HeldDirs, PART, Place, attributes, failed, remote_name};
 use super::progress::Watch;
 use super::{LinkMode, Options, SFTPTransfer, TransferSummary, resume};
 use crate::error::{Error, Result};
@@ -95,6 +95,7 @@ struct Putting<'t, 'a> {
     hungry: VecDeque<u64>,
     /// What is set of directories when all in them is there.
     finals: Vec<(RemoteName, SFTPAttributes)>,
+    local_dirs: HeldDirs,
     next_key: u64,
     /// Bytes that the server has not answered for.
     held: usize,
@@ -148,6 +149,7 @@ impl<'t, 'a> Putting<'t, 'a> {
             jobs: HashMap::new(),
             hungry: VecDeque::new(),
             finals: Vec::new(),
+            local_dirs: HeldDirs::default(),
             next_key: 0,
             held: 0,
             // Others may have files open too.
@@ -285,8 +287,12 @@ impl<'t, 'a> Putting<'t, 'a> {
             if self.flight.is_empty() {
                 break;
             }
-            for (ask, reply) in self.flight.next_all()? {
-                self.answered(ask, reply)?;
+            let mut replies = self.flight.next_all()?.into_iter();
+            while let Some((ask, reply)) = replies.next() {
+                if let Err(error) = self.answered(ask, reply) {
+                    self.flight.abandon(replies);
+                    return Err(error);
+                }
             }
         }
         // The innermost first: what is set of a directory is changed by what is done in it.
@@ -309,7 +315,7 @@ impl<'t, 'a> Putting<'t, 'a> {
             let remote = task.remote.clone();
             self.open(task).or_else(|error| self.watch.failed(&remote, error))?;
         }
-        while self.making.len() < MAX_DIRS && self.files.len() < MAX_WAITING {
+        while self.making.len() < MAX_DIRS && self.files.len() < MAX_WAITING && self.may_hold_another() {
             let Some(task) = self.dirs.pop() else { break };
             let mode = task.known.permissions().unwrap_or(0o777);
             // What is to be put into it can be put whatever its permissions are to be.
@@ -321,6 +327,13 @@ impl<'t, 'a> Putting<'t, 'a> {
             self.flight.ask(Ask::Mkdir(key), packet, SMALL_ANSWER)?;
         }
         Ok(())
+    }
+
+    /// Whether one more directory may be open here. One always may where nothing is under way that would make
+    /// room.
+    fn may_hold_another(&mut self) -> bool {
+        let idle = self.files.is_empty() && self.jobs.is_empty() && self.making.is_empty();
+        idle || self.local_dirs.has_room()
     }
 
     fn answered(&mut self, ask: Ask, reply: Reply) -> Result<()> {
@@ -385,6 +398,7 @@ impl<'t, 'a> Putting<'t, 'a> {
         });
         match names {
             Ok((dir, names)) => {
+                self.local_dirs.add(&dir);
                 names.into_iter().try_for_each(|name| self.add_entry(&dir, &task.remote, name))
             }
             Err(error) => {
@@ -626,7 +640,7 @@ impl<'t, 'a> Putting<'t, 'a> {
 /// The name of a file that is not whole yet.
 fn part(remote: &RemoteName) -> RemoteName {
     let mut name = remote.as_bytes().to_vec();
-    name.extend_from_slice(b".part");
+    name.extend_from_slice(PART.as_bytes());
     name.into()
 }
 

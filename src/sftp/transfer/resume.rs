@@ -45,7 +45,8 @@ pub(super) fn of_get(
     }
     let place = if atomic { place.part() } else { place.clone() };
     let Some(there) = place.stat()?.filter(|there| there.size > 0) else { return Ok(Begin::At(0)) };
-    let size = known.size.unwrap_or_default();
+    // A server that does not say has as much as is read.
+    let size = known.size.unwrap_or(u64::MAX);
     if there.size > size {
         let text = "the file that is there is larger than the server's; remove it to begin anew";
         return Err(place.error(io::Error::new(io::ErrorKind::InvalidInput, text)));
@@ -94,7 +95,18 @@ fn hashed_alike(
     length: u64,
 ) -> Result<Option<bool>> {
     let algorithms: Vec<HashAlgorithm> = HASHES.iter().map(|(theirs, _)| *theirs).collect();
-    let (taken, hashes) = match client.check_file(remote, &algorithms, (0, length), 0) {
+    let checked = client.check_file(remote, &algorithms, (0, length), 0);
+    let checked = match checked {
+        // Some know open files only, paramiko for one, which announces nothing.
+        Err(Error::Sftp(error))
+            if error.status == SFTPStatus::OP_UNSUPPORTED && client.may_check_open_files() =>
+        {
+            let file = client.open(remote, "r")?;
+            file.check(&algorithms, (0, length), 0)
+        }
+        other => other,
+    };
+    let (taken, hashes) = match checked {
         Ok(found) => found,
         Err(Error::Sftp(error))
             if matches!(error.status, SFTPStatus::OP_UNSUPPORTED | SFTPStatus::FAILURE) =>

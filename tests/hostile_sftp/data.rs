@@ -1,0 +1,188 @@
+//! Data that is short, long, empty, endless, or not what was said of it (C57).
+
+use std::io::{Read, Write};
+
+use feramiko::{Error, Result, SFTPClient};
+
+use super::names::Folder;
+use super::wire::{
+    ATTRS, DATA, FILE, HANDLE, Peer, alone, attributes, is_protocol, meets, packet, status, string,
+};
+
+/// What READ is answered with: the number, the offset and the length asked for.
+type OnRead = fn(u32, u64, usize) -> Vec<u8>;
+
+/// One file, said to be of that size.
+fn serve_file(peer: &mut Peer, size: u64, on_read: OnRead) {
+    peer.serve(|request| {
+        Some(match request.kind {
+            3 => packet(HANDLE, request.id, &string(b"handle")),
+            5 => {
+                let (offset, length) = request.place();
+                on_read(request.id, offset, length)
+            }
+            8 | 17 => packet(ATTRS, request.id, &attributes(size, FILE)),
+            _ => status(request.id, 0),
+        })
+    });
+}
+
+/// Every way to read a file.
+const WAYS: &[(&str, fn(&SFTPClient) -> Result<usize>)] = &[
+    ("read_at", |sftp| sftp.open("x", "r")?.read_at(&mut [0; 1000], 0)),
+    ("a large read_at", |sftp| sftp.open("x", "r")?.read_at(&mut vec![0; 80_000], 0)),
+    ("readv", |sftp| {
+        let file = sftp.open("x", "r")?;
+        let read: Result<Vec<Vec<u8>>> = file.readv(&[(0, 10), (5, 50_000), (5, 10)]).collect();
+        read.map(|parts| parts.iter().map(Vec::len).sum())
+    }),
+    ("prefetch", |sftp| {
+        let file = sftp.open("x", "r")?;
+        file.prefetch(None)?;
+        let mut found = Vec::new();
+        (&file).take(1 << 20).read_to_end(&mut found).map_err(|error| error.downcast::<Error>().unwrap())?;
+        Ok(found.len())
+    }),
+    ("getfo", |sftp| sftp.getfo("x", &mut std::io::sink()).map(|count| count as usize)),
+    ("get", |sftp| {
+        let here = Folder::new();
+        let done = sftp.get("x", here.path().join("x"))?;
+        assert_eq!((done.files, here.path().join("x").exists()), (1, true));
+        Ok(done.bytes as usize)
+    }),
+];
+
+fn read(way: usize, size: u64, on_read: OnRead) -> Result<usize> {
+    let (name, run) = WAYS[way];
+    meets(
+        name,
+        &[],
+        move |peer| serve_file(peer, size, on_read),
+        move |sftp| {
+            let outcome = run(&sftp);
+            sftp.close();
+            outcome
+        },
+    )
+}
+
+#[test]
+fn data_that_nobody_asked_for_ends_the_connection() {
+    let lies: &[(&str, OnRead)] = &[
+        ("more than asked", |id, _, length| packet(DATA, id, &string(&vec![1; length + 1]))),
+        ("as much as fits", |id, _, _| packet(DATA, id, &string(&vec![1; 255 * 1024]))),
+        ("nothing", |id, _, _| packet(DATA, id, &string(b""))),
+        ("a lying length", |id, _, _| packet(DATA, id, &[0, 0, 1, 0, 1, 2])),
+        ("no length", |id, _, _| packet(DATA, id, b"")),
+        ("more behind", |id, _, _| packet(DATA, id, &[0, 0, 0, 1, 1, 2])),
+    ];
+    for way in 0..WAYS.len() {
+        for (what, lie) in lies {
+            let error = read(way, 20_000, *lie).expect_err(WAYS[way].0);
+            assert!(is_protocol(&error), "{} {what}: {error}", WAYS[way].0);
+        }
+    }
+}
+
+/// So much of a file of 100,000 bytes, each of them the low byte of its place.
+fn some(id: u32, offset: u64, length: usize, most: usize) -> Vec<u8> {
+    let left = usize::try_from(100_000_u64.saturating_sub(offset)).unwrap();
+    let data: Vec<u8> = (0..left.min(length).min(most)).map(|at| (offset as usize + at) as u8).collect();
+    if data.is_empty() { status(id, 1) } else { packet(DATA, id, &string(&data)) }
+}
+
+#[test]
+fn short_reads_are_asked_on_for() {
+    let counts = [1000, 80_000, 10 + 50_000 + 10, 100_000, 100_000, 100_000];
+    for (way, count) in counts.into_iter().enumerate() {
+        let shorts: [OnRead; 2] = [
+            |id, offset, length| some(id, offset, length, 7000),
+            |id, offset, length| some(id, offset, length, 1 + offset as usize % 977),
+        ];
+        for short in shorts {
+            let found = read(way, 100_000, short).unwrap();
+            // One READ may give less.
+            assert!(found == count || (way == 0 && found > 0), "{}: {found}", WAYS[way].0);
+        }
+    }
+}
+
+#[test]
+fn a_size_that_lies_changes_nothing() {
+    for size in [0, 1, 99_999, 100_001, 1 << 40, 1 << 63, u64::MAX] {
+        for way in [4, 5] {
+            let found = read(way, size, |id, offset, length| some(id, offset, length, length));
+            assert_eq!(found.unwrap(), 100_000, "{} {size}", WAYS[way].0);
+        }
+    }
+    // Said to have a few bytes, and empty by now.
+    for way in [4, 5] {
+        assert_eq!(read(way, 5, |id, _, _| status(id, 1)).unwrap(), 0, "{}", WAYS[way].0);
+    }
+}
+
+#[test]
+fn endless_small_pieces_take_no_memory() {
+    alone("data::endless_small_pieces_take_no_memory", 32, || {
+        /// Takes so much and no more.
+        struct Enough(usize);
+        impl Write for Enough {
+            fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+                self.0 = self.0.checked_sub(buf.len()).ok_or(std::io::ErrorKind::StorageFull)?;
+                Ok(buf.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let error = meets(
+            "endless",
+            &[],
+            |peer| {
+                serve_file(peer, 1 << 63, |id, _, length| {
+                    packet(DATA, id, &string(&vec![1; length.min(9000)]))
+                })
+            },
+            |sftp| {
+                let error = sftp.getfo("x", &mut Enough(200 << 20)).unwrap_err();
+                sftp.close();
+                error
+            },
+        );
+        assert!(matches!(error, Error::Io { .. }), "{error}");
+    });
+}
+
+/// The first part never comes: what is behind it is held, and no more than a bounded amount.
+#[test]
+fn what_waits_for_its_turn_is_bounded() {
+    alone("data::what_waits_for_its_turn_is_bounded", 48, || {
+        let asked = meets(
+            "turn",
+            &[],
+            |peer| {
+                let mut asked = 0_u64;
+                peer.serve(|request| {
+                    Some(match request.kind {
+                        3 => packet(HANDLE, request.id, &string(b"handle")),
+                        5 if request.place().0 == 0 => Vec::new(),
+                        5 => {
+                            asked += 1;
+                            packet(DATA, request.id, &string(&vec![1; request.place().1]))
+                        }
+                        8 | 17 => packet(ATTRS, request.id, &attributes(1 << 40, FILE)),
+                        _ => status(request.id, 0),
+                    })
+                });
+                assert!(asked < 10_000, "{asked}");
+            },
+            |sftp| {
+                sftp.set_timeout(std::time::Duration::from_secs(2));
+                let error = sftp.getfo("x", &mut std::io::sink()).unwrap_err();
+                sftp.close();
+                error
+            },
+        );
+        assert!(matches!(asked, Error::Timeout(_)), "{asked}");
+    });
+}
