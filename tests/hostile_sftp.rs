@@ -15,5 +15,6 @@ mod peers;
 mod start;
 #[path = "hostile_sftp/threads.rs"]
 mod threads;
+mod watch;
 #[path = "hostile_sftp/wire.rs"]
 mod wire;

@@ -2,46 +2,19 @@
 
 #![cfg(unix)]
 
+mod given;
 mod peers;
+#[path = "sftp/servers.rs"]
+mod servers;
+#[path = "sftp/table.rs"]
+mod table;
 
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use feramiko::{Error, SFTPClient, SFTPStatus};
-use peers::{Folder, require};
-
-/// OpenSSH's server as a child, which ends with the client's stream.
-struct Local {
-    sftp: SFTPClient,
-    child: Child,
-    folder: Folder,
-}
-
-impl Local {
-    fn start() -> Option<Self> {
-        let program = PathBuf::from("/usr/lib/openssh/sftp-server");
-        let program = require("sftp-server", program.exists().then_some(program))?;
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        let folder = Folder::new();
-        let child = Command::new(program)
-            .current_dir(folder.path())
-            .stdin(Stdio::from(OwnedFd::from(theirs.try_clone().unwrap())))
-            .stdout(Stdio::from(OwnedFd::from(theirs)))
-            .spawn()
-            .unwrap();
-        Some(Self { sftp: SFTPClient::over(ours).unwrap(), child, folder })
-    }
-}
-
-impl Drop for Local {
-    fn drop(&mut self) {
-        self.sftp.close();
-        let _ = self.child.wait();
-    }
-}
+use feramiko::{Error, SFTPStatus};
+use peers::Folder;
+use servers::Local;
 
 fn status(error: Error) -> SFTPStatus {
     match error {

@@ -3,15 +3,11 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::process::Command;
-use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
 
 use feramiko::{Error, SFTPClient};
 
-/// Longer than any case takes on a busy machine; a case that takes as long hangs.
-const WATCHDOG: Duration = Duration::from_secs(90);
+pub(crate) use super::watch::{alone, within};
 
 pub(crate) const STATUS: u8 = 101;
 pub(crate) const HANDLE: u8 = 102;
@@ -23,44 +19,6 @@ pub(crate) const EXTENDED: u8 = 201;
 pub(crate) const FILE: u32 = 0o100_644;
 pub(crate) const DIR: u32 = 0o040_755;
 pub(crate) const LINK: u32 = 0o120_777;
-
-/// Runs a case, or fails if it hangs.
-pub(crate) fn within<T: Send + 'static>(what: &str, case: impl FnOnce() -> T + Send + 'static) -> T {
-    let (sender, receiver) = mpsc::channel();
-    let running = thread::spawn(move || {
-        let _ = sender.send(case());
-    });
-    match receiver.recv_timeout(WATCHDOG) {
-        Ok(done) => done,
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("{what}: hangs"),
-        Err(mpsc::RecvTimeoutError::Disconnected) => std::panic::resume_unwind(running.join().unwrap_err()),
-    }
-}
-
-/// Runs a case in a process of its own, which may not need more memory than so many MiB; `test` is the
-/// whole name of the test that calls this.
-pub(crate) fn alone(test: &'static str, most: u64, case: impl FnOnce() + Send + 'static) {
-    const MARK: &str = "FERAMIKO_ALONE";
-    if std::env::var(MARK).is_ok_and(|name| name == test) {
-        let before = memory("VmRSS:");
-        within(test, case);
-        let used = memory("VmHWM:").saturating_sub(before);
-        assert!(used <= most, "{used} MiB and not {most}");
-        return;
-    }
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", test, "--nocapture"]).env(MARK, test);
-    let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "no test of that name: {test}");
-}
-
-fn memory(field: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
-}
 
 /// The error that ended a connection, or the one itself.
 pub(crate) fn cause(error: &Error) -> &Error {

@@ -14,6 +14,7 @@ import paramiko
 from paramiko.common import cMSG_CHANNEL_REQUEST
 
 import peer
+from paramiko_files import Files
 
 
 class Server(paramiko.ServerInterface):
@@ -179,6 +180,7 @@ def serve(sock, asked, host_keys):
             options.compression = ["zlib@openssh.com"]
         if asked.get("rekey_bytes"):
             transport.packetizer.REKEY_BYTES = asked["rekey_bytes"]
+        transport.set_subsystem_handler("sftp", paramiko.SFTPServer, Files)
         server = Server(asked)
         server.transport = transport
         transport.start_server(server=server)

@@ -1,0 +1,90 @@
+//! A server in this process, behind a relay that ends after so many bytes.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use feramiko::{LocalServer, Result, SFTPClient, SFTPServer};
+
+/// Whose server it is: ours has `check-file`, OpenSSH's has not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    Ours,
+    OpenSsh,
+}
+
+/// Starts a server on its end of a stream. It ends with the stream.
+fn start(whose: Whose, stream: UnixStream) {
+    match whose {
+        Whose::Ours => {
+            thread::spawn(move || {
+                let write = stream.try_clone().unwrap();
+                let server = SFTPServer::new(LocalServer::new().unwrap());
+                let _ = server.serve(&stream, write);
+                let _ = stream.shutdown(Shutdown::Both);
+            });
+        }
+        Whose::OpenSsh => {
+            let mut child = Command::new("/usr/lib/openssh/sftp-server")
+                .stdin(Stdio::from(OwnedFd::from(stream.try_clone().unwrap())))
+                .stdout(Stdio::from(OwnedFd::from(stream)))
+                .spawn()
+                .unwrap();
+            thread::spawn(move || child.wait());
+        }
+    }
+}
+
+/// A client of that server.
+pub(crate) fn client(whose: Whose) -> SFTPClient {
+    let (near, far) = UnixStream::pair().unwrap();
+    start(whose, far);
+    SFTPClient::over(near).unwrap()
+}
+
+/// The same, whose connection ends when so many bytes have gone one way, of those behind the hello.
+pub(crate) fn cut(whose: Whose, down: usize, up: usize) -> Result<SFTPClient> {
+    let ((near, client_end), (server_end, far)) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+    start(whose, far);
+    for (from, to, most) in [(&client_end, &server_end, up), (&server_end, &client_end, down)] {
+        let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+        thread::spawn(move || {
+            // The hello and the limits are no part of it.
+            let mut left = most.saturating_add(2048);
+            let mut piece = vec![0; 64 * 1024];
+            while left > 0 {
+                let most = piece.len().min(left);
+                match from.read(&mut piece[..most]) {
+                    Ok(count) if count > 0 && to.write_all(&piece[..count]).is_ok() => left -= count,
+                    _ => break,
+                }
+            }
+            let _ = from.shutdown(Shutdown::Both);
+            let _ = to.shutdown(Shutdown::Both);
+        });
+    }
+    SFTPClient::over(near)
+}
+
+/// Bytes without a pattern, the same for the same `seed`.
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ seed.wrapping_mul(0x2545_f491_4f6c_dd1d);
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend(state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+/// Two trees hold the same.
+pub(crate) fn same(one: &std::path::Path, other: &std::path::Path) {
+    let found = Command::new("diff").args(["-r", "--no-dereference"]).arg(one).arg(other).output().unwrap();
+    assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stdout));
+}
