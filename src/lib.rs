@@ -59,6 +59,7 @@ pub use packet::{
     CipherSpec, CompressionSpec, CompressionState, IdentError, MacSpec, MacState, PacketError, StartCipher,
     StartCompression, StartMac,
 };
+pub use pattern::glob::glob_matches;
 #[cfg(unix)]
 pub use server::{AgentSocket, child_entry};
 pub use server::{
