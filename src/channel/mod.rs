@@ -186,9 +186,8 @@ impl Channel {
     ///
     /// # Errors
     /// [`Error::Closed`](crate::Error::Closed) when the channel is closed.
-    pub fn set_environment_variable(&self, name: &str, value: &str) -> Result<()> {
-        let mut rest = string_of(name.as_bytes());
-        rest.put(value);
+    pub fn set_environment_variable(&self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
+        let rest = [string_of(name.as_ref()), string_of(value.as_ref())].concat();
         self.link.request("env", &rest, None)
     }
 
@@ -212,8 +211,8 @@ impl Channel {
     ///
     /// # Errors
     /// [`Error::RequestRefused`](crate::Error::RequestRefused) when the server does not have it.
-    pub fn invoke_subsystem(&self, name: &str) -> Result<()> {
-        self.ask("subsystem", &string_of(name.as_bytes()))
+    pub fn invoke_subsystem(&self, name: impl AsRef<[u8]>) -> Result<()> {
+        self.ask("subsystem", &string_of(name.as_ref()))
     }
 
     /// Tells the terminal's new size in characters and pixels.
