@@ -272,9 +272,10 @@ impl Channel {
         }
     }
 
-    /// Tells a peer of OpenSSH's kind that nothing more will be read (`eow@openssh.com`).
+    /// Tells a peer that knows `eow@openssh.com`, OpenSSH or one of ours, that nothing more will be read.
     pub fn send_eow(&self) {
-        if self.link.link().core().peer_ident.contains("OpenSSH") {
+        let peer = &self.link.link().core().peer_ident;
+        if ["OpenSSH", "feramiko"].iter().any(|name| peer.contains(name)) {
             // A closed channel needs none.
             let _ = self.link.request("eow@openssh.com", b"", None);
         }
