@@ -142,9 +142,9 @@ fn connect(options: &Options) -> Outcome<SSHClient> {
     if let Some(time) = options.connect_timeout.flatten() {
         builder = builder.deadline(time);
     }
-    let may_ask = !options.batch.unwrap_or(false) && io::stdin().is_terminal();
-    builder = host_keys(identities(builder, options)?, options, may_ask);
-    if may_ask || std::env::var_os("SSH_ASKPASS_REQUIRE").is_some() {
+    let (batch, here) = (options.batch.unwrap_or(false), io::stdin().is_terminal());
+    builder = host_keys(identities(builder, options)?, options, here && !batch);
+    if !batch && (here || std::env::var_os("SSH_ASKPASS_REQUIRE").is_some()) {
         builder = questions(builder, &options.host);
     }
     if let Some(user) = &options.user {
