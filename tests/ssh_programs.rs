@@ -7,6 +7,7 @@ mod peers;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -146,16 +147,16 @@ fn the_first_value_counts() {
     assert!(!known.file("known").exists(), "{}", said(&refused));
 
     let uri = |port: &str| format!("ssh://{me}@127.0.0.1:{port}/");
-    let at = format!("nobody-of-that-name@127.0.0.1");
+    let at = "nobody-of-that-name@127.0.0.1";
     for (arguments, expected) in [
         (&["-p", &port, &uri(&port)][..], Some(0)),
         (&["-p", &port, &uri("1")], Some(0)),
         (&["-o", &format!("Port={port}"), "-p", "1", "127.0.0.1"], Some(0)),
         (&["-p", "1", &uri(&port)], Some(255)),
         (&[&uri(&port), "-p", "1"], Some(0)),
-        (&["-p", &port, "-l", &me, &at], Some(0)),
-        (&["-p", &port, "-o", &format!("User={me}"), "-l", "nobody-of-that-name", &at], Some(0)),
-        (&["-p", &port, &at, "-l", &me], Some(255)),
+        (&["-p", &port, "-l", &me, at], Some(0)),
+        (&["-p", &port, "-o", &format!("User={me}"), "-l", "nobody-of-that-name", at], Some(0)),
+        (&["-p", &port, at, "-l", &me], Some(255)),
     ] {
         let mut command = ssh(&known, &own);
         command.args(["-o", "StrictHostKeyChecking=accept-new"]).args(arguments);
@@ -294,6 +295,39 @@ fn sshd_refuses_what_it_cannot_do() {
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
         assert!(said(&output).starts_with("sshd: ") && said(&output).contains(text), "{}", said(&output));
     }
+}
+
+#[test]
+fn new_keys_after_a_time() {
+    let Some((host, own)) = keys() else { return };
+    let Some(server) = sshd(&host, &own, "") else { return };
+    let known = Folder::new();
+    let mut command = trusting(&known, &own, server.port());
+    command.args(["-v", "-o", "RekeyLimit=default 1s", "127.0.0.1", "sleep 2"]);
+    let output = command.output().unwrap();
+    assert!(said(&output).matches("NEWKEYS sent").count() > 1, "{}", said(&output));
+}
+
+#[test]
+fn nothing_is_asked_in_batch_mode() {
+    let Some((host, _)) = keys() else { return };
+    let folder = Folder::new();
+    let password = format!("{}:secret", user());
+    let server = at_home(&host, folder.path(), &["-u", &password]);
+    let askpass = folder.file("askpass");
+    fs::write(&askpass, "#!/bin/sh\ntouch \"$0.asked\"; echo secret\n").unwrap();
+    fs::set_permissions(&askpass, fs::Permissions::from_mode(0o700)).unwrap();
+    let run = |name: &str, batch: &str| {
+        let mut command = bounded("ssh");
+        command.arg(format!("-oBatchMode={batch}")).env("HOME", folder.path()).env_remove("SSH_AUTH_SOCK");
+        command.env("SSH_ASKPASS", &askpass).env("SSH_ASKPASS_REQUIRE", "force");
+        command.args(["-o", "StrictHostKeyChecking=accept-new", "-p", &server.port().to_string()]);
+        command.args(["-l", name, "127.0.0.1", "true"]).output().unwrap().status.code()
+    };
+    assert_eq!(run(&user(), "yes"), Some(255));
+    assert!(!folder.file("askpass.asked").exists());
+    assert_eq!(run(&user(), "no"), Some(0));
+    assert_eq!(run("nobody-of-that-name", "no"), Some(255));
 }
 
 /// Our server with these options, whose user is at home in a folder.

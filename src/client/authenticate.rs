@@ -112,7 +112,7 @@ impl Credentials {
         let mut list: Vec<_> = std::mem::take(&mut self.keys).into_iter().map(Try::Key).collect();
         let mut held = if self.agent { agents_keys(transport) } else { Vec::new() };
         let files = std::mem::take(&mut self.key_files);
-        let usual = self.default_keys && !(self.identities_only && !files.is_empty());
+        let usual = self.default_keys && (files.is_empty() || !self.identities_only);
         list.extend(files.into_iter().flat_map(|file| from_file(file, &mut held)));
         let home = dirs::home_dir().filter(|_| usual);
         let usual = home.into_iter().flat_map(|home| DEFAULT_KEYS.map(|name| home.join(".ssh").join(name)));

@@ -75,7 +75,7 @@ fn a_certificate_beside_a_file_is_signed_for_by_the_agent() {
     };
     let key = PKey::from_file(keys.private("ed25519"), None).unwrap();
     let authority = PKey::from_file(host.private("ed25519"), None).unwrap();
-    let builder = feramiko::CertificateBuilder::user(key.public_key()).principal(&user());
+    let builder = feramiko::CertificateBuilder::user(key.public_key()).principal(user());
     let certificate = builder.sign(&authority).unwrap();
     fs::write(folder.file("id.pub"), keys.public("ed25519")).unwrap();
     fs::write(folder.file("id-cert.pub"), certificate.to_line()).unwrap();
