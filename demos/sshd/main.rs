@@ -85,7 +85,7 @@ fn host_keys(
     Ok(builder)
 }
 
-/// What `-o` sets.
+/// What the options set.
 struct Settings {
     limits: Limits,
     site: Site,
@@ -95,6 +95,37 @@ struct Settings {
 }
 
 impl Settings {
+    fn new(args: &Given) -> Result<Self, String> {
+        let mut this = Self {
+            limits: Limits::default(),
+            site: Site::new()?,
+            hosts: Hosts::default(),
+            algorithms: feramiko::Algorithms::server_defaults(),
+            certificates: Vec::new(),
+        };
+        this.limits.sessions = 64;
+        for line in args.all('o').rev() {
+            let taken = option(line).and_then(|(name, words)| this.set(&name, &words));
+            taken.map_err(|wrong| format!("-o {line}: {wrong}"))?;
+        }
+        for pair in args.all('u') {
+            let (user, password) = pair.split_once(':').ok_or("-u takes user:password")?;
+            if user != this.site.user {
+                return Err(format!(
+                    "-u {user}: serving other users is not built; this is {}",
+                    this.site.user
+                ));
+            }
+            this.site.passwords.insert(user.to_owned(), Secret::from(password));
+        }
+        this.site.key_files.extend(args.paths('a'));
+        if let Some(path) = args.path('B') {
+            let read = std::fs::read_to_string(&path);
+            this.site.banner = Some(read.map_err(|error| format!("{}: {error}", path.display()))?);
+        }
+        Ok(this)
+    }
+
     /// Takes an option. Of those that are given more than once the first counts, as sshd_config(5) says:
     /// it is to be taken last.
     fn set(&mut self, name: &str, words: &[String]) -> Result<(), String> {
@@ -165,33 +196,9 @@ fn run() -> Result<(), String> {
         return Ok(());
     }
     start(level(args.count('d')), args.path('E').as_deref()).map_err(|error| format!("the log: {error}"))?;
-    let mut settings = Settings {
-        limits: Limits::default(),
-        site: Site::new()?,
-        hosts: Hosts::default(),
-        algorithms: feramiko::Algorithms::server_defaults(),
-        certificates: Vec::new(),
-    };
-    settings.limits.sessions = 64;
-    for line in args.all('o').rev() {
-        let taken = option(line).and_then(|(name, words)| settings.set(&name, &words));
-        taken.map_err(|wrong| format!("-o {line}: {wrong}"))?;
-    }
-    let Settings { limits, mut site, hosts, algorithms, certificates } = settings;
+    let Settings { limits, mut site, hosts, algorithms, certificates } = Settings::new(&args)?;
     site.hosts = hosts.believed.then_some(hosts);
     let builder = host_keys(SSHServer::builder(), &args, &certificates)?;
-    for pair in args.all('u') {
-        let (user, password) = pair.split_once(':').ok_or("-u takes user:password")?;
-        if user != site.user {
-            return Err(format!("-u {user}: serving other users is not built; this is {}", site.user));
-        }
-        site.passwords.insert(user.to_owned(), Secret::from(password));
-    }
-    site.key_files.extend(args.paths('a'));
-    if let Some(path) = args.path('B') {
-        let read = std::fs::read_to_string(&path);
-        site.banner = Some(read.map_err(|error| format!("{}: {error}", path.display()))?);
-    }
     let address = format!("{}:{}", args.last('L').unwrap_or("0.0.0.0"), args.last('p').unwrap_or("22"));
     let listener =
         TcpListener::bind(&address).map_err(|error| format!("cannot listen on {address}: {error}"))?;
