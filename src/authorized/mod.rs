@@ -29,7 +29,6 @@ use options::Options;
 
 use crate::auth::AuthAnswer;
 use crate::key::{KeyError, PublicKey, is_certificate, key_blob};
-use crate::pattern::source_in_list;
 use crate::sys::file::read_regular;
 
 /// No file is larger: a hundred thousand keys.
@@ -224,10 +223,8 @@ impl Options {
             None => {}
         }
         let host = login.host.map(str::to_ascii_lowercase);
-        let from = |list: &String| {
-            source_in_list(list.as_bytes(), host.as_ref().map(String::as_bytes), login.address)
-        };
-        if !self.from.iter().all(from) {
+        let name = host.as_ref().map(String::as_bytes);
+        if !self.from.iter().all(|sources| sources.contain(name, login.address)) {
             return Some("the client comes from elsewhere".to_owned());
         }
         let now = login.now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());

@@ -1,6 +1,7 @@
 //! The options before a key, as a table: sshd(8), "AUTHORIZED_KEYS FILE FORMAT".
 
 use crate::auth::Permissions;
+use crate::pattern::Sources;
 
 /// Entries of one option that may come several times; OpenSSH's figure is 4096.
 const REPEATED: usize = 1024;
@@ -14,7 +15,7 @@ pub(super) struct Options {
     /// Whom a certificate must name, if not the user.
     pub(super) principals: Option<Vec<String>>,
     /// Where the user must come from.
-    pub(super) from: Vec<String>,
+    pub(super) from: Vec<Sources>,
     /// Seconds since 1970 from which on the key is not used any more.
     pub(super) expires: Option<i64>,
 }
@@ -150,10 +151,7 @@ fn expiry(options: &mut Options, value: &str) -> Result<(), &'static str> {
 }
 
 fn from(options: &mut Options, value: &str) -> Result<(), &'static str> {
-    if value.is_empty() {
-        return Err("it names nobody");
-    }
-    options.from.push(value.to_owned());
+    options.from.push(Sources::parse(value.as_bytes()).ok_or("an entry is no address, network or pattern")?);
     Ok(())
 }
 

@@ -88,6 +88,8 @@ fn what_options_refuse() {
         "from=\"198.51.100.0/24\"",
         "from=\"*,!192.0.2.7\"",
         "from=\"\"",
+        "from=\"192.0.2.0/24,!192.0.2.7/24\"",
+        "from=\"192.0.2.0/24,!\"",
         "from=\"*\",from=\"10.*\"",
         "expiry-time=\"20200913\"",
         "expiry-time=\"tomorrow\"",
@@ -125,6 +127,8 @@ fn a_bad_line_spoils_only_itself() {
     let bad: Vec<_> = keys.bad_lines().iter().map(|bad| bad.line).collect();
     assert_eq!(bad, [4, 5, 7, 8, 9, 10]);
     assert!(keys.bad_lines()[1].reason.contains("nonsense"));
+    let keys = AuthorizedKeys::parse(format!("from=\"*,!10.0.0.1/8\" {}", one.public_key().to_line()));
+    assert_eq!(keys.bad_lines()[0].reason, "from: an entry is no address, network or pattern");
 }
 
 #[test]
