@@ -31,7 +31,7 @@ pub use fingerprint::{FingerprintHash, SshfpRecord};
 pub(crate) use format::openssh::{FIELDS_ROOM, get_fields, put_fields};
 pub use format::{Argon2Kind, KeyFormat, OpensshParams, PpkParams, PpkVersion, PublicFormat};
 pub use krl::{IssuedBy, Revoked, RevokedKeys, RevokedKeysError};
-pub(crate) use line::key_blob;
+pub(crate) use line::{key_blob, split_key, split_word, trim_start};
 pub use private::{KeyKind, PKey, Signer};
 pub use public::PublicKey;
 pub(crate) use public::is_certificate;

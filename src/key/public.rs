@@ -10,6 +10,7 @@ use super::KeyError;
 use super::algorithm::KeyType;
 use super::cert::Certificate;
 use super::fields::{self, Fields, RSA_FLOOR, RSA_MAX, RSA_MIN};
+use super::line::split_key;
 use super::verify::{self, TokenUse};
 use crate::wire::{Reader, Writer};
 
@@ -116,21 +117,13 @@ impl PublicKey {
     /// # Errors
     /// As [`from_blob`](Self::from_blob); also when the type named is not the blob's.
     pub fn from_line(line: &str) -> Result<(Self, String), KeyError> {
-        let mut words = line.trim().splitn(3, [' ', '\t']);
-        let (Some(kind), Some(base64)) = (words.next(), words.next()) else {
-            return Err(KeyError::Malformed("a public key line has a type and a base64 blob"));
-        };
-        let blob = decode_base64(base64)?;
-        let key = Self::from_blob(&blob)?;
-        if key.key_type() != kind {
-            return Err(KeyError::Malformed("the type named is not the key's"));
-        }
-        Ok((key, words.next().unwrap_or_default().trim().to_owned()))
+        let (blob, comment) = split_key(line.trim().as_bytes())?;
+        Ok((Self::from_blob(&blob)?, String::from_utf8_lossy(comment).into_owned()))
     }
 
     /// Whether `name` is the name of a type of keys or certificates.
-    pub(crate) fn is_type(name: &str) -> bool {
-        KeyType::by_name(name.as_bytes()).is_some()
+    pub(crate) fn is_type(name: &[u8]) -> bool {
+        KeyType::by_name(name).is_some()
     }
 
     /// `type base64`, as files have it.

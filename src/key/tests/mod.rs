@@ -224,6 +224,29 @@ fn broken_files_and_blobs_are_errors() {
 }
 
 #[test]
+fn any_blanks_stand_between_the_words_of_a_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key.pub").to_string_lossy().into_owned();
+    let key = PKey::generate(KeyKind::Ed25519).unwrap();
+    let (key, base64) = (key.public_key(), key.public_key().base64());
+    for (line, comment) in [
+        (format!("ssh-ed25519  {base64}"), ""),
+        (format!(" \tssh-ed25519 \t {base64}\t\ta  comment \n"), "a  comment"),
+        (format!("ssh-ed25519\t{base64}    c\r\n"), "c"),
+    ] {
+        assert_eq!(PublicKey::from_line(&line), Ok((key.clone(), comment.to_owned())), "{line:?}");
+        std::fs::write(&path, &line).unwrap();
+        assert_eq!(PublicKey::from_file(&path), Ok((key.clone(), comment.to_owned())), "{line:?}");
+        if let Some(shown) = run("ssh-keygen", &["-l", "-f", &path]) {
+            assert!(shown.contains(&key.fingerprint()), "{line:?}: {shown}");
+        }
+    }
+    for bad in ["", "ssh-ed25519", "ssh-ed25519 \t "] {
+        assert!(PublicKey::from_line(bad).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
 fn weak_and_absurd_rsa_keys_are_refused() {
     use crate::wire::{Writer, put_mpint};
     let blob = |e: &[u8], n: &[u8]| {
