@@ -293,6 +293,30 @@ fn a_file_that_others_read_is_refused_with_the_mend() {
     assert!(PKey::from_file(folder.path(), None).is_err());
 }
 
+/// As ssh-keygen has it: a group may read a key that is not ours.
+#[cfg(unix)]
+#[test]
+fn the_mode_of_anothers_file_is_his_concern() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    PKey::generate(KeyKind::Ed25519).unwrap().write_private_key_file(&path, None).unwrap();
+    let ours = crate::sys::user::current_uid();
+    for (owner, mode, fine) in
+        [(ours, 0o640, false), (ours, 0o600, true), (12345, 0o640, true), (12345, 0o644, true)]
+    {
+        if chown(&path, Some(owner), None).is_err() {
+            println!("skipped: only root gives files away");
+            return;
+        }
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        assert_eq!(PKey::from_file(&path, None).is_ok(), fine, "{owner} {mode:o}");
+        if let Ok(run) = Command::new("ssh-keygen").args(["-y", "-f"]).arg(&path).output() {
+            assert_eq!(run.status.success(), fine, "{owner} {mode:o}: {run:?}");
+        }
+    }
+}
+
 #[test]
 fn nothing_secret_is_shown() {
     let key = PKey::generate(KeyKind::Ed25519).unwrap();
