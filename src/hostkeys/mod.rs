@@ -155,8 +155,10 @@ fn new_file_name(host: &str, port: u16) -> Result<String, HostKeysError> {
     Ok(file_name_of(host, port))
 }
 
+/// A line for the key alone: those of certificates are their authorities'.
 fn new_entry(name: &str, key: &PublicKey) -> Result<Entry, HostKeysError> {
-    Entry::new(name, key).ok_or_else(|| HostKeysError::BadHost { host: name.to_owned() })
+    Entry::new(name, &key.without_certificate())
+        .ok_or_else(|| HostKeysError::BadHost { host: name.to_owned() })
 }
 
 impl HostKeys {
@@ -246,18 +248,20 @@ impl HostKeys {
         text
     }
 
-    /// Writes everything to `path` in one step, readable by its owner only. What another program
-    /// has put there since it was loaded is gone; [`append`](Self::append) keeps it.
+    /// Writes everything to `path` in one step. A file that is there keeps its owner, its group and its
+    /// mode, except that others lose the right to write to it; a new one is for its owner only. What
+    /// another program has put there since it was loaded is gone; [`append`](Self::append) keeps it.
     ///
     /// # Errors
-    /// [`HostKeysError`] when the file cannot be written, or another program holds its lock for
-    /// longer than 5 seconds.
+    /// [`HostKeysError`] when the file cannot be written or its owner not be kept, or another program
+    /// holds its lock for longer than 5 seconds.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), HostKeysError> {
         file::write(path.as_ref(), &self.to_text())
     }
 
-    /// Adds a key of a host to the end of a file, unless the file says it already. The file, and the
-    /// directory for it, are made if they are not there, for their owner only. Programs that do this
+    /// Adds a key of a host, without a certificate that it may have, to the end of a file, unless the file
+    /// says it already. The file, and the directory for it, are made if they are not there, for their
+    /// owner only. Programs that do this
     /// at the same time do not lose each other's lines.
     ///
     /// # Errors
@@ -288,7 +292,7 @@ impl HostKeys {
         file::append(path.as_ref(), host, port, key, entry.text())
     }
 
-    /// Adds a key of a host, beside those it has.
+    /// Adds a key of a host, without a certificate that it may have, beside those it has.
     ///
     /// # Errors
     /// [`HostKeysError::BadHost`] for a name that no host can have, such as a pattern.
@@ -307,8 +311,9 @@ impl HostKeys {
     }
 
     fn push(&mut self, name: &str, written: &str, key: &PublicKey) -> Result<(), HostKeysError> {
-        if !self.trusted(name).iter().any(|entry| entry.has(key)) {
-            self.items.push(Item::Entry(Box::new(new_entry(written, key)?)));
+        let plain = key.without_certificate();
+        if !self.trusted(name).iter().any(|entry| entry.has(&plain)) {
+            self.items.push(Item::Entry(Box::new(new_entry(written, &plain)?)));
         }
         Ok(())
     }
