@@ -81,11 +81,13 @@ impl Algorithms {
         self
     }
 
-    /// Takes away every key exchange that a quantum computer would break: what is recorded today stays secret.
+    /// Takes away every key exchange that a quantum computer would break: what is recorded today stays
+    /// secret. With them go the MACs of plain text; all peers with such exchanges have better ones.
     #[must_use]
     pub fn pq_only(mut self) -> Self {
         let safe = |name: &str| METHODS.iter().any(|spec| spec.name == name && spec.is_post_quantum());
         self.kex.retain(|name| safe(name));
+        self.macs.retain(|name| MACS.iter().all(|spec| spec.name != *name || spec.encrypt_then_mac));
         self
     }
 
@@ -303,6 +305,7 @@ mod tests {
                 strict.kex.len()
             );
             assert_eq!(strict.kex.len(), 5);
+            assert!(!strict.macs.is_empty() && strict.macs.iter().all(|name| name.contains("-etm@")));
         }
     }
 
