@@ -14,6 +14,7 @@ mod der;
 pub(super) mod openssh;
 mod parts;
 mod pbe;
+mod pbes1;
 mod pem;
 mod pkcs8;
 mod ppk;
