@@ -184,14 +184,15 @@ fn read(line: &[u8]) -> Result<Option<(Vec<u8>, Options)>, String> {
     let (options, rest) =
         if begins_with_key(line) { (Options::default(), line) } else { options::parse(line)? };
     if !begins_with_key(rest) {
-        return Err("it has no key of a type that is known".to_owned());
+        return Err("it has no key".to_owned());
     }
     // Compared with keys that were read, so it need not be read itself: that takes longer than all else.
     plain(key_blob(rest).map_err(|error| error.to_string())?, options)
 }
 
+/// Of a type that is known, or whole: it may be of a user's own.
 fn begins_with_key(text: &[u8]) -> bool {
-    PublicKey::is_type(split_word(text).0)
+    PublicKey::is_type(split_word(text).0) || key_blob(text).is_ok()
 }
 
 /// Lines hold plain keys; what certificates may do stands in lines of their authorities.

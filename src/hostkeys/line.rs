@@ -12,7 +12,7 @@ use base64ct::{Base64, Encoding};
 
 use crate::crypto::secret::constant_time_eq;
 use crate::crypto::{CryptoError, host_hash, rand};
-use crate::key::{PublicKey, split_key, split_word, trim_start};
+use crate::key::{KeySpec, PublicKey, split_key, split_word, trim_start};
 use crate::pattern::{Letters, matches_list};
 
 /// Larger keys are not kept: the largest, RSA of 16384 bits, takes little more than 2 KiB.
@@ -183,6 +183,13 @@ impl Entry {
     /// The key; None if it is of no type that is built, or does not hold together.
     pub(super) fn key(&self) -> Option<&PublicKey> {
         self.key.get_or_init(|| PublicKey::from_blob(&self.blob).ok()).as_ref()
+    }
+
+    /// Reads the key if it is of one of these types.
+    pub(super) fn know(&mut self, own: &[&'static KeySpec]) {
+        if let Some(key) = own.iter().find_map(|spec| PublicKey::from_own_blob(&self.blob, spec).ok()) {
+            self.key = OnceLock::from(Some(key));
+        }
     }
 
     /// The line without a name in lower case, which it must carry by itself, not by a pattern: the

@@ -34,7 +34,7 @@ use std::sync::Arc;
 use line::{Entry, Removal};
 
 use crate::crypto::host_hash;
-use crate::key::PublicKey;
+use crate::key::{KeySpec, PublicKey};
 
 pub use check::HostKeyStatus;
 pub use error::HostKeysError;
@@ -83,6 +83,8 @@ enum Item {
 pub struct HostKeys {
     items: Vec<Item>,
     path: Option<Arc<Path>>,
+    /// Key types of users' own that are read.
+    own: Vec<&'static KeySpec>,
 }
 
 impl fmt::Debug for HostKeys {
@@ -184,7 +186,7 @@ impl HostKeys {
     /// # Errors
     /// As [`load`](Self::load), except for files that are not there.
     pub fn load_all(paths: &[impl AsRef<Path>]) -> Result<Self, HostKeysError> {
-        let mut all = Self { items: Vec::new(), path: paths.first().map(|path| path.as_ref().into()) };
+        let mut all = Self { path: paths.first().map(|path| path.as_ref().into()), ..Self::default() };
         for path in paths {
             match Self::load(path) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -223,7 +225,7 @@ impl HostKeys {
                 text.push(b'\n');
             }
         }
-        Self { items, path: file }
+        Self { items, path: file, own: Vec::new() }
     }
 
     /// The file that was loaded, if one was.
@@ -359,7 +361,8 @@ impl HostKeys {
     }
 
     /// Adds everything that `other` says, after what is there: several files are asked as one.
-    pub fn extend(&mut self, other: Self) {
+    pub fn extend(&mut self, mut other: Self) {
+        other.know(&self.own);
         self.items.extend(other.items);
     }
 
@@ -402,6 +405,18 @@ impl HostKeys {
     /// [`HostKeysError::Crypto`] when no salt can be had.
     pub fn hash_host(name: &str, salt: Option<[u8; host_hash::LENGTH]>) -> Result<String, HostKeysError> {
         Ok(line::hashed(&name.to_ascii_lowercase(), salt)?)
+    }
+
+    /// Reads the keys of types of your own, also of what is added later: before, such a line is one of no
+    /// known type, and its host unknown when it shows another key. A client does so by its
+    /// [`Algorithms`](crate::Algorithms).
+    pub fn know(&mut self, own: &[&'static KeySpec]) {
+        self.own.extend(own);
+        for item in self.items.iter_mut().filter(|_| !own.is_empty()) {
+            if let Item::Entry(entry) = item {
+                entry.know(own);
+            }
+        }
     }
 
     fn entries(&self) -> impl Iterator<Item = &Entry> {

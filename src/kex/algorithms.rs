@@ -92,7 +92,7 @@ impl Algorithms {
     }
 
     fn add(&mut self, wanted: impl Fn(Rank) -> bool) {
-        let signatures = signatures();
+        let signatures = signatures(&self.own);
         for (list, rows) in [
             (&mut self.kex, methods(&self.own)),
             (&mut self.host_keys, signatures.clone()),
@@ -164,7 +164,7 @@ impl Algorithms {
     /// # Errors
     /// As [`set_kex`](Self::set_kex).
     pub fn set_host_keys(&mut self, spec: &str) -> Result<(), KexError> {
-        change(&mut self.host_keys, spec, &signatures())
+        change(&mut self.host_keys, spec, &signatures(&self.own))
     }
 
     /// Changes the signature algorithms of users' keys; see [`set_kex`](Self::set_kex).
@@ -172,7 +172,7 @@ impl Algorithms {
     /// # Errors
     /// As [`set_kex`](Self::set_kex).
     pub fn set_public_keys(&mut self, spec: &str) -> Result<(), KexError> {
-        change(&mut self.public_keys, spec, &signatures())
+        change(&mut self.public_keys, spec, &signatures(&self.own))
     }
 
     /// Changes the ciphers; see [`set_kex`](Self::set_kex).
@@ -246,8 +246,13 @@ fn methods(own: &Own) -> Vec<Row> {
         .collect()
 }
 
-fn signatures() -> Vec<Row> {
-    SIGNATURES.iter().map(|spec| Row { name: spec.name, rank: spec.rank, post_quantum: false }).collect()
+fn signatures(own: &Own) -> Vec<Row> {
+    let own = own.keys.iter().map(|spec| &spec.signature);
+    SIGNATURES
+        .iter()
+        .chain(own)
+        .map(|spec| Row { name: spec.name, rank: spec.rank, post_quantum: false })
+        .collect()
 }
 
 fn change(list: &mut Vec<&'static str>, spec: &str, known: &[Row]) -> Result<(), KexError> {
@@ -358,7 +363,7 @@ mod tests {
             ("cipher", CIPHERS.iter().map(row).collect()),
             ("MAC", macs(&Own::default())),
             ("compression", compressions(&Own::default())),
-            ("signature", signatures()),
+            ("signature", signatures(&Own::default())),
         ];
         let expected: Vec<String> = families
             .iter()
