@@ -4,7 +4,6 @@
 #![cfg(unix)]
 
 mod given;
-#[allow(dead_code, reason = "one peer of many")]
 mod peers;
 
 use std::net::TcpListener;

@@ -56,7 +56,7 @@ impl Judges {
         Some(Self { servers: [("sshd", theirs), ("ours", ours)], folder })
     }
 
-    fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+    fn write(&self, name: &str, text: &(impl AsRef<[u8]> + ?Sized)) {
         fs::write(self.folder.file(name), text).unwrap();
     }
 
@@ -226,7 +226,7 @@ fn lines_of_authorized_keys() {
         judges.agree(what, &key, expected, &mut failed);
     }
     let latin = [b"command=\"echo forced # \xe9\" ", line.as_bytes(), b" caf\xe9\n"].concat();
-    judges.write("keys", latin);
+    judges.write("keys", &latin);
     judges.agree("a command and a comment in Latin-1", &key, FORCED, &mut failed);
     assert!(failed.is_empty(), "{}:\n{}", failed.len(), failed.join("\n"));
 }
