@@ -75,3 +75,8 @@ pub use wire::Malformed;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The programs of the chapter on SFTP, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../doc/sftp.md")]
+struct SftpChapter;
