@@ -121,7 +121,7 @@ impl<W: Write + Send + 'static> Serving<W> {
     fn read_here(&mut self, job: &Job) -> io::Result<()> {
         let mut page = std::mem::take(&mut self.output.lock().page);
         put_read(&mut page, job);
-        self.output.lock().flush_page(Some(&mut page))?;
+        self.output.lock().flush_page(&mut page)?;
         self.output.lock().page = page;
         Ok(())
     }
