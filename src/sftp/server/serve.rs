@@ -38,11 +38,8 @@ pub(super) fn serve(
     output.lock().page.put(&msg::Version { version: VERSION, extensions: Rest(&announced) });
     let interface = Arc::clone(&server.interface);
     interface.session_started();
-    let mut serving = Serving {
-        overlap: Overlap::new(Arc::clone(&output)),
-        output,
-        session: Session::new(server.interface, server.rules, server.handles),
-    };
+    let mut serving =
+        Serving { overlap: Overlap::new(Arc::clone(&output)), output, session: Session::new(server) };
     let ended = serving.run(&mut input);
     drop(serving);
     interface.session_ended();

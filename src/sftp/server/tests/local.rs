@@ -173,6 +173,16 @@ fn files_are_renamed_and_linked() {
 }
 
 #[test]
+fn some_clients_name_the_link_first() {
+    let directory = Directory::new();
+    let server = SFTPServer::new(LocalServer::rooted(&directory.0).unwrap()).link_first(true);
+    let mut peer = Peer::new(server);
+    assert_eq!(peer.on_paths("symlink", "link", "target"), OK);
+    assert_eq!(peer.path("readlink", "link").unwrap(), "target");
+    peer.end().unwrap();
+}
+
+#[test]
 fn paths_are_made_plain() {
     let directory = Directory::new();
     fs::create_dir(directory.file("a")).unwrap();
