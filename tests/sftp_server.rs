@@ -3,14 +3,16 @@
 
 #![cfg(unix)]
 
+mod given;
 mod peers;
 
 use std::fs;
-use std::io::{self, Write};
-use std::net::TcpListener;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use feramiko::{
     Answer, AuthAnswer, ExitStatus, KeyKind, LocalServer, PKey, SSHServer, Secret, ServerInterface, Session,
@@ -21,6 +23,9 @@ use serde_json::json;
 
 /// What is moved: more than a window, not a multiple of anything.
 const BIG: usize = 9_999_991;
+
+/// What comes within a minute, or never.
+const WAIT: Duration = Duration::from_secs(60);
 
 fn pattern(size: usize) -> Vec<u8> {
     (0..size).map(|at| (at ^ (at >> 8) ^ (at >> 16)) as u8).collect()
@@ -326,4 +331,58 @@ fn openssh_s_own_tests_with_our_program() {
         assert!(output.status.success(), "{script}: {}", said(&output));
         assert!(said(&output).contains("ok "), "{script}: {}", said(&output));
     }
+}
+
+/// Our client's channel, greeted or not; the library's own client of SFTP has no part in it.
+#[test]
+fn sessions_end_as_they_should() {
+    let folder = Folder::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let root = folder.path().to_owned();
+    let key = PKey::generate(KeyKind::Ed25519).unwrap();
+    let server = SSHServer::builder().host_key(key).serve(listener, move |_| Files(root.clone())).unwrap();
+    let client = given::client().username("me").password("foo").connect(&address).unwrap();
+    let hello = [0, 0, 0, 5, 1, 0, 0, 0, 3];
+    let start = || {
+        let channel = client.open_session().unwrap();
+        channel.invoke_subsystem("sftp").unwrap();
+        channel
+    };
+    let version = |channel: &feramiko::Channel| {
+        let mut front = [0; 9];
+        (&mut { channel }).read_exact(&mut front).unwrap();
+        assert_eq!(front[4..], [2, 0, 0, 0, 3]);
+    };
+
+    // In order: the status is success.
+    let channel = start();
+    (&channel).write_all(&hello).unwrap();
+    version(&channel);
+    channel.shutdown(Shutdown::Write);
+    assert_eq!(channel.wait_exit(Some(WAIT)).unwrap(), ExitStatus::Code(0));
+
+    // What is no SFTP: no status, and the channel is closed.
+    let channel = start();
+    (&channel).write_all(b"\xff\xff\xff\xff").unwrap();
+    assert_eq!(channel.wait_exit(Some(WAIT)).unwrap(), ExitStatus::Missing);
+
+    // The other stream carries nothing: it neither ends the session nor holds it up.
+    let channel = start();
+    let mut other = channel.stderr();
+    let noise = vec![0; 1 << 20];
+    for _ in 0..20 {
+        other.write_all(&noise).unwrap();
+    }
+    (&channel).write_all(&hello).unwrap();
+    version(&channel);
+    channel.shutdown(Shutdown::Write);
+    assert_eq!(channel.wait_exit(Some(WAIT)).unwrap(), ExitStatus::Code(0));
+
+    // Many at once, gone without a word.
+    let left: Vec<_> = (0..5).map(|_| start()).collect();
+    left.iter().for_each(|channel| (&*channel).write_all(&hello).unwrap());
+    drop(left);
+    client.close();
+    server.shutdown(WAIT);
 }

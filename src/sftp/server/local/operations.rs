@@ -34,8 +34,6 @@ impl SFTPServerInterface for LocalServer {
             create: flags.has(OpenFlags::CREATE),
             truncate: flags.has(OpenFlags::TRUNCATE),
             exclusive: flags.has(OpenFlags::EXCLUSIVE),
-            // As OpenSSH: whoever may everything may wait.
-            waits: true,
             mode: self.mode(attributes, 0o666),
         };
         let file = self.opened(path, &options)?;

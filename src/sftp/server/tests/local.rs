@@ -137,7 +137,7 @@ fn directories_are_made_listed_and_removed() {
         let long = entry.longname.to_string();
         let columns: Vec<_> = long.split_whitespace().collect();
         assert_eq!((columns.len(), columns[1], columns[4]), (9, "1", "1"), "{long}");
-        assert!(columns[0].starts_with("-rw") && columns[8] == entry.name.to_string(), "{long}");
+        assert!(columns[0].starts_with("-rw") && entry.name == columns[8], "{long}");
         assert_eq!(peer.opendir("a/000"), Err(SFTPStatus::NO_SUCH_FILE));
         assert_eq!(peer.on_path("rmdir", "a"), SFTPStatus::FAILURE);
         assert_ne!(peer.on_path("remove", "a"), OK);

@@ -18,6 +18,9 @@ use crate::sftp::packet::message::framed;
 use crate::sftp::packet::{OpenFlags, SFTPAttributes, SFTPEntry, SFTPStatus};
 use crate::wire::{Encode, Malformed, Reader, Rest, Writer};
 
+/// Extensions that a server announces: names and data.
+type Announced = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// A client of raw packets, and the server it talks to.
 struct Peer {
     to: Option<PipeWriter>,
@@ -40,7 +43,7 @@ impl Peer {
     }
 
     /// After hello, with what was announced.
-    fn announced(server: impl Into<SFTPServer>) -> (Self, Vec<(Vec<u8>, Vec<u8>)>) {
+    fn announced(server: impl Into<SFTPServer>) -> (Self, Announced) {
         let mut peer = Self::silent(server);
         peer.send(&msg::Init { version: 3, extensions: Rest(b"") });
         let answer = peer.receive();
