@@ -9,7 +9,7 @@
 mod programs;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use feramiko::{ExitStatus, Session, SessionKind};
 pub(crate) use programs::{Running, output, program, require};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
@@ -38,6 +39,16 @@ const TRIES: u32 = 5;
 pub(crate) fn python() -> Option<PathBuf> {
     Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers/venv/bin/python"))
         .filter(|path| path.is_file())
+}
+
+/// Runs the command of a session of our server by a shell.
+pub(crate) fn run_shell(session: Session) -> io::Result<ExitStatus> {
+    let SessionKind::Exec(command) = session.request().kind.clone() else {
+        return Ok(ExitStatus::Code(1));
+    };
+    let mut shell = Command::new("/bin/sh");
+    shell.arg("-c").arg(String::from_utf8_lossy(&command).into_owned());
+    session.run_command(shell)
 }
 
 /// The user these tests run as, whom an sshd of theirs lets in.
