@@ -36,6 +36,11 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
     folders.map(|folder: PathBuf| folder.join(&file)).find(|path| path.is_file())
 }
 
+/// A command of a program that a test cannot do without.
+pub(crate) fn command(name: &str) -> Option<Command> {
+    require(name, program(name)).map(Command::new)
+}
+
 /// A process that ends with the test.
 #[derive(Debug)]
 pub(crate) struct Running(pub(crate) Child);

@@ -7,10 +7,10 @@ mod wycheproof;
 
 #[cfg(unix)]
 use std::path::Path;
-use std::process::Command;
 
 use super::*;
 use crate::Secret;
+use crate::programs::{command, output};
 
 const KINDS: &[KeyKind] =
     &[KeyKind::Ed25519, KeyKind::EcdsaP256, KeyKind::EcdsaP384, KeyKind::EcdsaP521, KeyKind::Rsa(2048)];
@@ -30,20 +30,10 @@ fn works(key: &PKey) {
 
 /// Runs a program; none when it is not there.
 fn run(program: &str, arguments: &[&str]) -> Option<String> {
-    match Command::new(program).args(arguments).output() {
-        Ok(output) => {
-            assert!(
-                output.status.success(),
-                "{program} {arguments:?}: {}",
-                String::from_utf8_lossy(&output.stderr)
-            );
-            Some(String::from_utf8_lossy(&output.stdout).into_owned())
-        }
-        Err(_) => {
-            println!("skipped: no {program}");
-            None
-        }
-    }
+    let output = output(command(program)?.args(arguments), "");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {said}");
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[test]
