@@ -326,6 +326,7 @@ const CASES: &[Case<Stage>] = &[
 
 #[test]
 fn a_server_survives_clients_that_are_not_let_in() {
+    let _watch = given::within(600);
     let stage = Stage::with(|algorithms, limits| {
         algorithms.set_macs("hmac-sha2-256").unwrap();
         algorithms.set_compressions("none,zlib@openssh.com").unwrap();

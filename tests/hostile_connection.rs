@@ -478,6 +478,7 @@ const CASES: &[Case<Stage>] = &[
 
 #[test]
 fn a_server_survives_clients_that_are_let_in() {
+    let _watch = given::within(600);
     let stage = Stage::with(|algorithms, _| algorithms.set_macs("hmac-sha2-256").unwrap());
     stage.serves();
     run(&stage, Stage::serves, CASES);

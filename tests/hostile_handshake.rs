@@ -339,6 +339,7 @@ const CASES: &[Case<Stage>] = &[
 
 #[test]
 fn a_server_survives_clients_without_keys() {
+    let _watch = given::within(600);
     let stage = Stage::with(|algorithms, _| {
         algorithms
             .set_kex(

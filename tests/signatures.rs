@@ -92,7 +92,7 @@ fn names(of: impl Fn(&str) -> bool) -> Vec<&'static str> {
 
 #[test]
 fn the_table_is_whole() {
-    let _watch = given::within(300);
+    let _watch = given::within(600);
     let all = Algorithms::client_defaults().legacy();
     let mut ours = all.host_keys().to_vec();
     let mut here = names(|_| true);
@@ -200,7 +200,7 @@ fn connect(server: &Server, key: PKey, host: &str, own: &str) -> Result<(), Stri
 
 #[test]
 fn the_host_keys_of_other_servers() {
-    let _watch = given::within(300);
+    let _watch = given::within(600);
     let folder = Folder::new();
     for (peer, server) in servers(&folder) {
         let outcomes =
@@ -211,7 +211,7 @@ fn the_host_keys_of_other_servers() {
 
 #[test]
 fn users_keys_on_other_servers() {
-    let _watch = given::within(300);
+    let _watch = given::within(600);
     let folder = Folder::new();
     for (peer, server) in servers(&folder) {
         let outcomes =
@@ -387,7 +387,7 @@ fn each(
 
 #[test]
 fn our_host_keys_for_other_clients() {
-    let _watch = given::within(300);
+    let _watch = given::within(600);
     let folder = Folder::new();
     rows::write(&folder);
     for (peer, client) in CLIENTS {
@@ -400,7 +400,7 @@ fn our_host_keys_for_other_clients() {
 
 #[test]
 fn users_keys_of_other_clients() {
-    let _watch = given::within(300);
+    let _watch = given::within(600);
     let folder = Folder::new();
     rows::write(&folder);
     for (peer, client) in CLIENTS {
@@ -432,7 +432,7 @@ const PRESENCE: &[(&str, u8, bool)] = &[
 
 #[test]
 fn touches_and_pins_of_tokens() {
-    let _watch = given::within(300);
+    let _watch = given::within(600);
     let folder = Folder::new();
     rows::write(&folder);
     let Some(theirs) = sshd(&folder, "") else { return };

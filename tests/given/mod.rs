@@ -37,8 +37,12 @@ pub(crate) struct Watch(#[allow(dead_code, reason = "its end is what counts")] S
 
 /// Watches the test that holds it.
 pub(crate) fn within(seconds: u64) -> Watch {
-    let test = thread::current().name().unwrap_or("a test").to_owned();
-    let (watch, ended) = channel();
+    watch(thread::current().name().unwrap_or("a test"), seconds)
+}
+
+/// Watches what is called `test`.
+pub(crate) fn watch(test: &str, seconds: u64) -> Watch {
+    let (test, (watch, ended)) = (test.to_owned(), channel());
     thread::spawn(move || {
         if ended.recv_timeout(Duration::from_secs(seconds)) == Err(RecvTimeoutError::Timeout) {
             // Past the harness, which shows nothing of a test before its end.
