@@ -374,8 +374,10 @@ fn large_lists_are_written_at_once() {
         assert_eq!(RevokedKeys::from_bytes(&written), Ok(list));
         time
     };
-    // What goes over the list again for each entry takes 256 times as long.
-    let (small, large) = (written(4 * 1024), written(64 * 1024));
+    // The least of several: other tests run beside this one.
+    let least = |length| (0..10).map(|_| written(length)).min().unwrap();
+    // What goes over the list again for each entry takes 256 times as long, not 16 times.
+    let (small, large) = (least(4 * 1024), least(64 * 1024));
     assert!(large < small * 100, "{small:?} and {large:?}");
 }
 
