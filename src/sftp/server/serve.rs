@@ -127,6 +127,8 @@ impl<W: Write + Send + 'static> Serving<W> {
 impl<W: Write + Send + 'static> Drop for Serving<W> {
     fn drop(&mut self) {
         self.overlap.wait();
+        // What was answered before the end; nobody may be there to read it.
+        let _ = self.output.lock().flush();
         self.session.end();
     }
 }
