@@ -78,7 +78,8 @@ impl<W: Write + Send + 'static> Serving<W> {
         let (number, id) = head.map_err(malformed)?;
         if number == msg::Read::NUMBER {
             let job = self.session.read(packet);
-            let more = input.ready()?;
+            // That the next is none ends the session, but not before this one is answered.
+            let more = input.ready().unwrap_or(false);
             return self.read(id, job, more);
         }
         self.overlap.wait();

@@ -56,9 +56,11 @@ fn what_was_answered_before_the_end_is_sent() {
     let mut peer = Peer::silent(Endless);
     let hello = framed(&msg::Init { version: 3, extensions: Rest(b"") });
     let request = framed(&msg::Stat { id: 7, path: b"x" });
-    peer.send_bytes(&[&hello[..], &request, &[0; 4]].concat());
+    let read = framed(&msg::Read { id: 8, handle: b"none", offset: 0, length: 1 });
+    peer.send_bytes(&[&hello[..], &request, &read, &[0; 4]].concat());
     assert!(msg::Version::decode_packet(&peer.receive()).is_ok());
     assert_eq!(status(&peer.receive()), SFTPStatus::OP_UNSUPPORTED);
+    assert_eq!(status(&peer.receive()), SFTPStatus::FAILURE);
     assert!(peer.end().is_err());
 }
 
