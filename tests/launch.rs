@@ -5,6 +5,7 @@
 #![cfg_attr(not(unix), allow(unused))]
 #![allow(dead_code, unused_imports, reason = "the rooms are mounted whole, and used in part")]
 
+mod given;
 #[cfg(unix)]
 #[path = "../src/sys/launch.rs"]
 mod launch;
@@ -42,6 +43,7 @@ fn main() {
     let wanted = argument.unwrap_or_default();
     for (name, case) in cases::ALL.iter().filter(|(name, _)| name.contains(&wanted)) {
         print!("launch::{name} ... ");
+        let _watch = given::watch(name, 120);
         case();
         println!("ok");
     }
@@ -53,6 +55,7 @@ mod cases {
     use std::fs::File;
     use std::io::{Read, Write};
     use std::process::{Command, Output, Stdio};
+    use std::time::{Duration, Instant};
 
     use crate::launch::Launch;
     use crate::process::{Ending, Leader, signal_group, wait_ended};
@@ -69,6 +72,7 @@ mod cases {
         ("a_missing_program_is_said", a_missing_program_is_said),
         ("a_login_shell_on_a_terminal", a_login_shell_on_a_terminal),
         ("closing_the_terminal_hangs_up", closing_the_terminal_hangs_up),
+        ("a_hangup_counts_though_we_ignore_it", a_hangup_counts_though_we_ignore_it),
         ("a_signal_reaches_grandchildren", a_signal_reaches_grandchildren),
         ("another_user", another_user),
         ("bad_variables_are_refused", bad_variables_are_refused),
@@ -78,6 +82,8 @@ mod cases {
 
     /// The hidden argument, as `launch` has it.
     pub(crate) const WORD: &str = "--feramiko-launch";
+    /// Far more than a hangup takes.
+    const PATIENCE: Duration = Duration::from_secs(20);
     /// Set for a process that plays a program whose `main` forgot to enter.
     pub(crate) const FORGETFUL: &str = "FERAMIKO_TEST_FORGETFUL";
 
@@ -202,7 +208,7 @@ mod cases {
 
     fn closing_the_terminal_hangs_up() {
         let pty = Pty::open().unwrap();
-        let mut launch = shell("echo up; exec sleep 600");
+        let mut launch = shell("echo up; exec sleep 60");
         launch.terminal = true;
         let mut child = on_terminal(&launch, &pty).spawn().unwrap();
         (&pty).read_exact(&mut [0; 4]).unwrap();
@@ -210,8 +216,30 @@ mod cases {
         assert_eq!(Ending::from(child.wait().unwrap()), Ending::Signal { name: "HUP", core_dumped: false });
     }
 
+    /// As under `nohup`, or behind a script's `&`.
+    fn a_hangup_counts_though_we_ignore_it() {
+        let mut child = Command::new("sh")
+            .args(["-c", "trap '' HUP INT QUIT; exec \"$0\" closing_the_terminal_hangs_up"])
+            .arg(std::env::current_exe().unwrap())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let begun = Instant::now();
+        let status = loop {
+            match child.try_wait().unwrap() {
+                Some(status) => break status,
+                None if begun.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(5)),
+                None => {
+                    child.kill().unwrap();
+                    break child.wait().unwrap();
+                }
+            }
+        };
+        assert!(status.success(), "{status}");
+    }
+
     fn a_signal_reaches_grandchildren() {
-        let mut command = shell("sleep 600 & sleep 600 & echo up; wait").command().unwrap();
+        let mut command = shell("sleep 60 & sleep 60 & echo up; wait").command().unwrap();
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut output = child.stdout.take().unwrap();
         output.read_exact(&mut [0; 3]).unwrap();

@@ -63,17 +63,28 @@ class Server:
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
-        if ready_line and self.process.stdout.readline().strip() != "ready":
-            raise Failed(f"{name} does not start")
-        wait_for(port)
+        try:
+            if ready_line and self.process.stdout.readline().strip() != "ready":
+                raise Failed(f"{name} does not start")
+            wait_for(port)
+        except BaseException:
+            self.end()
+            raise
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
+        self.end()
+
+    def end(self):
         self.process.stdin.close()
         self.process.terminate()
-        self.process.wait(10)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
         self.process.stdout.close()
 
     def cpu(self):
@@ -163,7 +174,7 @@ class Machine:
             f"ListenAddress 127.0.0.1:{port}\nHostKey {self.path}/host\nAuthorizedKeysFile {self.path}/user.pub\n"
             "PidFile none\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nMaxStartups 1000\nMaxSessions 1000\n"
             # Nobody's shell start-up files: they would cost more than what is measured.
-            f"SetEnv HOME={self.path}/home\n"
+            f"SetEnv HOME={self.path}/home\nSubsystem sftp internal-sftp\n"
         )
         os.makedirs("/run/sshd", exist_ok=True)
         return Server("sshd", [self.programs.sshd, "-D", "-e", "-f", config], port, ready_line=False)

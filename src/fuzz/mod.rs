@@ -10,8 +10,8 @@ mod lists;
 mod machines;
 mod packets;
 mod session;
+mod sftp;
 mod sftp_client;
-mod sftp_server;
 #[cfg(test)]
 mod tests;
 
@@ -23,8 +23,8 @@ pub use lists::{revoked_keys, signatures};
 pub use machines::{auth_client, auth_server, kex_client, kex_server};
 pub use packets::{ident, messages, open};
 pub use session::session;
+pub use sftp::sftp_server;
 pub use sftp_client::sftp_client;
-pub use sftp_server::sftp_server;
 
 /// A target's name and its door.
 pub type Target = (&'static str, fn(&[u8]));

@@ -164,8 +164,8 @@ impl Exchange {
     }
 
     /// Lets go of an answer that nobody has a use for.
-    pub(in crate::sftp) fn abandon(&self, reply: &Reply) {
-        self.state.lock().abandon(reply);
+    pub(in crate::sftp) fn discard(&self, reply: &Reply) {
+        self.state.lock().discard(reply);
     }
 
     /// Sends a request whose answer nobody waits for, as far as that goes without waiting; the rest leaves
@@ -211,7 +211,10 @@ impl Exchange {
                     Err(error) => self.die(&mut state, error),
                 }
             } else if !sleep(&mut state, key, deadline) {
-                return Err(Error::Timeout(Phase::Request));
+                let found = ready(&mut state);
+                // Who was woken to read, and gives up, passes it on.
+                state.pass_on_reading();
+                return found.ok_or(Error::Timeout(Phase::Request));
             }
         }
     }
@@ -262,7 +265,7 @@ impl Exchange {
                 inbox.arrived.push_back((pending.tag, reply));
                 inbox.wake.notify_one();
             }
-            None => state.abandon(&reply),
+            None => state.discard(&reply),
         }
     }
 
@@ -367,6 +370,14 @@ impl State {
         self.inboxes.len() > self.waiting.len().saturating_add(reads).saturating_add(1)
     }
 
+    /// Drops an answer that nobody waits for. A file that was opened for nobody is closed again.
+    fn discard(&mut self, reply: &Reply) {
+        let handle = Reader::new(&reply.body).string();
+        if let (message::Handle::NUMBER, Ok(handle), None) = (reply.kind, handle, &self.dead) {
+            self.register(None, 0, SMALL_ANSWER, message::framed(&Close { id: 0, handle }));
+        }
+    }
+
     /// Wakes one who can read when nobody does.
     fn pass_on_reading(&self) {
         if self.incoming.is_some() {
@@ -384,16 +395,6 @@ impl State {
     fn wake_starved(&mut self) {
         for key in std::mem::take(&mut self.starved) {
             self.wake(Some(&key));
-        }
-    }
-
-    /// An answer that nobody takes: a file that was opened for nobody is closed again.
-    fn abandon(&mut self, reply: &Reply) {
-        if reply.kind != message::Handle::NUMBER || self.dead.is_some() {
-            return;
-        }
-        if let Ok(handle) = Reader::new(&reply.body).string() {
-            self.register(None, 0, SMALL_ANSWER, message::framed(&Close { id: 0, handle }));
         }
     }
 
@@ -542,16 +543,14 @@ impl State {
 impl Drop for Mailbox {
     fn drop(&mut self) {
         let mut state = self.exchange.state.lock();
-        let inbox = state.inboxes.remove(&self.key);
-        let left = inbox.as_ref().map_or(0, |inbox| inbox.pending);
-        // Who gave up may have had its answer by then.
-        for (_, reply) in inbox.into_iter().flat_map(|inbox| inbox.arrived) {
-            state.abandon(&reply);
-        }
-        if left > 0 {
+        let Some(inbox) = state.inboxes.remove(&self.key) else { return };
+        if inbox.pending > inbox.arrived.len() {
             for pending in state.pending.values_mut().filter(|pending| pending.owner == Some(self.key)) {
                 pending.owner = None;
             }
+        }
+        for (_, reply) in &inbox.arrived {
+            state.discard(reply);
         }
         // Who was woken to read, and gives up, passes it on.
         state.pass_on_reading();

@@ -38,11 +38,8 @@ pub(super) fn serve(
     output.lock().page.put(&msg::Version { version: VERSION, extensions: Rest(&announced) });
     let interface = Arc::clone(&server.interface);
     interface.session_started();
-    let mut serving = Serving {
-        overlap: Overlap::new(Arc::clone(&output)),
-        output,
-        session: Session::new(server.interface, server.rules, server.handles),
-    };
+    let mut serving =
+        Serving { overlap: Overlap::new(Arc::clone(&output)), output, session: Session::new(server) };
     let ended = serving.run(&mut input);
     drop(serving);
     interface.session_ended();
@@ -81,7 +78,8 @@ impl<W: Write + Send + 'static> Serving<W> {
         let (number, id) = head.map_err(malformed)?;
         if number == msg::Read::NUMBER {
             let job = self.session.read(packet);
-            let more = input.ready()?;
+            // That the next is none ends the session, but not before this one is answered.
+            let more = input.ready().unwrap_or(false);
             return self.read(id, job, more);
         }
         self.overlap.wait();
@@ -121,7 +119,7 @@ impl<W: Write + Send + 'static> Serving<W> {
     fn read_here(&mut self, job: &Job) -> io::Result<()> {
         let mut page = std::mem::take(&mut self.output.lock().page);
         put_read(&mut page, job);
-        self.output.lock().flush_page(Some(&mut page))?;
+        self.output.lock().flush_page(&mut page)?;
         self.output.lock().page = page;
         Ok(())
     }
@@ -130,6 +128,8 @@ impl<W: Write + Send + 'static> Serving<W> {
 impl<W: Write + Send + 'static> Drop for Serving<W> {
     fn drop(&mut self) {
         self.overlap.wait();
+        // What was answered before the end; nobody may be there to read it.
+        let _ = self.output.lock().flush();
         self.session.end();
     }
 }

@@ -52,7 +52,7 @@ impl<K> Flight<K> {
     /// Lets go of answers that came with one that ends the transfer.
     pub(super) fn abandon(&self, replies: impl Iterator<Item = (K, Reply)>) {
         for (_, reply) in replies {
-            self.mailbox.exchange().abandon(&reply);
+            self.mailbox.exchange().discard(&reply);
         }
     }
 
