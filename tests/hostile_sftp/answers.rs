@@ -273,3 +273,48 @@ fn operations_on_files_want_their_kind() {
     let closed = opened(|peer| drop(peer.next()), |file| file.read_at(&mut [0; 4], 0)).unwrap_err();
     assert!(matches!(cause(&closed), Error::Io { .. }), "{closed}");
 }
+
+/// Servers that say as little as version 3 lets them, or less: VanDyke's VShell announces one extension of its
+/// own, Cisco's server leaves the words of a status out, others have no long names or say nothing of a file.
+#[test]
+fn servers_of_few_words_are_understood() {
+    use super::names::Folder;
+    meets(
+        "few words",
+        &["newline@vandyke.com"],
+        |peer| {
+            let unknown = 0_u32.to_be_bytes();
+            let mut world = World::default().file("/tree/file", b"hello");
+            let mut listed = false;
+            peer.serve(|request| {
+                let bare = |code: u32| packet(STATUS, request.id, &code.to_be_bytes());
+                Some(match request.kind {
+                    11 => packet(HANDLE, request.id, &string(b"dir")),
+                    12 if !std::mem::replace(&mut listed, true) => {
+                        names(request.id, &[entry(b"file", &unknown), entry(b".", &unknown)])
+                    }
+                    12 => bare(1),
+                    17 if request.subject() == b"/tree" => {
+                        packet(ATTRS, request.id, &attributes(0, 0o040_755))
+                    }
+                    7 | 17 => packet(ATTRS, request.id, &unknown),
+                    16 => names(request.id, &[entry(b"/C/Users/me", &unknown)]),
+                    3 | 5 => world.answer(request),
+                    13 => bare(2),
+                    _ => bare(0),
+                })
+            });
+        },
+        |sftp| {
+            assert_eq!(sftp.getcwd().unwrap(), "/C/Users/me");
+            assert!(sftp.stat("x").unwrap().size.is_none());
+            let missing = sftp.remove("x").unwrap_err();
+            assert!(matches!(&missing, Error::Sftp(refused) if refused.status == SFTPStatus::NO_SUCH_FILE));
+            sftp.mkdir("x", 0o755).unwrap();
+            let here = Folder::new();
+            let done = sftp.transfer().recursive(true).get("/tree", here.file("in")).unwrap();
+            assert_eq!((done.files, std::fs::read(here.file("in/file")).unwrap()), (1, b"hello".to_vec()));
+            sftp.close();
+        },
+    );
+}

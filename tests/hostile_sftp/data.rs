@@ -27,8 +27,11 @@ fn serve_file(peer: &mut Peer, size: u64, on_read: OnRead) {
     });
 }
 
+/// How many bytes a way to read a file gives.
+type Way = fn(&SFTPClient) -> Result<usize>;
+
 /// Every way to read a file.
-const WAYS: &[(&str, fn(&SFTPClient) -> Result<usize>)] = &[
+const WAYS: &[(&str, Way)] = &[
     ("read_at", |sftp| sftp.open("x", "r")?.read_at(&mut [0; 1000], 0)),
     ("a large read_at", |sftp| sftp.open("x", "r")?.read_at(&mut vec![0; 80_000], 0)),
     ("readv", |sftp| {
@@ -76,10 +79,10 @@ fn data_that_nobody_asked_for_ends_the_connection() {
         ("no length", |id, _, _| packet(DATA, id, b"")),
         ("more behind", |id, _, _| packet(DATA, id, &[0, 0, 0, 1, 1, 2])),
     ];
-    for way in 0..WAYS.len() {
+    for (way, (name, _)) in WAYS.iter().enumerate() {
         for (what, lie) in lies {
-            let error = read(way, 20_000, *lie).expect_err(WAYS[way].0);
-            assert!(is_protocol(&error), "{} {what}: {error}", WAYS[way].0);
+            let error = read(way, 20_000, *lie).expect_err(name);
+            assert!(is_protocol(&error), "{name} {what}: {error}");
         }
     }
 }
