@@ -6,7 +6,8 @@ use feramiko::{Error, Result, SFTPClient};
 
 use super::names::Folder;
 use super::wire::{
-    ATTRS, DATA, FILE, HANDLE, Peer, alone, attributes, is_protocol, meets, packet, status, string,
+    ATTRS, DATA, EXTENDED, FILE, HANDLE, Peer, World, alone, attributes, is_protocol, meets, packet, status,
+    string,
 };
 
 /// What READ is answered with: the number, the offset and the length asked for.
@@ -188,4 +189,66 @@ fn what_waits_for_its_turn_is_bounded() {
         );
         assert!(matches!(asked, Error::Timeout(_)), "{asked}");
     });
+}
+
+/// What `check-file` answers: after the number.
+fn verified(answer: fn() -> Vec<u8>) -> Result<()> {
+    let (outcome, whole) = verified_as(answer, false);
+    assert!(whole);
+    // The name is given only to what is right.
+    let (atomic, named) = verified_as(answer, true);
+    assert_eq!((atomic.is_ok(), named), (outcome.is_ok(), outcome.is_ok()));
+    outcome
+}
+
+/// The same, and whether the file has its name then.
+fn verified_as(answer: fn() -> Vec<u8>, atomic: bool) -> (Result<()>, bool) {
+    meets(
+        "verify",
+        &["check-file-name"],
+        move |peer| {
+            let mut world = World::default().file("x", b"hello");
+            peer.serve(|request| {
+                Some(match request.kind {
+                    200 => packet(EXTENDED, request.id, &answer()),
+                    _ => world.answer(request),
+                })
+            });
+        },
+        move |sftp| {
+            let here = Folder::new();
+            let outcome = sftp.transfer().verify(true).atomic(atomic).get("x", here.file("x"));
+            sftp.close();
+            (outcome.map(drop), here.file("x").exists())
+        },
+    )
+}
+
+#[test]
+fn hashes_are_compared_and_read_with_care() {
+    const MD5: &[u8] = b"\x5d\x41\x40\x2a\xbc\x4b\x2a\x76\xb9\x71\x9d\x91\x10\x17\xc5\x92";
+    verified(|| [&string(b"check-file")[..], &string(b"md5"), MD5].concat()).unwrap();
+    // Later drafts leave the request's name out.
+    verified(|| [&string(b"md5")[..], MD5].concat()).unwrap();
+    let others: [fn() -> Vec<u8>; 3] = [
+        || [&string(b"md5")[..], &[7; 16]].concat(),
+        || [&string(b"md5")[..], MD5, MD5].concat(),
+        || string(b"md5"),
+    ];
+    for answer in others {
+        let error = verified(answer);
+        let unlike = |source: &std::io::Error| source.kind() == std::io::ErrorKind::InvalidData;
+        assert!(matches!(&error, Err(Error::Io { source, .. }) if unlike(source)), "{error:?}");
+    }
+    let broken: [fn() -> Vec<u8>; 5] = [
+        Vec::new,
+        || string(b"crc32"),
+        || string(b"check-file"),
+        || [&string(b"md5")[..], &MD5[..15]].concat(),
+        || [&string(b"sha224")[..], &[7; 28]].concat(),
+    ];
+    for answer in broken {
+        let error = verified(answer).unwrap_err();
+        assert!(is_protocol(&error), "{error}");
+    }
 }

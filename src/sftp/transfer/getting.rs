@@ -734,14 +734,10 @@ impl<'t, 'a> Getting<'t, 'a> {
         let Job { task, sink, written, .. } = job;
         let preserve = self.options.preserve.then_some(&task.known);
         let finished = match sink {
-            Sink::File(target) => target.finish(preserve),
+            Sink::File(target) => self.finish(&task, target, preserve),
             Sink::Writer(writer) => writer.flush().map_err(|error| failed("writing what was got", error)),
             Sink::None => Ok(()),
         };
-        let finished = finished.and_then(|()| match &task.place {
-            Some(place) => self.verify(&task.remote, place),
-            None => Ok(()),
-        });
         match finished {
             Ok(()) => {
                 self.watch.summary.files = self.watch.summary.files.saturating_add(1);
@@ -749,6 +745,23 @@ impl<'t, 'a> Getting<'t, 'a> {
                 Ok(())
             }
             Err(error) => self.watch.failed(&task.remote, error),
+        }
+    }
+
+    /// A file that gets its name only when it is whole gets it only when that is made sure, too.
+    fn finish(&self, task: &FileTask, mut target: Target, preserve: Option<&SFTPAttributes>) -> Result<()> {
+        let Some(place) = &task.place else { return target.finish(preserve) };
+        if !self.options.atomic {
+            target.finish(preserve)?;
+            return self.verify(&task.remote, place);
+        }
+        let sure = target.settle().map_err(|error| place.error(error));
+        match sure.and_then(|()| self.verify(&task.remote, &place.part())) {
+            Ok(()) => target.finish(preserve),
+            Err(error) => {
+                target.give_up(self.options.remove_partial);
+                Err(error)
+            }
         }
     }
 

@@ -193,7 +193,8 @@ impl Target {
         Ok(())
     }
 
-    fn settle(&mut self) -> io::Result<()> {
+    /// The file has its size, also where it ends with a hole.
+    pub(super) fn settle(&mut self) -> io::Result<()> {
         if self.hole { self.file.set_len(self.written) } else { Ok(()) }
     }
 

@@ -563,8 +563,14 @@ impl<'t, 'a> Putting<'t, 'a> {
         }
     }
 
-    /// Gives a whole file its name.
+    /// Gives a whole file its name, when it is made sure that it is.
     fn rename(&mut self, key: u64) -> Result<()> {
+        let task = self.jobs.get(&key).map(|job| &job.task);
+        let Some(FileTask { remote, place, .. }) = task else { return Ok(()) };
+        let sure = place.as_ref().map_or(Ok(()), |place| self.verify(&part(remote), place));
+        if let Err(error) = sure {
+            return self.fail(key, error);
+        }
         let Some(job) = self.jobs.get_mut(&key) else { return Ok(()) };
         let (client, remote) = (self.flight.client.clone(), job.task.remote.clone());
         if client.has_extension(extension::POSIX_RENAME) {
@@ -599,8 +605,8 @@ impl<'t, 'a> Putting<'t, 'a> {
     fn whole(&mut self, key: u64) -> Result<()> {
         let Some(Job { task, next, .. }) = self.jobs.remove(&key) else { return Ok(()) };
         let verified = match &task.place {
-            Some(place) => self.verify(&task.remote, place),
-            None => Ok(()),
+            Some(place) if !self.options.atomic => self.verify(&task.remote, place),
+            _ => Ok(()),
         };
         match verified {
             Ok(()) => {
