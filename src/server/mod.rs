@@ -12,6 +12,8 @@ mod login;
 #[cfg(unix)]
 mod process;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,0 +1,57 @@
+//! Servers on machines that start no thread any more.
+
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::engine::STACK_HERE;
+use crate::interface::{Answer, SessionRequest};
+use crate::{AuthAnswer, AutoAddPolicy, HostKeys, KeyKind, MemoryStream, SSHClient, Secret};
+
+/// More than any address space has.
+pub(super) const TOO_MUCH: usize = 1 << 60;
+
+/// Lets everybody in; what comes after that starts no thread.
+pub(super) struct Starved;
+
+impl ServerInterface for Starved {
+    fn check_auth_password(&self, _: &str, _: &Secret) -> AuthAnswer {
+        AuthAnswer::Accept
+    }
+
+    fn check_channel_exec_request(&self, _: &SessionRequest, _: &[u8]) -> Answer {
+        STACK_HERE.set(TOO_MUCH);
+        Answer::Yes
+    }
+}
+
+pub(super) fn server() -> SSHServer {
+    SSHServer::builder().host_key(PKey::generate(KeyKind::Ed25519).unwrap()).build().unwrap()
+}
+
+/// Waits for what has to happen soon.
+pub(super) fn soon(what: &str, done: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !done() {
+        assert!(Instant::now() < deadline, "{what}: never");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_connection_that_is_served_no_more_ends() {
+    let (near, far) = MemoryStream::pair(1 << 16);
+    let serving = std::thread::spawn(move || server().serve_stream(far, &Peer::named("test"), Starved));
+    let client = SSHClient::builder()
+        .no_agent()
+        .no_default_keys()
+        .host_keys(HostKeys::new())
+        .missing_host_key(AutoAddPolicy)
+        .password("foo")
+        .connect_over(near, "robey@memory")
+        .unwrap();
+    let session = client.open_session().unwrap();
+    // Whether the answer still leaves depends on the moment.
+    let _ = session.exec_command("anything");
+    soon("the connection ends", || !client.transport().is_active());
+    assert!(matches!(serving.join().unwrap(), Err(Error::Io { .. })));
+}
