@@ -61,6 +61,13 @@ impl Link {
 
     /// Opens a channel and waits for the peer's answer.
     pub(crate) fn open(&self, kind: &str, rest: &[u8], deadline: Option<Instant>) -> Result<ChannelLink> {
+        let channel = self.begin_open(kind, rest)?;
+        channel.wait_open(deadline)?;
+        Ok(channel)
+    }
+
+    /// Asks the peer for a channel, which is of no use before [`ChannelLink::wait_open`]. Never waits.
+    pub(crate) fn begin_open(&self, kind: &str, rest: &[u8]) -> Result<ChannelLink> {
         let core = self.core();
         let slot = core.new_slot(kind)?;
         let open = ChannelOpen {
@@ -72,24 +79,7 @@ impl Link {
         };
         core.post_control(open.to_vec(), Waiter::Nobody);
         // From here on dropping it closes the channel as soon as the peer has confirmed it.
-        let channel = ChannelLink::new(Arc::clone(&slot), self.clone());
-        let mut state = slot.state.lock();
-        loop {
-            match &state.phase {
-                SlotPhase::Opening if state.dead.is_some() => return Err(core.closed()),
-                SlotPhase::Opening => {}
-                SlotPhase::Refused { code, text } => {
-                    return Err(Error::ChannelRefused { code: *code, text: text.clone() });
-                }
-                SlotPhase::Open | SlotPhase::Closed => {
-                    drop(state);
-                    return Ok(channel);
-                }
-            }
-            if !wait(&slot.incoming, &mut state, deadline) {
-                return Err(Error::Timeout(Phase::Open));
-            }
-        }
+        Ok(ChannelLink::new(slot, self.clone()))
     }
 
     /// Asks the peer something of the connection and waits for the answer.
@@ -257,6 +247,26 @@ impl ChannelLink {
 
     fn core(&self) -> &Arc<Core> {
         self.0.link.core()
+    }
+
+    /// Waits until the peer has opened it, or somebody closes it here.
+    pub(crate) fn wait_open(&self, deadline: Option<Instant>) -> Result<()> {
+        let slot = &self.0.slot;
+        let mut state = slot.state.lock();
+        loop {
+            match &state.phase {
+                SlotPhase::Opening if state.dead.is_some() => return Err(self.core().closed()),
+                SlotPhase::Opening if state.want_close => return Err(Error::Closed(None)),
+                SlotPhase::Opening => {}
+                SlotPhase::Refused { code, text } => {
+                    return Err(Error::ChannelRefused { code: *code, text: text.clone() });
+                }
+                SlotPhase::Open | SlotPhase::Closed => return Ok(()),
+            }
+            if !wait(&slot.incoming, &mut state, deadline) {
+                return Err(Error::Timeout(Phase::Open));
+            }
+        }
     }
 
     /// Puts the slot into the data lane if it has something to send.
