@@ -78,7 +78,7 @@ pub struct Limits {
     pub startups: usize,
     /// Unauthenticated connections of a listener from one address.
     pub startups_per_source: usize,
-    /// Sessions open at once on one connection of a server.
+    /// Sessions at once on one connection of a server, also those whose channel is closed and which run on.
     pub sessions: usize,
 }
 

@@ -34,7 +34,7 @@ pub(crate) use self::core::{Core, RequestTaker, Start};
 #[cfg(any(test, fuzzing))]
 pub(crate) use bare::Bare;
 #[cfg(unix)]
-pub(crate) use child::Running;
+pub(crate) use child::{Program, Running};
 pub use exit::ExitStatus;
 pub(crate) use incoming::{Incoming, OpenRequest, RESOURCE_SHORTAGE, Reply, UNKNOWN_CHANNEL_TYPE};
 pub use limits::Limits;

@@ -45,7 +45,15 @@ pub(super) fn serve<I: ServerInterface>(
     let served = Served(Arc::clone(link.core()));
     told(Milestone::Authenticated(link.clone()));
     hostkeys::announce(&link, config);
-    let mut serving = Serving { interface, link, auth, config, sessions: HashMap::new(), proofs: 0 };
+    let mut serving = Serving {
+        interface,
+        link,
+        auth,
+        config,
+        sessions: HashMap::new(),
+        places: Place::default(),
+        proofs: 0,
+    };
     loop {
         match serving.link.next_incoming(None) {
             Ok(incoming) => {
@@ -156,7 +164,13 @@ struct SessionState {
     pty: Option<PtyRequest>,
     /// Looks whether the channel still lives, without keeping it open.
     closed: Box<dyn Fn() -> bool + Send>,
+    /// Taken when it starts.
+    place: Option<Place>,
 }
+
+/// Each session holds one, until what it runs has ended: a client that closes the channels of programs
+/// which run on gets no more of them.
+type Place = Arc<()>;
 
 struct Serving<'a, I: ServerInterface> {
     interface: &'a Arc<I>,
@@ -164,6 +178,8 @@ struct Serving<'a, I: ServerInterface> {
     auth: AuthInfo,
     config: &'a Config,
     sessions: HashMap<u32, SessionState>,
+    /// The one that all places of sessions are clones of.
+    places: Place,
     /// How often the client has asked for proofs of the host keys.
     proofs: u32,
 }
@@ -207,7 +223,7 @@ impl<I: ServerInterface> Serving<'_, I> {
         if request.kind != "session" {
             return request.refuse(engine::UNKNOWN_CHANNEL_TYPE, "this server does not open such channels");
         }
-        if self.sessions.len() >= self.config.limits.sessions {
+        if Arc::strong_count(&self.places) > self.config.limits.sessions {
             return request.refuse(engine::RESOURCE_SHORTAGE, "too many sessions");
         }
         if let Some(link) = request.accept(&self.link) {
@@ -225,6 +241,7 @@ impl<I: ServerInterface> Serving<'_, I> {
                 pty: None,
                 closed: Box::new(closed),
                 channel: Some(channel.clone()),
+                place: Some(Arc::clone(&self.places)),
             };
             self.sessions.insert(channel.id(), state);
         }
@@ -237,10 +254,13 @@ impl<I: ServerInterface> Serving<'_, I> {
             return Ok(());
         };
         session.env = Vec::new();
+        let place = session.place.take();
         let interface = Arc::clone(self.interface);
         reply.accept(b"");
-        engine::spawn("feramiko session", move || run_session(&*interface, channel, *request, receiver))
-            .map(drop)
+        engine::spawn("feramiko session", move || {
+            run_session(&*interface, channel, *request, receiver, place);
+        })
+        .map(drop)
     }
 }
 
@@ -249,6 +269,7 @@ fn run_session<I: ServerInterface>(
     channel: Channel,
     request: SessionRequest,
     events: Receiver<SessionEvent>,
+    place: Option<Place>,
 ) {
     let session = Session::new(channel.clone(), request, events);
     let run = std::panic::AssertUnwindSafe(|| interface.session(session));
@@ -263,6 +284,8 @@ fn run_session<I: ServerInterface>(
             ExitStatus::Missing
         }
     };
+    // Before the client can know of it and ask for the next.
+    drop(place);
     channel.send_exit_status(&status);
     channel.close();
 }

@@ -37,21 +37,64 @@ pub(super) fn soon(what: &str, done: impl Fn() -> bool) {
     }
 }
 
-#[test]
-fn a_connection_that_is_served_no_more_ends() {
+/// A client of a server that serves one connection.
+fn client_of(interface: impl ServerInterface) -> SSHClient {
     let (near, far) = MemoryStream::pair(1 << 16);
-    let serving = std::thread::spawn(move || server().serve_stream(far, &Peer::named("test"), Starved));
-    let client = SSHClient::builder()
+    std::thread::spawn(move || server().serve_stream(far, &Peer::named("test"), interface));
+    SSHClient::builder()
         .no_agent()
         .no_default_keys()
         .host_keys(HostKeys::new())
         .missing_host_key(AutoAddPolicy)
         .password("foo")
         .connect_over(near, "robey@memory")
-        .unwrap();
+        .unwrap()
+}
+
+#[test]
+fn a_connection_that_is_served_no_more_ends() {
+    let client = client_of(Starved);
     let session = client.open_session().unwrap();
     // Whether the answer still leaves depends on the moment.
     let _ = session.exec_command("anything");
     soon("the connection ends", || !client.transport().is_active());
-    assert!(matches!(serving.join().unwrap(), Err(Error::Io { .. })));
+}
+
+/// Runs a program of its own.
+#[cfg(target_os = "linux")]
+struct Running;
+
+#[cfg(target_os = "linux")]
+impl ServerInterface for Running {
+    fn check_auth_password(&self, _: &str, _: &Secret) -> AuthAnswer {
+        AuthAnswer::Accept
+    }
+
+    fn check_channel_exec_request(&self, _: &SessionRequest, _: &[u8]) -> Answer {
+        Answer::Yes
+    }
+
+    fn session(&self, session: Session) -> std::io::Result<crate::ExitStatus> {
+        STACK_HERE.set(TOO_MUCH);
+        let mut sleep = std::process::Command::new("/bin/sleep");
+        sleep.arg("600.0625");
+        session.run_command(sleep)
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_program_whose_threads_do_not_start_is_not_left_behind() {
+    let client = client_of(Running);
+    let status = client.output("anything").unwrap().status;
+    assert_eq!(status, crate::ExitStatus::Missing);
+    let parent = format!("PPid:\t{}\n", std::process::id());
+    let sleeps = |process: std::path::PathBuf| {
+        let said = |name: &str, what: &str| {
+            std::fs::read_to_string(process.join(name)).is_ok_and(|text| text.contains(what))
+        };
+        said("status", &parent) && said("cmdline", "600.0625")
+    };
+    let all = std::fs::read_dir("/proc").unwrap();
+    assert!(!all.map(|process| process.unwrap().path()).any(sleeps), "it runs on");
 }
