@@ -18,7 +18,7 @@ pub(super) struct ClientLogin {
     service_asked: bool,
     pub(super) done: bool,
     attempts: Vec<AuthAttempt>,
-    banners: Vec<String>,
+    pub(super) banners: Vec<String>,
 }
 
 /// What came of an attempt.
@@ -119,7 +119,7 @@ impl ClientLogin {
                         actions = self.machine(user).new_password(new)?;
                     }
                     ClientAction::Banner(text) => self.banners.push(Escaped(&text).to_string()),
-                    ClientAction::Success => return Ok(Outcome::Success(std::mem::take(&mut self.banners))),
+                    ClientAction::Success => return Ok(Outcome::Success(self.banners.clone())),
                     ClientAction::Failure { methods, partial } => {
                         return Ok(Outcome::Failure { methods, partial });
                     }
@@ -155,7 +155,7 @@ impl Transport {
             Attempt::Hostbased(claim) => ("hostbased", Some(claim.key.public_key().fingerprint())),
             Attempt::Interactive => ("keyboard-interactive", None),
         };
-        let (outcome, _) = self.step(|login| {
+        self.step(|login| {
             let outcome = login.attempt(user, attempt, answers)?;
             match &outcome {
                 Outcome::Success(_) => login.done = true,
@@ -168,8 +168,7 @@ impl Transport {
                 Outcome::Unusable(why) => login.note(method, key, why.clone(), &[]),
             }
             Ok(outcome)
-        })?;
-        Ok(outcome)
+        })
     }
 
     /// What ties an agent's signatures to this connection: the host key, the session's identifier, and
@@ -205,7 +204,7 @@ impl Transport {
     pub fn banners(&self) -> Vec<String> {
         match &*self.0.stage.lock() {
             super::Stage::Login(login) => login.banners.clone(),
-            _ => Vec::new(),
+            _ => self.0.banners.get().cloned().unwrap_or_default(),
         }
     }
 
