@@ -11,7 +11,7 @@ use crossbeam_channel::RecvTimeoutError;
 use super::core::Core;
 use super::exit::ExitStatus;
 use super::incoming::{ChannelTaker, Incoming};
-use super::outbox::Waiter;
+use super::outbox::Concerns;
 use super::poll::Signal;
 use super::slot::{Answer, Lane, Phase as SlotPhase, Request, Slot, State};
 use super::sync::{Condvar, MutexGuard};
@@ -77,7 +77,7 @@ impl Link {
             max_packet: super::flow::MAX_PACKET,
             rest: Rest(rest),
         };
-        core.post_control(open.to_vec(), Waiter::Nobody);
+        core.post_control(open.to_vec(), Concerns::Nobody);
         // From here on dropping it closes the channel as soon as the peer has confirmed it.
         Ok(ChannelLink::new(slot, self.clone()))
     }
@@ -159,7 +159,7 @@ pub(crate) fn global_request(
 ) -> Result<Vec<u8>> {
     let request = GlobalRequest { kind: Escaped(kind.as_bytes()), want_reply: true, rest: Rest(rest) };
     let (sender, receiver) = crossbeam_channel::bounded::<Answer>(1);
-    core.post_control(request.to_vec(), Waiter::Global(sender));
+    core.post_control(request.to_vec(), Concerns::Global(sender));
     answered(&receiver, core, kind, deadline)
 }
 

@@ -40,16 +40,19 @@ pub(super) enum KexItem {
     },
 }
 
-/// Who is told the answer to a control message.
-pub(super) enum Waiter {
+/// Whom a control message concerns when it leaves.
+pub(super) enum Concerns {
     Nobody,
+    /// Who waits for the answer to a request of the connection.
     Global(Sender<Answer>),
+    /// It answers on that channel: after our CLOSE it does not leave any more.
+    Channel(Arc<Slot>),
 }
 
 /// An item of the control lane.
 pub(super) struct Control {
     pub(super) payload: Vec<u8>,
-    pub(super) waiter: Waiter,
+    pub(super) concerns: Concerns,
 }
 
 impl Control {
@@ -310,11 +313,15 @@ impl Outbox {
                 let mut lanes = self.lanes.lock();
                 lanes.rekeying = lanes.kex.iter().any(|item| matches!(item, KexItem::Init(_)));
             }
-            Item::Control(Control { payload, waiter }) => {
-                core.trace_out(&payload);
-                if let Waiter::Global(sender) = waiter {
-                    core.expect_global_reply(sender);
+            Item::Control(Control { payload, concerns }) => {
+                match concerns {
+                    Concerns::Nobody => {}
+                    Concerns::Global(sender) => core.expect_global_reply(sender),
+                    // Whoever seals holds the token: no CLOSE leaves meanwhile.
+                    Concerns::Channel(slot) if slot.state.lock().flow.close_sent => return Ok(()),
+                    Concerns::Channel(_) => {}
                 }
+                core.trace_out(&payload);
                 sealer.seal(&[&payload], buffer)?;
             }
             Item::Data(slot) => {
@@ -382,14 +389,6 @@ impl Outbox {
             self.lanes.lock().stalled = !outgoing.buffer.is_empty();
             core.after_seal(outgoing.sealer.usage().bytes, outgoing.sealer.rekey_due());
         }
-    }
-
-    fn gather(&self, core: &Core, outgoing: &mut Outgoing) -> Result<(), Error> {
-        while outgoing.buffer.len() < BATCH {
-            let Some(item) = self.lanes.lock().next() else { break };
-            self.seal(core, outgoing, item)?;
-        }
-        Ok(())
     }
 
     /// Waits until the stream takes bytes; false when it is time to look at timers or to stop.
