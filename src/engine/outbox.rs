@@ -371,8 +371,8 @@ impl Outbox {
         lanes.writer_parked = false;
     }
 
-    /// The writer's work: seals and writes until nothing is left, the timer passes, or it is to stop.
-    /// Returns whether everything has left.
+    /// The writer's work: seals and writes until nothing is left, the timer passes or is another, or it is to
+    /// end. Returns whether everything has left.
     pub(super) fn drain(&self, core: &Core, timer: Option<Instant>) -> Result<bool, Error> {
         let mut outgoing = self.token.lock();
         loop {
@@ -386,9 +386,29 @@ impl Outbox {
                     return Ok(false);
                 }
             }
-            self.lanes.lock().stalled = !outgoing.buffer.is_empty();
             core.after_seal(outgoing.sealer.usage().bytes, outgoing.sealer.rekey_due());
+            // A stream that takes bytes for ever keeps nobody from the timers.
+            if self.interrupted(!outgoing.buffer.is_empty(), timer) {
+                return Ok(false);
+            }
         }
+    }
+
+    /// Between two writes: whether the writer has to look at its timers, or to end.
+    fn interrupted(&self, stalled: bool, timer: Option<Instant>) -> bool {
+        let now = Instant::now();
+        let mut lanes = self.lanes.lock();
+        lanes.stalled = stalled;
+        let ends = lanes.stop.as_ref().is_some_and(|stop| stop.flush_until.is_none_or(|until| until <= now));
+        ends || lanes.retime || timer.is_some_and(|timer| timer <= now)
+    }
+
+    fn gather(&self, core: &Core, outgoing: &mut Outgoing) -> Result<(), Error> {
+        while outgoing.buffer.len() < BATCH {
+            let Some(item) = self.lanes.lock().next() else { break };
+            self.seal(core, outgoing, item)?;
+        }
+        Ok(())
     }
 
     /// Waits until the stream takes bytes; false when it is time to look at timers or to stop.

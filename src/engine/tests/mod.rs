@@ -11,6 +11,7 @@ mod rekey;
 mod replies;
 mod still;
 mod throttle;
+mod timers;
 
 use std::sync::mpsc;
 use std::sync::{Arc, LazyLock};
