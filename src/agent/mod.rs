@@ -35,7 +35,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::key::PublicKey;
+use crate::key::{PublicKey, RSA_FLOOR};
 use crate::wire::{Encode, Escaped, Reader};
 use endpoint::Endpoint;
 use exchange::{Patience, exchange};
@@ -202,7 +202,8 @@ impl Agent {
         let request = SignRequest { key: key.blob(), data, flags }.to_vec();
         let answer = self.ask(&request, self.sign_timeout)?;
         let signature = SignResponse::decode_packet(&answer)?.signature;
-        key.verify(algorithm, data, signature).map_err(|_| AgentError::BadSignature)?;
+        // Whether the key is long enough, and its token was touched, is for whoever takes it to say.
+        key.verify_use_sized(RSA_FLOOR, algorithm, data, signature).map_err(|_| AgentError::BadSignature)?;
         Ok(signature.to_vec())
     }
 

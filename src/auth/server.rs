@@ -309,7 +309,7 @@ impl AuthServer {
         }
         let data = hostbased::signed_data(&self.session_id, raw_user, request.fields);
         // As with users' keys, the application is asked either way.
-        let good = client.key.verify(algorithm, &data, request.signature).is_ok();
+        let good = client.key.verify_sized(self.rsa_bits, algorithm, &data, request.signature).is_ok();
         let state = State::Hostbased { client: client.clone(), good };
         Ok(self.ask("hostbased", state, |user| Question::Hostbased { user, client }))
     }
