@@ -43,7 +43,7 @@ impl Endpoint for Fake {
 fn fake(behaviour: impl Fn(UnixStream, usize) + Send + Sync + 'static) -> (Agent, Arc<AtomicUsize>) {
     let connections = Arc::new(AtomicUsize::new(0));
     let endpoint = Fake { behaviour: Arc::new(behaviour), connections: Arc::clone(&connections) };
-    (Agent::at(Box::new(endpoint)).unwrap(), connections)
+    (Agent::at(Box::new(endpoint), ANSWER_TIMEOUT).unwrap(), connections)
 }
 
 /// The next request, without its length; None at the end.
@@ -117,7 +117,7 @@ impl Endpoint for Ours {
 
 /// A client of our own agent.
 pub(super) fn client(server: &AgentServer) -> Agent {
-    Agent::at(Box::new(Ours(server.clone()))).unwrap()
+    Agent::at(Box::new(Ours(server.clone())), ANSWER_TIMEOUT).unwrap()
 }
 
 /// Our own agent, made so, and a client of it.

@@ -3,10 +3,14 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
 
-use crate::agent::Agent;
+use super::cancel::Cancel;
+use crate::agent::{Agent, AgentError};
 use crate::auth::{Attempt, HostClaim, InteractiveQuery};
 use crate::crypto::secret::Secret;
+use crate::engine::Closer;
 use crate::error::{Error, Result};
 use crate::key::{KeyError, PKey, PublicKey};
 use crate::transport::{Answers, ChangePassword, Outcome, Transport};
@@ -71,8 +75,14 @@ enum Try {
 }
 
 impl Credentials {
-    /// Tries everything; the banners of the server.
-    pub(super) fn authenticate(mut self, transport: &Transport, user: Option<String>) -> Result<Vec<String>> {
+    /// Tries everything, until `deadline` or until it is cancelled; the banners of the server.
+    pub(super) fn authenticate(
+        mut self,
+        transport: &Transport,
+        user: Option<String>,
+        deadline: Instant,
+        cancel: &Cancel,
+    ) -> Result<Vec<String>> {
         let user = match user.or_else(|| self.user.clone()) {
             Some(user) => user,
             None => {
@@ -81,7 +91,13 @@ impl Credentials {
         };
         let mut run = Run { transport, user, methods: None, success: false, banners: Vec::new() };
         // Keys first, in one flight with the request for the service; without any, ask what would do.
-        let (hosts, keys) = (std::mem::take(&mut self.hosts), self.keys_to_try(transport));
+        let agent = self.agent.then(|| Agent::for_login(deadline));
+        let _watch = agent.as_ref().and_then(|agent| agent.as_ref().ok()).map(|agent| {
+            let cut: Arc<dyn Closer> = Arc::new(CutAgent(agent.clone()));
+            cancel.watch(cut)
+        });
+        let keys = self.keys_to_try(transport, agent, deadline);
+        let hosts = std::mem::take(&mut self.hosts);
         if hosts.is_empty() && keys.is_empty() {
             run.attempt(Attempt::None, no_answers())?;
         }
@@ -98,13 +114,22 @@ impl Credentials {
         if run.success { Ok(run.banners) } else { Err(transport.auth_error(&run.user)) }
     }
 
-    fn keys_to_try(&mut self, transport: &Transport) -> Vec<Try> {
+    fn keys_to_try(
+        &mut self,
+        transport: &Transport,
+        agent: Option<std::result::Result<Agent, AgentError>>,
+        deadline: Instant,
+    ) -> Vec<Try> {
         let mut list: Vec<_> = std::mem::take(&mut self.keys).into_iter().map(Try::Key).collect();
         list.extend(
             std::mem::take(&mut self.key_files).into_iter().map(|(path, secret)| Try::File(path, secret)),
         );
-        if self.agent {
-            match Agent::from_env().and_then(|agent| bound(agent, transport).keys()) {
+        if let Some(agent) = agent {
+            let keys = agent.and_then(|agent| {
+                bind(&agent.clone().within(deadline), transport);
+                agent.within(deadline).keys()
+            });
+            match keys {
                 Ok(keys) => list.extend(keys.into_iter().map(|key| Try::Key(key.into()))),
                 Err(error) => log::debug!(target: "feramiko::auth", "no keys of an agent: {error}"),
             }
@@ -179,15 +204,23 @@ impl Credentials {
     }
 }
 
-/// The agent, told which session it signs for, so that it can hold its keys to their destinations. One
+/// Ends what is asked of an agent when a login is cancelled.
+struct CutAgent(Agent);
+
+impl Closer for CutAgent {
+    fn close(&self) {
+        self.0.cut();
+    }
+}
+
+/// Tells the agent which session it signs for, so that it can hold its keys to their destinations. One
 /// that does not know of that is used all the same.
-fn bound(agent: Agent, transport: &Transport) -> Agent {
+fn bind(agent: &Agent, transport: &Transport) {
     if let Some((host_key, session_id, proof)) = transport.session_binding()
         && let Err(error) = agent.session_bind(&host_key, &session_id, &proof, false)
     {
         log::debug!(target: "feramiko::auth", "the agent is not bound to the session: {error}");
     }
-    agent
 }
 
 /// The key with the certificate that lies beside its file, as `ssh` looks for it.

@@ -261,7 +261,7 @@ impl SSHClientBuilder {
         let (taker, updated) = hostupdate::prepare(checker);
         transport.set_taker(taker);
         let user = target.user.clone();
-        let banners = self.credentials.authenticate(&transport, user)?;
+        let banners = self.credentials.authenticate(&transport, user, deadline, &self.cancel)?;
         Ok(SSHClient { transport, host_keys, updated, banners: banners.into(), request_timeout: None })
     }
 }

@@ -1,12 +1,14 @@
 //! The client's authentication: one attempt after the other, on the caller's thread.
 
+use std::time::Instant;
+
 use super::{Transport, algorithm_for};
 use crate::auth::{
     Attempt, AuthClient, ClientAction, ClientLimits, HostClaim, InteractiveQuery, service_request,
 };
 use crate::crypto::secret::Secret;
 use crate::engine::Login;
-use crate::error::{AuthAttempt, Error, Result};
+use crate::error::{AuthAttempt, Error, Phase, Result};
 use crate::key::{PKey, PublicKey};
 use crate::wire::Escaped;
 
@@ -87,8 +89,11 @@ impl ClientLogin {
                     }
                     ClientAction::Sign { key, algorithm, data } => {
                         let least = self.login.setup.algorithms.rsa_bits;
-                        match key.sign_sized(least, algorithm, &data) {
+                        match key.sign_until(Some(self.login.deadline), least, algorithm, &data) {
                             Ok(signature) => actions = self.machine(user).signed(&signature)?,
+                            Err(_) if self.login.deadline <= Instant::now() => {
+                                return Err(Error::Timeout(Phase::Auth));
+                            }
                             Err(error) => {
                                 self.machine(user).give_up();
                                 self.login.flush()?;
