@@ -107,14 +107,28 @@ impl Link {
     }
 
     /// From now on channels of this kind that the peer opens are handed to `run`, on a thread each, at
-    /// most `limit` at once. Who serves gets them as before.
+    /// most `limit` at once, unless `asking` for them fails. Who serves gets them as before.
     pub(crate) fn take_channels(
         &self,
         kind: &'static str,
         limit: usize,
         run: impl Fn(ChannelLink) + Send + Sync + 'static,
-    ) {
-        self.core().takers.lock().insert(kind, Arc::new(ChannelTaker::new(limit, run)));
+        asking: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        let taker = Arc::new(ChannelTaker::new(limit, run));
+        let before = self.core().takers.lock().insert(kind, Arc::clone(&taker));
+        let asked = asking();
+        if asked.is_err() {
+            let mut takers = self.core().takers.lock();
+            // Unless somebody else has asked meanwhile.
+            if takers.get(kind).is_some_and(|known| Arc::ptr_eq(known, &taker)) {
+                match before {
+                    Some(before) => takers.insert(kind, before),
+                    None => takers.remove(kind),
+                };
+            }
+        }
+        asked
     }
 
     /// What ties an agent's signature to this connection: the host key that the server proved in the

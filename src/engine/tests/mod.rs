@@ -10,6 +10,7 @@ mod orders;
 mod rekey;
 mod replies;
 mod still;
+mod takers;
 mod throttle;
 mod timers;
 
