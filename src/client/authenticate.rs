@@ -242,7 +242,10 @@ fn certified(key: &PKey, path: &Path) -> Option<PKey> {
 /// A key that costs nothing to sign with is used at once; one that a person may have to confirm is
 /// offered first.
 fn attempt_key(run: &mut Run<'_>, key: PKey) -> Result<()> {
-    let Some(algorithm) = run.transport.algorithm_for(&key) else { return Ok(()) };
+    let Some(algorithm) = run.transport.algorithm_for(&key) else {
+        run.unusable("publickey", &key);
+        return Ok(());
+    };
     let probe = key.is_external();
     run.attempt(Attempt::PublicKey { key, algorithm, probe }, no_answers())
 }
@@ -251,7 +254,11 @@ fn attempt_key(run: &mut Run<'_>, key: PKey) -> Result<()> {
 fn attempt_host(run: &mut Run<'_>, key: PKey, host: &str, user: &str) -> Result<()> {
     let plain = key.public_key().certificate().map(|_| key.without_certificate());
     for key in [Some(key), plain].into_iter().flatten() {
-        let Some(algorithm) = run.transport.algorithm_for(&key).filter(|_| !run.over("hostbased")) else {
+        if run.over("hostbased") {
+            break;
+        }
+        let Some(algorithm) = run.transport.algorithm_for(&key) else {
+            run.unusable("hostbased", &key);
             continue;
         };
         let claim = HostClaim { key, algorithm, host: host.to_owned(), user: user.to_owned() };
@@ -285,6 +292,13 @@ impl Run<'_> {
     fn over(&self, method: &str) -> bool {
         self.success
             || self.methods.as_ref().is_some_and(|methods| !methods.iter().any(|name| name == method))
+    }
+
+    /// Notes a key that cannot even be offered.
+    fn unusable(&self, method: &str, key: &PKey) {
+        let key = key.public_key();
+        let why = format!("no signature algorithm of {} is allowed", key.key_type());
+        self.transport.note_attempt(method, Some(key.fingerprint()), &why);
     }
 
     fn attempt(&mut self, attempt: Attempt, answers: Answers<'_>) -> Result<()> {
