@@ -200,9 +200,7 @@ impl AuthServer {
         if message.service.0 != CONNECTION {
             return Err(AuthError::Service(message.service.to_string()));
         }
-        let user = std::str::from_utf8(message.user.0).ok();
-        let user =
-            user.filter(|user| user.len() <= self.limits.user_bytes && !user.chars().any(char::is_control));
+        let user = self.sane_user(message.user.0);
         if self.user.as_deref() != user {
             // Whatever was passed was passed by somebody else.
             self.passed.clear();
@@ -221,6 +219,17 @@ impl AuthServer {
             b"keyboard-interactive" => self.interactive(rest),
             _ => Ok(self.refuse()),
         }
+    }
+
+    /// The user that a request names, if it is a name that the application may see.
+    pub(crate) fn user_of(&self, payload: &[u8]) -> Option<String> {
+        let message = UserauthRequest::decode_packet(payload).ok()?;
+        self.sane_user(message.user.0).map(str::to_owned)
+    }
+
+    fn sane_user<'a>(&self, user: &'a [u8]) -> Option<&'a str> {
+        let user = std::str::from_utf8(user).ok();
+        user.filter(|user| user.len() <= self.limits.user_bytes && !user.chars().any(char::is_control))
     }
 
     fn ask(
