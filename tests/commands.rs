@@ -83,7 +83,7 @@ fn a_stream_that_is_read_elsewhere_is_left_to_its_reader() {
 fn waiting_for_one_stream_while_the_other_has_something_takes_no_time_of_the_processor() {
     use rustix::time::{ClockId, clock_gettime};
     let (_server, client) = connect();
-    let mut process = client.exec_command("err 10,sleep 1000,out 10").unwrap();
+    let mut process = client.exec_command("err 10,sleep 3000,out 10").unwrap();
     let _held = process.stderr.take();
     let before = clock_gettime(ClockId::ThreadCPUTime);
     assert_eq!(process.wait_with_output().unwrap().stdout.len(), 10);

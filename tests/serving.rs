@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use feramiko::{
     Answer, AuthAnswer, ExitStatus, MemoryStream, Peer, SSHClient, SSHServer, Secret, ServerHandle,
-    ServerInterface, Session, SessionRequest,
+    ServerInterface, Session, SessionKind, SessionRequest,
 };
 
 /// More than anything here takes.
@@ -34,7 +34,10 @@ impl ServerInterface for Slow {
         Answer::Yes
     }
 
-    fn session(&self, _: Session) -> io::Result<ExitStatus> {
+    fn session(&self, session: Session) -> io::Result<ExitStatus> {
+        if matches!(&session.request().kind, SessionKind::Exec(command) if command == b"hold") {
+            drop(session.events().recv());
+        }
         Ok(ExitStatus::Code(0))
     }
 }
@@ -95,12 +98,15 @@ fn an_application_that_panics_ends_its_connection_and_no_other() {
     let (server, ..) = slow();
     let (other, client) =
         (connect(&server.address(), "robey").unwrap(), connect(&server.address(), "robey").unwrap());
+    // What runs would keep it.
+    let held = client.exec_command("hold").unwrap();
     let begun = Instant::now();
     assert!(client.output("panic").is_err());
     while client.transport().is_active() {
         assert!(begun.elapsed() < LONG, "nobody serves it and it lives");
         std::thread::sleep(Duration::from_millis(5));
     }
+    drop(held);
     assert!(other.output("anything").unwrap().status.success());
 }
 

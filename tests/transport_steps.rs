@@ -7,8 +7,8 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use feramiko::{
-    AuthAnswer, Error, InteractiveAnswer, InteractiveQuery, MemoryStream, Peer, SSHServer, Secret,
-    ServerInterface, Transport, TransportOptions,
+    AuthAnswer, Error, InteractiveAnswer, InteractiveQuery, KeyError, MemoryStream, PKey, Peer, PublicKey,
+    SSHServer, Secret, ServerInterface, Signer, Transport, TransportOptions,
 };
 
 struct Friendly;
@@ -47,16 +47,40 @@ fn who_comes_too_late_to_authenticate_does_not_end_the_connection() {
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                for _ in 0..2000 {
+                for _ in 0..50_000 {
                     assert!(matches!(transport.auth_password("robey", "foo"), Err(Error::Misuse(_))));
                 }
             });
             // Each look at the stage must find the one that runs.
-            scope.spawn(|| (0..2000).for_each(|_| assert!(transport.is_authenticated())));
+            scope.spawn(|| (0..50_000).for_each(|_| assert!(transport.is_authenticated())));
         }
     });
     transport.global_request("anything", b"", None).unwrap_err();
     assert!(transport.is_active());
+}
+
+/// Closes the connection while it is asked to sign, and cannot.
+struct Closes(PKey, Transport);
+
+impl Signer for Closes {
+    fn public_key(&self) -> &PublicKey {
+        self.0.public_key()
+    }
+
+    fn sign(&self, _: &str, _: &[u8]) -> Result<Vec<u8>, KeyError> {
+        self.1.close();
+        Err(KeyError::Signer("closed".to_owned()))
+    }
+}
+
+#[test]
+fn a_step_that_fails_on_a_connection_that_was_closed_does_not_open_it() {
+    let transport = transport();
+    transport.auth_none("robey").unwrap_err();
+    let key = PKey::from_signer(Closes(given::host_key(), transport.clone()));
+    transport.auth_publickey("robey", &key).unwrap_err();
+    assert!(!transport.is_active());
+    assert!(matches!(transport.auth_password("robey", "foo"), Err(Error::Closed(_))));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::{AuthAnswer, AutoAddPolicy, HostKeys, KeyKind, MemoryStream, SSHClien
 /// More than any address space has.
 pub(super) const TOO_MUCH: usize = 1 << 60;
 
-/// Lets everybody in; what comes after that starts no thread.
+/// Lets everybody in. Holds a session that is told to; what comes after any other starts no thread.
 pub(super) struct Starved;
 
 impl ServerInterface for Starved {
@@ -18,9 +18,16 @@ impl ServerInterface for Starved {
         AuthAnswer::Accept
     }
 
-    fn check_channel_exec_request(&self, _: &SessionRequest, _: &[u8]) -> Answer {
-        STACK_HERE.set(TOO_MUCH);
+    fn check_channel_exec_request(&self, _: &SessionRequest, command: &[u8]) -> Answer {
+        if command != b"hold" {
+            STACK_HERE.set(TOO_MUCH);
+        }
         Answer::Yes
+    }
+
+    fn session(&self, session: Session) -> std::io::Result<crate::ExitStatus> {
+        drop(session.events().recv());
+        Ok(crate::ExitStatus::Missing)
     }
 }
 
@@ -54,6 +61,8 @@ fn client_of(interface: impl ServerInterface) -> SSHClient {
 #[test]
 fn a_connection_that_is_served_no_more_ends() {
     let client = client_of(Starved);
+    // What runs would keep it.
+    let _held = client.exec_command("hold").unwrap();
     let session = client.open_session().unwrap();
     // Whether the answer still leaves depends on the moment.
     let _ = session.exec_command("anything");
