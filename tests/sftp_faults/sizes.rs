@@ -74,7 +74,7 @@ fn holes_stay_holes() {
                 for to in [got, put] {
                     let same = std::process::Command::new("cmp").arg(&from).arg(&to).status().unwrap();
                     assert!(same.success(), "{name} {whose:?}");
-                    assert!(taken(&to) < 2048, "{name} {whose:?}: {} KiB", taken(&to));
+                    assert!(taken(&to) < 700, "{name} {whose:?}: {} KiB", taken(&to));
                     fs::remove_file(to).unwrap();
                 }
             }

@@ -166,11 +166,14 @@ impl Target {
         Ok(())
     }
 
+    /// Pages are the file's, not the answer's: an answer may end within one.
     fn write_sparse(&mut self, bytes: &[u8]) -> io::Result<()> {
-        for page in bytes.chunks(PAGE) {
-            self.hole = page.len() == PAGE && page.iter().all(|byte| *byte == 0);
+        let within = usize::try_from(self.written % PAGE as u64).unwrap_or_default();
+        let (first, rest) = bytes.split_at(bytes.len().min(PAGE - within));
+        for page in std::iter::once(first).chain(rest.chunks(PAGE)).filter(|page| !page.is_empty()) {
+            self.hole = page.iter().all(|byte| *byte == 0);
             if self.hole {
-                self.file.seek(SeekFrom::Current(PAGE as i64))?;
+                self.file.seek(SeekFrom::Current(page.len() as i64))?;
             } else {
                 self.file.write_all(page)?;
             }
