@@ -20,6 +20,7 @@ mod key;
 mod msg;
 mod packet;
 mod pattern;
+mod scp;
 mod server;
 mod sftp;
 mod sys;
@@ -59,6 +60,7 @@ pub use packet::{
     CipherSpec, CompressionSpec, CompressionState, IdentError, MacSpec, MacState, PacketError, StartCipher,
     StartCompression, StartMac,
 };
+pub use scp::*;
 #[cfg(unix)]
 pub use server::{AgentSocket, child_entry};
 pub use server::{

@@ -12,7 +12,7 @@ const FLOORS: &[&[&str]] = &[
     &["channel"],
     &["interface"],
     &["transport"],
-    &["sftp"],
+    &["sftp", "scp"],
     &["client", "server"],
 ];
 
@@ -22,6 +22,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("error", "agent", "the waist wraps the small errors of its neighbours"),
     ("error", "hostkeys", "the waist wraps the small errors of its neighbours"),
     ("error", "sftp", "the waist wraps the small errors of its neighbours"),
+    ("error", "scp", "the waist wraps the small errors of its neighbours"),
     ("interface", "server", "the trait's last method runs a Session"),
 ];
 

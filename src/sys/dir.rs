@@ -80,6 +80,12 @@ impl Dir {
         Ok(Self::holding(fs::openat(&self.held, self.checked(name)?, flags, Mode::empty())?))
     }
 
+    /// The same, but a link is followed, wherever it leads.
+    pub(crate) fn open_dir_following(&self, name: &OsStr) -> io::Result<Self> {
+        let flags = HELD | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self::holding(fs::openat(&self.held, self.checked(name)?, flags, Mode::empty())?))
+    }
+
     /// Makes a directory.
     pub(crate) fn create_dir(&self, name: &OsStr, mode: u32) -> io::Result<()> {
         Ok(fs::mkdirat(&self.held, self.checked(name)?, bits(mode))?)

@@ -57,6 +57,12 @@ impl Dir {
         if path.metadata()?.is_dir() { Ok(Self(path)) } else { Err(io::ErrorKind::NotADirectory.into()) }
     }
 
+    /// The same, but a link is followed, wherever it leads.
+    pub(crate) fn open_dir_following(&self, name: &OsStr) -> io::Result<Self> {
+        let path = self.at(name)?;
+        if path.metadata()?.is_dir() { Ok(Self(path)) } else { Err(io::ErrorKind::NotADirectory.into()) }
+    }
+
     /// Makes a directory.
     pub(crate) fn create_dir(&self, name: &OsStr, _: u32) -> io::Result<()> {
         fs::create_dir(self.at(name)?)
@@ -72,6 +78,16 @@ impl Dir {
             .create_new(options.create && options.exclusive)
             .truncate(options.truncate)
             .open(self.no_link(name)?)
+    }
+
+    /// The same, but a link is followed.
+    pub(crate) fn open_following(&self, name: &OsStr, options: &FileOptions) -> io::Result<File> {
+        OpenOptions::new()
+            .read(options.read)
+            .write(options.write)
+            .create(options.create)
+            .create_new(options.create && options.exclusive)
+            .open(self.at(name)?)
     }
 
     /// What is known of a file.
