@@ -4,16 +4,17 @@ mod support;
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener};
-use std::process::exit;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use feramiko::{
-    Algorithms, Answer, AuthAnswer, AutoAddPolicy, ExitStatus, HostKeys, Limits, PKey, PublicKey, SSHClient,
-    SSHServer, ServerInterface, Session, SessionKind, SessionRequest,
+    Algorithms, Answer, AuthAnswer, AutoAddPolicy, ExitStatus, HostKeys, Limits, LocalServer, PKey,
+    PublicKey, SSHClient, SSHServer, ServerInterface, Session, SessionKind, SessionRequest,
 };
 use support::args::Options;
 use support::given::Given;
+use support::output::{end, say};
 
 /// Echoes sent before those that count.
 const WARM_UP_PINGS: usize = 200;
@@ -22,8 +23,10 @@ const PIECE: usize = 256 * 1024;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
-const USAGE: &str = "usage: bench_peer --port P --key FILE [--host H] [--user U] [--cipher C] [--mac M] [--kex K] VERB ARGS
-verbs: down CMD BYTES, up BYTES, connect N PAR, execs N, ping N, idle N, serve; get put getdir putdir are not built";
+const USAGE: &str =
+    "usage: bench_peer --port P --key FILE [--host H] [--user U] [--cipher C] [--mac M] [--kex K] VERB ARGS
+verbs: down CMD BYTES, up BYTES, get REMOTE LOCAL, put REMOTE LOCAL, getdir REMOTE LOCAL, putdir LOCAL REMOTE,
+       stats N THREADS, connect N PAR, execs N, ping N, idle N, serve";
 
 struct Setup {
     destination: String,
@@ -52,12 +55,9 @@ fn cpu() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-fn measured(fields: &str, started: Instant, cpu_before: f64) {
-    println!(
-        "{{{fields},\"secs\":{:.6},\"cpu\":{:.6}}}",
-        started.elapsed().as_secs_f64(),
-        cpu() - cpu_before
-    );
+fn measured(fields: &str, started: Instant, cpu_before: f64) -> io::Result<()> {
+    let (secs, cpu) = (started.elapsed().as_secs_f64(), cpu() - cpu_before);
+    say(format_args!("{{{fields},\"secs\":{secs:.6},\"cpu\":{cpu:.6}}}"))
 }
 
 fn down(setup: &Setup, command: &str, bytes: u64) -> Outcome<()> {
@@ -77,7 +77,7 @@ fn down(setup: &Setup, command: &str, bytes: u64) -> Outcome<()> {
         return Err(format!("{total} bytes came, {bytes} were expected").into());
     }
     process.wait()?;
-    measured(&format!("\"bytes\":{total}"), started, before);
+    measured(&format!("\"bytes\":{total}"), started, before)?;
     Ok(())
 }
 
@@ -98,7 +98,7 @@ fn up(setup: &Setup, command: &str, bytes: u64) -> Outcome<()> {
     if !status.success() {
         return Err(status.to_string().into());
     }
-    measured(&format!("\"bytes\":{bytes}"), started, before);
+    measured(&format!("\"bytes\":{bytes}"), started, before)?;
     Ok(())
 }
 
@@ -121,8 +121,36 @@ fn connect(setup: &Arc<Setup>, count: usize, parallel: usize) -> Outcome<()> {
     for worker in workers {
         worker.join().map_err(|_| "a worker panicked")??;
     }
-    measured(&format!("\"count\":{count}"), started, before);
+    measured(&format!("\"count\":{count}"), started, before)?;
     Ok(())
+}
+
+/// Files and trees by SFTP; the session is opened before the clock runs.
+fn sftp(setup: &Setup, verb: &str, from: &str, to: &str) -> Outcome<()> {
+    let sftp = setup.connect()?.open_sftp()?;
+    let (started, before) = (Instant::now(), cpu());
+    let transfer = sftp.transfer().recursive(verb.ends_with("dir"));
+    let done = if verb.starts_with("get") { transfer.get(from, to)? } else { transfer.put(from, to)? };
+    measured(&format!("\"bytes\":{},\"files\":{}", done.bytes, done.files), started, before);
+    Ok(())
+}
+
+/// `stat` of the home directory, from so many threads on one session.
+fn stats(setup: &Setup, count: usize, threads: usize) -> Outcome<()> {
+    let sftp = setup.connect()?.open_sftp()?;
+    sftp.stat(".")?;
+    let (started, before) = (Instant::now(), cpu());
+    std::thread::scope(|scope| {
+        let work = |_| scope.spawn(|| (0..count / threads).try_for_each(|_| sftp.stat(".").map(drop)));
+        let workers: Vec<_> = (0..threads).map(work).collect();
+        workers.into_iter().try_for_each(|worker| {
+            worker.join().map_err(|_| "a worker panicked".into()).and_then(|done| Ok(done?))
+        })
+    })
+    .and_then(|()| -> Outcome<()> {
+        measured(&format!("\"count\":{count}"), started, before);
+        Ok(())
+    })
 }
 
 fn execs(setup: &Setup, count: usize) -> Outcome<()> {
@@ -131,7 +159,7 @@ fn execs(setup: &Setup, count: usize) -> Outcome<()> {
     for _ in 0..count {
         client.output("true")?.check()?;
     }
-    measured(&format!("\"count\":{count}"), started, before);
+    measured(&format!("\"count\":{count}"), started, before)?;
     Ok(())
 }
 
@@ -157,14 +185,14 @@ fn ping(setup: &Setup, count: usize) -> Outcome<()> {
         &format!("\"count\":{count},\"p50us\":{:.1},\"p99us\":{:.1}", at(0.5), at(0.99)),
         started,
         before,
-    );
+    )?;
     channel.shutdown(Shutdown::Write);
     Ok(())
 }
 
 fn idle(setup: &Setup, count: usize) -> Outcome<()> {
     let clients = (0..count).map(|_| setup.connect()).collect::<feramiko::Result<Vec<_>>>()?;
-    println!("ready");
+    say("ready")?;
     io::stdin().read_to_end(&mut Vec::new())?;
     drop(clients);
     Ok(())
@@ -181,7 +209,14 @@ impl ServerInterface for Server {
         Answer::Yes
     }
 
+    fn check_channel_subsystem_request(&self, _: &SessionRequest, name: &str) -> Answer {
+        Answer::when(name == "sftp")
+    }
+
     fn session(&self, mut session: Session) -> io::Result<ExitStatus> {
+        if let SessionKind::Subsystem(_) = session.request().kind {
+            return session.serve_sftp(LocalServer::new()?);
+        }
         let SessionKind::Exec(command) = session.request().kind.clone() else {
             return Ok(ExitStatus::Code(1));
         };
@@ -216,7 +251,7 @@ fn serve(setup: Setup, port: &str, host: &str) -> Outcome<()> {
         .algorithms(setup.algorithms)
         .limits(limits)
         .serve(TcpListener::bind(format!("{host}:{port}"))?, |_| Server)?;
-    println!("ready");
+    say("ready")?;
     // Until the harness ends it, or its input.
     io::stdin().read_to_end(&mut Vec::new())?;
     server.shutdown(Duration::ZERO);
@@ -233,7 +268,7 @@ fn run() -> Outcome<()> {
         ("mac", 'm'),
         ("kex", 'K'),
     ];
-    let args = Given::from_env(Options { letters: "p:k:h:u:c:m:K:", names }, false)
+    let args = Given::from_env(Options { letters: "p:k:h:u:c:m:K:", names })
         .map_err(|error| format!("{error}\n{USAGE}"))?;
     let (port, host) = (args.last('p').ok_or(USAGE)?, args.last('h').unwrap_or("127.0.0.1"));
     let words: Vec<&str> = args.operands.iter().map(String::as_str).collect();
@@ -255,6 +290,9 @@ fn run() -> Outcome<()> {
         ["up", bytes] => up(&setup, "cat >/dev/null", bytes.parse()?),
         ["up", bytes, command] => up(&setup, command, bytes.parse()?),
         ["connect", count, parallel] => connect(&Arc::new(setup), count.parse()?, parallel.parse()?),
+        ["put", to, from] => sftp(&setup, "put", from, to),
+        [verb @ ("get" | "getdir" | "putdir"), from, to] => sftp(&setup, verb, from, to),
+        ["stats", count, threads] => stats(&setup, count.parse()?, threads.parse()?),
         ["execs", count] => execs(&setup, count.parse()?),
         ["ping", count] => ping(&setup, count.parse()?),
         ["idle", count] => idle(&setup, count.parse()?),
@@ -262,9 +300,6 @@ fn run() -> Outcome<()> {
     }
 }
 
-fn main() {
-    if let Err(error) = run() {
-        eprintln!("bench_peer: {error}");
-        exit(1);
-    }
+fn main() -> ExitCode {
+    end("bench_peer", run())
 }

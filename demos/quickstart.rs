@@ -5,12 +5,15 @@ mod support;
 
 use std::io::{self, Write};
 use std::net::TcpListener;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use feramiko::{
     AcceptNewPolicy, Answer, AuthAnswer, ExitStatus, HostKeys, KeyKind, PKey, PublicKey, SSHClient,
     SSHServer, ServerInterface, Session, SessionRequest,
 };
+use support::given::operands;
+use support::output::{end, say};
 use support::prompt::{Echo, ask};
 
 struct Embedded(PublicKey);
@@ -30,30 +33,28 @@ impl ServerInterface for Embedded {
     }
 }
 
-fn show(client: &SSHClient, command: &str, started: Instant) -> feramiko::Result<()> {
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+fn show(client: &SSHClient, command: &str, started: Instant) -> Outcome {
     let agreed = client.transport().negotiated();
-    println!(
-        "connected in {:.1} ms to {}",
-        started.elapsed().as_secs_f64() * 1e3,
-        client.transport().peer_version()
-    );
-    println!("  key exchange  {}{}", agreed.kex, if agreed.strict { " (strict)" } else { "" });
-    println!("  host key      {} {}", agreed.host_key, client.transport().host_key().fingerprint());
-    println!("  cipher        {}", agreed.cipher_to_server);
-    println!("  MAC           {}", agreed.mac_to_server.as_deref().unwrap_or("in the cipher"));
+    let time = started.elapsed().as_secs_f64() * 1e3;
+    say(format_args!("connected in {time:.1} ms to {}", client.transport().peer_version()))?;
+    say(format_args!("  key exchange  {}{}", agreed.kex, if agreed.strict { " (strict)" } else { "" }))?;
+    say(format_args!("  host key      {} {}", agreed.host_key, client.transport().host_key().fingerprint()))?;
+    say(format_args!("  cipher        {}", agreed.cipher_to_server))?;
+    say(format_args!("  MAC           {}", agreed.mac_to_server.as_deref().unwrap_or("in the cipher")))?;
     let output = client.output(command)?;
-    print!("$ {command}\n{}", String::from_utf8_lossy(&output.stdout));
-    println!("{}", output.status);
-    Ok(())
+    say(format_args!("$ {command}\n{}", String::from_utf8_lossy(&output.stdout).trim_end()))?;
+    Ok(say(output.status)?)
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn run() -> Outcome {
     let started = Instant::now();
-    if let Some(destination) = std::env::args().nth(1) {
+    if let Some(destination) = operands()?.first() {
         let client = SSHClient::builder()
             .missing_host_key(AcceptNewPolicy)
             .password_callback(|user| ask(&format!("Password for {user}: "), Echo::Off).ok().flatten())
-            .connect(&destination)?;
+            .connect(destination)?;
         show(&client, "uname -a", started)?;
         client.close();
         return Ok(());
@@ -66,7 +67,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     known.add("127.0.0.1", port, host_key.public_key())?;
     let server =
         SSHServer::builder().host_key(host_key).serve(listener, move |_| Embedded(allowed.clone()))?;
-    println!("an SSH server listens on port {port}, inside this program");
+    say(format_args!("an SSH server listens on port {port}, inside this program"))?;
     let started = Instant::now();
     let client = SSHClient::builder()
         .no_agent()
@@ -78,6 +79,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     show(&client, "greet", started)?;
     client.close();
     server.shutdown(Duration::from_secs(2));
-    println!("done");
-    Ok(())
+    Ok(say("done")?)
+}
+
+fn main() -> ExitCode {
+    end("quickstart", run())
 }

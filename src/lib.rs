@@ -60,6 +60,7 @@ pub use packet::{
     CipherSpec, CompressionSpec, CompressionState, IdentError, MacSpec, MacState, PacketError, StartCipher,
     StartCompression, StartMac,
 };
+pub use pattern::glob::glob_matches;
 pub use scp::*;
 #[cfg(unix)]
 pub use server::{AgentSocket, child_entry};

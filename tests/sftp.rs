@@ -156,3 +156,112 @@ fn many_threads_share_a_client() {
     });
     assert_eq!(local.sftp.listdir(".").unwrap().len(), 64);
 }
+
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend(state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+#[test]
+fn files_are_got_and_put_whole() {
+    let Some(local) = Local::start() else { return };
+    let here = Folder::new();
+    for length in [0, 1, 4096, 261_119, 261_120, 261_121, 3_000_000] {
+        let data = noise(length);
+        std::fs::write(here.file("up"), &data).unwrap();
+        local.sftp.put(here.file("up"), "up").unwrap();
+        assert!(std::fs::read(local.folder.file("up")).unwrap() == data, "{length}");
+        let done = local.sftp.get("up", here.file("down")).unwrap();
+        assert!(std::fs::read(here.file("down")).unwrap() == data, "{length}");
+        assert_eq!((done.files, done.bytes), (1, length as u64));
+        let mut found = Vec::new();
+        assert_eq!(local.sftp.getfo("up", &mut found).unwrap(), length as u64);
+        assert!(found == data);
+        assert_eq!(local.sftp.putfo(&mut data.as_slice(), "from").unwrap(), length as u64);
+        assert!(std::fs::read(local.folder.file("from")).unwrap() == data, "{length}");
+    }
+    let mut version = Vec::new();
+    local.sftp.getfo("/proc/version", &mut version).unwrap();
+    assert_eq!(version, std::fs::read("/proc/version").unwrap());
+    assert!(local.sftp.get("none", here.file("none")).is_err());
+    assert!(!here.file("none").exists());
+}
+
+#[test]
+fn trees_are_got_and_put_whole() {
+    let Some(local) = Local::start() else { return };
+    let here = Folder::new();
+    let tree = here.file("tree");
+    for dir in 0..20 {
+        let folder = tree.join(format!("dir{dir}/below"));
+        std::fs::create_dir_all(&folder).unwrap();
+        for file in 0..50 {
+            std::fs::write(folder.join(format!("file {file}")), noise(file * 300)).unwrap();
+        }
+    }
+    std::os::unix::fs::symlink("dir0/below", tree.join("link")).unwrap();
+    std::fs::write(tree.join("big"), noise(2_000_000)).unwrap();
+    let put = local.sftp.transfer().recursive(true).preserve(true).put(&tree, "there").unwrap();
+    assert_eq!((put.files, put.directories, put.links), (1001, 41, 1));
+    let got = local.sftp.transfer().recursive(true).preserve(true).get("there", here.file("back")).unwrap();
+    assert_eq!((got.files, got.directories, got.links), (1001, 41, 1));
+    for other in [local.folder.file("there"), here.file("back")] {
+        let same = Command::new("diff").arg("-r").arg(&tree).arg(&other).output().unwrap();
+        assert!(same.status.success(), "{}", String::from_utf8_lossy(&same.stdout));
+        let modified = |path: &std::path::Path| {
+            std::fs::metadata(path)
+                .unwrap()
+                .modified()
+                .unwrap()
+                .duration_since(std::time::UNIX_EPOCH)
+                .unwrap()
+                .as_secs()
+        };
+        for name in ["big", "dir3", "dir3/below/file 7"] {
+            assert_eq!(modified(&tree.join(name)), modified(&other.join(name)), "{name}");
+        }
+    }
+}
+
+#[test]
+fn patterns_and_trees() {
+    let Some(local) = Local::start() else { return };
+    let sftp = &local.sftp;
+    sftp.makedirs("a/b/c", 0o755).unwrap();
+    sftp.makedirs("a/.hidden/c", 0o755).unwrap();
+    for name in ["x.c", "x.h", "a/y.c", "a/b/z.c", "a/b/c/deep.c", ".dot.c", "a/[x].c"] {
+        sftp.open(name, "w").unwrap().close().unwrap();
+    }
+    sftp.symlink("a", "loop").unwrap();
+    sftp.symlink("..", "a/up").unwrap();
+    for (pattern, expected) in [
+        ("*.c", "x.c"),
+        ("*.[ch]", "x.c x.h"),
+        ("**/*.c", "a/[x].c a/b/c/deep.c a/b/z.c a/y.c x.c"),
+        ("a/**/c", "a/b/c"),
+        ("*/y.c", "a/y.c loop/y.c"),
+        ("a/\\[x].c", "a/[x].c"),
+        ("none*", ""),
+        ("none", ""),
+        ("a/b", "a/b"),
+        ("a/b/**", "a/b/c a/b/c/deep.c a/b/z.c"),
+    ] {
+        let found: Vec<String> = sftp.glob(pattern).unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(found.join(" "), expected, "{pattern}");
+    }
+    sftp.rmtree("a").unwrap();
+    let mut left: Vec<String> = sftp.listdir(".").unwrap().iter().map(ToString::to_string).collect();
+    left.sort();
+    assert_eq!(left, [".dot.c", "loop", "x.c", "x.h"]);
+    std::fs::write(local.folder.file("data"), noise(500_000)).unwrap();
+    sftp.copy("data", "copy").unwrap();
+    assert!(std::fs::read(local.folder.file("copy")).unwrap() == noise(500_000));
+}

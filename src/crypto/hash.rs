@@ -12,6 +12,7 @@ use super::CryptoError;
 pub(crate) enum HashAlg {
     Md5,
     Sha1,
+    Sha224,
     Sha256,
     Sha384,
     Sha512,
@@ -23,6 +24,7 @@ impl HashAlg {
         match self {
             Self::Md5 => MessageDigest::md5(),
             Self::Sha1 => MessageDigest::sha1(),
+            Self::Sha224 => MessageDigest::sha224(),
             Self::Sha256 => MessageDigest::sha256(),
             Self::Sha384 => MessageDigest::sha384(),
             Self::Sha512 => MessageDigest::sha512(),

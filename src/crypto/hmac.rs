@@ -34,7 +34,7 @@ impl Hmac {
             HashAlg::Sha1 => Ok(Self::Sha1(Box::new(Keyed::new(key)))),
             HashAlg::Sha256 => Ok(Self::Sha256(Box::new(Keyed::new(key)))),
             HashAlg::Sha512 => Ok(Self::Sha512(Box::new(Keyed::new(key)))),
-            HashAlg::Sha384 => Err(CryptoError(format!("no HMAC over {alg:?}"))),
+            HashAlg::Sha224 | HashAlg::Sha384 => Err(CryptoError(format!("no HMAC over {alg:?}"))),
         }
     }
 

@@ -3,6 +3,8 @@
 //! A name that was asked for exactly is one; where the other side's shell makes names of a pattern, it is
 //! read here as a POSIX shell reads it (quotes, braces, `*`, `?`, `[...]`). Pure.
 
+use crate::pattern::glob::glob_matches;
+
 /// What one pattern may stand for; more braces than anybody writes.
 const MAX_PATTERNS: usize = 1024;
 /// Longer patterns match nothing.
@@ -80,86 +82,13 @@ impl Pattern {
         self.0.iter().any(|token| matches!(token, Magic(b'*' | b'?' | b'[')))
     }
 
-    /// The time is at most proportional to the product of both lengths. As in a shell, only a dot itself
-    /// stands for a dot at the beginning.
     pub(super) fn matches(&self, name: &[u8]) -> bool {
-        if self.0.len() > MAX_PATTERN || (name.first() == Some(&b'.') && !self.begins_with_dot()) {
-            return false;
-        }
-        let (mut pattern, mut name) = (self.0.as_slice(), name);
-        let mut star: Option<(&[Token], &[u8])> = None;
-        loop {
-            if let [Magic(b'*'), after @ ..] = pattern {
-                star = Some((after, name));
-                pattern = after;
-                continue;
-            }
-            if pattern.is_empty() && name.is_empty() {
-                return true;
-            }
-            if let Some((first, left)) = name.split_first()
-                && let Some(after) = one(pattern, *first)
-            {
-                (pattern, name) = (after, left);
-                continue;
-            }
-            // An earlier star need not be asked again: this one could take all that it would give up.
-            match star {
-                Some((after, [_, left @ ..])) => {
-                    star = Some((after, left));
-                    (pattern, name) = (after, left);
-                }
-                _ => return false,
-            }
-        }
+        let bytes = self.0.iter().flat_map(|token| match token {
+            Plain(byte) => [Some(b'\\'), Some(*byte)],
+            Magic(byte) => [None, Some(*byte)],
+        });
+        self.0.len() <= MAX_PATTERN && glob_matches(bytes.flatten().collect::<Vec<u8>>(), name)
     }
-
-    fn begins_with_dot(&self) -> bool {
-        matches!(self.0.first(), Some(Plain(b'.') | Magic(b'.')))
-    }
-}
-
-/// What is left of a pattern whose first element stands for `byte`.
-fn one(pattern: &[Token], byte: u8) -> Option<&[Token]> {
-    let (first, rest) = pattern.split_first()?;
-    match first {
-        Magic(b'?') => Some(rest),
-        Magic(b'[') => match set(rest, byte) {
-            Some((true, after)) => Some(after),
-            Some((false, _)) => None,
-            // Without an end it is itself.
-            None => (byte == b'[').then_some(rest),
-        },
-        Plain(wanted) | Magic(wanted) => (*wanted == byte).then_some(rest),
-    }
-}
-
-/// Whether a set, whose `[` was taken, has `byte`, and what follows it; none if it has no end.
-fn set(mut rest: &[Token], byte: u8) -> Option<(bool, &[Token])> {
-    let negated = matches!(rest.first(), Some(Magic(b'!' | b'^')));
-    if negated {
-        rest = rest.get(1..)?;
-    }
-    let (mut found, mut first) = (false, true);
-    loop {
-        let (token, after) = rest.split_first()?;
-        if *token == Magic(b']') && !first {
-            return Some((found != negated, after));
-        }
-        first = false;
-        let (Plain(low) | Magic(low)) = *token;
-        (found, rest) = match after {
-            [Magic(b'-'), Plain(high) | Magic(high), after @ ..] if after_is_no_end(after, *high, rest) => {
-                (found || (low..=*high).contains(&byte), after)
-            }
-            _ => (found || low == byte, after),
-        };
-    }
-}
-
-/// Whether `-` and what follows make a range: in `[a-]` they do not.
-fn after_is_no_end(_: &[Token], high: u8, rest: &[Token]) -> bool {
-    high != b']' || matches!(rest.get(2), Some(Plain(_)))
 }
 
 /// A shell's reading of quotes and backslashes.

@@ -12,6 +12,7 @@ mod login;
 #[cfg(unix)]
 mod process;
 mod session;
+mod sftp;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -104,6 +104,11 @@ impl Dir {
         Ok(fs::openat(&self.held, self.checked(name)?, flags, bits(options.mode))?.into())
     }
 
+    /// What is known of the directory itself.
+    pub(crate) fn stat_itself(&self) -> io::Result<Stat> {
+        Ok(known(&fs::fstat(&self.held)?))
+    }
+
     /// What is known of a file.
     pub(crate) fn stat(&self, name: &OsStr) -> io::Result<Stat> {
         Ok(known(&fs::statat(&self.held, self.checked(name)?, AtFlags::SYMLINK_NOFOLLOW)?))
@@ -217,6 +222,14 @@ impl Dir {
         Ok(fs::chownat(&self.held, self.checked(name)?, user, group, following(follow))?)
     }
 
+    /// Something that stands for a file and is good for nothing but being asked about; where the system has
+    /// no such thing, the file opened for reading.
+    pub(crate) fn hold(&self, name: &OsStr, follow: bool) -> io::Result<OwnedFd> {
+        let mut flags = HELD | CAREFUL;
+        flags.set(OFlags::NOFOLLOW, !follow);
+        Ok(fs::openat(&self.held, self.checked(name)?, flags, Mode::empty())?)
+    }
+
     /// What is in the directory, but `.` and `..`.
     pub(crate) fn entries(&self) -> io::Result<Entries> {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -233,6 +246,13 @@ impl AsFd for Dir {
 /// The names in a directory.
 #[derive(Debug)]
 pub(crate) struct Entries(fs::Dir);
+
+impl Entries {
+    /// What is known of a file in the directory, which is named by one of its entries.
+    pub(crate) fn stat(&self, name: &OsStr) -> io::Result<Stat> {
+        Ok(known(&fs::statat(self.0.fd()?, name, AtFlags::SYMLINK_NOFOLLOW)?))
+    }
+}
 
 impl Iterator for Entries {
     /// A name, and the kind of file where the system tells it without being asked further.

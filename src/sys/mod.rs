@@ -22,6 +22,8 @@ pub(crate) mod dir;
 pub(crate) mod entry;
 pub(crate) mod file;
 #[cfg(unix)]
+pub(crate) mod filedata;
+#[cfg(unix)]
 pub(crate) mod launch;
 pub(crate) mod local_time;
 pub(crate) mod modes;
@@ -29,6 +31,8 @@ pub(crate) mod modes;
 pub(crate) mod process;
 #[cfg(unix)]
 pub(crate) mod pty;
+#[cfg(unix)]
+pub(crate) mod root;
 pub(crate) mod signals;
 #[cfg(unix)]
 pub(crate) mod socket;

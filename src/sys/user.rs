@@ -63,6 +63,18 @@ impl From<nix::unistd::User> for Account {
     }
 }
 
+/// The name of the user with that number.
+#[cfg(unix)]
+pub(crate) fn user_name(uid: u32) -> Option<String> {
+    nix::unistd::User::from_uid(uid.into()).ok().flatten().map(|user| user.name)
+}
+
+/// The name of the group with that number.
+#[cfg(unix)]
+pub(crate) fn group_name(gid: u32) -> Option<String> {
+    nix::unistd::Group::from_gid(gid.into()).ok().flatten().map(|group| group.name)
+}
+
 /// The name of the user we run as, where a login needs one and none was given.
 pub(crate) fn login_name() -> io::Result<String> {
     #[cfg(unix)]
@@ -96,6 +108,9 @@ mod tests {
         assert_eq!((root.uid, root.gid), (0, 0));
         assert!(root.home.is_absolute());
         assert!(root.shell.is_absolute());
+        assert_eq!(user_name(0).unwrap(), "root");
+        assert!(group_name(0).is_some());
+        assert_eq!((user_name(u32::MAX - 7), group_name(u32::MAX - 7)), (None, None));
     }
 
     #[test]

@@ -57,10 +57,9 @@ impl Dir {
         if path.metadata()?.is_dir() { Ok(Self(path)) } else { Err(io::ErrorKind::NotADirectory.into()) }
     }
 
-    /// The same, but a link is followed, wherever it leads.
+    /// The directory that a name of this one stands for when links are followed, wherever they lead.
     pub(crate) fn open_dir_following(&self, name: &OsStr) -> io::Result<Self> {
-        let path = self.at(name)?;
-        if path.metadata()?.is_dir() { Ok(Self(path)) } else { Err(io::ErrorKind::NotADirectory.into()) }
+        Self::open(&self.at(name)?)
     }
 
     /// Makes a directory.
@@ -88,6 +87,11 @@ impl Dir {
             .create(options.create)
             .create_new(options.create && options.exclusive)
             .open(self.at(name)?)
+    }
+
+    /// What is known of the directory itself.
+    pub(crate) fn stat_itself(&self) -> io::Result<Stat> {
+        Ok(known(&self.0.metadata()?))
     }
 
     /// What is known of a file.

@@ -8,14 +8,14 @@ use crate::wire::{Malformed, Reader};
 
 /// What was asked, as errors name it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Asked<'a> {
-    pub(super) operation: &'static str,
-    pub(super) path: &'a [u8],
+pub(in crate::sftp) struct Asked<'a> {
+    pub(in crate::sftp) operation: &'static str,
+    pub(in crate::sftp) path: &'a [u8],
 }
 
 /// An answer that is no refusal.
 #[derive(Debug)]
-pub(super) enum Answer {
+pub(in crate::sftp) enum Answer {
     Done,
     Handle(Vec<u8>),
     /// The data stand behind [`DATA_FRONT`] bytes of their length, so that nothing is moved.
@@ -26,10 +26,10 @@ pub(super) enum Answer {
 }
 
 /// The length in front of the data of an answer.
-pub(super) const DATA_FRONT: usize = 4;
+pub(in crate::sftp) const DATA_FRONT: usize = 4;
 
 /// Why an answer is no use.
-pub(super) enum Failed {
+pub(in crate::sftp) enum Failed {
     /// The server says no.
     Refused(SFTPError),
     /// The server breaks the rules.
@@ -43,7 +43,7 @@ impl From<Malformed> for Failed {
 }
 
 /// Reads an answer.
-pub(super) fn read(reply: Reply, asked: Asked<'_>) -> Result<Answer, Failed> {
+pub(in crate::sftp) fn read(reply: Reply, asked: Asked<'_>) -> Result<Answer, Failed> {
     let Reply { kind, body, .. } = reply;
     let mut reader = Reader::new(&body);
     let answer = match kind {
@@ -89,7 +89,7 @@ fn names(reader: &mut Reader<'_>) -> Result<Vec<SFTPEntry>, Malformed> {
 }
 
 /// The error for an answer of the wrong kind.
-pub(super) fn wrong(answer: &Answer, asked: Asked<'_>) -> Error {
+pub(in crate::sftp) fn wrong(answer: &Answer, asked: Asked<'_>) -> Error {
     let kind = match answer {
         Answer::Done => "no more than success",
         Answer::Handle(_) => "a handle",

@@ -17,20 +17,24 @@ use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::incoming::{Incoming, Reply, broken};
+use super::incoming::{Incoming, Reply, Wait, broken};
 use crate::engine::{Closer, WriteHalf};
 use crate::error::{Error, Phase, Result};
 use crate::sftp::packet::message::{self, Close};
 use crate::wire::Reader;
 
 /// What one answer may hold besides data: a handle, attributes, a status with some words.
-pub(super) const SMALL_ANSWER: usize = 1024;
+pub(in crate::sftp) const SMALL_ANSWER: usize = 1024;
 /// Bytes of requests that wait for the one who writes; who has more waits.
 const MAX_QUEUED: usize = 1024 * 1024;
 /// Requests under way, those included that nobody waits for any more: a server that answers none is given up.
 const MAX_PENDING: usize = 65_536;
 /// Buffers kept for answers to come.
 const MAX_SPARE: usize = 16;
+/// Answers that are taken in at once, before they are looked at.
+const AT_ONCE: usize = 64;
+/// Bytes of them.
+const BYTES_AT_ONCE: usize = 1024 * 1024;
 /// Below this requests are joined, so that many small ones are written at once.
 const JOINED: usize = 32 * 1024;
 
@@ -60,6 +64,8 @@ struct State {
     next_inbox: u64,
     /// Those who wait and do not read.
     waiting: Vec<u64>,
+    /// Those who wait for room to ask something more.
+    starved: Vec<u64>,
     /// Taken out by who reads.
     incoming: Option<Incoming>,
     /// Taken out by who writes.
@@ -73,10 +79,10 @@ struct State {
 }
 
 /// How much the answers under way may hold together, in bytes.
-pub(super) type Capacity = Box<dyn Fn() -> usize + Send + Sync>;
+pub(in crate::sftp) type Capacity = Box<dyn Fn() -> usize + Send + Sync>;
 
 /// A connection's requests and answers.
-pub(super) struct Exchange {
+pub(in crate::sftp) struct Exchange {
     state: Mutex<State>,
     closer: Arc<dyn Closer>,
     capacity: Capacity,
@@ -95,7 +101,7 @@ impl Drop for Exchange {
 }
 
 impl Exchange {
-    pub(super) fn new(
+    pub(in crate::sftp) fn new(
         incoming: Incoming,
         outgoing: Box<dyn WriteHalf>,
         closer: Arc<dyn Closer>,
@@ -107,6 +113,7 @@ impl Exchange {
             inboxes: HashMap::new(),
             next_inbox: 0,
             waiting: Vec::new(),
+            starved: Vec::new(),
             incoming: Some(incoming),
             outgoing: Some(outgoing),
             queue: VecDeque::new(),
@@ -119,7 +126,7 @@ impl Exchange {
     }
 
     /// Ends it; every waiter returns.
-    pub(super) fn close(&self) {
+    pub(in crate::sftp) fn close(&self) {
         self.die(&mut self.state.lock(), Error::Closed(None));
     }
 
@@ -138,18 +145,18 @@ impl Exchange {
     }
 
     /// What is to be said of a server that breaks a rule: it is not spoken to again.
-    pub(super) fn broken_by_peer(&self, error: Error) -> Error {
+    pub(in crate::sftp) fn broken_by_peer(&self, error: Error) -> Error {
         self.die(&mut self.state.lock(), error.clone());
         error
     }
 
     /// How much the answers under way may hold together.
-    pub(super) fn capacity(&self) -> usize {
+    pub(in crate::sftp) fn capacity(&self) -> usize {
         (self.capacity)()
     }
 
     /// Takes back the buffer of an answer.
-    pub(super) fn recycle(&self, body: Vec<u8>) {
+    pub(in crate::sftp) fn recycle(&self, body: Vec<u8>) {
         let mut state = self.state.lock();
         if body.capacity() > SMALL_ANSWER && state.spare.len() < MAX_SPARE {
             state.spare.push(body);
@@ -158,7 +165,7 @@ impl Exchange {
 
     /// Sends a request whose answer nobody waits for, as far as that goes without waiting; the rest leaves
     /// with the next request.
-    pub(super) fn tell(&self, packet: Vec<u8>) {
+    pub(in crate::sftp) fn tell(&self, packet: Vec<u8>) {
         let mut state = self.state.lock();
         if state.dead.is_none() {
             state.register(None, 0, SMALL_ANSWER, packet);
@@ -186,7 +193,8 @@ impl Exchange {
             }
             if let Some(mut incoming) = state.incoming.take() {
                 let mut spare = state.spare.pop();
-                let read = MutexGuard::unlocked(&mut state, || incoming.next(deadline, &mut spare));
+                let read =
+                    MutexGuard::unlocked(&mut state, || incoming.next(Wait::Until(deadline), &mut spare));
                 state.incoming = Some(incoming);
                 state.spare.extend(spare);
                 match read {
@@ -203,6 +211,39 @@ impl Exchange {
         }
     }
 
+    /// Hands out what is there already, without waiting: many answers are then one wake-up.
+    fn take_in(&self) {
+        let mut state = self.state.lock();
+        let Some(mut incoming) = state.incoming.take() else { return };
+        let mut spare = std::mem::take(&mut state.spare);
+        let (replies, end) = MutexGuard::unlocked(&mut state, || {
+            let (mut replies, mut bytes) = (Vec::new(), 0_usize);
+            while replies.len() < AT_ONCE && bytes < BYTES_AT_ONCE {
+                let mut body = spare.pop();
+                let reply = incoming.next(Wait::No, &mut body);
+                spare.extend(body);
+                match reply {
+                    Ok(reply) => {
+                        bytes = bytes.saturating_add(reply.body.len());
+                        replies.push(reply);
+                    }
+                    Err(error) => return (replies, Err(error)),
+                }
+            }
+            (replies, Ok(()))
+        });
+        state.incoming = Some(incoming);
+        state.spare.append(&mut spare);
+        for reply in replies {
+            self.route(&mut state, reply);
+        }
+        match end {
+            Ok(()) | Err(Error::Timeout(_)) => {}
+            Err(error) => self.die(&mut state, error),
+        }
+        state.pass_on_reading();
+    }
+
     /// Hands an answer to who asked.
     fn route(&self, state: &mut State, reply: Reply) {
         let Some(pending) = state.pending.remove(&reply.id) else {
@@ -210,6 +251,7 @@ impl Exchange {
             return self.die(state, Error::protocol(text));
         };
         state.expected = state.expected.saturating_sub(pending.expected);
+        state.wake_starved();
         match pending.owner.and_then(|owner| state.inboxes.get_mut(&owner)) {
             Some(inbox) => {
                 inbox.arrived.push_back((pending.tag, reply));
@@ -231,12 +273,15 @@ impl Exchange {
         let mut state = self.state.lock();
         while !state.queue.is_empty() {
             let Some(mut outgoing) = state.outgoing.take() else { return Ok(()) };
+            if state.others_are_busy() {
+                MutexGuard::unlocked(&mut state, std::thread::yield_now);
+            }
             let mut packets = std::mem::take(&mut state.queue);
             let written =
                 MutexGuard::unlocked(&mut state, || write_all(&mut *outgoing, &mut packets, deadline));
             state.outgoing = Some(outgoing);
             state.queued = packets.iter().chain(&state.queue).map(Vec::len).sum();
-            state.wake_all();
+            state.wake_starved();
             match written {
                 Ok(()) => {}
                 Err(Error::Timeout(phase)) => {
@@ -317,6 +362,13 @@ fn sleep(state: &mut MutexGuard<'_, State>, key: u64, deadline: Option<Instant>)
 }
 
 impl State {
+    /// Whether callers besides the one who writes and the one who reads are not waiting: they may be about to
+    /// ask something that can leave together with what is queued.
+    fn others_are_busy(&self) -> bool {
+        let reads = usize::from(self.incoming.is_none());
+        self.inboxes.len() > self.waiting.len().saturating_add(reads).saturating_add(1)
+    }
+
     /// Wakes one who can read when nobody does.
     fn pass_on_reading(&self) {
         if self.incoming.is_some() {
@@ -330,9 +382,10 @@ impl State {
         }
     }
 
-    fn wake_all(&self) {
-        for key in &self.waiting {
-            self.wake(Some(key));
+    /// They look whether there is room now.
+    fn wake_starved(&mut self) {
+        for key in std::mem::take(&mut self.starved) {
+            self.wake(Some(&key));
         }
     }
 
@@ -359,13 +412,13 @@ impl State {
 
 /// Where one caller's answers arrive. What it still waits for when it is dropped is nobody's.
 #[derive(Debug)]
-pub(super) struct Mailbox {
+pub(in crate::sftp) struct Mailbox {
     exchange: Arc<Exchange>,
     key: u64,
 }
 
 impl Mailbox {
-    pub(super) fn new(exchange: &Arc<Exchange>) -> Self {
+    pub(in crate::sftp) fn new(exchange: &Arc<Exchange>) -> Self {
         let mut state = exchange.state.lock();
         let key = state.next_inbox;
         state.next_inbox = key.wrapping_add(1);
@@ -375,13 +428,13 @@ impl Mailbox {
         Self { exchange: Arc::clone(exchange), key }
     }
 
-    pub(super) fn exchange(&self) -> &Arc<Exchange> {
+    pub(in crate::sftp) fn exchange(&self) -> &Arc<Exchange> {
         &self.exchange
     }
 
     /// Sends a framed request, whose number is put in here; the answer, of at most `expected` bytes, comes
     /// under `tag`. Waits while too much is under way.
-    pub(super) fn send(
+    pub(in crate::sftp) fn send(
         &self,
         packet: Vec<u8>,
         expected: usize,
@@ -393,7 +446,7 @@ impl Mailbox {
     }
 
     /// Queues a request: it leaves with the next [`flush`](Self::flush), or with somebody's before.
-    pub(super) fn post(
+    pub(in crate::sftp) fn post(
         &self,
         packet: Vec<u8>,
         expected: usize,
@@ -426,23 +479,45 @@ impl Mailbox {
             drop(state);
             // What is queued makes no room before it has left.
             self.exchange.write_queued(deadline)?;
-            self.exchange.wait(self.key, deadline, |state| room(state).then_some(()))?;
+            self.exchange.wait(self.key, deadline, |state| {
+                let found = room(state).then_some(());
+                if found.is_none() && !state.starved.contains(&self.key) {
+                    state.starved.push(self.key);
+                }
+                found
+            })?;
         }
     }
 
     /// Writes what is queued.
-    pub(super) fn flush(&self, deadline: Option<Instant>) -> Result<()> {
+    pub(in crate::sftp) fn flush(&self, deadline: Option<Instant>) -> Result<()> {
         self.exchange.write_queued(deadline)
     }
 
     /// The next answer to a request of this mailbox, with its tag; waits for it.
-    pub(super) fn next(&self, deadline: Option<Instant>) -> Result<(u64, Reply)> {
+    pub(in crate::sftp) fn next(&self, deadline: Option<Instant>) -> Result<(u64, Reply)> {
         let key = self.key;
         self.exchange.wait(key, deadline, |state| state.take(key))
     }
 
+    /// Waits for an answer, and takes all that have come by then.
+    pub(in crate::sftp) fn next_all(&self, deadline: Option<Instant>) -> Result<Vec<(u64, Reply)>> {
+        let mut all = vec![self.next(deadline)?];
+        self.exchange.take_in();
+        all.extend(std::iter::from_fn(|| self.try_next()));
+        Ok(all)
+    }
+
+    /// Does nothing until then, but hands others their answers.
+    pub(in crate::sftp) fn pause(&self, until: Instant) -> Result<()> {
+        match self.exchange.wait(self.key, Some(until), |_| None::<()>) {
+            Ok(()) | Err(Error::Timeout(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The next answer, if one has come.
-    pub(super) fn try_next(&self) -> Option<(u64, Reply)> {
+    pub(in crate::sftp) fn try_next(&self) -> Option<(u64, Reply)> {
         self.exchange.state.lock().take(self.key)
     }
 }

@@ -110,7 +110,7 @@ impl SFTPClient {
 
     /// The data asked for, or written, at once: what the round trip takes, and not so much that a short one
     /// only fills memory.
-    pub(super) fn depth(&self) -> usize {
+    pub(in crate::sftp) fn depth(&self) -> usize {
         /// Enough for a local network; more makes servers slower.
         const SHORT: usize = 2 * 1024 * 1024;
         /// Ten gigabits in a second, in bytes of a microsecond.
@@ -120,22 +120,22 @@ impl SFTPClient {
     }
 
     /// The same for reading, where the answers under way must fit into what the stream takes in.
-    pub(super) fn read_depth(&self) -> usize {
+    pub(in crate::sftp) fn read_depth(&self) -> usize {
         self.depth().min(self.shared.exchange.capacity())
     }
 
     /// The most that one READ may ask for.
-    pub(super) fn read_size(&self) -> u32 {
+    pub(in crate::sftp) fn read_size(&self) -> u32 {
         u32::try_from(self.shared.server.limits.read).unwrap_or(u32::MAX)
     }
 
     /// The most that one WRITE may carry.
-    pub(super) fn write_size(&self) -> u32 {
+    pub(in crate::sftp) fn write_size(&self) -> u32 {
         u32::try_from(self.shared.server.limits.write).unwrap_or(u32::MAX)
     }
 
     /// Closes a handle for somebody who does not wait; who drops something may not wait.
-    pub(super) fn close_handle(&self, packet: &[u8]) {
+    pub(in crate::sftp) fn close_handle(&self, packet: &[u8]) {
         self.shared.exchange.tell(packet.to_vec());
     }
 }

@@ -16,14 +16,22 @@ const COUNTED: usize = 5;
 
 /// An answer as it came: what follows its number is for who asked.
 #[derive(Debug)]
-pub(super) struct Reply {
-    pub(super) kind: u8,
-    pub(super) id: u32,
-    pub(super) body: Vec<u8>,
+pub(in crate::sftp) struct Reply {
+    pub(in crate::sftp) kind: u8,
+    pub(in crate::sftp) id: u32,
+    pub(in crate::sftp) body: Vec<u8>,
+}
+
+/// How long to wait for the rest of an answer.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::sftp) enum Wait {
+    Until(Option<Instant>),
+    /// Not at all: what is not there yet is a timeout.
+    No,
 }
 
 /// The incoming half of the stream, and the packet that is on its way.
-pub(super) struct Incoming {
+pub(in crate::sftp) struct Incoming {
     half: Box<dyn ReadHalf>,
     head: [u8; HEAD],
     head_filled: usize,
@@ -33,14 +41,14 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    pub(super) fn new(half: Box<dyn ReadHalf>) -> Self {
+    pub(in crate::sftp) fn new(half: Box<dyn ReadHalf>) -> Self {
         Self { half, head: [0; HEAD], head_filled: 0, body: Vec::new(), body_filled: 0 }
     }
 
     /// Reads the next answer. `body` is a buffer that may be used again.
-    pub(super) fn next(&mut self, deadline: Option<Instant>, body: &mut Option<Vec<u8>>) -> Result<Reply> {
+    pub(in crate::sftp) fn next(&mut self, wait: Wait, body: &mut Option<Vec<u8>>) -> Result<Reply> {
         if self.head_filled < HEAD {
-            fill(&mut *self.half, &mut self.head, &mut self.head_filled, deadline)?;
+            fill(&mut *self.half, &mut self.head, &mut self.head_filled, wait)?;
             let length = Reader::new(&self.head).get::<u32>()?;
             let length = usize::try_from(length).unwrap_or(usize::MAX);
             let rest = length.checked_sub(COUNTED).filter(|_| length <= MAX_PACKET);
@@ -52,7 +60,7 @@ impl Incoming {
             self.body = body.take().unwrap_or_default();
             self.body.resize(rest, 0);
         }
-        fill(&mut *self.half, &mut self.body, &mut self.body_filled, deadline)?;
+        fill(&mut *self.half, &mut self.body, &mut self.body_filled, wait)?;
         (self.head_filled, self.body_filled) = (0, 0);
         let mut reader = Reader::new(self.head.get(4..).unwrap_or_default());
         Ok(Reply { kind: reader.get()?, id: reader.get()?, body: std::mem::take(&mut self.body) })
@@ -60,16 +68,18 @@ impl Incoming {
 }
 
 /// Reads until `buf` is full, from where an earlier call stopped.
-fn fill(
-    half: &mut dyn ReadHalf,
-    buf: &mut [u8],
-    filled: &mut usize,
-    deadline: Option<Instant>,
-) -> Result<()> {
+fn fill(half: &mut dyn ReadHalf, buf: &mut [u8], filled: &mut usize, wait: Wait) -> Result<()> {
     while let Some(room) = buf.get_mut(*filled..).filter(|room| !room.is_empty()) {
-        match half.read(room, deadline) {
+        let read = match wait {
+            Wait::Until(deadline) => half.read(room, deadline),
+            Wait::No => half.read_now(room),
+        };
+        match read {
             Ok(0) => return Err(ended()),
             Ok(count) => *filled = filled.saturating_add(count),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(Error::Timeout(Phase::Request));
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(broken(error)),
         }
@@ -78,12 +88,12 @@ fn fill(
 }
 
 /// The server has closed its side.
-pub(super) fn ended() -> Error {
+pub(in crate::sftp) fn ended() -> Error {
     Error::io("reading from the SFTP server", io::Error::new(io::ErrorKind::UnexpectedEof, "it has ended"))
 }
 
 /// What a stream says, as the error of the call that met it.
-pub(super) fn broken(error: io::Error) -> Error {
+pub(in crate::sftp) fn broken(error: io::Error) -> Error {
     if error.kind() == io::ErrorKind::TimedOut {
         return Error::Timeout(Phase::Request);
     }

@@ -12,6 +12,7 @@ mod prefetch;
 mod reading;
 mod readv;
 mod start;
+mod tree;
 mod writing;
 
 use std::fmt;
@@ -27,9 +28,14 @@ use crate::sftp::packet::{RemoteName, SFTPLimits, SFTPVendor};
 use crate::transport::Transport;
 use crate::wire::Encode;
 
-use answer::{Answer, Asked, Failed};
-use exchange::{Exchange, Mailbox, SMALL_ANSWER};
-use incoming::Reply;
+use answer::Failed;
+use exchange::Exchange;
+
+pub(super) use answer::{Answer, Asked};
+pub(super) use exchange::{Mailbox, SMALL_ANSWER};
+pub(super) use incoming::Reply;
+pub(super) use reading::{Fetched, Part};
+pub(super) use writing::{begin_write, end_write};
 
 pub use extensions::HashAlgorithm;
 pub use file::SFTPFile;
@@ -149,17 +155,17 @@ impl SFTPClient {
         self.extensions().any(|(known, _)| known == name.as_bytes())
     }
 
-    fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self) -> Option<Instant> {
         let timeout = *self.shared.timeout.lock();
         Instant::now().checked_add(timeout)
     }
 
-    fn mailbox(&self) -> Mailbox {
+    pub(super) fn mailbox(&self) -> Mailbox {
         Mailbox::new(&self.shared.exchange)
     }
 
     /// The path as the server takes it.
-    fn absolute(&self, path: impl AsRef<[u8]>) -> RemoteName {
+    pub(super) fn absolute(&self, path: impl AsRef<[u8]>) -> RemoteName {
         let path = path.as_ref();
         match &*self.shared.directory.lock() {
             Some(directory) => directory.join(path),
@@ -168,7 +174,7 @@ impl SFTPClient {
     }
 
     /// Reads an answer. A server that breaks the rules is not spoken to again.
-    fn read_answer(&self, reply: Reply, asked: Asked<'_>) -> Result<Answer> {
+    pub(super) fn read_answer(&self, reply: Reply, asked: Asked<'_>) -> Result<Answer> {
         answer::read(reply, asked).map_err(|failed| match failed {
             Failed::Refused(error) => Error::Sftp(error),
             Failed::Broken(error) => self.shared.exchange.broken_by_peer(error),
@@ -176,8 +182,13 @@ impl SFTPClient {
     }
 
     /// The error for an answer that does not answer the question.
-    fn wrong(&self, answer: &Answer, asked: Asked<'_>) -> Error {
+    pub(super) fn wrong(&self, answer: &Answer, asked: Asked<'_>) -> Error {
         self.shared.exchange.broken_by_peer(answer::wrong(answer, asked))
+    }
+
+    /// What is to be said of a server that breaks the rules.
+    pub(super) fn broken_by_peer(&self, error: Error) -> Error {
+        self.shared.exchange.broken_by_peer(error)
     }
 
     /// Asks and waits.

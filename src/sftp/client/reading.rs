@@ -15,14 +15,14 @@ const FRONT: usize = 16;
 
 /// A part of the file that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Part {
-    pub(super) offset: u64,
-    pub(super) length: u32,
+pub(in crate::sftp) struct Part {
+    pub(in crate::sftp) offset: u64,
+    pub(in crate::sftp) length: u32,
 }
 
 /// What came of a part.
 #[derive(Debug)]
-pub(super) enum Fetched {
+pub(in crate::sftp) enum Fetched {
     /// Data from this offset on. The buffer goes back by [`Reading::recycle`].
     Data(u64, Vec<u8>),
     /// The file ends at or before this offset.
@@ -31,14 +31,14 @@ pub(super) enum Fetched {
 
 impl Fetched {
     /// The data in a buffer of [`Fetched::Data`].
-    pub(super) fn bytes(buffer: &[u8]) -> &[u8] {
+    pub(in crate::sftp) fn bytes(buffer: &[u8]) -> &[u8] {
         buffer.get(DATA_FRONT..).unwrap_or_default()
     }
 }
 
 /// Parts of one file under way.
 #[derive(Debug)]
-pub(super) struct Reading {
+pub(in crate::sftp) struct Reading {
     client: SFTPClient,
     mailbox: Mailbox,
     handle: Vec<u8>,
@@ -48,7 +48,7 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    pub(super) fn new(client: &SFTPClient, handle: &[u8], path: &RemoteName) -> Self {
+    pub(in crate::sftp) fn new(client: &SFTPClient, handle: &[u8], path: &RemoteName) -> Self {
         Self {
             client: client.clone(),
             mailbox: client.mailbox(),
@@ -60,19 +60,19 @@ impl Reading {
     }
 
     /// Bytes asked for and not yet there.
-    pub(super) fn under_way(&self) -> usize {
+    pub(in crate::sftp) fn under_way(&self) -> usize {
         self.asked.values().map(|part| part.length as usize).sum()
     }
 
     /// Whether that place of the file is under way.
-    pub(super) fn covers(&self, offset: u64) -> bool {
+    pub(in crate::sftp) fn covers(&self, offset: u64) -> bool {
         let within =
             |part: &Part| (part.offset..part.offset.saturating_add(part.length.into())).contains(&offset);
         self.asked.values().any(within)
     }
 
     /// Asks for a part, of at most the server's limit; it leaves with the next [`flush`](Self::flush).
-    pub(super) fn ask(&mut self, part: Part) -> Result<()> {
+    pub(in crate::sftp) fn ask(&mut self, part: Part) -> Result<()> {
         let tag = self.next_tag;
         self.next_tag = tag.wrapping_add(1);
         let packet = framed(&Read { id: 0, handle: &self.handle, offset: part.offset, length: part.length });
@@ -83,12 +83,12 @@ impl Reading {
     }
 
     /// Sends what was asked for.
-    pub(super) fn flush(&self) -> Result<()> {
+    pub(in crate::sftp) fn flush(&self) -> Result<()> {
         self.mailbox.flush(self.client.deadline())
     }
 
     /// The next answer, whichever part it is to.
-    pub(super) fn next(&mut self) -> Result<Fetched> {
+    pub(in crate::sftp) fn next(&mut self) -> Result<Fetched> {
         let (tag, reply) = self.mailbox.next(self.client.deadline())?;
         let asked = Asked { operation: "read", path: self.path.as_bytes() };
         let Some(part) = self.asked.remove(&tag) else {
@@ -115,7 +115,7 @@ impl Reading {
     }
 
     /// Gives a buffer back.
-    pub(super) fn recycle(&self, buffer: Vec<u8>) {
+    pub(in crate::sftp) fn recycle(&self, buffer: Vec<u8>) {
         self.mailbox.exchange().recycle(buffer);
     }
 }

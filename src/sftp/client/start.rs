@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::exchange::{Capacity, Exchange, SMALL_ANSWER};
-use super::incoming::{Incoming, broken};
+use super::incoming::{Incoming, Wait, broken};
 use super::{Answer, Asked, SFTPClient, Server, Shared};
 use crate::channel::Channel;
 use crate::engine::{Halves, Lane, Stream};
@@ -89,7 +89,7 @@ fn vendor(extensions: &[(Vec<u8>, Vec<u8>)]) -> Option<SFTPVendor> {
 
 /// VERSION has no request's number: where an answer has it, VERSION has the version.
 fn read_version(incoming: &mut Incoming, deadline: Option<Instant>) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-    let reply = incoming.next(deadline, &mut None).map_err(hint)?;
+    let reply = incoming.next(Wait::Until(deadline), &mut None).map_err(hint)?;
     if reply.kind != Version::NUMBER {
         return Err(hint(Error::protocol(format!("SFTP packet {} instead of VERSION", reply.kind))));
     }

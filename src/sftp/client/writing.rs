@@ -1,30 +1,48 @@
 //! Writes to an open file, many under way at once. The first that fails is told by the call after it.
 
 use std::collections::HashMap;
-use std::io::Read;
 
 use super::exchange::{Mailbox, SMALL_ANSWER};
 use super::{Answer, Asked, SFTPClient};
 use crate::error::{Error, Result};
 use crate::sftp::packet::RemoteName;
 use crate::sftp::packet::message::{Write, frame};
-use crate::wire::{Encode, Writer};
+use crate::wire::Writer;
+
+/// A WRITE whose data are still to come: they are appended, then [`end_write`] makes it whole.
+pub(in crate::sftp) fn begin_write(handle: &[u8], offset: u64, room: usize) -> Vec<u8> {
+    // Length, type, number, handle with its length, offset, length of the data.
+    let front = 4 + 1 + 4 + 4 + 8 + 4;
+    let mut packet = Vec::with_capacity(room.saturating_add(front).saturating_add(handle.len()));
+    packet.put_raw(&[0; 4]).put(&Write::NUMBER).put(&0_u32).put(handle).put(&offset).put(&0_u32);
+    packet
+}
+
+/// Puts the lengths in, now that the data stand behind `front` bytes; how many there are.
+pub(in crate::sftp) fn end_write(packet: &mut [u8], front: usize) -> u32 {
+    let length = u32::try_from(packet.len().saturating_sub(front)).unwrap_or(u32::MAX);
+    if let Some(place) = packet.get_mut(front.saturating_sub(4)..front) {
+        place.copy_from_slice(&length.to_be_bytes());
+    }
+    frame(packet);
+    length
+}
 
 /// Writes of one file under way.
 #[derive(Debug)]
-pub(super) struct Writing {
+pub(in crate::sftp) struct Writing {
     client: SFTPClient,
     mailbox: Mailbox,
     handle: Vec<u8>,
     path: RemoteName,
     /// How many bytes each write under way has.
-    asked: HashMap<u64, (u64, u32)>,
+    asked: HashMap<u64, u32>,
     under_way: usize,
     next_tag: u64,
 }
 
 impl Writing {
-    pub(super) fn new(client: &SFTPClient, handle: &[u8], path: &RemoteName) -> Self {
+    pub(in crate::sftp) fn new(client: &SFTPClient, handle: &[u8], path: &RemoteName) -> Self {
         Self {
             client: client.clone(),
             mailbox: client.mailbox(),
@@ -36,59 +54,28 @@ impl Writing {
         }
     }
 
-    /// A WRITE whose data are still to come: they are appended, then it is [`send`](Self::send)t.
-    pub(super) fn packet(&self, offset: u64, room: usize) -> Vec<u8> {
-        let mut packet = Vec::with_capacity(room.saturating_add(64).saturating_add(self.handle.len()));
-        packet.put_raw(&[0; 4]).put(&Write::NUMBER).put(&0_u32).put(self.handle.as_slice()).put(&offset);
-        0_u32.encode(&mut packet);
-        packet
-    }
-
-    /// Sends a packet of [`packet`](Self::packet) that has its data now.
-    pub(super) fn send(&mut self, mut packet: Vec<u8>, offset: u64) -> Result<()> {
-        let front = 4 + 1 + 4 + 4 + self.handle.len() + 8 + 4;
-        let length = u32::try_from(packet.len().saturating_sub(front)).unwrap_or(u32::MAX);
-        if let Some(place) = packet.get_mut(front - 4..front) {
-            place.copy_from_slice(&length.to_be_bytes());
-        }
-        frame(&mut packet);
+    /// Sends a packet that has its data.
+    fn send(&mut self, mut packet: Vec<u8>, front: usize) -> Result<()> {
+        let length = end_write(&mut packet, front);
         self.make_room(length as usize)?;
         let tag = self.next_tag;
         self.next_tag = tag.wrapping_add(1);
-        self.asked.insert(tag, (offset, length));
+        self.asked.insert(tag, length);
         self.under_way = self.under_way.saturating_add(length as usize);
         self.mailbox.send(packet, SMALL_ANSWER, tag, self.client.deadline())
     }
 
     /// Sends all of `buf`; waits only while too much is under way.
-    pub(super) fn write(&mut self, buf: &[u8], offset: u64) -> Result<()> {
+    pub(in crate::sftp) fn write(&mut self, buf: &[u8], offset: u64) -> Result<()> {
         let mut offset = offset;
         for piece in buf.chunks(self.client.write_size() as usize) {
-            let mut packet = self.packet(offset, piece.len());
+            let mut packet = begin_write(&self.handle, offset, piece.len());
+            let front = packet.len();
             packet.put_raw(piece);
-            self.send(packet, offset)?;
+            self.send(packet, front)?;
             offset = offset.saturating_add(piece.len() as u64);
         }
         Ok(())
-    }
-
-    /// Sends what `source` gives, up to `limit` bytes; how many there were, and whether it has ended.
-    pub(super) fn write_from(
-        &mut self,
-        source: &mut dyn Read,
-        offset: u64,
-        limit: usize,
-    ) -> Result<(usize, bool)> {
-        let room = limit.min(self.client.write_size() as usize);
-        let mut packet = self.packet(offset, room);
-        let front = packet.len();
-        let read = source.take(room as u64).read_to_end(&mut packet);
-        let count = packet.len().saturating_sub(front);
-        read.map_err(|error| Error::io("reading what is to be sent", error))?;
-        if count > 0 {
-            self.send(packet, offset)?;
-        }
-        Ok((count, count < room))
     }
 
     fn make_room(&mut self, length: usize) -> Result<()> {
@@ -108,7 +95,7 @@ impl Writing {
     }
 
     fn taken(&mut self, tag: u64, reply: super::Reply) -> Result<()> {
-        let (_, length) = self.asked.remove(&tag).unwrap_or_default();
+        let length = self.asked.remove(&tag).unwrap_or_default();
         self.under_way = self.under_way.saturating_sub(length as usize);
         let asked = Asked { operation: "write", path: self.path.as_bytes() };
         match self.client.read_answer(reply, asked)? {
@@ -117,13 +104,8 @@ impl Writing {
         }
     }
 
-    /// Before this place everything is written, as far as the server has answered.
-    pub(super) fn safe_before(&self, sent: u64) -> u64 {
-        self.asked.values().map(|(offset, _)| *offset).min().unwrap_or(sent)
-    }
-
     /// Waits for all; the first error of them.
-    pub(super) fn finish(&mut self) -> Result<()> {
+    pub(in crate::sftp) fn finish(&mut self) -> Result<()> {
         let mut first = Ok(());
         while !self.asked.is_empty() {
             let outcome = self.next();

@@ -1,0 +1,115 @@
+//! Requests under way, each with what it is for; and how fast they may go.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use super::BURST;
+use crate::error::{Error, Result};
+use crate::sftp::client::{Mailbox, Reply, SFTPClient};
+
+/// Requests of one transfer.
+#[derive(Debug)]
+pub(super) struct Flight<K> {
+    pub(super) client: SFTPClient,
+    mailbox: Mailbox,
+    asked: HashMap<u64, K>,
+    next_tag: u64,
+    pace: Option<Pace>,
+}
+
+impl<K> Flight<K> {
+    pub(super) fn new(client: &SFTPClient, bandwidth: Option<u64>) -> Self {
+        let pace = bandwidth.map(|bytes| Pace { bytes, began: Instant::now(), spent: 0 });
+        Self { client: client.clone(), mailbox: client.mailbox(), asked: HashMap::new(), next_tag: 0, pace }
+    }
+
+    /// Whether nothing is under way.
+    pub(super) fn is_empty(&self) -> bool {
+        self.asked.is_empty()
+    }
+
+    /// Queues a request whose answer may have `expected` bytes; it leaves with the next
+    /// [`next_all`](Self::next_all).
+    pub(super) fn ask(&mut self, kind: K, packet: Vec<u8>, expected: usize) -> Result<()> {
+        let tag = self.next_tag;
+        self.next_tag = tag.wrapping_add(1);
+        self.asked.insert(tag, kind);
+        self.mailbox.post(packet, expected, tag, self.client.deadline())
+    }
+
+    /// Sends what is queued, waits for an answer and takes all there are.
+    pub(super) fn next_all(&mut self) -> Result<Vec<(K, Reply)>> {
+        let deadline = self.client.deadline();
+        self.mailbox.flush(deadline)?;
+        let replies = self.mailbox.next_all(deadline)?;
+        let known = |(tag, reply)| {
+            let kind = self.asked.remove(&tag).ok_or(Error::Misuse("an answer that nobody asked for"))?;
+            Ok((kind, reply))
+        };
+        replies.into_iter().map(known).collect()
+    }
+
+    /// Gives the buffer of an answer back.
+    pub(super) fn recycle(&self, buffer: Vec<u8>) {
+        self.mailbox.exchange().recycle(buffer);
+    }
+
+    /// Counts bytes that go or are asked for; waits where they would be too many.
+    pub(super) fn spend(&mut self, bytes: usize) -> Result<()> {
+        let Some(pace) = &mut self.pace else { return Ok(()) };
+        match pace.spend(bytes, Instant::now()) {
+            Some(until) => {
+                // What is queued is within the limit still.
+                self.mailbox.flush(self.client.deadline())?;
+                self.mailbox.pause(until)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// An average that is not exceeded.
+#[derive(Debug)]
+struct Pace {
+    /// Bytes in a second.
+    bytes: u64,
+    began: Instant,
+    spent: u64,
+}
+
+impl Pace {
+    /// When the bytes may go, if not now.
+    fn spend(&mut self, bytes: usize, now: Instant) -> Option<Instant> {
+        let passed = now.saturating_duration_since(self.began);
+        let due = self.due();
+        // What a pause did not use is not made up for.
+        if passed > due + BURST {
+            self.began += passed - due - BURST;
+        }
+        self.spent = self.spent.saturating_add(bytes as u64);
+        self.began.checked_add(self.due()).filter(|until| *until > now + BURST)
+    }
+
+    /// How long all so far should take.
+    fn due(&self) -> Duration {
+        let nanoseconds = u128::from(self.spent).saturating_mul(1_000_000_000) / u128::from(self.bytes);
+        Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pace_is_kept_on_average_and_makes_up_for_nothing() {
+        let began = Instant::now();
+        let mut pace = Pace { bytes: 1000, began, spent: 0 };
+        assert_eq!(pace.spend(100, began), None);
+        let until = pace.spend(900, began).unwrap();
+        assert_eq!(until, began + Duration::from_secs(1));
+        // After an hour of nothing, a second's worth takes a second again.
+        let later = began + Duration::from_secs(3600);
+        assert!(pace.spend(1000, later).unwrap() > later + Duration::from_millis(800));
+    }
+}

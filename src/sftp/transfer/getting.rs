@@ -1,0 +1,701 @@
+//! From the server: files of any size and trees of them, listed, opened, read and closed all at once.
+//!
+//! A file that fits into one answer takes three requests in two round trips: OPEN, then READ of one byte more
+//! than the listing says and CLOSE together. If it is not what the listing said, it is opened again and read to
+//! its end.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::ffi::OsString;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::flight::Flight;
+use super::local::{Place, Target, failed, local_name, make_dir, restore_dir};
+use super::progress::Watch;
+use super::{LinkMode, Options, SFTPTransfer, TransferSummary, resume};
+use crate::error::{Error, Result};
+use crate::sftp::client::{Answer, Asked, Fetched, Part, Reply, SFTPClient, SMALL_ANSWER};
+use crate::sftp::packet::message::{Close, Open, Opendir, Read, Readdir, framed};
+use crate::sftp::packet::{
+    FileKind, MAX_PACKET, OpenFlags, RemoteName, SFTPAttributes, SFTPEntry, SFTPError, SFTPStatus,
+};
+use crate::sys::dir::Dir;
+use crate::wire::{Encode, Rest};
+
+/// Files open at once, if the server allows as many.
+const MAX_OPEN: usize = 64;
+/// Directories open at once.
+const MAX_DIRS: usize = 8;
+/// READDIRs under way in one directory.
+const AHEAD: usize = 2;
+/// Files that wait to be opened; beyond it nothing more is listed.
+const MAX_WAITING: usize = 4096;
+/// Directories below each other; OpenSSH's figure.
+const MAX_DEPTH: usize = 64;
+/// Entries of one directory: a server may list for ever.
+const MAX_ENTRIES: usize = 1_000_000;
+/// Bytes that the paths of waiting directories take.
+const MAX_WAITING_BYTES: usize = 24 * 1024 * 1024;
+
+/// What a request was for.
+enum Ask {
+    Open(u64),
+    Read(u64, Part),
+    Opendir(u64),
+    Readdir(u64),
+    /// Nothing depends on it.
+    Close,
+}
+
+/// Where the bytes of a file go.
+enum Sink<'t> {
+    File(Target),
+    Writer(&'t mut dyn Write),
+    /// Not opened yet, or given up.
+    None,
+}
+
+/// A file to be got.
+struct FileTask {
+    remote: RemoteName,
+    /// None when it goes to the one writer.
+    place: Option<Place>,
+    known: SFTPAttributes,
+    begin: u64,
+    /// Whether the listing has been found wrong: then it is read to its end, whatever is said of its size.
+    to_its_end: bool,
+}
+
+/// A file that is being got.
+struct Job<'t> {
+    task: FileTask,
+    sink: Sink<'t>,
+    handle: Vec<u8>,
+    /// What is asked for next.
+    next: u64,
+    /// What came before its turn.
+    early: BTreeMap<u64, Vec<u8>>,
+    written: u64,
+    under_way: usize,
+    end: Option<u64>,
+    close_sent: bool,
+    failure: Option<Error>,
+}
+
+/// A directory to be listed.
+struct DirTask {
+    remote: RemoteName,
+    parent: Arc<Dir>,
+    name: OsString,
+    depth: usize,
+}
+
+/// A directory that is being listed.
+struct Listed {
+    task: DirTask,
+    dir: Arc<Dir>,
+    handle: Vec<u8>,
+    asked: usize,
+    names: HashSet<u64>,
+    ended: bool,
+}
+
+/// What is set of a directory when all in it is there.
+struct Final {
+    parent: Arc<Dir>,
+    name: OsString,
+    attributes: SFTPAttributes,
+}
+
+struct Getting<'t, 'a> {
+    flight: Flight<Ask>,
+    options: Options,
+    watch: Watch<'a>,
+    writer: Option<&'t mut dyn Write>,
+    /// Newest first, so that few directories are held open.
+    dirs: Vec<DirTask>,
+    dirs_bytes: usize,
+    listed: HashMap<u64, Listed>,
+    files: VecDeque<FileTask>,
+    jobs: HashMap<u64, Job<'t>>,
+    /// Files that have more to ask for, the oldest first.
+    hungry: VecDeque<u64>,
+    finals: Vec<Final>,
+    next_key: u64,
+    /// Bytes asked for, and there before their turn.
+    held: usize,
+    max_open: usize,
+    depth: usize,
+    size: u32,
+    hasher: RandomState,
+}
+
+pub(super) fn run(transfer: SFTPTransfer<'_>, remote: &[u8], local: &Path) -> Result<TransferSummary> {
+    let client = transfer.client.clone();
+    let remote = client.absolute(remote);
+    let known = client.stat(&remote)?;
+    let mut getting = Getting::new(transfer, None);
+    if known.is_dir() {
+        if !getting.options.recursive {
+            return Err(
+                SFTPError::new(SFTPStatus::FAILURE, b"it is a directory", "get", remote.as_bytes()).into()
+            );
+        }
+        getting.add_root(remote, known, local)?;
+    } else {
+        let inside = local.is_dir().then(|| local_name(&RemoteName::from(remote.file_name()))).transpose()?;
+        let local = inside.map_or_else(|| local.to_owned(), |name| local.join(name));
+        getting.add_file(remote, Place::of(&local)?, known)?;
+    }
+    getting.work()
+}
+
+pub(super) fn into_writer(transfer: SFTPTransfer<'_>, remote: &[u8], writer: &mut dyn Write) -> Result<u64> {
+    let client = transfer.client.clone();
+    let remote = client.absolute(remote);
+    let known = client.stat(&remote)?;
+    let verify = transfer.options.verify;
+    if verify || transfer.options.resume {
+        return Err(Error::Misuse("what goes into a writer is neither resumed nor verified"));
+    }
+    let mut getting = Getting::new(transfer, Some(writer));
+    getting.files.push_back(FileTask { remote, place: None, known, begin: 0, to_its_end: false });
+    Ok(getting.work()?.bytes)
+}
+
+impl<'t, 'a> Getting<'t, 'a> {
+    fn new(transfer: SFTPTransfer<'a>, writer: Option<&'t mut dyn Write>) -> Self {
+        let SFTPTransfer { client, options, progress, on_error } = transfer;
+        let handles = usize::try_from(client.limits().handles).unwrap_or(usize::MAX);
+        Self {
+            flight: Flight::new(&client, options.bandwidth),
+            watch: Watch::new(progress, on_error),
+            writer,
+            dirs: Vec::new(),
+            dirs_bytes: 0,
+            listed: HashMap::new(),
+            files: VecDeque::new(),
+            jobs: HashMap::new(),
+            hungry: VecDeque::new(),
+            finals: Vec::new(),
+            next_key: 0,
+            held: 0,
+            // Others may have files open too.
+            max_open: if handles == 0 { MAX_OPEN } else { (handles / 2).clamp(1, MAX_OPEN) },
+            depth: client.read_depth(),
+            size: client.read_size(),
+            options,
+            hasher: RandomState::new(),
+        }
+    }
+
+    fn client(&self) -> &SFTPClient {
+        &self.flight.client
+    }
+
+    fn key(&mut self) -> u64 {
+        self.next_key = self.next_key.wrapping_add(1);
+        self.next_key
+    }
+
+    // ---- what is to be got
+
+    /// The tree's first directory: the user's own name, whose links are followed.
+    fn add_root(&mut self, remote: RemoteName, known: SFTPAttributes, local: &Path) -> Result<()> {
+        let fail = |error| failed(local.display().to_string(), error);
+        let dir = Dir::create_all(local).map_err(fail)?;
+        // Without links in it, so that it has a name in a directory; the root of all has none.
+        let whole = local.canonicalize().map_err(fail)?;
+        if let (true, Some(parent), Some(name)) = (self.options.preserve, whole.parent(), whole.file_name()) {
+            let parent = Arc::new(Dir::open(parent).map_err(fail)?);
+            self.finals.push(Final { parent, name: name.to_owned(), attributes: known });
+        }
+        self.list(DirTask { remote, parent: Arc::new(dir), name: OsString::new(), depth: 0 })
+    }
+
+    /// A file; one that is there whole is left as it is, one that is there in part gone on with.
+    fn add_file(&mut self, remote: RemoteName, place: Place, known: SFTPAttributes) -> Result<()> {
+        let begin = match self.options.resume {
+            true => resume::of_get(self.client(), &remote, &place, &known, self.options.atomic)?,
+            false => resume::Begin::At(0),
+        };
+        match begin {
+            resume::Begin::At(begin) => {
+                let to_its_end = begin > 0;
+                self.files.push_back(FileTask { remote, place: Some(place), known, begin, to_its_end });
+            }
+            resume::Begin::Complete => {
+                self.watch.summary.skipped = self.watch.summary.skipped.saturating_add(1);
+                self.verify(&remote, &place)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a listing says of one name.
+    fn add_entry(&mut self, of: u64, entry: SFTPEntry) -> Result<()> {
+        let Some(listed) = self.listed.get_mut(&of) else { return Ok(()) };
+        let remote = listed.task.remote.join(&entry.name);
+        let (dir, depth) = (Arc::clone(&listed.dir), listed.task.depth);
+        let again = !listed.names.insert(self.hasher.hash_one(&entry.name));
+        let too_many = listed.names.len() > MAX_ENTRIES;
+        if too_many {
+            return Err(Error::Limit { which: "entries of one directory", limit: MAX_ENTRIES as u64 });
+        }
+        let bytes = entry.name.as_bytes();
+        if again || bytes.is_empty() || bytes.contains(&b'/') || bytes.contains(&0) {
+            let what = if again { "twice" } else { "which is no name of a file" };
+            let error = Error::protocol(format!("the directory has an entry {}, {what}", entry.name));
+            return self.watch.failed(&remote, error);
+        }
+        let outcome = local_name(&entry.name).and_then(|name| {
+            let place = Place { dir, name, follow: false };
+            self.add(remote.clone(), place, entry.attributes, depth)
+        });
+        outcome.or_else(|error| self.watch.failed(&remote, error))
+    }
+
+    fn add(
+        &mut self,
+        remote: RemoteName,
+        place: Place,
+        mut known: SFTPAttributes,
+        depth: usize,
+    ) -> Result<()> {
+        if known.kind().is_none() {
+            known = self.client().lstat(&remote)?;
+        }
+        if known.is_symlink() {
+            match self.options.links {
+                LinkMode::Keep => return self.make_link(&remote, &place),
+                LinkMode::Follow => known = self.client().stat(&remote)?,
+                LinkMode::Skip => {}
+            }
+        }
+        match known.kind() {
+            Some(FileKind::File) | None => self.add_file(remote, place, known),
+            Some(FileKind::Directory) if depth >= MAX_DEPTH => {
+                Err(Error::Limit { which: "directories below each other", limit: MAX_DEPTH as u64 })
+            }
+            Some(FileKind::Directory) => {
+                if self.options.preserve {
+                    let (parent, name) = (Arc::clone(&place.dir), place.name.clone());
+                    self.finals.push(Final { parent, name, attributes: known });
+                }
+                self.dirs_bytes = self.dirs_bytes.saturating_add(remote.as_bytes().len()).saturating_add(128);
+                if self.dirs_bytes > MAX_WAITING_BYTES {
+                    let limit = MAX_WAITING_BYTES as u64;
+                    return Err(Error::Limit { which: "bytes of the paths of directories to come", limit });
+                }
+                self.dirs.push(DirTask { remote, parent: place.dir, name: place.name, depth: depth + 1 });
+                Ok(())
+            }
+            Some(_) => {
+                self.watch.summary.skipped = self.watch.summary.skipped.saturating_add(1);
+                Ok(())
+            }
+        }
+    }
+
+    /// A link that is there already and says the same stays.
+    fn make_link(&mut self, remote: &RemoteName, place: &Place) -> Result<()> {
+        let target = local_name(&self.client().readlink(remote)?)?;
+        match place.dir.symlink(&target, &place.name) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if place.dir.read_link(&place.name).ok().as_ref() != Some(&target) {
+                    return Err(place.error(error));
+                }
+            }
+            outcome => outcome.map_err(|error| place.error(error))?,
+        }
+        self.watch.summary.links = self.watch.summary.links.saturating_add(1);
+        Ok(())
+    }
+
+    // ---- the loop
+
+    fn work(mut self) -> Result<TransferSummary> {
+        let outcome = self.work_to_the_end();
+        for (_, job) in self.jobs.drain() {
+            if let Sink::File(target) = job.sink {
+                target.give_up(self.options.remove_partial);
+            }
+            if !job.handle.is_empty() && !job.close_sent {
+                self.flight.client.close_handle(&framed(&Close { id: 0, handle: &job.handle }));
+            }
+        }
+        for listed in self.listed.values().filter(|listed| !listed.handle.is_empty()) {
+            self.flight.client.close_handle(&framed(&Close { id: 0, handle: &listed.handle }));
+        }
+        outcome?;
+        Ok(self.watch.summary)
+    }
+
+    fn work_to_the_end(&mut self) -> Result<()> {
+        loop {
+            self.ask_more()?;
+            if self.flight.is_empty() {
+                break;
+            }
+            for (ask, reply) in self.flight.next_all()? {
+                match ask {
+                    Ask::Open(key) => self.opened(key, reply)?,
+                    Ask::Read(key, part) => self.read(key, part, reply)?,
+                    Ask::Opendir(key) => self.dir_opened(key, reply)?,
+                    Ask::Readdir(key) => self.dir_read(key, reply)?,
+                    Ask::Close => {}
+                }
+            }
+        }
+        // The innermost first: what is set of a directory is changed by what is done in it.
+        while let Some(Final { parent, name, attributes }) = self.finals.pop() {
+            let set = restore_dir(&parent, &name, &attributes);
+            set.map_err(|error| failed(name.display().to_string(), error))?;
+        }
+        Ok(())
+    }
+
+    /// Keeps as much under way as may be.
+    fn ask_more(&mut self) -> Result<()> {
+        while let Some(key) = self.hungry.front().copied() {
+            if !self.ask_read(key)? {
+                break;
+            }
+        }
+        while self.jobs.len() < self.max_open && self.held < self.depth {
+            let Some(task) = self.files.pop_front() else { break };
+            let attributes = SFTPAttributes::new().to_vec();
+            let (path, flags) = (task.remote.as_bytes(), OpenFlags::READ.0);
+            let packet = framed(&Open { id: 0, path, flags, attributes: Rest(&attributes) });
+            let key = self.key();
+            self.jobs.insert(key, Job::new(task));
+            self.flight.ask(Ask::Open(key), packet, SMALL_ANSWER)?;
+        }
+        while self.listed.len() < MAX_DIRS && self.files.len() < MAX_WAITING {
+            let Some(task) = self.dirs.pop() else { break };
+            self.dirs_bytes =
+                self.dirs_bytes.saturating_sub(task.remote.as_bytes().len()).saturating_sub(128);
+            let remote = task.remote.clone();
+            self.list(task).or_else(|error| self.watch.failed(&remote, error))?;
+        }
+        self.read_dirs()
+    }
+
+    /// Asks for the next part of a file; false when enough is under way, or it has no more to ask for.
+    fn ask_read(&mut self, key: u64) -> Result<bool> {
+        let Some(job) = self.jobs.get_mut(&key).filter(|job| job.is_hungry()) else {
+            self.hungry.pop_front();
+            return Ok(true);
+        };
+        // Beyond the size it is known to have there is mostly the end: one question, and the others wait.
+        let beyond = job.task.known.size.is_none_or(|size| job.next >= size);
+        if beyond && job.under_way > 0 {
+            self.hungry.rotate_left(1);
+            return Ok(false);
+        }
+        let part = Part { offset: job.next, length: self.size };
+        if self.held > 0 && self.held.saturating_add(part.length as usize) > self.depth {
+            return Ok(false);
+        }
+        job.next = job.next.saturating_add(part.length.into());
+        self.ask_part(key, part)?;
+        Ok(true)
+    }
+
+    fn ask_part(&mut self, key: u64, part: Part) -> Result<()> {
+        self.flight.spend(part.length as usize)?;
+        let Some(job) = self.jobs.get_mut(&key) else { return Ok(()) };
+        job.under_way = job.under_way.saturating_add(1);
+        self.held = self.held.saturating_add(part.length as usize);
+        let packet = framed(&Read { id: 0, handle: &job.handle, offset: part.offset, length: part.length });
+        self.flight.ask(Ask::Read(key, part), packet, (part.length as usize).saturating_add(SMALL_ANSWER))
+    }
+
+    // ---- directories
+
+    /// Makes the local directory and opens the server's.
+    fn list(&mut self, task: DirTask) -> Result<()> {
+        let dir = match task.depth {
+            0 => Arc::clone(&task.parent),
+            _ => Arc::new(
+                make_dir(&task.parent, &task.name)
+                    .map_err(|error| failed(task.name.display().to_string(), error))?,
+            ),
+        };
+        let packet = framed(&Opendir { id: 0, path: task.remote.as_bytes() });
+        let key = self.key();
+        let (handle, names) = (Vec::new(), HashSet::new());
+        self.listed.insert(key, Listed { task, dir, handle, asked: 0, names, ended: false });
+        self.flight.ask(Ask::Opendir(key), packet, SMALL_ANSWER)
+    }
+
+    fn dir_opened(&mut self, key: u64, reply: Reply) -> Result<()> {
+        let Some(listed) = self.listed.get_mut(&key) else { return Ok(()) };
+        let asked = Asked { operation: "opendir", path: listed.task.remote.as_bytes() };
+        match self.flight.client.read_answer(reply, asked) {
+            Ok(Answer::Handle(handle)) => {
+                listed.handle = handle;
+                self.watch.summary.directories = self.watch.summary.directories.saturating_add(1);
+                Ok(())
+            }
+            Ok(other) => Err(self.flight.client.wrong(&other, asked)),
+            Err(error) => {
+                let remote = listed.task.remote.clone();
+                self.listed.remove(&key);
+                self.watch.failed(&remote, error)
+            }
+        }
+    }
+
+    fn read_dirs(&mut self) -> Result<()> {
+        for (key, listed) in &mut self.listed {
+            let may = !listed.ended && !listed.handle.is_empty() && self.files.len() < MAX_WAITING;
+            while may && listed.asked < AHEAD {
+                listed.asked = listed.asked.saturating_add(1);
+                let packet = framed(&Readdir { id: 0, handle: &listed.handle });
+                self.flight.ask(Ask::Readdir(*key), packet, MAX_PACKET)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn dir_read(&mut self, key: u64, reply: Reply) -> Result<()> {
+        let Some(listed) = self.listed.get_mut(&key) else { return Ok(()) };
+        listed.asked = listed.asked.saturating_sub(1);
+        let asked = Asked { operation: "readdir", path: listed.task.remote.as_bytes() };
+        match self.flight.client.read_answer(reply, asked) {
+            Ok(Answer::Names(names)) => {
+                for entry in names {
+                    if entry.name != "." && entry.name != ".." {
+                        self.add_entry(key, entry)?;
+                    }
+                }
+                Ok(())
+            }
+            Ok(other) => Err(self.flight.client.wrong(&other, asked)),
+            Err(Error::Sftp(error)) if error.status == SFTPStatus::EOF => self.dir_ended(key),
+            Err(error) => {
+                let remote = listed.task.remote.clone();
+                self.watch.failed(&remote, error)?;
+                self.dir_ended(key)
+            }
+        }
+    }
+
+    fn dir_ended(&mut self, key: u64) -> Result<()> {
+        let Some(listed) = self.listed.get_mut(&key) else { return Ok(()) };
+        listed.ended = true;
+        if listed.asked > 0 {
+            return Ok(());
+        }
+        let packet = framed(&Close { id: 0, handle: &listed.handle });
+        self.listed.remove(&key);
+        self.flight.ask(Ask::Close, packet, SMALL_ANSWER)
+    }
+
+    // ---- files
+
+    fn opened(&mut self, key: u64, reply: Reply) -> Result<()> {
+        let Some(job) = self.jobs.get_mut(&key) else { return Ok(()) };
+        let asked = Asked { operation: "open", path: job.task.remote.as_bytes() };
+        let handle = match self.flight.client.read_answer(reply, asked) {
+            Ok(Answer::Handle(handle)) => handle,
+            Ok(other) => return Err(self.flight.client.wrong(&other, asked)),
+            Err(error) => return self.fail(key, error),
+        };
+        job.handle = handle;
+        let made = match (&job.task.place, &job.sink) {
+            (_, Sink::File(_) | Sink::Writer(_)) => Ok(()),
+            (Some(place), Sink::None) => {
+                Target::make(place, job.task.begin, self.options.atomic, self.options.sparse)
+                    .map(|target| job.sink = Sink::File(target))
+            }
+            (None, Sink::None) => match self.writer.take() {
+                Some(writer) => {
+                    job.sink = Sink::Writer(writer);
+                    Ok(())
+                }
+                None => Err(Error::Misuse("one writer takes one file")),
+            },
+        };
+        if let Err(error) = made {
+            return self.fail(key, error);
+        }
+        let told = (&job.task.remote, job.written, job.task.known.size, job.task.begin);
+        self.watch.tell(told, false);
+        match job.task.known.size {
+            Some(size @ 1..) if !job.task.to_its_end && size < self.size.into() => {
+                let length = u32::try_from(size.saturating_add(1)).unwrap_or(u32::MAX);
+                job.close_sent = true;
+                let close = framed(&Close { id: 0, handle: &job.handle });
+                self.ask_part(key, Part { offset: 0, length })?;
+                self.flight.ask(Ask::Close, close, SMALL_ANSWER)
+            }
+            _ => {
+                self.hungry.push_back(key);
+                Ok(())
+            }
+        }
+    }
+
+    fn read(&mut self, key: u64, part: Part, reply: Reply) -> Result<()> {
+        self.held = self.held.saturating_sub(part.length as usize);
+        let Some(job) = self.jobs.get_mut(&key) else { return Ok(()) };
+        job.under_way = job.under_way.saturating_sub(1);
+        let asked = Asked { operation: "read", path: job.task.remote.as_bytes() };
+        match self.flight.client.read_answer(reply, asked) {
+            Ok(Answer::Data(buffer)) => {
+                let count = u32::try_from(Fetched::bytes(&buffer).len()).unwrap_or(u32::MAX);
+                if count == 0 || count > part.length {
+                    let text = format!("{count} bytes of SFTP data, where {} were asked for", part.length);
+                    return Err(self.flight.client.broken_by_peer(Error::protocol(text)));
+                }
+                self.held = self.held.saturating_add(count as usize);
+                job.early.insert(part.offset, buffer);
+                if count < part.length && !job.close_sent {
+                    let offset = part.offset.saturating_add(count.into());
+                    self.ask_part(key, Part { offset, length: part.length.saturating_sub(count) })?;
+                }
+                self.write(key)?;
+            }
+            Ok(other) => return Err(self.flight.client.wrong(&other, asked)),
+            Err(Error::Sftp(error)) if error.status == SFTPStatus::EOF => {
+                job.end = Some(job.end.map_or(part.offset, |end| end.min(part.offset)));
+            }
+            Err(error) => job.failure = Some(job.failure.take().unwrap_or(error)),
+        }
+        self.settle(key)
+    }
+
+    /// Writes what has its turn.
+    fn write(&mut self, key: u64) -> Result<()> {
+        let Some(job) = self.jobs.get_mut(&key) else { return Ok(()) };
+        while let Some(buffer) = job.early.remove(&job.written) {
+            let bytes = Fetched::bytes(&buffer);
+            self.held = self.held.saturating_sub(bytes.len());
+            if job.failure.is_none() {
+                if let Err(error) = job.sink.write(bytes) {
+                    job.failure = Some(error);
+                }
+            }
+            job.written = job.written.saturating_add(bytes.len() as u64);
+            let file = (&job.task.remote, job.written, job.task.known.size, job.task.begin);
+            self.watch.moved(bytes.len(), file);
+            self.flight.recycle(buffer);
+        }
+        Ok(())
+    }
+
+    /// Ends a file that nothing more is to come of.
+    fn settle(&mut self, key: u64) -> Result<()> {
+        let Some(job) = self.jobs.get_mut(&key).filter(|job| job.under_way == 0) else { return Ok(()) };
+        if let Some(error) = job.failure.take() {
+            return self.fail(key, error);
+        }
+        if job.close_sent {
+            // Read in one go: it is whole if there was as much as the listing said, and not a byte more.
+            return if job.task.known.size == Some(job.written) { self.whole(key) } else { self.again(key) };
+        }
+        match job.end {
+            // What was there before is gone: it was cut while it was read, and has a hole no more.
+            Some(end) if end < job.written => self.fail(
+                key,
+                failed("the file became shorter while it was read", io::ErrorKind::UnexpectedEof.into()),
+            ),
+            Some(_) => self.whole(key),
+            None => Ok(()),
+        }
+    }
+
+    /// Opens a file again that was not what the listing said, to read it to its end.
+    fn again(&mut self, key: u64) -> Result<()> {
+        let Some(job) = self.jobs.get_mut(&key) else { return Ok(()) };
+        job.task.to_its_end = true;
+        job.next = job.written;
+        (job.close_sent, job.handle) = (false, Vec::new());
+        let attributes = SFTPAttributes::new().to_vec();
+        let (path, flags) = (job.task.remote.as_bytes(), OpenFlags::READ.0);
+        let packet = framed(&Open { id: 0, path, flags, attributes: Rest(&attributes) });
+        self.flight.ask(Ask::Open(key), packet, SMALL_ANSWER)
+    }
+
+    fn whole(&mut self, key: u64) -> Result<()> {
+        let Some(job) = self.jobs.remove(&key) else { return Ok(()) };
+        if !job.close_sent {
+            let close = framed(&Close { id: 0, handle: &job.handle });
+            self.flight.ask(Ask::Close, close, SMALL_ANSWER)?;
+        }
+        let Job { task, sink, written, .. } = job;
+        let preserve = self.options.preserve.then_some(&task.known);
+        let finished = match sink {
+            Sink::File(target) => target.finish(preserve),
+            Sink::Writer(writer) => writer.flush().map_err(|error| failed("writing what was got", error)),
+            Sink::None => Ok(()),
+        };
+        let finished = finished.and_then(|()| match &task.place {
+            Some(place) => self.verify(&task.remote, place),
+            None => Ok(()),
+        });
+        match finished {
+            Ok(()) => {
+                self.watch.summary.files = self.watch.summary.files.saturating_add(1);
+                self.watch.tell((&task.remote, written, Some(written), task.begin), true);
+                Ok(())
+            }
+            Err(error) => self.watch.failed(&task.remote, error),
+        }
+    }
+
+    fn verify(&self, remote: &RemoteName, place: &Place) -> Result<()> {
+        if self.options.verify { resume::verify(self.client(), remote, &mut place.open()?) } else { Ok(()) }
+    }
+
+    fn fail(&mut self, key: u64, error: Error) -> Result<()> {
+        let Some(job) = self.jobs.remove(&key) else { return Ok(()) };
+        self.held =
+            self.held.saturating_sub(job.early.values().map(|buffer| Fetched::bytes(buffer).len()).sum());
+        if !job.handle.is_empty() && !job.close_sent {
+            let close = framed(&Close { id: 0, handle: &job.handle });
+            self.flight.ask(Ask::Close, close, SMALL_ANSWER)?;
+        }
+        if let Sink::File(target) = job.sink {
+            target.give_up(self.options.remove_partial);
+        }
+        self.watch.failed(&job.task.remote, error)
+    }
+}
+
+impl Job<'_> {
+    fn new(task: FileTask) -> Self {
+        Self {
+            sink: Sink::None,
+            handle: Vec::new(),
+            next: task.begin,
+            early: BTreeMap::new(),
+            written: task.begin,
+            under_way: 0,
+            end: None,
+            close_sent: false,
+            failure: None,
+            task,
+        }
+    }
+
+    fn is_hungry(&self) -> bool {
+        !self.handle.is_empty() && !self.close_sent && self.end.is_none() && self.failure.is_none()
+    }
+}
+
+impl Sink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        match self {
+            Self::File(target) => target.write(bytes),
+            Self::Writer(writer) => {
+                writer.write_all(bytes).map_err(|error| failed("writing what was got", error))
+            }
+            Self::None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The local side of a file that is got: where it goes, in order and without holes, so that what is there
+//! after a failure can be gone on with.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::sftp::packet::{RemoteName, SFTPAttributes, SFTPTime};
+use crate::sys::dir::Dir;
+use crate::sys::entry::{FileOptions, Kind, Stat, Time};
+
+/// Downloads are for whom the umask says.
+const MODE: u32 = 0o666;
+/// What zeros are looked for in: a page of most file systems.
+const PAGE: usize = 4096;
+
+/// Where a file goes.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) dir: Arc<Dir>,
+    pub(super) name: OsString,
+    /// Whether a link that is there is followed: the user's own name, never the server's.
+    pub(super) follow: bool,
+}
+
+/// A name of the server's as one of this system's.
+pub(super) fn local_name(name: &RemoteName) -> Result<OsString> {
+    #[cfg(unix)]
+    let named = Some(std::os::unix::ffi::OsStrExt::from_bytes(name.as_bytes()));
+    #[cfg(not(unix))]
+    let named = name.to_str().map(OsStr::new);
+    let named: Option<&OsStr> = named;
+    named.map(OsStr::to_owned).ok_or_else(|| failed(name.to_string(), io::ErrorKind::InvalidFilename.into()))
+}
+
+/// A local name as the server's.
+pub(super) fn remote_name(name: &OsStr) -> Result<RemoteName> {
+    #[cfg(unix)]
+    let named = Some(std::os::unix::ffi::OsStrExt::as_bytes(name).to_vec());
+    #[cfg(not(unix))]
+    let named = name.to_str().map(|name| name.as_bytes().to_vec());
+    let named: Option<Vec<u8>> = named;
+    named
+        .map(RemoteName::from)
+        .ok_or_else(|| failed(name.to_string_lossy(), io::ErrorKind::InvalidFilename.into()))
+}
+
+/// An error of this side.
+pub(super) fn failed(what: impl Into<String>, error: io::Error) -> Error {
+    Error::io(what, error)
+}
+
+impl Place {
+    /// The place that a path of the user's stands for.
+    pub(super) fn of(path: &Path) -> Result<Self> {
+        let name = path
+            .file_name()
+            .ok_or_else(|| failed(path.display().to_string(), io::ErrorKind::IsADirectory.into()))?;
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let dir = Dir::open(parent).map_err(|error| failed(parent.display().to_string(), error))?;
+        Ok(Self { dir: Arc::new(dir), name: name.to_owned(), follow: true })
+    }
+
+    /// Where a file is while it is not whole, if nobody shall see that.
+    pub(super) fn part(&self) -> Self {
+        let mut name = self.name.clone();
+        name.push(".part");
+        Self { name, ..self.clone() }
+    }
+
+    /// What is there, if anything is.
+    pub(super) fn stat(&self) -> Result<Option<Stat>> {
+        let found = if self.follow { self.dir.stat_following(&self.name) } else { self.dir.stat(&self.name) };
+        match found {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.error(error)),
+        }
+    }
+
+    pub(super) fn error(&self, error: io::Error) -> Error {
+        failed(self.name.display().to_string(), error)
+    }
+
+    /// Opens for reading what is there already.
+    pub(super) fn open(&self) -> Result<File> {
+        self.open_by(&self.name, &FileOptions::reading())
+    }
+
+    fn open_by(&self, name: &OsStr, options: &FileOptions) -> Result<File> {
+        let options = FileOptions { waits: true, ..*options };
+        let opened = if self.follow {
+            self.dir.open_following(name, &options)
+        } else {
+            self.dir.open_file(name, &options)
+        };
+        opened.map_err(|error| self.error(error))
+    }
+}
+
+/// A file that is being written.
+#[derive(Debug)]
+pub(super) struct Target {
+    place: Place,
+    /// The name while it is not whole.
+    temporary: Option<OsString>,
+    file: File,
+    /// Everything before this is written.
+    written: u64,
+    /// Zeros at the end that stand for themselves as a hole.
+    hole: bool,
+    sparse: bool,
+}
+
+impl Target {
+    /// Makes the file, or goes on with it from `begin`.
+    pub(super) fn make(place: &Place, begin: u64, atomic: bool, sparse: bool) -> Result<Self> {
+        let temporary = atomic.then(|| place.part().name);
+        let name = temporary.as_ref().unwrap_or(&place.name);
+        let options = FileOptions {
+            write: true,
+            create: true,
+            truncate: begin == 0,
+            mode: MODE,
+            ..FileOptions::default()
+        };
+        let mut file = place.open_by(name, &options)?;
+        if begin > 0 {
+            file.seek(SeekFrom::Start(begin)).map_err(|error| place.error(error))?;
+        }
+        let sparse = sparse && file.metadata().is_ok_and(|found| found.is_file());
+        Ok(Self { place: place.clone(), temporary, file, written: begin, hole: false, sparse })
+    }
+
+    /// Appends.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let outcome = if self.sparse { self.write_sparse(bytes) } else { self.file.write_all(bytes) };
+        outcome.map_err(|error| self.place.error(error))?;
+        self.written = self.written.saturating_add(bytes.len() as u64);
+        Ok(())
+    }
+
+    fn write_sparse(&mut self, bytes: &[u8]) -> io::Result<()> {
+        for page in bytes.chunks(PAGE) {
+            self.hole = page.len() == PAGE && page.iter().all(|byte| *byte == 0);
+            if self.hole {
+                self.file.seek(SeekFrom::Current(PAGE as i64))?;
+            } else {
+                self.file.write_all(page)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The file is whole.
+    pub(super) fn finish(mut self, preserve: Option<&SFTPAttributes>) -> Result<()> {
+        self.settle().map_err(|error| self.place.error(error))?;
+        if let Some(attributes) = preserve {
+            restore_file(&self.file, attributes).map_err(|error| self.place.error(error))?;
+        }
+        if let Some(temporary) = &self.temporary {
+            let Place { dir, name, .. } = &self.place;
+            // Whole on the disk before it has the name.
+            let renamed = self.file.sync_all().and_then(|()| dir.rename(temporary, dir, name));
+            renamed.map_err(|error| self.place.error(error))?;
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) -> io::Result<()> {
+        if self.hole { self.file.set_len(self.written) } else { Ok(()) }
+    }
+
+    /// The file will not be whole.
+    pub(super) fn give_up(mut self, remove: bool) {
+        // What can be done for a part that is left, is; the transfer's own error is the one to tell.
+        let _ = self.settle();
+        let name = self.temporary.as_ref().unwrap_or(&self.place.name);
+        let regular = self.file.metadata().is_ok_and(|found| found.is_file());
+        if remove && regular {
+            let _ = self.place.dir.remove_file(name);
+        }
+    }
+}
+
+/// A time of the server's as one of this system's.
+pub(super) fn time(time: SFTPTime) -> Time {
+    Time { seconds: time.seconds, nanoseconds: time.nanoseconds }
+}
+
+/// Permissions without what would let others become the user, and times.
+fn restore_file(file: &File, attributes: &SFTPAttributes) -> io::Result<()> {
+    if let Some(mode) = attributes.mode {
+        crate::sys::dir::set_file_permissions(file, mode & 0o777)?;
+    }
+    if let Some((accessed, modified)) = attributes.times {
+        crate::sys::dir::set_file_times(file, (time(accessed), time(modified)))?;
+    }
+    Ok(())
+}
+
+/// The same for a directory, when all that is in it is there.
+pub(super) fn restore_dir(dir: &Dir, name: &OsStr, attributes: &SFTPAttributes) -> io::Result<()> {
+    if let Some(mode) = attributes.mode {
+        dir.set_permissions(name, mode & 0o777)?;
+    }
+    if let Some((accessed, modified)) = attributes.times {
+        dir.set_times(name, (time(accessed), time(modified)), false)?;
+    }
+    Ok(())
+}
+
+/// What a local file says of itself, as the server is told.
+pub(super) fn attributes(stat: &Stat) -> SFTPAttributes {
+    let told = |time: Time| SFTPTime { seconds: time.seconds, nanoseconds: time.nanoseconds };
+    SFTPAttributes::new()
+        .with_size(stat.size)
+        .with_mode(stat.mode & 0o777)
+        .with_times(told(stat.accessed), told(stat.modified))
+}
+
+/// Whether a directory is there, or can be made.
+pub(super) fn make_dir(dir: &Dir, name: &OsStr) -> io::Result<Dir> {
+    match dir.create_dir(name, 0o777) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if dir.stat(name)?.kind != Kind::Directory {
+                return Err(io::Error::new(
+                    io::ErrorKind::NotADirectory,
+                    "something that is no directory is in the way",
+                ));
+            }
+        }
+        Err(error) => return Err(error),
+    }
+    dir.open_dir(name)
+}

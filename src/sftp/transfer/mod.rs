@@ -1,0 +1,265 @@
+//! Whole files and trees, both ways: `SFTPClient::get`, `put` and what can be asked of them.
+//!
+//! One thread keeps many requests of many files under way; the round trip is paid once, not per file.
+
+mod flight;
+mod getting;
+mod local;
+mod progress;
+mod putting;
+mod resume;
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::sftp::client::SFTPClient;
+use crate::sftp::packet::RemoteName;
+
+pub use progress::Progress;
+
+/// What becomes of symbolic links in a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum LinkMode {
+    /// They are made again as links that say the same.
+    #[default]
+    Keep,
+    /// What they lead to is copied in their place.
+    Follow,
+    /// They are left out.
+    Skip,
+}
+
+/// A file of a tree that could not be copied.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct TransferFailure {
+    /// The file on the server.
+    pub remote: RemoteName,
+    /// Why.
+    pub error: Error,
+}
+
+impl fmt::Display for TransferFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.remote, self.error)
+    }
+}
+
+/// What a transfer has done.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct TransferSummary {
+    /// Files that were copied whole.
+    pub files: u64,
+    /// Directories that were made or found.
+    pub directories: u64,
+    /// Links that were made.
+    pub links: u64,
+    /// Bytes that were moved; what a resumed transfer found in place is not counted.
+    pub bytes: u64,
+    /// Files that were left out: complete already, special ones, links that are skipped.
+    pub skipped: u64,
+    /// What failed while the rest went on; see [`SFTPTransfer::on_error`].
+    pub failures: Vec<TransferFailure>,
+}
+
+/// What is asked of a transfer, for both directions.
+#[derive(Debug, Clone, Default)]
+struct Options {
+    recursive: bool,
+    preserve: bool,
+    resume: bool,
+    verify: bool,
+    atomic: bool,
+    sparse: bool,
+    remove_partial: bool,
+    links: LinkMode,
+    /// Bytes in a second.
+    bandwidth: Option<u64>,
+}
+
+type OnProgress<'a> = Box<dyn FnMut(&Progress<'_>) + 'a>;
+type OnError<'a> = Box<dyn FnMut(&TransferFailure) -> bool + 'a>;
+
+/// A transfer to be configured and started.
+///
+/// ```no_run
+/// let sftp = feramiko::SSHClient::connect("build.example.org")?.open_sftp()?;
+/// sftp.transfer().recursive(true).preserve(true).get("/srv/data", "data")?;
+/// let done = sftp.transfer().resume(true).progress(|at| eprintln!("{}", at.done)).put("image", "/srv/image")?;
+/// println!("{} bytes", done.bytes);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "nothing moves before get or put is called"]
+pub struct SFTPTransfer<'a> {
+    client: SFTPClient,
+    options: Options,
+    progress: Option<OnProgress<'a>>,
+    on_error: Option<OnError<'a>>,
+}
+
+impl fmt::Debug for SFTPTransfer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SFTPTransfer").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl SFTPClient {
+    /// A transfer of files or trees, to be configured.
+    pub fn transfer<'a>(&self) -> SFTPTransfer<'a> {
+        SFTPTransfer { client: self.clone(), options: Options::default(), progress: None, on_error: None }
+    }
+
+    /// Copies a file of the server to a local one, which is replaced.
+    ///
+    /// # Errors
+    /// As [`SFTPTransfer::get`].
+    pub fn get(&self, remote: impl AsRef<[u8]>, local: impl AsRef<Path>) -> Result<TransferSummary> {
+        self.transfer().get(remote, local)
+    }
+
+    /// Copies a local file to the server, where it is replaced.
+    ///
+    /// # Errors
+    /// As [`SFTPTransfer::put`].
+    pub fn put(&self, local: impl AsRef<Path>, remote: impl AsRef<[u8]>) -> Result<TransferSummary> {
+        self.transfer().put(local, remote)
+    }
+
+    /// Copies a file of the server into anything that can be written; how many bytes.
+    ///
+    /// # Errors
+    /// As [`SFTPTransfer::get`].
+    pub fn getfo(&self, remote: impl AsRef<[u8]>, target: &mut dyn io::Write) -> Result<u64> {
+        self.transfer().getfo(remote, target)
+    }
+
+    /// Copies anything that can be read, to its end, into a file of the server, which is replaced; how many
+    /// bytes.
+    ///
+    /// # Errors
+    /// As [`SFTPTransfer::put`].
+    pub fn putfo(&self, source: &mut dyn io::Read, remote: impl AsRef<[u8]>) -> Result<u64> {
+        self.transfer().putfo(source, remote)
+    }
+}
+
+impl<'a> SFTPTransfer<'a> {
+    /// Whether a directory is copied with all that is in it. Without it a directory is an error.
+    pub fn recursive(mut self, recursive: bool) -> Self {
+        self.options.recursive = recursive;
+        self
+    }
+
+    /// Whether permissions and times are copied too. Setuid, setgid and sticky bits never are.
+    pub fn preserve(mut self, preserve: bool) -> Self {
+        self.options.preserve = preserve;
+        self
+    }
+
+    /// Whether a file that is there in part is gone on with, and one that is there whole left as it is. That
+    /// the part is the same is checked: by the server's hash of it where it has `check-file`, else by what
+    /// stands at its end.
+    pub fn resume(mut self, resume: bool) -> Self {
+        self.options.resume = resume;
+        self
+    }
+
+    /// Whether every file's hash is compared with the server's when it has been copied.
+    pub fn verify(mut self, verify: bool) -> Self {
+        self.options.verify = verify;
+        self
+    }
+
+    /// Whether a file is written under another name and renamed when it is whole, so that nobody ever sees
+    /// a part of it. Otherwise it is written in its place, as `sftp` does.
+    pub fn atomic(mut self, atomic: bool) -> Self {
+        self.options.atomic = atomic;
+        self
+    }
+
+    /// Whether what is all zeros is left as a hole where the file system can.
+    pub fn sparse(mut self, sparse: bool) -> Self {
+        self.options.sparse = sparse;
+        self
+    }
+
+    /// Whether the part of a file that was copied before something failed is removed; it is kept otherwise,
+    /// without holes, so that [`resume`](Self::resume) can go on with it. A part on a server that is out of
+    /// reach stays.
+    pub fn remove_partial(mut self, remove: bool) -> Self {
+        self.options.remove_partial = remove;
+        self
+    }
+
+    /// What becomes of the links in a tree.
+    pub fn links(mut self, links: LinkMode) -> Self {
+        self.options.links = links;
+        self
+    }
+
+    /// The most bytes in a second, on average.
+    pub fn bandwidth(mut self, bytes_per_second: u64) -> Self {
+        self.options.bandwidth = Some(bytes_per_second.max(1));
+        self
+    }
+
+    /// Called on this thread when a file begins and ends, and now and then in between.
+    pub fn progress(mut self, progress: impl FnMut(&Progress<'_>) + 'a) -> Self {
+        self.progress = Some(Box::new(progress));
+        self
+    }
+
+    /// Called for every file of a tree that cannot be copied; true goes on with the rest. Without it the
+    /// first failure ends the transfer.
+    pub fn on_error(mut self, on_error: impl FnMut(&TransferFailure) -> bool + 'a) -> Self {
+        self.on_error = Some(Box::new(on_error));
+        self
+    }
+
+    /// Copies from the server: a file into a local file, or into a directory that is there under its own
+    /// name; with [`recursive`](Self::recursive) a directory into a new one, or, where that is there,
+    /// its contents into it.
+    ///
+    /// No name that the server says leads out of the local directory, and no link that is there is followed
+    /// below it.
+    ///
+    /// # Errors
+    /// [`Error::Sftp`] with the file's path, [`Error::Io`] for local files, [`Error::Timeout`],
+    /// [`Error::Closed`], [`Error::Protocol`] and [`Error::Limit`] for a server that breaks the rules.
+    pub fn get(self, remote: impl AsRef<[u8]>, local: impl AsRef<Path>) -> Result<TransferSummary> {
+        getting::run(self, remote.as_ref(), local.as_ref())
+    }
+
+    /// Copies to the server: a file to a file, or into a directory that is there under its own name; with
+    /// [`recursive`](Self::recursive) a directory to a new one, or, where that is there, its contents into it.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn put(self, local: impl AsRef<Path>, remote: impl AsRef<[u8]>) -> Result<TransferSummary> {
+        putting::run(self, local.as_ref(), remote.as_ref())
+    }
+
+    /// Copies a file of the server into anything that can be written; how many bytes.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn getfo(self, remote: impl AsRef<[u8]>, target: &mut dyn io::Write) -> Result<u64> {
+        getting::into_writer(self, remote.as_ref(), target)
+    }
+
+    /// Copies anything that can be read, to its end, into a file of the server; how many bytes.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn putfo(self, source: &mut dyn io::Read, remote: impl AsRef<[u8]>) -> Result<u64> {
+        putting::from_reader(self, source, remote.as_ref())
+    }
+}
+
+/// The bandwidth that a duration of this much allows is let through at once.
+const BURST: Duration = Duration::from_millis(100);

@@ -1,0 +1,642 @@
+//! To the server: files of any size and trees of them, opened, written and closed all at once.
+//!
+//! What is written of a file, its times and its CLOSE leave together, without waiting for answers between
+//! them: a server handles what is asked of one file in order.
+
+use std::collections::{HashMap, VecDeque};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::flight::Flight;
+use super::local::{Place, attributes, failed, remote_name};
+use super::progress::Watch;
+use super::{LinkMode, Options, SFTPTransfer, TransferSummary, resume};
+use crate::error::{Error, Result};
+use crate::sftp::client::{Answer, Asked, Reply, SFTPClient, SMALL_ANSWER, begin_write, end_write};
+use crate::sftp::packet::message::{Close, Fsetstat, Mkdir, Open, Stat, framed};
+use crate::sftp::packet::{OpenFlags, RemoteName, SFTPAttributes, SFTPError, SFTPStatus, extension};
+use crate::sys::dir::Dir;
+use crate::sys::entry::Kind;
+use crate::wire::{Encode, Rest, Writer};
+
+/// Files open at once, here and, if it allows as many, on the server.
+const MAX_OPEN: usize = 64;
+/// Directories that are being made at once.
+const MAX_DIRS: usize = 64;
+/// Files that wait to be opened; beyond it no further directory is listed.
+const MAX_WAITING: usize = 4096;
+
+/// What a request was for.
+enum Ask {
+    Mkdir(u64),
+    /// Whether what MKDIR met is a directory.
+    Looked(u64),
+    Open(u64),
+    /// So many bytes of a file.
+    Write(u64, u32),
+    Setstat(u64),
+    Close(u64),
+    Rename(u64),
+}
+
+/// Where the bytes of a file come from.
+enum Source<'t> {
+    File(File),
+    Reader(&'t mut dyn Read),
+    /// Not opened yet.
+    None,
+}
+
+/// A file to be put.
+struct FileTask {
+    remote: RemoteName,
+    /// None when it comes from the one reader.
+    place: Option<Place>,
+    known: SFTPAttributes,
+    begin: u64,
+}
+
+/// A file that is being put.
+struct Job<'t> {
+    task: FileTask,
+    source: Source<'t>,
+    handle: Vec<u8>,
+    next: u64,
+    /// What the server has answered for.
+    written: u64,
+    under_way: usize,
+    /// Whether the last bytes were a hole, which only its size tells of.
+    hole: bool,
+    close_sent: bool,
+    failure: Option<Error>,
+}
+
+/// A directory to be made, and then listed.
+struct DirTask {
+    remote: RemoteName,
+    parent: Arc<Dir>,
+    /// Empty for the first one, which is `parent` itself.
+    name: OsString,
+    known: SFTPAttributes,
+}
+
+struct Putting<'t, 'a> {
+    flight: Flight<Ask>,
+    options: Options,
+    watch: Watch<'a>,
+    reader: Option<&'t mut dyn Read>,
+    dirs: Vec<DirTask>,
+    making: HashMap<u64, DirTask>,
+    files: VecDeque<FileTask>,
+    jobs: HashMap<u64, Job<'t>>,
+    hungry: VecDeque<u64>,
+    /// What is set of directories when all in them is there.
+    finals: Vec<(RemoteName, SFTPAttributes)>,
+    next_key: u64,
+    /// Bytes that the server has not answered for.
+    held: usize,
+    max_open: usize,
+    depth: usize,
+    size: usize,
+}
+
+pub(super) fn run(transfer: SFTPTransfer<'_>, local: &Path, remote: &[u8]) -> Result<TransferSummary> {
+    let client = transfer.client.clone();
+    let mut remote = client.absolute(remote);
+    let found = std::fs::metadata(local).map_err(|error| failed(local.display().to_string(), error))?;
+    let mut putting = Putting::new(transfer, None);
+    if found.is_dir() {
+        if !putting.options.recursive {
+            return Err(failed(local.display().to_string(), io::ErrorKind::IsADirectory.into()));
+        }
+        putting.add_root(remote, local)?;
+    } else {
+        let place = Place::of(local)?;
+        if client.is_dir(&remote)? {
+            remote = remote.join(remote_name(&place.name)?);
+        }
+        let known = place.stat()?.as_ref().map(attributes).unwrap_or_default();
+        putting.add_file(remote, place, known)?;
+    }
+    putting.work()
+}
+
+pub(super) fn from_reader(transfer: SFTPTransfer<'_>, reader: &mut dyn Read, remote: &[u8]) -> Result<u64> {
+    if transfer.options.verify || transfer.options.resume {
+        return Err(Error::Misuse("what comes from a reader is neither resumed nor verified"));
+    }
+    let remote = transfer.client.absolute(remote);
+    let mut putting = Putting::new(transfer, Some(reader));
+    putting.files.push_back(FileTask { remote, place: None, known: SFTPAttributes::new(), begin: 0 });
+    Ok(putting.work()?.bytes)
+}
+
+impl<'t, 'a> Putting<'t, 'a> {
+    fn new(transfer: SFTPTransfer<'a>, reader: Option<&'t mut dyn Read>) -> Self {
+        let SFTPTransfer { client, options, progress, on_error } = transfer;
+        let handles = usize::try_from(client.limits().handles).unwrap_or(usize::MAX);
+        Self {
+            flight: Flight::new(&client, options.bandwidth),
+            watch: Watch::new(progress, on_error),
+            reader,
+            dirs: Vec::new(),
+            making: HashMap::new(),
+            files: VecDeque::new(),
+            jobs: HashMap::new(),
+            hungry: VecDeque::new(),
+            finals: Vec::new(),
+            next_key: 0,
+            held: 0,
+            // Others may have files open too.
+            max_open: if handles == 0 { MAX_OPEN } else { (handles / 2).clamp(1, MAX_OPEN) },
+            depth: client.depth(),
+            size: client.write_size() as usize,
+            options,
+        }
+    }
+
+    fn client(&self) -> &SFTPClient {
+        &self.flight.client
+    }
+
+    fn key(&mut self) -> u64 {
+        self.next_key = self.next_key.wrapping_add(1);
+        self.next_key
+    }
+
+    // ---- what is to be put
+
+    fn add_root(&mut self, remote: RemoteName, local: &Path) -> Result<()> {
+        let held = Dir::open(local).and_then(|dir| Ok((dir.stat_itself()?, dir)));
+        let (found, dir) = held.map_err(|error| failed(local.display().to_string(), error))?;
+        let (parent, name) = (Arc::new(dir), OsString::new());
+        self.dirs.push(DirTask { remote, parent, name, known: attributes(&found) });
+        Ok(())
+    }
+
+    fn add_file(&mut self, remote: RemoteName, place: Place, known: SFTPAttributes) -> Result<()> {
+        let begin = match self.options.resume {
+            true => self.begin(&remote, &place, &known)?,
+            false => resume::Begin::At(0),
+        };
+        match begin {
+            resume::Begin::At(begin) => {
+                self.files.push_back(FileTask { remote, place: Some(place), known, begin })
+            }
+            resume::Begin::Complete => {
+                self.watch.summary.skipped = self.watch.summary.skipped.saturating_add(1);
+                self.verify(&remote, &place)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where putting a file goes on.
+    fn begin(&self, remote: &RemoteName, place: &Place, known: &SFTPAttributes) -> Result<resume::Begin> {
+        let size = known.size.unwrap_or_default();
+        let there =
+            |name: &RemoteName| self.client().stat_if_there(name).map(|found| found.and_then(|it| it.size));
+        if self.options.atomic {
+            // What has its name is whole where it is given only to what is.
+            if there(remote)? == Some(size) {
+                return Ok(resume::Begin::Complete);
+            }
+            let part = part(remote);
+            let begin = resume::of_put(
+                self.client(),
+                &part,
+                &mut place.open()?,
+                size,
+                there(&part)?.unwrap_or_default(),
+            )?;
+            return Ok(if begin == resume::Begin::Complete { resume::Begin::At(size) } else { begin });
+        }
+        let there = there(remote)?;
+        if size == 0 && there == Some(0) {
+            return Ok(resume::Begin::Complete);
+        }
+        resume::of_put(self.client(), remote, &mut place.open()?, size, there.unwrap_or_default())
+    }
+
+    fn add_entry(&mut self, dir: &Arc<Dir>, below: &RemoteName, name: OsString) -> Result<()> {
+        let place = Place { dir: Arc::clone(dir), name, follow: self.options.links == LinkMode::Follow };
+        let remote = below.join(remote_name(&place.name)?);
+        let added = self.add(remote.clone(), place);
+        added.or_else(|error| self.watch.failed(&remote, error))
+    }
+
+    fn add(&mut self, remote: RemoteName, place: Place) -> Result<()> {
+        let Some(found) = place.stat()? else { return Err(place.error(io::ErrorKind::NotFound.into())) };
+        match found.kind {
+            Kind::File => self.add_file(remote, place, attributes(&found)),
+            Kind::Directory => {
+                let Place { dir, name, .. } = place;
+                self.dirs.push(DirTask { remote, parent: dir, name, known: attributes(&found) });
+                Ok(())
+            }
+            Kind::Symlink if self.options.links == LinkMode::Keep => self.put_link(&remote, &place),
+            Kind::Symlink | Kind::Other => {
+                self.watch.summary.skipped = self.watch.summary.skipped.saturating_add(1);
+                Ok(())
+            }
+        }
+    }
+
+    /// A link that is there already and says the same stays.
+    fn put_link(&mut self, remote: &RemoteName, place: &Place) -> Result<()> {
+        let target = place.dir.read_link(&place.name).map_err(|error| place.error(error))?;
+        let target = remote_name(&target)?;
+        match self.client().symlink(&target, remote) {
+            Err(Error::Sftp(error)) => {
+                if self.client().readlink(remote).ok().as_ref() != Some(&target) {
+                    return Err(error.into());
+                }
+            }
+            outcome => outcome?,
+        }
+        self.watch.summary.links = self.watch.summary.links.saturating_add(1);
+        Ok(())
+    }
+
+    // ---- the loop
+
+    fn work(mut self) -> Result<TransferSummary> {
+        let outcome = self.work_to_the_end();
+        for (_, job) in self.jobs.drain().filter(|(_, job)| !job.handle.is_empty()) {
+            if !job.close_sent {
+                self.flight.client.close_handle(&framed(&Close { id: 0, handle: &job.handle }));
+            }
+            if self.options.remove_partial {
+                // Where the connection is gone it stays; the transfer's own error is the one to tell.
+                let name = if self.options.atomic { part(&job.task.remote) } else { job.task.remote };
+                let _ = self.flight.client.remove(name);
+            }
+        }
+        outcome?;
+        Ok(self.watch.summary)
+    }
+
+    fn work_to_the_end(&mut self) -> Result<()> {
+        loop {
+            self.ask_more()?;
+            if self.flight.is_empty() {
+                break;
+            }
+            for (ask, reply) in self.flight.next_all()? {
+                self.answered(ask, reply)?;
+            }
+        }
+        // The innermost first: what is set of a directory is changed by what is done in it.
+        while let Some((remote, attributes)) = self.finals.pop() {
+            self.client().setstat(&remote, &attributes)?;
+        }
+        Ok(())
+    }
+
+    fn ask_more(&mut self) -> Result<()> {
+        while self.held < self.depth {
+            let Some(key) = self.hungry.front().copied() else { break };
+            if let Err(error) = self.write_next(key) {
+                self.hungry.pop_front();
+                self.give_up(key, error)?;
+            }
+        }
+        while self.jobs.len() < self.max_open && self.held < self.depth {
+            let Some(task) = self.files.pop_front() else { break };
+            let remote = task.remote.clone();
+            self.open(task).or_else(|error| self.watch.failed(&remote, error))?;
+        }
+        while self.making.len() < MAX_DIRS && self.files.len() < MAX_WAITING {
+            let Some(task) = self.dirs.pop() else { break };
+            let mode = task.known.permissions().unwrap_or(0o777);
+            // What is to be put into it can be put whatever its permissions are to be.
+            let attributes = SFTPAttributes::new().with_mode(mode | 0o700).to_vec();
+            let packet =
+                framed(&Mkdir { id: 0, path: task.remote.as_bytes(), attributes: Rest(&attributes) });
+            let key = self.key();
+            self.making.insert(key, task);
+            self.flight.ask(Ask::Mkdir(key), packet, SMALL_ANSWER)?;
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, ask: Ask, reply: Reply) -> Result<()> {
+        match ask {
+            Ask::Mkdir(key) => self.dir_made(key, reply),
+            Ask::Looked(key) => self.dir_looked_at(key, reply),
+            Ask::Open(key) => self.opened(key, reply),
+            Ask::Write(key, length) => self.wrote(key, length, reply),
+            Ask::Setstat(key) => self.done(key, reply, "fsetstat"),
+            Ask::Close(key) => self.done(key, reply, "close"),
+            Ask::Rename(key) => self.renamed(key, reply),
+        }
+    }
+
+    // ---- directories
+
+    fn dir_made(&mut self, key: u64, reply: Reply) -> Result<()> {
+        let Some(task) = self.making.get(&key) else { return Ok(()) };
+        let asked = Asked { operation: "mkdir", path: task.remote.as_bytes() };
+        match self.flight.client.read_answer(reply, asked) {
+            Ok(Answer::Done) => self.list(key),
+            Ok(other) => Err(self.flight.client.wrong(&other, asked)),
+            // It may be there: version 3 has no word for that.
+            Err(Error::Sftp(_)) => {
+                let packet = framed(&Stat { id: 0, path: asked.path });
+                self.flight.ask(Ask::Looked(key), packet, SMALL_ANSWER)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn dir_looked_at(&mut self, key: u64, reply: Reply) -> Result<()> {
+        let Some(task) = self.making.get(&key) else { return Ok(()) };
+        let asked = Asked { operation: "mkdir", path: task.remote.as_bytes() };
+        let error = match self.flight.client.read_answer(reply, asked) {
+            Ok(Answer::Attributes(found)) if found.is_dir() || found.kind().is_none() => {
+                return self.list(key);
+            }
+            Ok(Answer::Attributes(_)) => {
+                SFTPError::new(SFTPStatus::FAILURE, b"something else is in the way", "mkdir", asked.path)
+                    .into()
+            }
+            Ok(other) => return Err(self.flight.client.wrong(&other, asked)),
+            Err(error) => error,
+        };
+        let Some(task) = self.making.remove(&key) else { return Ok(()) };
+        self.watch.failed(&task.remote, error)
+    }
+
+    /// The directory is there: what is in the local one is to follow.
+    fn list(&mut self, key: u64) -> Result<()> {
+        let Some(task) = self.making.remove(&key) else { return Ok(()) };
+        self.watch.summary.directories = self.watch.summary.directories.saturating_add(1);
+        if self.options.preserve {
+            let kept = SFTPAttributes { size: None, owner: None, ..task.known.clone() };
+            self.finals.push((task.remote.clone(), kept));
+        }
+        let names = self.open_dir(&task).and_then(|dir| {
+            let names: io::Result<Vec<OsString>> =
+                dir.entries()?.map(|entry| entry.map(|(name, _)| name)).collect();
+            names.map(|names| (dir, names))
+        });
+        match names {
+            Ok((dir, names)) => {
+                names.into_iter().try_for_each(|name| self.add_entry(&dir, &task.remote, name))
+            }
+            Err(error) => {
+                let error = failed(task.name.display().to_string(), error);
+                self.watch.failed(&task.remote, error)
+            }
+        }
+    }
+
+    fn open_dir(&self, task: &DirTask) -> io::Result<Arc<Dir>> {
+        if task.name.is_empty() {
+            return Ok(Arc::clone(&task.parent));
+        }
+        if self.options.links == LinkMode::Follow {
+            return task.parent.open_dir_following(&task.name).map(Arc::new);
+        }
+        task.parent.open_dir(&task.name).map(Arc::new)
+    }
+
+    // ---- files
+
+    fn open(&mut self, task: FileTask) -> Result<()> {
+        let source = match &task.place {
+            Some(place) => {
+                let mut file = place.open()?;
+                file.seek(SeekFrom::Start(task.begin)).map_err(|error| place.error(error))?;
+                Source::File(file)
+            }
+            None => self.reader.take().map_or(Source::None, Source::Reader),
+        };
+        let name = if self.options.atomic { part(&task.remote) } else { task.remote.clone() };
+        let flags = OpenFlags::WRITE | OpenFlags::CREATE;
+        let flags = if task.begin == 0 { flags | OpenFlags::TRUNCATE } else { flags };
+        // As OpenSSH, a new file gets the local one's permissions.
+        let attributes =
+            task.known.mode.map_or_else(SFTPAttributes::new, |mode| SFTPAttributes::new().with_mode(mode));
+        let attributes = attributes.to_vec();
+        let packet =
+            framed(&Open { id: 0, path: name.as_bytes(), flags: flags.0, attributes: Rest(&attributes) });
+        let key = self.key();
+        let (handle, next) = (Vec::new(), task.begin);
+        let job = Job {
+            task,
+            source,
+            handle,
+            next,
+            written: next,
+            under_way: 0,
+            hole: false,
+            close_sent: false,
+            failure: None,
+        };
+        self.jobs.insert(key, job);
+        self.flight.ask(Ask::Open(key), packet, SMALL_ANSWER)
+    }
+
+    fn opened(&mut self, key: u64, reply: Reply) -> Result<()> {
+        let Some(job) = self.jobs.get_mut(&key) else { return Ok(()) };
+        let asked = Asked { operation: "open", path: job.task.remote.as_bytes() };
+        match self.flight.client.read_answer(reply, asked) {
+            Ok(Answer::Handle(handle)) => {
+                job.handle = handle;
+                self.hungry.push_back(key);
+                let told = (&job.task.remote, job.written, job.task.known.size, job.task.begin);
+                self.watch.tell(told, false);
+                Ok(())
+            }
+            Ok(other) => Err(self.flight.client.wrong(&other, asked)),
+            Err(error) => {
+                let Some(job) = self.jobs.remove(&key) else { return Ok(()) };
+                self.watch.failed(&job.task.remote, error)
+            }
+        }
+    }
+
+    /// Sends the next part of a file, and what ends it with its last part.
+    fn write_next(&mut self, key: u64) -> Result<()> {
+        let Some(job) = self.jobs.get_mut(&key).filter(|job| job.failure.is_none() && !job.close_sent) else {
+            self.hungry.pop_front();
+            return Ok(());
+        };
+        let offset = job.next;
+        let mut packet = begin_write(&job.handle, offset, self.size);
+        let front = packet.len();
+        let read = job.source.read(&mut packet, self.size);
+        read.map_err(|error| failed("reading what is to be sent", error))?;
+        let bytes = packet.get(front..).unwrap_or_default();
+        let count = bytes.len();
+        job.next = job.next.saturating_add(count as u64);
+        job.hole = self.options.sparse && !bytes.is_empty() && bytes.iter().all(|byte| *byte == 0);
+        if count > 0 && !job.hole {
+            let length = end_write(&mut packet, front);
+            job.under_way = job.under_way.saturating_add(1);
+            self.held = self.held.saturating_add(count);
+            self.flight.spend(count)?;
+            self.flight.ask(Ask::Write(key, length), packet, SMALL_ANSWER)?;
+        }
+        if count < self.size { self.end(key) } else { Ok(()) }
+    }
+
+    /// All has been sent.
+    fn end(&mut self, key: u64) -> Result<()> {
+        self.hungry.pop_front();
+        let Some(job) = self.jobs.get_mut(&key) else { return Ok(()) };
+        let mut last = SFTPAttributes::new();
+        // A hole at the end, or one that is all there is, is told by the size alone.
+        if self.options.sparse {
+            last.size = Some(job.next);
+        }
+        if self.options.preserve {
+            (last.mode, last.times) = (job.task.known.mode, job.task.known.times);
+        }
+        if last != SFTPAttributes::new() {
+            job.under_way = job.under_way.saturating_add(1);
+            let last = last.to_vec();
+            let packet = framed(&Fsetstat { id: 0, handle: &job.handle, attributes: Rest(&last) });
+            self.flight.ask(Ask::Setstat(key), packet, SMALL_ANSWER)?;
+        }
+        self.close(key)
+    }
+
+    fn close(&mut self, key: u64) -> Result<()> {
+        let Some(job) = self.jobs.get_mut(&key).filter(|job| !job.close_sent) else { return Ok(()) };
+        job.close_sent = true;
+        job.under_way = job.under_way.saturating_add(1);
+        let packet = framed(&Close { id: 0, handle: &job.handle });
+        self.flight.ask(Ask::Close(key), packet, SMALL_ANSWER)
+    }
+
+    fn wrote(&mut self, key: u64, length: u32, reply: Reply) -> Result<()> {
+        self.held = self.held.saturating_sub(length as usize);
+        if let Some(job) = self.jobs.get_mut(&key) {
+            job.written = job.written.saturating_add(length.into());
+            let file = (&job.task.remote, job.written, job.task.known.size, job.task.begin);
+            self.watch.moved(length as usize, file);
+        }
+        self.done(key, reply, "write")
+    }
+
+    /// An answer that is success or not. The file ends with the last of them.
+    fn done(&mut self, key: u64, reply: Reply, operation: &'static str) -> Result<()> {
+        let Some(job) = self.jobs.get_mut(&key) else { return Ok(()) };
+        job.under_way = job.under_way.saturating_sub(1);
+        let asked = Asked { operation, path: job.task.remote.as_bytes() };
+        match self.flight.client.read_answer(reply, asked) {
+            Ok(Answer::Done) => {}
+            Ok(other) => return Err(self.flight.client.wrong(&other, asked)),
+            Err(error @ Error::Sftp(_)) => {
+                job.failure.get_or_insert(error);
+                // Nothing more of it is sent.
+                self.close(key)?;
+            }
+            Err(error) => return Err(error),
+        }
+        let Some(job) = self.jobs.get_mut(&key).filter(|job| job.under_way == 0 && job.close_sent) else {
+            return Ok(());
+        };
+        match job.failure.take() {
+            Some(error) => self.fail(key, error),
+            None if self.options.atomic => self.rename(key),
+            None => self.whole(key),
+        }
+    }
+
+    /// Gives a whole file its name.
+    fn rename(&mut self, key: u64) -> Result<()> {
+        let Some(job) = self.jobs.get_mut(&key) else { return Ok(()) };
+        let (client, remote) = (self.flight.client.clone(), job.task.remote.clone());
+        if client.has_extension(extension::POSIX_RENAME) {
+            let mut fields = Vec::new();
+            fields.put(part(&remote).as_bytes()).put(remote.as_bytes());
+            job.under_way = job.under_way.saturating_add(1);
+            let packet = extension::request(0, extension::POSIX_RENAME, &fields);
+            return self.flight.ask(Ask::Rename(key), packet, SMALL_ANSWER);
+        }
+        // Without it there is a moment without a file of that name.
+        let removed = match client.remove(&remote) {
+            Err(Error::Sftp(error)) if error.status != SFTPStatus::NO_SUCH_FILE => Err(error.into()),
+            Err(Error::Sftp(_)) => Ok(()),
+            outcome => outcome,
+        };
+        match removed.and_then(|()| client.rename(part(&remote), &remote)) {
+            Ok(()) => self.whole(key),
+            Err(error) => self.fail(key, error),
+        }
+    }
+
+    fn renamed(&mut self, key: u64, reply: Reply) -> Result<()> {
+        let Some(job) = self.jobs.get(&key) else { return Ok(()) };
+        let asked = Asked { operation: "rename", path: job.task.remote.as_bytes() };
+        match self.flight.client.read_answer(reply, asked) {
+            Ok(Answer::Done) => self.whole(key),
+            Ok(other) => Err(self.flight.client.wrong(&other, asked)),
+            Err(error) => self.fail(key, error),
+        }
+    }
+
+    fn whole(&mut self, key: u64) -> Result<()> {
+        let Some(Job { task, next, .. }) = self.jobs.remove(&key) else { return Ok(()) };
+        let verified = match &task.place {
+            Some(place) => self.verify(&task.remote, place),
+            None => Ok(()),
+        };
+        match verified {
+            Ok(()) => {
+                self.watch.summary.files = self.watch.summary.files.saturating_add(1);
+                self.watch.tell((&task.remote, next, Some(next), task.begin), true);
+                Ok(())
+            }
+            Err(error) => self.watch.failed(&task.remote, error),
+        }
+    }
+
+    fn verify(&self, remote: &RemoteName, place: &Place) -> Result<()> {
+        if self.options.verify { resume::verify(self.client(), remote, &mut place.open()?) } else { Ok(()) }
+    }
+
+    /// Something failed on this side: the file is closed first, then told of.
+    fn give_up(&mut self, key: u64, error: Error) -> Result<()> {
+        if !matches!(error, Error::Io { .. }) {
+            return Err(error);
+        }
+        let Some(job) = self.jobs.get_mut(&key) else { return Ok(()) };
+        job.failure.get_or_insert(error);
+        self.close(key)
+    }
+
+    fn fail(&mut self, key: u64, error: Error) -> Result<()> {
+        let Some(job) = self.jobs.remove(&key) else { return Ok(()) };
+        if self.options.remove_partial {
+            let name = if self.options.atomic { part(&job.task.remote) } else { job.task.remote.clone() };
+            // The failure is what is told.
+            let _ = self.client().remove(name);
+        }
+        self.watch.failed(&job.task.remote, error)
+    }
+}
+
+/// The name of a file that is not whole yet.
+fn part(remote: &RemoteName) -> RemoteName {
+    let mut name = remote.as_bytes().to_vec();
+    name.extend_from_slice(b".part");
+    name.into()
+}
+
+impl Source<'_> {
+    /// Appends up to `limit` bytes; fewer only at the end.
+    fn read(&mut self, packet: &mut Vec<u8>, limit: usize) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.take(limit as u64).read_to_end(packet),
+            Self::Reader(reader) => reader.take(limit as u64).read_to_end(packet),
+            Self::None => Ok(0),
+        }
+    }
+}
