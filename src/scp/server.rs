@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
 use super::expected::{Expected, Pattern};
-use super::local::{self, Place, to_bytes, to_os};
+use super::local::{self, Place, to_bytes};
 use super::options::Options;
 use super::peer::Peer;
 use super::remote::{NotScp, Request, Word, is_scp};
@@ -16,6 +16,8 @@ use super::source::Source;
 use crate::engine::ExitStatus;
 use crate::error::{Error, Result};
 use crate::sys::entry::Kind;
+#[cfg(unix)]
+use crate::sys::root::Root;
 use crate::wire::Escaped;
 
 /// What a pattern may stand for, at most.
@@ -61,8 +63,8 @@ impl fmt::Debug for SCPServer {
 }
 
 impl SCPServer {
-    /// Serves what lies below a directory, and nothing else: paths begin there, `..` does not lead out of
-    /// it, and links are not followed.
+    /// Serves what lies below a directory, and nothing else: paths begin there, neither `..` nor links lead
+    /// out of it, and links at the end of a path and in directories that are copied are not followed.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: Some(root.into()), ..Self::unrestricted() }
@@ -187,8 +189,24 @@ impl SCPServer {
         Ok((place, name.ok_or_else(nameless)?))
     }
 
-    /// The directory below the root in which a path ends, and its last component; none for the root. No
-    /// link is followed, so that `..` can be taken from the path itself.
+    /// The directory below the root in which a path ends, and its last component; none for a directory
+    /// itself. Links on the way lead to what is below the root too.
+    #[cfg(unix)]
+    fn below(&self, path: &[u8]) -> io::Result<(Place, Option<OsString>)> {
+        let root = Root::open(self.root.as_deref().ok_or(io::ErrorKind::NotFound)?)?;
+        let found = root.place(if path.is_empty() { b"." } else { path })?;
+        let mut shown = if path.starts_with(b"/") { path.to_vec() } else { [b"/", path].concat() };
+        if found.name == "." {
+            let place = Place { dir: found.dir, follow: false, shown }.enter(&found.name)?;
+            return Ok((place, None));
+        }
+        let named = shown.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at.saturating_add(1));
+        shown.truncate(named.saturating_sub(found.name.len()));
+        Ok((Place { dir: found.dir, follow: false, shown }, Some(found.name)))
+    }
+
+    /// The same; no link is followed, so that `..` can be taken from the path itself.
+    #[cfg(not(unix))]
     fn below(&self, path: &[u8]) -> io::Result<(Place, Option<OsString>)> {
         let mut names: Vec<&[u8]> = Vec::new();
         for name in path.split(|byte| *byte == b'/') {
@@ -200,9 +218,9 @@ impl SCPServer {
         }
         let mut place = local::directory(self.root.as_deref().ok_or(io::ErrorKind::NotFound)?)?;
         place.shown = b"/".to_vec();
-        let last = names.pop().map(to_os).transpose()?;
+        let last = names.pop().map(local::to_os).transpose()?;
         for name in names {
-            place = place.enter(&to_os(name)?)?;
+            place = place.enter(&local::to_os(name)?)?;
         }
         Ok((place, last))
     }
