@@ -48,7 +48,7 @@ fn names(list: &str) -> impl Iterator<Item = &str> {
 
 fn run() -> Result<(), String> {
     let options = Options { letters: "d:f:l:P:p:Q:u:cehR", names: &[] };
-    let args = Given::from_env(options, false).map_err(|error| format!("{error}\n{USAGE}"))?;
+    let args = Given::from_env(options).map_err(|error| format!("{error}\n{USAGE}"))?;
     match args.last('Q') {
         Some("requests") => {
             SFTPServer::request_names().for_each(|name| println!("{name}"));

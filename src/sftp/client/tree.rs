@@ -130,6 +130,7 @@ impl SFTPClient {
         if depth > MAX_DEPTH {
             return Err(Error::Limit { which: "directories below each other", limit: MAX_DEPTH as u64 });
         }
+        let mut files = Vec::new();
         // All of it first: what is removed while it is listed may hide what is not.
         for entry in self.listdir_attr(path)? {
             let below = path.join(&entry.name);
@@ -138,10 +139,43 @@ impl SFTPClient {
             if known.is_dir() {
                 self.remove_dir(&below, depth.saturating_add(1))?;
             } else {
-                self.remove(&below)?;
+                files.push(below);
             }
         }
+        self.remove_all(&files)?;
         self.rmdir(path)
+    }
+
+    /// Removes files, many at once.
+    fn remove_all(&self, paths: &[RemoteName]) -> Result<()> {
+        let (mailbox, deadline) = (self.mailbox(), self.deadline());
+        let mut waiting = 0_usize;
+        let mut left = paths.iter().zip(0_u64..);
+        loop {
+            while waiting < AT_ONCE {
+                let Some((path, tag)) = left.next() else { break };
+                mailbox.post(
+                    framed(&Remove { id: 0, path: path.as_bytes() }),
+                    SMALL_ANSWER,
+                    tag,
+                    deadline,
+                )?;
+                waiting = waiting.saturating_add(1);
+            }
+            if waiting == 0 {
+                return Ok(());
+            }
+            mailbox.flush(deadline)?;
+            for (tag, reply) in mailbox.next_all(deadline)? {
+                waiting = waiting.saturating_sub(1);
+                let path = usize::try_from(tag).ok().and_then(|at| paths.get(at));
+                let asked = Asked { operation: "remove", path: path.map_or(b"", RemoteName::as_bytes) };
+                match self.read_answer(reply, asked)? {
+                    Answer::Done => {}
+                    other => return Err(self.wrong(&other, asked)),
+                }
+            }
+        }
     }
 
     /// Has the server copy a file; nothing crosses the network. What `to` was is replaced; it gets the
