@@ -27,7 +27,10 @@ impl Remote {
     /// `[user@]host`, as a command line of another scp has it.
     pub(crate) fn destination(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        self.user.as_ref().map_or(host.clone(), |user| format!("{user}@{host}"))
+        match &self.user {
+            Some(user) => format!("{user}@{host}"),
+            None => host,
+        }
     }
 }
 

@@ -166,7 +166,7 @@ impl Connect {
             builder = questions(builder, host);
         }
         let first = |name| self.get(name).and_then(<[String]>::first).map(String::as_str);
-        if let Some(user) = user.or(first("user")) {
+        if let Some(user) = user.or_else(|| first("user")) {
             builder = builder.username(user);
         }
         let port = match (port, first("port")) {
