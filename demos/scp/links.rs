@@ -13,9 +13,15 @@ use crate::place::Remote;
 use crate::support::progress::Progress;
 use crate::{Outcome, Settings};
 
-/// There is no connection.
+/// There is no connection, or there is to be none.
 #[derive(Debug)]
 pub(crate) struct NoConnection(String);
+
+impl NoConnection {
+    pub(crate) fn fatal(text: String) -> Box<dyn std::error::Error> {
+        Box::new(Self(text))
+    }
+}
 
 impl fmt::Display for NoConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

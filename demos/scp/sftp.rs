@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use feramiko::{Error, LinkMode, OpenFlags, SFTPAttributes, SFTPClient, SFTPTransfer};
 
-use crate::links::Links;
+use crate::links::{Links, NoConnection};
 use crate::place::{Remote, last, os};
 use crate::support::progress::Progress;
 use crate::{Outcome, failed};
@@ -94,17 +94,26 @@ fn transfer<'a>(links: &Links, sftp: &SFTPClient, bar: &'a mut Option<Progress>)
     transfer
 }
 
-/// What a transfer of a tree has left out; whether nothing.
-fn told(outcome: Result<feramiko::TransferSummary, Error>, path: impl Display) -> Outcome<bool> {
+/// What a transfer has left out, each as scp names it; whether nothing.
+fn told(
+    outcome: Result<feramiko::TransferSummary, Error>,
+    path: &feramiko::RemoteName,
+    name: impl Fn(&feramiko::RemoteName) -> String,
+) -> bool {
+    let say = |path, error: &Error| match error {
+        // A file here: what was done with it says which.
+        Error::Io { doing, source } => failed(format_args!("{doing}: {}", plain(source))),
+        error => failed(format_args!("{}: {}", name(path), reason(error))),
+    };
     match outcome {
         Ok(summary) => {
-            summary
-                .failures
-                .iter()
-                .for_each(|one| failed(format_args!("{}: {}", one.remote, reason(&one.error))));
-            Ok(summary.failures.is_empty())
+            summary.failures.iter().for_each(|one| say(&one.remote, &one.error));
+            summary.failures.is_empty()
         }
-        Err(error) => no(format_args!("{path}: {}", reason(&error))),
+        Err(error) => {
+            say(path, &error);
+            false
+        }
     }
 }
 
@@ -145,7 +154,7 @@ pub(crate) fn get(links: &mut Links, source: &Remote, target: &Path, several: bo
         };
         let mut bar = None;
         let moved = transfer(links, &sftp, &mut bar).on_error(|_| true).get(&path, &local);
-        good &= told(moved, shown(&path))?;
+        good &= told(moved, &shown(&path), ToString::to_string);
     }
     Ok(good)
 }
@@ -153,7 +162,7 @@ pub(crate) fn get(links: &mut Links, source: &Remote, target: &Path, several: bo
 pub(crate) fn put(links: &mut Links, sources: &[PathBuf], target: &Remote, several: bool) -> Outcome<bool> {
     for path in sources {
         if let Err(error) = path.metadata() {
-            return Err(format!("stat local \"{}\": {}", path.display(), plain(&error)).into());
+            return Err(NoConnection::fatal(format!("stat local \"{}\": {}", path.display(), plain(&error))));
         }
     }
     let sftp = links.sftp(target)?;
@@ -177,7 +186,10 @@ pub(crate) fn put(links: &mut Links, sources: &[PathBuf], target: &Remote, sever
         };
         let mut bar = None;
         let moved = transfer(links, &sftp, &mut bar).on_error(|_| true).put(path, &to);
-        good &= told(moved, format_args!("dest open \"{to}\""))?;
+        if !told(moved, &to, |remote| format!("dest open \"{remote}\"")) {
+            let what = if path.is_dir() { "directory" } else { "file" };
+            good = no(format_args!("failed to upload {what} {} to {to}", path.display()))?;
+        }
     }
     Ok(good)
 }

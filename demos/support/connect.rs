@@ -71,9 +71,13 @@ impl Connect {
         Ok(())
     }
 
-    /// A letter that stands for an option.
+    /// A letter that stands for an option. The last one counts, and more than `-o`.
     pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
-        self.option(&format!("{name}={value}"))
+        let mut alone = Self::default();
+        alone.option(&format!("{name}={value}"))?;
+        self.set.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        self.set.splice(..0, alone.set);
+        Ok(())
     }
 
     /// `-i`.
