@@ -9,6 +9,7 @@ mod hosts;
 mod lists;
 mod machines;
 mod packets;
+mod scp;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ pub use hosts::host_keys;
 pub use lists::{revoked_keys, signatures};
 pub use machines::{auth_client, auth_server, kex_client, kex_server};
 pub use packets::{ident, messages, open};
+pub use scp::{scp_client, scp_server};
 pub use session::session;
 
 /// A target's name and its door.
@@ -42,6 +44,8 @@ pub const TARGETS: &[Target] = &[
     ("session", session),
     ("agent_server", agent_server),
     ("agent_client", agent_client),
+    ("scp_client", scp_client),
+    ("scp_server", scp_server),
 ];
 
 /// The input as a source of small decisions; 0 when it has ended.
