@@ -13,6 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use feramiko::{
     Answer, AuthAnswer, Error, ExitStatus, PKey, PublicKey, SCPServer, SSHServer, Secret, ServerHandle,
@@ -387,4 +388,14 @@ fn three_hundred_megabytes() {
     assert!(none.to_string().contains("not found"), "{none}");
     let strange = client.scp().program("echo hello; scp").get("x", &back).unwrap_err();
     assert!(matches!(strange, Error::Protocol { .. }), "{strange}");
+    let silent = client.scp().timeout(Some(Duration::from_millis(300))).program("sleep 30; scp");
+    let started = Instant::now();
+    assert!(matches!(silent.get("x", &back), Err(Error::Timeout(_))));
+    assert!(started.elapsed() < Duration::from_secs(5));
+    // So much in a second.
+    let slow = client.scp().bandwidth(Some(1_000_000));
+    fs::write(&from, &data[..1_000_000]).unwrap();
+    let started = Instant::now();
+    slow.put(&from, to.as_os_str().as_bytes()).unwrap();
+    assert!(started.elapsed() > Duration::from_millis(900));
 }

@@ -20,6 +20,7 @@ use crate::channel::Channel;
 use crate::error::{Error, Result};
 use crate::sftp::RemoteName;
 use crate::transport::Transport;
+use crate::wire::Escaped;
 
 /// How long the other side may be silent until that is set: a tape may have to be found.
 const TIMEOUT: Duration = Duration::from_secs(60 * 60);
@@ -331,16 +332,16 @@ fn ended(channel: &Channel, copied: Result<()>) -> Result<()> {
     channel.set_read_timeout(Some(GOODBYE));
     let status = channel.wait_exit(Some(GOODBYE)).ok();
     let bad = status.filter(|status| !status.success());
-    if early {
-        let mut words = Vec::new();
-        // What came is what there is.
-        let _ = channel.stderr().take(LAST_WORDS).read_to_end(&mut words);
-        let last = words.split(|byte| *byte == b'\n').rfind(|line| !line.trim_ascii().is_empty());
-        if let Some(last) = last {
-            let mut failed = SCPError::default();
-            failed.peer_says(last.trim_ascii());
-            return Err(Error::Scp(failed));
-        }
+    let mut words = Vec::new();
+    // What came is what there is.
+    let _ = channel.stderr().take(LAST_WORDS).read_to_end(&mut words);
+    let mut lines =
+        words.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    lines.clone().for_each(|line| log::info!(target: "feramiko::scp", "the server says: {}", Escaped(line)));
+    if let Some(last) = lines.next_back().filter(|_| early) {
+        let mut failed = SCPError::default();
+        failed.peer_says(last);
+        return Err(Error::Scp(failed));
     }
     match (copied, bad) {
         (_, Some(status)) => Err(Error::Exit(status)),

@@ -91,7 +91,8 @@ impl<'p, 's, 'o> Sink<'p, 's, 'o> {
                 Record::End if depth == 0 => return Err(self.peer.violated("the end of no directory")),
                 Record::End => return self.peer.accept(),
                 Record::Times(times) => {
-                    level.times = Some(times);
+                    // Those that nobody wanted are of no use.
+                    level.times = self.options.preserve.then_some(times);
                     self.peer.accept()?;
                 }
                 Record::File { mode, size, name } => {

@@ -340,6 +340,78 @@ fn a_client_that_breaks_the_rules() {
     assert!(names(&dir.0).is_empty());
 }
 
+/// A stream that breaks after so many bytes of either direction.
+struct Cut {
+    stream: UnixStream,
+    left: usize,
+}
+
+impl Cut {
+    fn take(&mut self, count: usize) -> io::Result<usize> {
+        if self.left == 0 {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Ok(count.min(self.left))
+    }
+}
+
+impl Read for Cut {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let most = self.take(buf.len())?;
+        let count = self.stream.read(&mut buf[..most])?;
+        self.left -= count;
+        Ok(count)
+    }
+}
+
+impl Write for Cut {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let most = self.take(buf.len())?;
+        let count = self.stream.write(&buf[..most])?;
+        self.left -= count;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A connection that breaks at any byte is an error, never half a file that passes for a whole one.
+#[test]
+fn a_connection_that_breaks_anywhere() {
+    let dir = Directory::new();
+    let (root, back) = (dir.file("root"), dir.file("back"));
+    fs::create_dir_all(root.join("tree/sub")).unwrap();
+    fs::write(root.join("tree/sub/file"), [7; 100]).unwrap();
+    fs::write(root.join("tree/other"), [8; 50]).unwrap();
+    let mut whole = false;
+    for left in 0..600 {
+        let server = SCPServer::new(&root);
+        let client = SCPClient::over(move |command| {
+            let (ours, theirs) = UnixStream::pair()?;
+            let (server, command) = (server.clone(), command.to_vec());
+            std::thread::spawn(move || drop(server.serve(&command, theirs)));
+            Ok(Cut { stream: ours, left })
+        });
+        for put in [false, true] {
+            let _ = fs::remove_dir_all(&back);
+            let _ = fs::remove_dir_all(root.join("new"));
+            fs::create_dir(&back).unwrap();
+            let client = client.clone().recursive(true).preserve(true);
+            let copied = if put { client.put(root.join("tree"), "new") } else { client.get("tree", &back) };
+            let to = if put { root.join("new") } else { back.join("tree") };
+            if copied.is_ok() {
+                assert_eq!(fs::read(to.join("sub/file")).unwrap(), [7; 100], "{left}");
+                assert_eq!(fs::read(to.join("other")).unwrap(), [8; 50], "{left}");
+                whole = true;
+            }
+            assert!(left > 150 || copied.is_err(), "{left}");
+        }
+    }
+    assert!(whole);
+}
+
 /// As the fuzzer does, on a small scale: whatever comes, nothing leaves the directory and nothing panics.
 #[test]
 fn any_bytes_at_all() {
