@@ -125,14 +125,21 @@ fn connect(setup: &Arc<Setup>, count: usize, parallel: usize) -> Outcome<()> {
     Ok(())
 }
 
+/// The most memory that this process has had resident, in KiB; 0 where the system does not tell.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+}
+
 /// Files and trees by SFTP; the session is opened before the clock runs.
 fn sftp(setup: &Setup, verb: &str, from: &str, to: &str) -> Outcome<()> {
     let sftp = setup.connect()?.open_sftp()?;
     let (started, before) = (Instant::now(), cpu());
     let transfer = sftp.transfer().recursive(verb.ends_with("dir"));
     let done = if verb.starts_with("get") { transfer.get(from, to)? } else { transfer.put(from, to)? };
-    measured(&format!("\"bytes\":{},\"files\":{}", done.bytes, done.files), started, before);
-    Ok(())
+    let fields = format!("\"bytes\":{},\"files\":{},\"peak_kib\":{}", done.bytes, done.files, peak());
+    Ok(measured(&fields, started, before)?)
 }
 
 /// `stat` of the home directory, from so many threads on one session.
@@ -147,10 +154,7 @@ fn stats(setup: &Setup, count: usize, threads: usize) -> Outcome<()> {
             worker.join().map_err(|_| "a worker panicked".into()).and_then(|done| Ok(done?))
         })
     })
-    .and_then(|()| -> Outcome<()> {
-        measured(&format!("\"count\":{count}"), started, before);
-        Ok(())
-    })
+    .and_then(|()| -> Outcome<()> { Ok(measured(&format!("\"count\":{count}"), started, before)?) })
 }
 
 fn execs(setup: &Setup, count: usize) -> Outcome<()> {

@@ -101,19 +101,22 @@ impl Place {
             // Before it is opened: a device may act upon that.
             regular(&self.dir.stat(name)?)?;
         }
-        let options = FileOptions { write: true, waits: self.follow, ..FileOptions::default() };
-        let opened = match self.open(name, &options) {
-            // A link of the user's that leads where nothing is yet.
-            Err(error) if self.follow && error.kind() == io::ErrorKind::NotFound => {
-                let options = FileOptions { create: true, mode, ..options };
-                self.open(name, &options).map(|(file, stat)| (file, stat, true))
-            }
-            other => other.map(|(file, stat)| (file, stat, false)),
-        }?;
+        let options = FileOptions { write: true, ..FileOptions::default() };
         if !self.follow {
-            regular(&opened.1)?;
+            let (file, stat) = self.open(name, &options)?;
+            regular(&stat)?;
+            return Ok((file, stat, false));
         }
-        Ok(opened)
+        let (file, made) = match self.dir.open_waiting(name, &options) {
+            // A link of the user's that leads where nothing is yet.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let options = FileOptions { create: true, mode, ..options };
+                (self.dir.open_waiting(name, &options)?, true)
+            }
+            other => (other?, false),
+        };
+        let stat = stat_file(&file)?;
+        Ok((file, stat, made))
     }
 }
 

@@ -97,10 +97,15 @@ impl Dir {
         Ok(fs::openat(&self.held, self.checked(name)?, flags, bits(options.mode))?.into())
     }
 
-    /// The same, but a link is followed, and a FIFO waited for if `options` say so.
+    /// The same, but a link is followed, wherever it leads.
     pub(crate) fn open_following(&self, name: &OsStr, options: &FileOptions) -> io::Result<File> {
-        let careful = if options.waits { OFlags::NOCTTY | OFlags::CLOEXEC } else { CAREFUL };
-        let flags = flags_of(options)? | careful;
+        let flags = flags_of(options)? | CAREFUL;
+        Ok(fs::openat(&self.held, self.checked(name)?, flags, bits(options.mode))?.into())
+    }
+
+    /// The same as any program opens what its user names: a FIFO is waited for.
+    pub(crate) fn open_waiting(&self, name: &OsStr, options: &FileOptions) -> io::Result<File> {
+        let flags = flags_of(options)? | OFlags::NOCTTY | OFlags::CLOEXEC;
         Ok(fs::openat(&self.held, self.checked(name)?, flags, bits(options.mode))?.into())
     }
 

@@ -127,6 +127,7 @@ struct Getting<'t, 'a> {
     /// Bytes asked for, and there before their turn.
     held: usize,
     max_open: usize,
+    /// How much may be held; grows with what the connection takes in.
     depth: usize,
     size: u32,
     hasher: RandomState,
@@ -359,6 +360,7 @@ impl<'t, 'a> Getting<'t, 'a> {
 
     /// Keeps as much under way as may be.
     fn ask_more(&mut self) -> Result<()> {
+        self.depth = self.client().read_depth();
         while let Some(key) = self.hungry.front().copied() {
             if !self.ask_read(key)? {
                 break;
@@ -576,9 +578,7 @@ impl<'t, 'a> Getting<'t, 'a> {
             let bytes = Fetched::bytes(&buffer);
             self.held = self.held.saturating_sub(bytes.len());
             if job.failure.is_none() {
-                if let Err(error) = job.sink.write(bytes) {
-                    job.failure = Some(error);
-                }
+                job.failure = job.sink.write(bytes).err();
             }
             job.written = job.written.saturating_add(bytes.len() as u64);
             let file = (&job.task.remote, job.written, job.task.known.size, job.task.begin);
