@@ -40,7 +40,7 @@ fn tree(root: &Path) {
     fs::set_permissions(root.join("none"), fs::Permissions::from_mode(0o640)).unwrap();
     fs::set_permissions(root.join("plain"), fs::Permissions::from_mode(0o751)).unwrap();
     for path in [root.join("plain"), deep, root.join("a")] {
-        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_500_000_000);
+        let time = std::time::UNIX_EPOCH + Duration::from_secs(1_500_000_000);
         fs::File::open(path).unwrap().set_modified(time).unwrap();
     }
 }
