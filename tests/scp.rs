@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use feramiko::{
     Answer, AuthAnswer, Error, ExitStatus, PKey, PublicKey, SCPServer, SSHServer, Secret, ServerHandle,
-    ServerInterface, Session, SessionKind, SessionRequest,
+    ServerInterface, Session, SessionRequest,
 };
 use peers::{Folder, Keys, Python, example, our_sshd, program, require, sshd, user};
 use serde_json::json;
@@ -264,11 +264,8 @@ impl ServerInterface for Files {
         Answer::when(SCPServer::is_for(command))
     }
 
-    fn session(&self, mut session: Session) -> io::Result<ExitStatus> {
-        match session.request().kind.clone() {
-            SessionKind::Exec(command) => Ok(self.scp.serve(&command, &mut session)?),
-            _ => Ok(ExitStatus::Code(1)),
-        }
+    fn session(&self, session: Session) -> io::Result<ExitStatus> {
+        session.serve_scp(&self.scp)
     }
 }
 

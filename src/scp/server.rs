@@ -37,11 +37,8 @@ const MAX_MATCHES: usize = 100_000;
 ///     fn check_channel_exec_request(&self, _: &SessionRequest, command: &[u8]) -> Answer {
 ///         Answer::when(SCPServer::is_for(command))
 ///     }
-///     fn session(&self, mut session: Session) -> io::Result<ExitStatus> {
-///         match session.request().kind.clone() {
-///             SessionKind::Exec(command) => Ok(self.0.serve(&command, &mut session)?),
-///             _ => Ok(ExitStatus::Code(1)),
-///         }
+///     fn session(&self, session: Session) -> io::Result<ExitStatus> {
+///         session.serve_scp(&self.0)
 ///     }
 /// }
 /// let files = Files(SCPServer::new("/srv/files").read_only(true));
