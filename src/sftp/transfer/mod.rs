@@ -80,6 +80,23 @@ struct Options {
     links: LinkMode,
     /// Bytes in a second.
     bandwidth: Option<u64>,
+    /// Bytes of one request.
+    buffer: Option<u32>,
+    /// Requests under way.
+    requests: Option<usize>,
+}
+
+impl Options {
+    /// Bytes of one request, where the server takes `limit`.
+    fn size(&self, limit: u32) -> u32 {
+        self.buffer.map_or(limit, |buffer| buffer.min(limit)).max(1)
+    }
+
+    /// Bytes under way, where `depth` would do.
+    fn depth(&self, depth: usize, size: u32) -> usize {
+        let asked = self.requests.map(|requests| requests.max(1).saturating_mul(size as usize));
+        asked.map_or(depth, |asked| asked.min(depth))
+    }
 }
 
 type OnProgress<'a> = Box<dyn FnMut(&Progress<'_>) + 'a>;
@@ -205,6 +222,19 @@ impl<'a> SFTPTransfer<'a> {
     /// The most bytes in a second, on average.
     pub fn bandwidth(mut self, bytes_per_second: u64) -> Self {
         self.options.bandwidth = Some(bytes_per_second.max(1));
+        self
+    }
+
+    /// The most bytes that one request reads or writes; never more than the server takes, which is what is
+    /// used without it.
+    pub fn buffer(mut self, bytes: u32) -> Self {
+        self.options.buffer = Some(bytes);
+        self
+    }
+
+    /// The most requests for data under way at once; fewer where the connection takes in less.
+    pub fn requests(mut self, requests: usize) -> Self {
+        self.options.requests = Some(requests);
         self
     }
 
