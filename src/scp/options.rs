@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::sftp::RemoteName;
+use crate::sys::pace::Pace;
 
 /// How much is read and written at a time: what a connection writes at once.
 const PIECE: usize = 256 * 1024;
@@ -78,13 +79,12 @@ impl Options {
 /// Counts, tells and holds back.
 pub(super) struct Meter<'a> {
     options: &'a Options,
-    started: Instant,
-    moved: u64,
+    pace: Option<Pace>,
 }
 
 impl<'a> Meter<'a> {
     pub(super) fn new(options: &'a Options) -> Self {
-        Self { options, started: Instant::now(), moved: 0 }
+        Self { options, pace: options.bandwidth.map(|rate| Pace::new(rate, Instant::now())) }
     }
 
     /// `count` more bytes of a file were copied.
@@ -92,14 +92,9 @@ impl<'a> Meter<'a> {
         if let Some(tell) = &self.options.progress {
             tell(&SCPProgress { name, done, total });
         }
-        self.moved = self.moved.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
-        if let Some(rate) = self.options.bandwidth {
-            let due = u128::from(self.moved).saturating_mul(1000).checked_div(rate.into()).unwrap_or(0);
-            let due = Duration::from_millis(u64::try_from(due).unwrap_or(u64::MAX));
-            let ahead = due.saturating_sub(self.started.elapsed());
-            if !ahead.is_zero() {
-                std::thread::sleep(ahead);
-            }
+        let now = Instant::now();
+        if let Some(until) = self.pace.as_mut().and_then(|pace| pace.spend(count, now)) {
+            std::thread::sleep(until.saturating_duration_since(now));
         }
     }
 }

@@ -12,7 +12,6 @@ mod resume;
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::sftp::client::SFTPClient;
@@ -290,6 +289,3 @@ impl<'a> SFTPTransfer<'a> {
         putting::from_reader(self, source, remote.as_ref())
     }
 }
-
-/// The bandwidth that a duration of this much allows is let through at once.
-const BURST: Duration = Duration::from_millis(100);
