@@ -4,6 +4,8 @@
 #![allow(dead_code, reason = "no program uses everything")]
 
 pub(crate) mod args;
+#[cfg(unix)]
+pub(crate) mod connect;
 pub(crate) mod given;
 pub(crate) mod log;
 pub(crate) mod progress;

@@ -89,6 +89,8 @@ struct DirTask {
     remote: RemoteName,
     parent: Arc<Dir>,
     name: OsString,
+    /// Of the one that is made.
+    mode: u32,
     depth: usize,
 }
 
@@ -167,11 +169,11 @@ pub(super) fn into_writer(transfer: SFTPTransfer<'_>, remote: &[u8], writer: &mu
 
 impl<'t, 'a> Getting<'t, 'a> {
     fn new(transfer: SFTPTransfer<'a>, writer: Option<&'t mut dyn Write>) -> Self {
-        let SFTPTransfer { client, options, progress, on_error } = transfer;
+        let SFTPTransfer { client, options, callbacks } = transfer;
         let handles = usize::try_from(client.limits().handles).unwrap_or(usize::MAX);
         Self {
             flight: Flight::new(&client, options.bandwidth),
-            watch: Watch::new(progress, on_error),
+            watch: Watch::new(callbacks),
             writer,
             dirs: Vec::new(),
             dirs_bytes: 0,
@@ -212,7 +214,7 @@ impl<'t, 'a> Getting<'t, 'a> {
             let parent = Arc::new(Dir::open(parent).map_err(fail)?);
             self.finals.push(Final { parent, name: name.to_owned(), attributes: known });
         }
-        self.list(DirTask { remote, parent: Arc::new(dir), name: OsString::new(), depth: 0 })
+        self.list(DirTask { remote, parent: Arc::new(dir), name: OsString::new(), mode: 0, depth: 0 })
     }
 
     /// A file; one that is there whole is left as it is, one that is there in part gone on with.
@@ -280,16 +282,25 @@ impl<'t, 'a> Getting<'t, 'a> {
                 Err(Error::Limit { which: "directories below each other", limit: MAX_DEPTH as u64 })
             }
             Some(FileKind::Directory) => {
-                if self.options.preserve {
+                // What is to go into it must be able to.
+                let mode = known
+                    .mode
+                    .filter(|_| self.options.permissions)
+                    .map_or(0o777, |mode| mode & 0o777 | 0o300);
+                let narrowed =
+                    self.options.permissions && known.mode.is_some_and(|mode| mode & 0o300 != 0o300);
+                if self.options.preserve || narrowed {
                     let (parent, name) = (Arc::clone(&place.dir), place.name.clone());
-                    self.finals.push(Final { parent, name, attributes: known });
+                    let times = known.times.filter(|_| self.options.preserve);
+                    self.finals.push(Final { parent, name, attributes: SFTPAttributes { times, ..known } });
                 }
                 self.dirs_bytes = self.dirs_bytes.saturating_add(remote.as_bytes().len()).saturating_add(128);
                 if self.dirs_bytes > MAX_WAITING_BYTES {
                     let limit = MAX_WAITING_BYTES as u64;
                     return Err(Error::Limit { which: "bytes of the paths of directories to come", limit });
                 }
-                self.dirs.push(DirTask { remote, parent: place.dir, name: place.name, depth: depth + 1 });
+                let Place { dir: parent, name, .. } = place;
+                self.dirs.push(DirTask { remote, parent, name, mode, depth: depth + 1 });
                 Ok(())
             }
             Some(_) => {
@@ -339,7 +350,9 @@ impl<'t, 'a> Getting<'t, 'a> {
             if self.flight.is_empty() {
                 break;
             }
-            for (ask, reply) in self.flight.next_all()? {
+            let answers = self.flight.next_all()?;
+            self.watch.go_on()?;
+            for (ask, reply) in answers {
                 match ask {
                     Ask::Open(key) => self.opened(key, reply)?,
                     Ask::Read(key, part) => self.read(key, part, reply)?,
@@ -420,7 +433,7 @@ impl<'t, 'a> Getting<'t, 'a> {
         let dir = match task.depth {
             0 => Arc::clone(&task.parent),
             _ => Arc::new(
-                make_dir(&task.parent, &task.name)
+                make_dir(&task.parent, &task.name, task.mode)
                     .map_err(|error| failed(task.name.display().to_string(), error))?,
             ),
         };
@@ -437,6 +450,7 @@ impl<'t, 'a> Getting<'t, 'a> {
         match self.flight.client.read_answer(reply, asked) {
             Ok(Answer::Handle(handle)) => {
                 listed.handle = handle;
+                self.watch.directory(&listed.task.remote);
                 self.watch.summary.directories = self.watch.summary.directories.saturating_add(1);
                 Ok(())
             }
@@ -508,10 +522,8 @@ impl<'t, 'a> Getting<'t, 'a> {
         job.handle = handle;
         let made = match (&job.task.place, &job.sink) {
             (_, Sink::File(_) | Sink::Writer(_)) => Ok(()),
-            (Some(place), Sink::None) => {
-                Target::make(place, job.task.begin, self.options.atomic, self.options.sparse)
-                    .map(|target| job.sink = Sink::File(target))
-            }
+            (Some(place), Sink::None) => Target::make(place, job.task.begin, &self.options, &job.task.known)
+                .map(|target| job.sink = Sink::File(target)),
             (None, Sink::None) => match self.writer.take() {
                 Some(writer) => {
                     job.sink = Sink::Writer(writer);

@@ -78,12 +78,24 @@ struct Options {
     sparse: bool,
     remove_partial: bool,
     links: LinkMode,
+    permissions: bool,
     /// Bytes in a second.
     bandwidth: Option<u64>,
 }
 
 type OnProgress<'a> = Box<dyn FnMut(&Progress<'_>) + 'a>;
 type OnError<'a> = Box<dyn FnMut(&TransferFailure) -> bool + 'a>;
+type OnDirectory<'a> = Box<dyn FnMut(&RemoteName) + 'a>;
+type CancelWhen<'a> = Box<dyn FnMut() -> bool + 'a>;
+
+/// Whom a transfer calls while it runs.
+#[derive(Default)]
+struct Callbacks<'a> {
+    progress: Option<OnProgress<'a>>,
+    on_error: Option<OnError<'a>>,
+    on_directory: Option<OnDirectory<'a>>,
+    cancel_when: Option<CancelWhen<'a>>,
+}
 
 /// A transfer to be configured and started.
 ///
@@ -98,8 +110,7 @@ type OnError<'a> = Box<dyn FnMut(&TransferFailure) -> bool + 'a>;
 pub struct SFTPTransfer<'a> {
     client: SFTPClient,
     options: Options,
-    progress: Option<OnProgress<'a>>,
-    on_error: Option<OnError<'a>>,
+    callbacks: Callbacks<'a>,
 }
 
 impl fmt::Debug for SFTPTransfer<'_> {
@@ -111,7 +122,7 @@ impl fmt::Debug for SFTPTransfer<'_> {
 impl SFTPClient {
     /// A transfer of files or trees, to be configured.
     pub fn transfer<'a>(&self) -> SFTPTransfer<'a> {
-        SFTPTransfer { client: self.clone(), options: Options::default(), progress: None, on_error: None }
+        SFTPTransfer { client: self.clone(), options: Options::default(), callbacks: Callbacks::default() }
     }
 
     /// Copies a file of the server to a local one, which is replaced.
@@ -158,6 +169,14 @@ impl<'a> SFTPTransfer<'a> {
     /// Whether permissions and times are copied too. Setuid, setgid and sticky bits never are.
     pub fn preserve(mut self, preserve: bool) -> Self {
         self.options.preserve = preserve;
+        self
+    }
+
+    /// Whether new files and directories get the permissions of what they are copied from, less what the
+    /// umask takes away, as `sftp` and `cp` have it. Otherwise what is got is for whom the umask says; what
+    /// is put always has them.
+    pub fn permissions(mut self, permissions: bool) -> Self {
+        self.options.permissions = permissions;
         self
     }
 
@@ -210,14 +229,27 @@ impl<'a> SFTPTransfer<'a> {
 
     /// Called on this thread when a file begins and ends, and now and then in between.
     pub fn progress(mut self, progress: impl FnMut(&Progress<'_>) + 'a) -> Self {
-        self.progress = Some(Box::new(progress));
+        self.callbacks.progress = Some(Box::new(progress));
         self
     }
 
     /// Called for every file of a tree that cannot be copied; true goes on with the rest. Without it the
     /// first failure ends the transfer.
     pub fn on_error(mut self, on_error: impl FnMut(&TransferFailure) -> bool + 'a) -> Self {
-        self.on_error = Some(Box::new(on_error));
+        self.callbacks.on_error = Some(Box::new(on_error));
+        self
+    }
+
+    /// Called for every directory before what is in it is copied, with its name on the server.
+    pub fn on_directory(mut self, on_directory: impl FnMut(&RemoteName) + 'a) -> Self {
+        self.callbacks.on_directory = Some(Box::new(on_directory));
+        self
+    }
+
+    /// Asked whenever the server has answered; true ends the transfer with [`Error::Cancelled`]. What is there
+    /// by then stays, as after a failure.
+    pub fn cancel_when(mut self, cancel_when: impl FnMut() -> bool + 'a) -> Self {
+        self.callbacks.cancel_when = Some(Box::new(cancel_when));
         self
     }
 

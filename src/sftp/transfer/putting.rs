@@ -136,11 +136,11 @@ pub(super) fn from_reader(transfer: SFTPTransfer<'_>, reader: &mut dyn Read, rem
 
 impl<'t, 'a> Putting<'t, 'a> {
     fn new(transfer: SFTPTransfer<'a>, reader: Option<&'t mut dyn Read>) -> Self {
-        let SFTPTransfer { client, options, progress, on_error } = transfer;
+        let SFTPTransfer { client, options, callbacks } = transfer;
         let handles = usize::try_from(client.limits().handles).unwrap_or(usize::MAX);
         Self {
             flight: Flight::new(&client, options.bandwidth),
-            watch: Watch::new(progress, on_error),
+            watch: Watch::new(callbacks),
             reader,
             dirs: Vec::new(),
             making: HashMap::new(),
@@ -285,7 +285,9 @@ impl<'t, 'a> Putting<'t, 'a> {
             if self.flight.is_empty() {
                 break;
             }
-            for (ask, reply) in self.flight.next_all()? {
+            let answers = self.flight.next_all()?;
+            self.watch.go_on()?;
+            for (ask, reply) in answers {
                 self.answered(ask, reply)?;
             }
         }
@@ -374,8 +376,10 @@ impl<'t, 'a> Putting<'t, 'a> {
     fn list(&mut self, key: u64) -> Result<()> {
         let Some(task) = self.making.remove(&key) else { return Ok(()) };
         self.watch.summary.directories = self.watch.summary.directories.saturating_add(1);
-        if self.options.preserve {
-            let kept = SFTPAttributes { size: None, owner: None, ..task.known.clone() };
+        self.watch.directory(&task.remote);
+        if self.options.preserve || self.options.permissions {
+            let times = task.known.times.filter(|_| self.options.preserve);
+            let kept = SFTPAttributes { size: None, owner: None, times, ..task.known.clone() };
             self.finals.push((task.remote.clone(), kept));
         }
         let names = self.open_dir(&task).and_then(|dir| {
