@@ -1,11 +1,16 @@
 //! What keys and their files cost, for benchmarks: `bench_files KNOWN_HOSTS HOST AUTHORIZED_KEYS`. Prints one
 //! JSON line: microseconds to load each file and find something in it, and to sign and verify.
 
+mod support;
+
 use std::hint::black_box;
+use std::process::ExitCode;
 use std::time::Instant;
 
 use feramiko::{AuthAnswer, AuthorizedKeys, HostKeys, KeyKind, KeyLogin, PKey};
 use serde_json::{Value, json};
+use support::given::operands;
+use support::output::{end, say};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -43,8 +48,8 @@ fn signatures() -> Outcome<Value> {
     Ok(costs.into())
 }
 
-fn main() -> Outcome<()> {
-    let arguments: Vec<_> = std::env::args().skip(1).collect();
+fn run() -> Outcome<()> {
+    let arguments = operands()?;
     let [known, host, authorized] = &arguments[..] else { return Err("three arguments are needed".into()) };
     let found = cost(5, || {
         let keys = HostKeys::load(known)?;
@@ -61,6 +66,9 @@ fn main() -> Outcome<()> {
         "known_hosts": found, "authorized_keys": judged, "authorized_keys, loaded": again,
         "signatures": signatures()?,
     });
-    println!("{costs}");
-    Ok(())
+    Ok(say(costs)?)
+}
+
+fn main() -> ExitCode {
+    end("bench_files", run())
 }

@@ -4,7 +4,7 @@ mod support;
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener};
-use std::process::exit;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use feramiko::{
 };
 use support::args::Options;
 use support::given::Given;
+use support::output::{end, say};
 
 /// Echoes sent before those that count.
 const WARM_UP_PINGS: usize = 200;
@@ -54,12 +55,9 @@ fn cpu() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-fn measured(fields: &str, started: Instant, cpu_before: f64) {
-    println!(
-        "{{{fields},\"secs\":{:.6},\"cpu\":{:.6}}}",
-        started.elapsed().as_secs_f64(),
-        cpu() - cpu_before
-    );
+fn measured(fields: &str, started: Instant, cpu_before: f64) -> io::Result<()> {
+    let (secs, cpu) = (started.elapsed().as_secs_f64(), cpu() - cpu_before);
+    say(format_args!("{{{fields},\"secs\":{secs:.6},\"cpu\":{cpu:.6}}}"))
 }
 
 fn down(setup: &Setup, command: &str, bytes: u64) -> Outcome<()> {
@@ -79,7 +77,7 @@ fn down(setup: &Setup, command: &str, bytes: u64) -> Outcome<()> {
         return Err(format!("{total} bytes came, {bytes} were expected").into());
     }
     process.wait()?;
-    measured(&format!("\"bytes\":{total}"), started, before);
+    measured(&format!("\"bytes\":{total}"), started, before)?;
     Ok(())
 }
 
@@ -100,7 +98,7 @@ fn up(setup: &Setup, command: &str, bytes: u64) -> Outcome<()> {
     if !status.success() {
         return Err(status.to_string().into());
     }
-    measured(&format!("\"bytes\":{bytes}"), started, before);
+    measured(&format!("\"bytes\":{bytes}"), started, before)?;
     Ok(())
 }
 
@@ -123,8 +121,15 @@ fn connect(setup: &Arc<Setup>, count: usize, parallel: usize) -> Outcome<()> {
     for worker in workers {
         worker.join().map_err(|_| "a worker panicked")??;
     }
-    measured(&format!("\"count\":{count}"), started, before);
+    measured(&format!("\"count\":{count}"), started, before)?;
     Ok(())
+}
+
+/// The most memory that this process has had resident, in KiB; 0 where the system does not tell.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
 }
 
 /// Files and trees by SFTP; the session is opened before the clock runs.
@@ -133,8 +138,8 @@ fn sftp(setup: &Setup, verb: &str, from: &str, to: &str) -> Outcome<()> {
     let (started, before) = (Instant::now(), cpu());
     let transfer = sftp.transfer().recursive(verb.ends_with("dir"));
     let done = if verb.starts_with("get") { transfer.get(from, to)? } else { transfer.put(from, to)? };
-    measured(&format!("\"bytes\":{},\"files\":{}", done.bytes, done.files), started, before);
-    Ok(())
+    let fields = format!("\"bytes\":{},\"files\":{},\"peak_kib\":{}", done.bytes, done.files, peak());
+    Ok(measured(&fields, started, before)?)
 }
 
 /// `stat` of the home directory, from so many threads on one session.
@@ -149,10 +154,7 @@ fn stats(setup: &Setup, count: usize, threads: usize) -> Outcome<()> {
             worker.join().map_err(|_| "a worker panicked".into()).and_then(|done| Ok(done?))
         })
     })
-    .and_then(|()| -> Outcome<()> {
-        measured(&format!("\"count\":{count}"), started, before);
-        Ok(())
-    })
+    .and_then(|()| -> Outcome<()> { Ok(measured(&format!("\"count\":{count}"), started, before)?) })
 }
 
 fn execs(setup: &Setup, count: usize) -> Outcome<()> {
@@ -161,7 +163,7 @@ fn execs(setup: &Setup, count: usize) -> Outcome<()> {
     for _ in 0..count {
         client.output("true")?.check()?;
     }
-    measured(&format!("\"count\":{count}"), started, before);
+    measured(&format!("\"count\":{count}"), started, before)?;
     Ok(())
 }
 
@@ -187,14 +189,14 @@ fn ping(setup: &Setup, count: usize) -> Outcome<()> {
         &format!("\"count\":{count},\"p50us\":{:.1},\"p99us\":{:.1}", at(0.5), at(0.99)),
         started,
         before,
-    );
+    )?;
     channel.shutdown(Shutdown::Write);
     Ok(())
 }
 
 fn idle(setup: &Setup, count: usize) -> Outcome<()> {
     let clients = (0..count).map(|_| setup.connect()).collect::<feramiko::Result<Vec<_>>>()?;
-    println!("ready");
+    say("ready")?;
     io::stdin().read_to_end(&mut Vec::new())?;
     drop(clients);
     Ok(())
@@ -253,7 +255,7 @@ fn serve(setup: Setup, port: &str, host: &str) -> Outcome<()> {
         .algorithms(setup.algorithms)
         .limits(limits)
         .serve(TcpListener::bind(format!("{host}:{port}"))?, |_| Server)?;
-    println!("ready");
+    say("ready")?;
     // Until the harness ends it, or its input.
     io::stdin().read_to_end(&mut Vec::new())?;
     server.shutdown(Duration::ZERO);
@@ -270,7 +272,7 @@ fn run() -> Outcome<()> {
         ("mac", 'm'),
         ("kex", 'K'),
     ];
-    let args = Given::from_env(Options { letters: "p:k:h:u:c:m:K:", names }, false)
+    let args = Given::from_env(Options { letters: "p:k:h:u:c:m:K:", names })
         .map_err(|error| format!("{error}\n{USAGE}"))?;
     let (port, host) = (args.last('p').ok_or(USAGE)?, args.last('h').unwrap_or("127.0.0.1"));
     let words: Vec<&str> = args.operands.iter().map(String::as_str).collect();
@@ -302,9 +304,6 @@ fn run() -> Outcome<()> {
     }
 }
 
-fn main() {
-    if let Err(error) = run() {
-        eprintln!("bench_peer: {error}");
-        exit(1);
-    }
+fn main() -> ExitCode {
+    end("bench_peer", run())
 }

@@ -1,8 +1,11 @@
 //! A bulletin board on port 2200, paramiko's `demo_server`: user `robey`, password `foo`. Several
 //! callers at once; what one says all can read. `demo_server [port]`.
 
+mod support;
+
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
+use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,6 +13,8 @@ use feramiko::{
     Answer, AuthAnswer, ExitStatus, KeyKind, PKey, PtyRequest, SSHServer, Secret, ServerInterface, Session,
     SessionRequest,
 };
+use support::given::operands;
+use support::output::{end, say};
 
 /// What the board remembers.
 type Board = Arc<Mutex<Vec<String>>>;
@@ -88,16 +93,20 @@ fn read_line(session: &mut Session, echo: bool) -> io::Result<Option<String>> {
     Ok(Some(String::from_utf8_lossy(&line).trim().to_owned()))
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let port: u16 = std::env::args().nth(1).map_or(Ok(2200), |port| port.parse())?;
+fn run() -> Result<(), Box<dyn std::error::Error>> {
+    let port: u16 = operands()?.first().map_or(Ok(2200), |port| port.parse())?;
     let board = Board::default();
     let server = SSHServer::builder()
         .host_key(PKey::generate(KeyKind::Ed25519)?)
         .serve(TcpListener::bind(("0.0.0.0", port))?, move |_| Bbs(Arc::clone(&board)))?;
-    println!("listening on {}; leave with Ctrl-C", server.address());
+    say(format_args!("listening on {}; leave with Ctrl-C", server.address()))?;
     let mut signals =
         signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM])?;
     signals.forever().next();
     server.shutdown(Duration::from_secs(2));
     Ok(())
+}
+
+fn main() -> ExitCode {
+    end("demo_server", run())
 }

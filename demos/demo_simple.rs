@@ -3,13 +3,16 @@
 mod support;
 
 use std::io::{self, IsTerminal, Read, Write};
+use std::process::ExitCode;
 
 use feramiko::{AcceptNewPolicy, PtyRequest, SSHClient};
+use support::given::operands;
+use support::output::{end, say};
 use support::prompt::{Echo, ask};
 use support::terminal::{Mode, size};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let destination = std::env::args().nth(1).ok_or("usage: demo_simple [user@]host[:port]")?;
+fn run() -> Result<(), Box<dyn std::error::Error>> {
+    let destination = operands()?.into_iter().next().ok_or("usage: demo_simple [user@]host[:port]")?;
     let client = SSHClient::builder()
         .missing_host_key(AcceptNewPolicy)
         .password_callback(|user| ask(&format!("Password for {user}: "), Echo::Off).ok().flatten())
@@ -30,6 +33,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     io::copy(&mut &shell, &mut io::stdout())?;
     drop(raw);
-    println!("{}", shell.wait_exit(None)?);
-    Ok(())
+    Ok(say(shell.wait_exit(None)?)?)
+}
+
+fn main() -> ExitCode {
+    end("demo_simple", run())
 }

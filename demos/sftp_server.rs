@@ -48,7 +48,7 @@ fn names(list: &str) -> impl Iterator<Item = &str> {
 
 fn run() -> Result<(), String> {
     let options = Options { letters: "d:f:l:P:p:Q:u:cehR", names: &[] };
-    let args = Given::from_env(options, false).map_err(|error| format!("{error}\n{USAGE}"))?;
+    let args = Given::from_env(options).map_err(|error| format!("{error}\n{USAGE}"))?;
     match args.last('Q') {
         Some("requests") => {
             SFTPServer::request_names().for_each(|name| println!("{name}"));
@@ -57,9 +57,10 @@ fn run() -> Result<(), String> {
         Some(_) => return Err("-Q: requests are all that can be asked for".to_owned()),
         None => {}
     }
-    if args.has('h') || !args.operands.is_empty() {
+    if args.has('h') {
         return Err(USAGE.to_owned());
     }
+    // Operands mean nothing: `scp -D` gives some.
     let level = args.last('l').unwrap_or("ERROR");
     let level = level_named(level).ok_or_else(|| format!("-l {level}: no such level"))?;
     if args.has('e') {

@@ -1,13 +1,18 @@
 //! Serving streams that one accepts oneself, a thread each: the seed's SocketServer example.
 //! `socket_server [port]`; user robey, password foo; greets and echoes lines.
 
+mod support;
+
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::TcpListener;
+use std::process::ExitCode;
 
 use feramiko::{
     Answer, AuthAnswer, ExitStatus, KeyKind, PKey, Peer, SSHServer, Secret, ServerInterface, Session,
     SessionRequest,
 };
+use support::given::operands;
+use support::output::end;
 
 struct Echo;
 
@@ -29,8 +34,8 @@ impl ServerInterface for Echo {
     }
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let port: u16 = std::env::args().nth(1).map_or(Ok(2200), |port| port.parse())?;
+fn run() -> Result<(), Box<dyn std::error::Error>> {
+    let port: u16 = operands()?.first().map_or(Ok(2200), |port| port.parse())?;
     let server = SSHServer::builder().host_key(PKey::generate(KeyKind::Ed25519)?).build()?;
     let listener = TcpListener::bind(("127.0.0.1", port))?;
     loop {
@@ -38,4 +43,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let server = server.clone();
         std::thread::spawn(move || server.serve_stream(stream, &Peer::named(&from.to_string()), Echo));
     }
+}
+
+fn main() -> ExitCode {
+    end("socket_server", run())
 }

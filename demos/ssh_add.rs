@@ -3,38 +3,45 @@
 mod support;
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use feramiko::{
-    AddOptions, Agent, AgentKey, Destination, Hop, HostKeyEntry, HostKeyMarker, HostKeys, KeyError, PKey,
-    PublicKey, Secret,
+    AddOptions, Agent, AgentKey, Destination, FingerprintHash, Hop, HostKeyEntry, HostKeyMarker, HostKeys,
+    KeyError, PKey, PublicKey, Secret,
 };
 use support::args::Options;
 use support::given::{Given, time};
+use support::home::{beside, home};
 use support::log::{level, start};
+use support::output::{complain, say};
 use support::prompt::{Echo, ask};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-const USAGE: &str = "usage: ssh_add [-cDdLlqvXx] [-E fingerprint_hash] [-H hostkey_file]
+const USAGE: &str = "usage: ssh_add [-cDdkLlqvXx] [-E fingerprint_hash] [-H hostkey_file]
                [-h destination_constraint] [-t life] [file ...]
-       ssh_add -T pubkey ...";
-const OPTIONS: Options = Options { letters: "cDdE:H:h:LlqTt:vXx", names: &[] };
+       ssh_add -T pubkey ...
+Not built: -e -K -S -s, keys of tokens.";
+const OPTIONS: Options = Options { letters: "cDde:E:H:h:KkLlqS:s:Tt:vXx", names: &[] };
+const NOT_BUILT: &str = "eKSs";
 /// Without files these are added, in this order; under the user's home.
 const DEFAULT_KEYS: [&str; 3] = [".ssh/id_rsa", ".ssh/id_ecdsa", ".ssh/id_ed25519"];
 /// Where the host keys of destinations are looked for; the first two under the user's home.
 const HOST_KEYS: [&str; 4] =
     [".ssh/known_hosts", ".ssh/known_hosts2", "/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"];
-/// No agent could be reached; everything else that fails is 1.
+/// No agent could be reached.
 const NO_AGENT: u8 = 2;
+/// OpenSSH's `fatal`; everything else that fails is 1.
+const FATAL: u8 = 255;
 
 fn main() -> ExitCode {
-    let outcome = Given::from_env(OPTIONS, false).map_err(|error| format!("{error}\n{USAGE}").into());
+    let outcome = Given::with_files(OPTIONS, "H").map_err(|error| format!("{error}\n{USAGE}").into());
     outcome.and_then(|args| run(&args)).unwrap_or_else(|error: Box<dyn Error>| {
-        eprintln!("{error}");
+        complain(error);
         ExitCode::FAILURE
     })
 }
@@ -51,61 +58,56 @@ fn run(args: &Given) -> Outcome<ExitCode> {
         Ok(agent) => agent,
         Err(error) => {
             log::debug!(target: "ssh_add", "{error}");
-            eprintln!("Could not open a connection to your authentication agent.");
+            complain("Could not open a connection to your authentication agent.");
             return Ok(ExitCode::from(NO_AGENT));
         }
     };
+    if let Some(letter) = NOT_BUILT.chars().find(|letter| args.has(*letter)) {
+        return Err(format!("-{letter}: keys of tokens are not built").into());
+    }
+    let hash = args.last('E').map(|name| FingerprintHash::by_name(name).ok_or(name)).transpose();
+    let hash = match hash {
+        Ok(hash) => hash.unwrap_or_default(),
+        Err(name) => {
+            complain(format_args!("Invalid hash algorithm \"{name}\""));
+            return Ok(ExitCode::from(FATAL));
+        }
+    };
     let good = match actions.into_iter().find(|letter| args.has(*letter)) {
-        Some('l') => list(&agent, &|key| fingerprint_line(key, args.last('E')))?,
-        Some('L') => list(&agent, &|key| Ok(format!("{} {}", key.public_key().to_line(), key.comment())))?,
+        Some('l') => list(&agent, &|key| fingerprint_line(key, hash))?,
+        Some('L') => list(&agent, &|key| format!("{} {}", key.public_key().to_line(), key.comment()))?,
         Some('D') => remove_all(&agent, args.has('q')),
         Some(letter) => lock(&agent, letter == 'x')?,
-        None if args.has('T') => test(&agent, &args.operands)?,
+        None if args.has('T') => test(&agent, &args.files)?,
         None => files(&agent, args)?,
     };
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Prints a line about each key.
-fn list(agent: &Agent, line: &dyn Fn(&AgentKey) -> Outcome<String>) -> Outcome<bool> {
+fn list(agent: &Agent, line: &dyn Fn(&AgentKey) -> String) -> Outcome<bool> {
     let keys = agent.keys().map_err(|error| format!("error fetching identities: {error}"))?;
     if keys.is_empty() {
-        println!("The agent has no identities.");
+        say("The agent has no identities.")?;
     }
     for key in &keys {
-        println!("{}", line(key)?);
+        say(line(key))?;
     }
     Ok(!keys.is_empty())
 }
 
-fn fingerprint_line(key: &AgentKey, hash: Option<&str>) -> Outcome<String> {
+fn fingerprint_line(key: &AgentKey, hash: FingerprintHash) -> String {
     let public = key.public_key();
-    let fingerprint = match hash.map(str::to_ascii_lowercase).as_deref() {
-        None | Some("sha256") => public.fingerprint(),
-        Some("md5") => public.fingerprint_md5(),
-        Some(other) => return Err(format!("Invalid hash algorithm \"{other}\"").into()),
-    };
-    Ok(format!("{} {fingerprint} {} ({})", public.bits(), key.comment(), short_type(public)))
-}
-
-/// What OpenSSH calls the type in lists: without curve and version.
-fn short_type(key: &PublicKey) -> String {
-    let name = key.key_type();
-    let (plain, certified) = match name.strip_suffix("-cert-v01@openssh.com") {
-        Some(plain) => (plain, "-CERT"),
-        None => (name, ""),
-    };
-    let plain = plain.trim_start_matches("ssh-");
-    let plain = if plain.starts_with("ecdsa-sha2-") { "ecdsa" } else { plain };
-    plain.to_ascii_uppercase() + certified
+    let (bits, shown, kind) = (public.bits(), public.fingerprint_by(hash), public.short_type());
+    format!("{bits} {shown} {} ({kind})", key.comment())
 }
 
 fn remove_all(agent: &Agent, quiet: bool) -> bool {
     let removed = agent.remove_all();
     match &removed {
         Ok(()) if quiet => {}
-        Ok(()) => eprintln!("All identities removed."),
-        Err(error) => eprintln!("Failed to remove all identities: {error}"),
+        Ok(()) => complain("All identities removed."),
+        Err(error) => complain(format_args!("Failed to remove all identities: {error}")),
     }
     removed.is_ok()
 }
@@ -114,7 +116,7 @@ fn lock(agent: &Agent, lock: bool) -> Outcome<bool> {
     let nobody = || Secret::from("");
     let password = ask("Enter lock password: ", Echo::Off)?.unwrap_or_else(nobody);
     if lock && !ask("Again: ", Echo::Off)?.unwrap_or_else(nobody).matches(password.expose()) {
-        eprintln!("Passwords do not match.");
+        complain("Passwords do not match.");
         return Ok(false);
     }
     let (word, done) = match lock {
@@ -122,14 +124,14 @@ fn lock(agent: &Agent, lock: bool) -> Outcome<bool> {
         false => ("unlock", agent.unlock(&password)),
     };
     match &done {
-        Ok(()) => eprintln!("Agent {word}ed."),
-        Err(error) => eprintln!("Failed to {word} agent: {error}"),
+        Ok(()) => complain(format_args!("Agent {word}ed.")),
+        Err(error) => complain(format_args!("Failed to {word} agent: {error}")),
     }
     Ok(done.is_ok())
 }
 
 /// Whether the agent signs with each of these keys; it checks the signatures.
-fn test(agent: &Agent, names: &[String]) -> Outcome<bool> {
+fn test(agent: &Agent, names: &[OsString]) -> Outcome<bool> {
     if names.is_empty() {
         return Err("no keys to test".into());
     }
@@ -143,7 +145,7 @@ fn test(agent: &Agent, names: &[String]) -> Outcome<bool> {
             Ok::<_, Box<dyn Error>>(key.sign(algorithm, b"ssh_add tests a key").map(drop)?)
         });
         if let Err(error) = signed {
-            eprintln!("Agent signature failed for {name}: {error}");
+            complain(format_args!("Agent signature failed for {}: {error}", name.display()));
             good = false;
         }
     }
@@ -155,16 +157,16 @@ fn files(agent: &Agent, args: &Given) -> Outcome<bool> {
     let options = options(args)?;
     let home = home();
     let default = || DEFAULT_KEYS.iter().map(|name| home.join(name)).filter(|path| path.exists()).collect();
-    let given: Vec<_> = args.operands.iter().map(PathBuf::from).collect();
+    let given: Vec<_> = args.files.iter().map(PathBuf::from).collect();
     let (paths, all_must) = if given.is_empty() { (default(), false) } else { (given, true) };
     let mut adding = Adding { agent, options: &options, args, passphrase: None };
     let mut count = 0;
     for path in &paths {
-        let done = if args.has('d') { remove(agent, path, args.has('q')) } else { adding.add(path) };
+        let done = if args.has('d') { remove(agent, path, args) } else { adding.add(path) };
         match done {
             Ok(true) => count += 1,
             Ok(false) => {}
-            Err(error) => eprintln!("{}: {error}", path.display()),
+            Err(error) => complain(format_args!("{}: {error}", path.display())),
         }
     }
     Ok(count == paths.len() && (all_must || count > 0))
@@ -181,7 +183,7 @@ fn options(args: &Given) -> Outcome<AddOptions> {
     }
     if args.has('h') {
         let home = home();
-        let mut paths: Vec<_> = args.all('H').map(PathBuf::from).collect();
+        let mut paths: Vec<_> = args.paths('H').collect();
         if paths.is_empty() {
             paths.extend(HOST_KEYS.iter().map(|path| home.join(path)));
         }
@@ -241,37 +243,37 @@ impl Adding<'_> {
             key = key.with_comment(&shown)?;
         }
         if let Err(error) = self.agent.add(&key, self.options) {
-            eprintln!("Could not add identity \"{shown}\": {error}");
+            complain(format_args!("Could not add identity \"{shown}\": {error}"));
             return Ok(false);
         }
-        self.add_certificate(&key, path)?;
-        if !self.args.has('q') {
-            eprintln!("Identity added: {shown} ({})", key.comment());
-            if let Some(value) = self.args.last('t') {
-                eprintln!("Lifetime set to {} seconds", time(value)?);
-            }
-            if self.args.has('c') {
-                eprintln!("The user must confirm each use of the key");
-            }
+        self.added(&format!("Identity added: {shown} ({})", key.comment()))?;
+        if !self.args.has('k') {
+            self.add_certificate(&key, path)?;
         }
         Ok(true)
     }
 
-    /// Adds the key once more with the certificate that lies beside its file.
-    fn add_certificate(&self, key: &PKey, path: &Path) -> Outcome<()> {
-        let mut beside = path.as_os_str().to_owned();
-        beside.push("-cert.pub");
-        let beside = Path::new(&beside);
-        if !beside.exists() {
+    /// Says what was added, and how it is held.
+    fn added(&self, what: &str) -> Outcome<()> {
+        if self.args.has('q') {
             return Ok(());
         }
-        let (certificate, _) = PublicKey::from_file(beside)?;
-        self.agent.add(&key.with_certificate(&certificate)?, self.options)?;
-        if !self.args.has('q') {
-            let id = certificate.certificate().map(feramiko::Certificate::key_id).unwrap_or_default();
-            eprintln!("Certificate added: {} ({id})", beside.display());
+        complain(what);
+        if let Some(value) = self.args.last('t') {
+            complain(format_args!("Lifetime set to {} seconds", time(value)?));
+        }
+        if self.args.has('c') {
+            complain("The user must confirm each use of the key");
         }
         Ok(())
+    }
+
+    /// Adds the key once more with the certificate that lies beside its file.
+    fn add_certificate(&self, key: &PKey, path: &Path) -> Outcome<()> {
+        let Some((path, certificate, _)) = certificate(path)? else { return Ok(()) };
+        self.agent.add(&key.with_certificate(&certificate)?, self.options)?;
+        let id = certificate.certificate().map(feramiko::Certificate::key_id).unwrap_or_default();
+        self.added(&format!("Certificate added: {} ({id})", path.display()))
     }
 
     /// Reads the key: without a passphrase, with the last one, then with what the user says.
@@ -298,30 +300,44 @@ impl Adding<'_> {
     }
 }
 
-fn remove(agent: &Agent, path: &Path, quiet: bool) -> Outcome<bool> {
+/// Removes a key, and its certificate; whether either was there.
+fn remove(agent: &Agent, path: &Path, args: &Given) -> Outcome<bool> {
     let (key, comment) = public_key(path)?;
-    if let Err(error) = agent.remove(&key) {
-        eprintln!("Could not remove identity \"{}\": {error}", path.display());
-        return Ok(false);
+    let mut removed = remove_one(agent, path, &key, &comment, args);
+    if let Some((path, certificate, comment)) = certificate(path)?.filter(|_| !args.has('k')) {
+        removed |= remove_one(agent, &path, &certificate, &comment, args);
     }
-    if !quiet {
-        eprintln!("Identity removed: {} {} ({comment})", path.display(), short_type(&key));
+    Ok(removed)
+}
+
+fn remove_one(agent: &Agent, path: &Path, key: &PublicKey, comment: &str, args: &Given) -> bool {
+    let removed = agent.remove(key);
+    match &removed {
+        Ok(()) if args.has('q') => {}
+        Ok(()) => {
+            complain(format_args!("Identity removed: {} {} ({comment})", path.display(), key.short_type()));
+        }
+        Err(error) => complain(format_args!("Could not remove identity \"{}\": {error}", path.display())),
     }
-    Ok(true)
+    removed.is_ok()
+}
+
+/// The certificate that lies beside the file of a key, with its own path and its comment.
+fn certificate(path: &Path) -> Outcome<Option<(PathBuf, PublicKey, String)>> {
+    let path = beside(path, "-cert.pub");
+    if !path.exists() {
+        return Ok(None);
+    }
+    let (certificate, comment) = PublicKey::from_file(&path)?;
+    Ok(Some((path, certificate, comment)))
 }
 
 /// The public key of a file: what is in it, in the `.pub` beside it, or half of the private key in it.
 fn public_key(path: &Path) -> Outcome<(PublicKey, String)> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".pub");
     let parse = |path: &Path| PublicKey::from_line(std::fs::read_to_string(path).ok()?.lines().next()?).ok();
-    if let Some(found) = parse(path).or_else(|| parse(beside.as_ref())) {
+    if let Some(found) = parse(path).or_else(|| parse(&beside(path, ".pub"))) {
         return Ok(found);
     }
     let key = PKey::from_file(path, None)?;
     Ok((key.public_key().clone(), key.comment().to_owned()))
-}
-
-fn home() -> PathBuf {
-    std::env::home_dir().unwrap_or_default()
 }

@@ -26,8 +26,9 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit, se
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use support::args::{Args, Options};
-use support::given::time;
+use support::given::{text, time};
 use support::log::{level, start};
+use support::output::{complain, say};
 use support::prompt::permission;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -67,8 +68,9 @@ impl Wanted {
                 'd' | 'D' if this.foreground => return Err(USAGE.into()),
                 'd' | 'D' => (this.foreground, this.debug) = (true, letter == 'd'),
                 'k' => this.kill = true,
-                'a' => this.socket = Some(value.into()),
-                _ => this.lifetime = Some(time(&value.to_string_lossy())?),
+                // A shell is told it, as text.
+                'a' => this.socket = Some(text(&value)?.into()),
+                _ => this.lifetime = Some(time(text(&value)?)?),
             }
         }
         this.command = args.rest();
@@ -93,7 +95,7 @@ fn main() -> ExitCode {
         Wanted::read(Args::new(OPTIONS, words)).and_then(run)
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("ssh_agent: {error}");
+        complain(format_args!("ssh_agent: {error}"));
         ExitCode::FAILURE
     })
 }
@@ -187,7 +189,7 @@ fn kill(csh: bool) -> Outcome<ExitCode> {
         .ok_or_else(|| format!("SSH_AGENT_PID=\"{value}\", which is not a good PID"))?;
     kill_process(agent, Signal::TERM).map_err(|error| format!("kill: {error}"))?;
     let unset = if csh { "unsetenv" } else { "unset" };
-    println!("{unset} SSH_AUTH_SOCK;\n{unset} SSH_AGENT_PID;\necho Agent pid {value} killed;");
+    say(format_args!("{unset} SSH_AUTH_SOCK;\n{unset} SSH_AGENT_PID;\necho Agent pid {value} killed;"))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -5,7 +5,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, mpsc};
@@ -18,6 +18,7 @@ use feramiko::{
 use support::args::Options;
 use support::given::{Given, time};
 use support::log::{level, start};
+use support::output::{complain, say_bytes};
 
 const USAGE: &str = "usage: ssh_keyscan [-46cDHqv] [-f file] [-O option] [-p port] [-T timeout] [-t type]
                    [host | addrlist namelist]";
@@ -53,12 +54,12 @@ fn fatal(text: impl ToString) -> Fail {
 }
 
 fn main() -> ExitCode {
-    let given = Given::from_env(OPTIONS, false).map_err(|wrong| Fail(1, format!("{wrong}\n{USAGE}")));
+    let given = Given::from_env(OPTIONS).map_err(|wrong| Fail(1, format!("{wrong}\n{USAGE}")));
     match given.and_then(|given| scan(&given)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(Fail(status, text)) => {
-            eprintln!("{text}");
+            complain(text);
             ExitCode::from(status)
         }
     }
@@ -378,12 +379,11 @@ impl Shower<'_> {
         self.waiting.insert(number, (job, found));
         while let Some((job, found)) = self.waiting.remove(&self.next) {
             self.next += 1;
-            eprint!("{}", found.said);
+            found.said.lines().for_each(complain);
             let Some(key) = found.key else { continue };
             self.found = true;
             let lines = self.scan.shown(&job.names, &key)?;
-            let mut out = io::stdout().lock();
-            out.write_all(lines.as_bytes()).and_then(|()| out.flush()).map_err(fatal)?;
+            say_bytes(lines.as_bytes()).map_err(fatal)?;
         }
         Ok(())
     }

@@ -51,14 +51,16 @@ pub use interface::{Answer, ServerInterface, SessionKind, SessionRequest};
 pub use kex::{Algorithms, KexAnswer, KexError, KexFinish, KexHash, KexOffer, KexSpec, Negotiated};
 pub use key::{
     AllowedSigners, Argon2Kind, BadSignerLine, Certificate, CertificateBuilder, CertificateError,
-    CertificateKind, FingerprintHash, IssuedBy, KeyError, KeyFormat, KeyKind, OpensshParams, PKey, PpkParams,
-    PpkVersion, PublicFormat, PublicKey, Revoked, RevokedKeys, RevokedKeysError, SignatureHash, Signer,
-    SignerVerdict, SshSignature, SshSignatureError, SshfpRecord, TokenUse, parse_time,
+    CertificateKind, CheckKey, CheckSignature, FingerprintHash, IssuedBy, KeyError, KeyFormat, KeyKind,
+    KeySpec, OpensshParams, PKey, PpkParams, PpkVersion, PublicFormat, PublicKey, Revoked, RevokedKeys,
+    RevokedKeysError, SignatureHash, Signer, SignerVerdict, SshSignature, SshSignatureError, SshfpRecord,
+    TokenUse, parse_time,
 };
 pub use packet::{
     CipherSpec, CompressionSpec, CompressionState, IdentError, MacSpec, MacState, PacketError, StartCipher,
     StartCompression, StartMac,
 };
+pub use pattern::glob::glob_matches;
 #[cfg(unix)]
 pub use server::{AgentSocket, child_entry};
 pub use server::{
@@ -73,3 +75,8 @@ pub use wire::Malformed;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The programs of the chapter on SFTP, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../doc/sftp.md")]
+struct SftpChapter;

@@ -6,6 +6,8 @@
 #[path = "agent/forwarding.rs"]
 mod forwarding;
 mod given;
+#[path = "agent/identities.rs"]
+mod identities;
 mod peers;
 #[path = "agent/programs.rs"]
 mod programs;

@@ -188,6 +188,9 @@ fn what_puttygen_writes() {
     });
 }
 
+/// Has openssl read and write with what it calls legacy, such as single DES.
+const OLD: &[&str] = &["-provider", "legacy", "-provider", "default"];
+
 #[test]
 fn what_openssl_writes() {
     if peers::require("openssl", peers::program("openssl")).is_none() {
@@ -205,6 +208,10 @@ fn what_openssl_writes() {
             &["-scrypt", "-scrypt_N", "1024", "-scrypt_r", "8", "-scrypt_p", "2"],
             &["-v1", "PBE-SHA1-3DES"],
             &["-v1", "PBE-SHA1-2DES"],
+            &["-v1", "PBE-MD5-DES"],
+            &["-v1", "PBE-SHA1-DES"],
+            &["-v1", "PBE-SHA1-RC4-128", "-iter", "1"],
+            &["-v1", "PBE-SHA1-RC4-40"],
         ]
         .into_iter()
         .enumerate()
@@ -214,6 +221,7 @@ fn what_openssl_writes() {
                 let mut arguments = vec!["pkcs8", "-topk8", "-in", "p8", "-out", &name];
                 arguments.extend(["-outform", form, "-passout", &pass]);
                 arguments.extend(options);
+                arguments.extend(OLD);
                 kit.run("openssl", &arguments);
                 kit.check(&name, true);
             }
@@ -230,11 +238,30 @@ fn what_openssl_writes() {
         };
         convert(&["-outform", "DER"], "der");
         kit.check("der", false);
-        for cipher in ["-aes128", "-aes192", "-aes256", "-des3"] {
-            convert(&[cipher, "-passout", &pass], cipher);
+        for cipher in ["-aes128", "-aes192", "-aes256", "-des3", "-des"] {
+            convert(&[&[cipher, "-passout", &pass], OLD].concat(), cipher);
             kit.check(cipher, true);
         }
     });
+}
+
+/// PKCS#12's schemes are about text in UTF-16, which passphrases need not be.
+#[test]
+fn any_passphrase_in_the_schemes_of_pkcs12() {
+    if peers::require("openssl", peers::program("openssl")).is_none() {
+        return;
+    }
+    let Some(kit) = Kit::new(("ecdsa", "256")) else { return };
+    let key = PKey::from_file(kit.path("key"), None).unwrap();
+    key.write_private_key_file_as(kit.path("p8"), &KeyFormat::Pkcs8, None).unwrap();
+    let long = "long ".repeat(30);
+    for passphrase in ["x".as_bytes(), long.as_bytes(), "schön \u{1f511}".as_bytes(), b"sch\xf6n"] {
+        fs::write(kit.path("pass"), passphrase).unwrap();
+        let arguments = ["pkcs8", "-topk8", "-in", "p8", "-out", "old", "-v1", "PBE-SHA1-3DES"];
+        kit.run("openssl", &[&arguments[..], &["-passout", "file:pass"]].concat());
+        let read = PKey::from_bytes(&fs::read(kit.path("old")).unwrap(), Some(&Secret::from(passphrase)));
+        assert_eq!(read.unwrap().public_key(), &kit.public, "{}", passphrase.escape_ascii());
+    }
 }
 
 #[test]

@@ -53,6 +53,7 @@ mod cases {
     use std::fs::File;
     use std::io::{Read, Write};
     use std::process::{Command, Output, Stdio};
+    use std::time::{Duration, Instant};
 
     use crate::launch::Launch;
     use crate::process::{Ending, Leader, signal_group, wait_ended};
@@ -69,6 +70,7 @@ mod cases {
         ("a_missing_program_is_said", a_missing_program_is_said),
         ("a_login_shell_on_a_terminal", a_login_shell_on_a_terminal),
         ("closing_the_terminal_hangs_up", closing_the_terminal_hangs_up),
+        ("a_hangup_counts_though_we_ignore_it", a_hangup_counts_though_we_ignore_it),
         ("a_signal_reaches_grandchildren", a_signal_reaches_grandchildren),
         ("another_user", another_user),
         ("bad_variables_are_refused", bad_variables_are_refused),
@@ -78,6 +80,8 @@ mod cases {
 
     /// The hidden argument, as `launch` has it.
     pub(crate) const WORD: &str = "--feramiko-launch";
+    /// Far more than a hangup takes.
+    const PATIENCE: Duration = Duration::from_secs(20);
     /// Set for a process that plays a program whose `main` forgot to enter.
     pub(crate) const FORGETFUL: &str = "FERAMIKO_TEST_FORGETFUL";
 
@@ -208,6 +212,28 @@ mod cases {
         (&pty).read_exact(&mut [0; 4]).unwrap();
         drop(pty);
         assert_eq!(Ending::from(child.wait().unwrap()), Ending::Signal { name: "HUP", core_dumped: false });
+    }
+
+    /// As under `nohup`, or behind a script's `&`.
+    fn a_hangup_counts_though_we_ignore_it() {
+        let mut child = Command::new("sh")
+            .args(["-c", "trap '' HUP INT QUIT; exec \"$0\" closing_the_terminal_hangs_up"])
+            .arg(std::env::current_exe().unwrap())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let begun = Instant::now();
+        let status = loop {
+            match child.try_wait().unwrap() {
+                Some(status) => break status,
+                None if begun.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(5)),
+                None => {
+                    child.kill().unwrap();
+                    break child.wait().unwrap();
+                }
+            }
+        };
+        assert!(status.success(), "{status}");
     }
 
     fn a_signal_reaches_grandchildren() {

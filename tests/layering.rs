@@ -34,6 +34,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("socket2", &["sys"]),
     ("jiff", &["sys"]),
     ("same_file", &["sys"]),
+    ("signal_hook", &["sys"]),
     ("windows_sys", &["agent"]),
     ("blowfish", &["crypto"]),
     ("cast5", &["crypto"]),

@@ -56,7 +56,7 @@ impl Judges {
         Some(Self { servers: [("sshd", theirs), ("ours", ours)], folder })
     }
 
-    fn write(&self, name: &str, text: &str) {
+    fn write(&self, name: &str, text: &(impl AsRef<[u8]> + ?Sized)) {
         fs::write(self.folder.file(name), text).unwrap();
     }
 
@@ -152,6 +152,17 @@ const LINES: &[(&str, Option<&str>)] = &[
     ("from=\"somewhere.example.org\"", None),
     ("from=\"::1\"", None),
     ("from=\"127.0.0.?\"", PLAIN),
+    ("from=\"127.*.0.?,!10.0.0.?\"", PLAIN),
+    ("from=\"127.0.0.0/8,!10.0.0.0/8\"", PLAIN),
+    ("from=\"127.0.0.0/8,!127.0.0.1/8\"", None),
+    ("from=\"127.0.0.0/8,!10.0.0.1/8\"", None),
+    ("from=\"127.0.0.0/8,!127.0.0.1/33\"", None),
+    ("from=\"!127.0.0.1/8,127.0.0.1\"", None),
+    ("from=\"127.0.0.1,10.0.0.1/8\"", None),
+    ("from=\"127.0.0.1,!\"", None),
+    ("from=\"127.0.0.1,\"", None),
+    ("from=\",127.0.0.1\"", None),
+    ("from=\"127.0.0.1,!127.1\"", None),
     ("from", None),
     ("expiry-time=\"20990101\"", PLAIN),
     ("expiry-time=\"209901010000\"", PLAIN),
@@ -168,7 +179,12 @@ const LINES: &[(&str, Option<&str>)] = &[
     ("permitlisten=\"localhost:8080\"", PLAIN),
     ("permitlisten=\"localhost:99999\"", None),
     ("tunnel=\"0\"", PLAIN),
+    ("tunnel=\"any\"", PLAIN),
+    ("tunnel=\"Any\"", PLAIN),
+    ("tunnel=\"2147483645\"", PLAIN),
+    ("tunnel=\"2147483646\"", None),
     ("tunnel=\"nonsense\"", None),
+    ("tunnel=\"\"", None),
     ("principals=\"somebody\"", None),
     ("cert-authority", None),
     ("unheard-of", None),
@@ -209,7 +225,10 @@ fn lines_of_authorized_keys() {
         judges.write("keys", &text);
         judges.agree(what, &key, expected, &mut failed);
     }
-    assert!(failed.is_empty(), "{} of {}:\n{}", failed.len(), LINES.len() + 11, failed.join("\n"));
+    let latin = [b"command=\"echo forced # \xe9\" ", line.as_bytes(), b" caf\xe9\n"].concat();
+    judges.write("keys", &latin);
+    judges.agree("a command and a comment in Latin-1", &key, FORCED, &mut failed);
+    assert!(failed.is_empty(), "{}:\n{}", failed.len(), failed.join("\n"));
 }
 
 fn at(seconds: u64) -> SystemTime {

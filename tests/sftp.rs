@@ -230,3 +230,38 @@ fn trees_are_got_and_put_whole() {
         }
     }
 }
+
+#[test]
+fn patterns_and_trees() {
+    let Some(local) = Local::start() else { return };
+    let sftp = &local.sftp;
+    sftp.makedirs("a/b/c", 0o755).unwrap();
+    sftp.makedirs("a/.hidden/c", 0o755).unwrap();
+    for name in ["x.c", "x.h", "a/y.c", "a/b/z.c", "a/b/c/deep.c", ".dot.c", "a/[x].c"] {
+        sftp.open(name, "w").unwrap().close().unwrap();
+    }
+    sftp.symlink("a", "loop").unwrap();
+    sftp.symlink("..", "a/up").unwrap();
+    for (pattern, expected) in [
+        ("*.c", "x.c"),
+        ("*.[ch]", "x.c x.h"),
+        ("**/*.c", "a/[x].c a/b/c/deep.c a/b/z.c a/y.c x.c"),
+        ("a/**/c", "a/b/c"),
+        ("*/y.c", "a/y.c loop/y.c"),
+        ("a/\\[x].c", "a/[x].c"),
+        ("none*", ""),
+        ("none", ""),
+        ("a/b", "a/b"),
+        ("a/b/**", "a/b/c a/b/c/deep.c a/b/z.c"),
+    ] {
+        let found: Vec<String> = sftp.glob(pattern).unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(found.join(" "), expected, "{pattern}");
+    }
+    sftp.rmtree("a").unwrap();
+    let mut left: Vec<String> = sftp.listdir(".").unwrap().iter().map(ToString::to_string).collect();
+    left.sort();
+    assert_eq!(left, [".dot.c", "loop", "x.c", "x.h"]);
+    std::fs::write(local.folder.file("data"), noise(500_000)).unwrap();
+    sftp.copy("data", "copy").unwrap();
+    assert!(std::fs::read(local.folder.file("copy")).unwrap() == noise(500_000));
+}

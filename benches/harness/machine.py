@@ -163,7 +163,7 @@ class Machine:
             f"ListenAddress 127.0.0.1:{port}\nHostKey {self.path}/host\nAuthorizedKeysFile {self.path}/user.pub\n"
             "PidFile none\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nMaxStartups 1000\nMaxSessions 1000\n"
             # Nobody's shell start-up files: they would cost more than what is measured.
-            f"SetEnv HOME={self.path}/home\n"
+            f"SetEnv HOME={self.path}/home\nSubsystem sftp internal-sftp\n"
         )
         os.makedirs("/run/sshd", exist_ok=True)
         return Server("sshd", [self.programs.sshd, "-D", "-e", "-f", config], port, ready_line=False)

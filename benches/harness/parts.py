@@ -5,6 +5,7 @@ import time
 
 from .files import files
 from .machine import CURVE, Failed
+from .sftp import far_sftp, rotate, sftp
 
 MB = 1e6
 GIB = 1 << 30
@@ -12,13 +13,6 @@ GIB = 1 << 30
 DELAY_MS = 25
 # How many of the first are meant where a client is slow: calibrated to some seconds a run.
 SLOW = {"libssh2": 8, "paramiko": 4, "asyncssh": 4}
-
-
-def rotate(items, by):
-    """Nobody is always the first."""
-    items = list(items)
-    by %= len(items)
-    return items[by:] + items[:by]
 
 
 def transfer(machine, name, server, suite, direction, size):
@@ -214,5 +208,7 @@ PARTS = {
     "connects": connects,
     "idle": idle,
     "50ms": distance,
+    "sftp": sftp,
+    "sftp-50ms": far_sftp,
     "files": files,
 }

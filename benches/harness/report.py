@@ -4,7 +4,7 @@ from . import plot
 from .bars import BARS, add_limit
 
 # The row that the others of a part are compared with.
-REFERENCES = {"client": "ssh", "server": "sshd", "50 ms, sshd": "ssh", "50 ms, feramiko": "ssh", "limits": None, "files": "ssh-keygen", "sign": "openssl", "verify": "openssl"}
+REFERENCES = {"client": "ssh", "server": "sshd", "50 ms, sshd": "ssh", "50 ms, feramiko": "ssh", "limits": None, "sftp": "sftp", "small files": "sftp", "stat": "libssh2", "sftp at 50 ms, sshd": "sftp", "files": "ssh-keygen", "sign": "openssl", "verify": "openssl"}
 TITLES = {
     "client gcm": "Clients on OpenSSH's server, aes128-gcm",
     "client chacha": "Clients on OpenSSH's server, chacha20-poly1305",
@@ -22,6 +22,13 @@ TITLES = {
     "idle": "Server memory and threads for each connection at rest",
     "50 ms, sshd": "50 ms of round trip, OpenSSH's server",
     "50 ms, feramiko": "50 ms of round trip, our server",
+    "sftp": "One large file by SFTP, OpenSSH's server, aes128-gcm",
+    "small files": "2,000 files of 4 KiB, the same",
+    "stat": "`stat`, one after another and from several threads on one session",
+    "sftp, own server": "One large file by SFTP, one library at both ends",
+    "small files, own server": "2,000 files of 4 KiB, one library at both ends",
+    "sftp at 50 ms, sshd": "SFTP at 50 ms of round trip, OpenSSH's server",
+    "sftp at 50 ms, feramiko": "SFTP at 50 ms of round trip, our server",
     "files": "Ten thousand lines: a known host is found, a third of the names hashed; an unknown key is judged (ssh-keygen shows all)",
     "sign": "A signature, beside `openssl speed`",
     "verify": "Its check",

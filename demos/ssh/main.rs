@@ -1,5 +1,6 @@
 //! A client with the options of ssh(1) that are built; exit status as ssh's.
 
+mod options;
 mod query;
 #[path = "../support/mod.rs"]
 mod support;
@@ -7,26 +8,29 @@ mod support;
 use std::io::{self, IsTerminal, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
 use std::process::exit;
 use std::time::Duration;
 
 use feramiko::{
-    AcceptNewPolicy, Agent, Channel, ExitStatus, HostAddressCheck, HostKeyAnswer, HostKeysChange, KexError,
+    AcceptNewPolicy, Agent, Channel, ExitStatus, HostAddressCheck, HostKeyAnswer, HostKeysChange, Limits,
     MissingHostKeyPolicy, PKey, PtyRequest, PublicKey, RejectPolicy, SSHClient, SSHClientBuilder, Secret,
     UnknownHostKey,
 };
-use support::args::Options as Letters;
-use support::given::{Given, size};
-use support::log::{level, level_named, start};
+use options::{Checking, Family, Options, Tty, Update};
+use support::output::{complain, say};
 use support::prompt::{Echo, ask};
 use support::terminal::{self, Mode};
 
 const USAGE: &str =
     "usage: ssh [-46AaCNnqsTtVv] [-c ciphers] [-E log] [-F none] [-i identity] [-l user] [-m macs]
-           [-o option=value] [-p port] [-Q query] [user@]host [command ...]
-Not built yet: -B -b -D -e -f -G -g -I -J -K -k -L -M -O -R -S -W -w -X -x -Y -y, and -F other than none.";
-const NOT_BUILT: &str = "BbDefGgIJKkLMORSWwXxYy";
+           [-o option=value] [-p port] [-Q query] destination [command ...]
+Not built yet: -B -b -D -e -f -G -g -I -J -K -k -L -M -O -R -S -W -w -X -x -Y -y, and -F other than none:
+no configuration file is read, ~/.ssh/config neither. A terminal knows no escapes (~. and others).
+A host whose key has changed is refused, with StrictHostKeyChecking=no too.";
+/// The exit status when it is not the command's.
+const FAILED: i32 = 255;
+const PORT: u16 = 22;
 
 /// The keys of this host, which its users can seldom read: ssh has ssh-keysign sign with them.
 const HOST_KEYS: [&str; 3] =
@@ -51,111 +55,6 @@ impl MissingHostKeyPolicy for AskPolicy {
             Ok(Some(answer)) if answer.matches("yes") => HostKeyAnswer::AcceptAndSave,
             _ => HostKeyAnswer::Reject,
         }
-    }
-}
-
-/// Options that `-o` and letters set.
-#[derive(Default)]
-struct Options {
-    user: Option<String>,
-    port: Option<String>,
-    host_key_checking: Option<String>,
-    check_host_ip: bool,
-    batch: bool,
-    identities_only: bool,
-    request_tty: Option<bool>,
-    force_tty: bool,
-    send_env: Vec<(String, String)>,
-    keepalive: (u64, u32),
-    compression: bool,
-    /// The socket of the agent that the server's programs may use.
-    forward_agent: Option<PathBuf>,
-}
-
-fn yes(value: &str) -> bool {
-    value.eq_ignore_ascii_case("yes") || value.eq_ignore_ascii_case("true")
-}
-
-fn apply(
-    mut builder: SSHClientBuilder,
-    options: &mut Options,
-    algorithms: &mut feramiko::Algorithms,
-    limits: &mut feramiko::Limits,
-    option: &str,
-) -> Outcome<SSHClientBuilder> {
-    let (name, value) = option.split_once(['=', ' ']).ok_or_else(|| format!("-o {option}: no value"))?;
-    let value = value.trim_matches('"');
-    let failed = |error: KexError| format!("-o {option}: {error}");
-    match name.to_ascii_lowercase().as_str() {
-        "user" => options.user = Some(value.to_owned()),
-        "port" => options.port = Some(value.to_owned()),
-        "identityfile" => builder = builder.key_file(expand(value), None),
-        "identitiesonly" => options.identities_only = yes(value),
-        "batchmode" => options.batch = yes(value),
-        "compression" => options.compression = yes(value),
-        "forwardagent" => options.forward_agent = forwarded_agent(value),
-        "hostbasedauthentication" if yes(value) => builder = hostbased(builder)?,
-        "hostbasedauthentication" => {}
-        "stricthostkeychecking" => options.host_key_checking = Some(value.to_ascii_lowercase()),
-        "userknownhostsfile" => builder = builder.known_hosts_files(files(value)),
-        "globalknownhostsfile" => builder = builder.global_known_hosts_files(files(value)),
-        "checkhostip" => options.check_host_ip = yes(value),
-        "hashknownhosts" => builder = builder.hash_known_hosts(yes(value)),
-        "revokedhostkeys" => {
-            builder = files(value).into_iter().fold(builder, SSHClientBuilder::revoked_host_keys)
-        }
-        "requiredrsasize" => *algorithms = algorithms.clone().required_rsa_size(value.parse()?),
-        "updatehostkeys" => match value {
-            "ask" => builder = builder.update_host_keys_callback(may_update),
-            _ => builder = builder.update_host_keys(yes(value)),
-        },
-        "hostkeyalias" => builder = builder.host_key_alias(value),
-        "ciphers" => algorithms.set_ciphers(value).map_err(failed)?,
-        "macs" => algorithms.set_macs(value).map_err(failed)?,
-        "kexalgorithms" => algorithms.set_kex(value).map_err(failed)?,
-        "hostkeyalgorithms" => algorithms.set_host_keys(value).map_err(failed)?,
-        "pubkeyacceptedalgorithms" => algorithms.set_public_keys(value).map_err(failed)?,
-        "connecttimeout" => builder = builder.deadline(Duration::from_secs(value.parse()?)),
-        "serveraliveinterval" => options.keepalive.0 = value.parse()?,
-        "serveralivecountmax" => options.keepalive.1 = value.parse()?,
-        "rekeylimit" => limits.rekey_bytes = size(value)?,
-        "requesttty" => {
-            options.request_tty = match value {
-                "no" => Some(false),
-                "yes" => Some(true),
-                "force" => {
-                    options.force_tty = true;
-                    Some(true)
-                }
-                _ => None,
-            }
-        }
-        "setenv" => {
-            let (name, value) = value.split_once('=').ok_or("SetEnv takes NAME=VALUE")?;
-            options.send_env.push((name.to_owned(), value.to_owned()));
-        }
-        // Read before anything else.
-        "loglevel" => {}
-        "sendenv" => {
-            for pattern in value.split([' ', ',']) {
-                let sent = std::env::vars().filter(|(name, _)| match pattern.strip_suffix('*') {
-                    Some(start) => name.starts_with(start),
-                    None => name == pattern,
-                });
-                options.send_env.extend(sent);
-            }
-        }
-        _ => return Err(format!("-o {name} is not built").into()),
-    }
-    Ok(builder)
-}
-
-/// `yes`, `no`, the path of a socket, or a variable that names one.
-fn forwarded_agent(value: &str) -> Option<PathBuf> {
-    match value.strip_prefix('$') {
-        Some(variable) => std::env::var_os(variable).map(PathBuf::from),
-        None if yes(value) => std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from),
-        None => (!value.eq_ignore_ascii_case("no")).then(|| expand(value).into()),
     }
 }
 
@@ -185,16 +84,11 @@ fn hostbased(mut builder: SSHClientBuilder) -> Outcome<SSHClientBuilder> {
     Ok(builder)
 }
 
-/// The files of a list; `none` is none.
-fn files(list: &str) -> Vec<PathBuf> {
-    list.split_whitespace().filter(|name| *name != "none").map(|name| expand(name).into()).collect()
-}
-
 /// Asks whether known_hosts may be changed.
 fn may_update(change: &HostKeysChange) -> bool {
     for (what, keys) in [("Learned new", &change.new), ("Deprecating obsolete", &change.old)] {
         for key in keys {
-            eprintln!("{what} hostkey: {} {}", key.key_type(), key.fingerprint());
+            complain(format_args!("{what} hostkey: {} {}", key.key_type(), key.fingerprint()));
         }
     }
     let answer = ask("Accept updated hostkeys? (yes/no): ", Echo::On).ok().flatten();
@@ -206,186 +100,179 @@ fn hidden(question: &str) -> Option<Secret> {
     ask(question, Echo::Off).ok().flatten()
 }
 
-fn expand(path: &str) -> String {
-    match (path.strip_prefix("~/"), std::env::var("HOME")) {
-        (Some(rest), Ok(home)) => format!("{home}/{rest}"),
-        _ => path.to_owned(),
-    }
-}
-
 fn run() -> Outcome<i32> {
-    let letters =
-        Letters { letters: "46AaCfGgKkMNnqsTtVvXxYyB:b:c:D:E:e:F:I:i:J:L:l:m:O:o:p:Q:R:S:W:w:", names: &[] };
-    let args = Given::from_env(letters, true).map_err(|error| format!("{error}\n{USAGE}"))?;
-    if args.has('V') {
-        eprintln!("feramiko {}", env!("CARGO_PKG_VERSION"));
+    let options = Options::from_env()?;
+    if options.version {
+        complain(format_args!("feramiko {}", env!("CARGO_PKG_VERSION")));
         return Ok(0);
     }
-    if let Some(what) = args.last('Q') {
+    if let Some(what) = &options.query {
         let lines = query::answer(what).ok_or_else(|| format!("Unsupported query \"{what}\""))?;
-        lines.iter().for_each(|line| println!("{line}"));
+        lines.iter().try_for_each(say)?;
         return Ok(0);
     }
-    if let Some(letter) = NOT_BUILT.chars().find(|letter| args.has(*letter)) {
-        return Err(format!("-{letter} is not built").into());
+    if options.subsystem && options.command.is_empty() {
+        return Err(format!("You must specify a subsystem to invoke.\n{USAGE}").into());
     }
-    if args.last('F').is_some_and(|file| file != "none") {
-        return Err("-F other than none is not built".into());
+    support::log::start(options.level(), options.log_file.as_deref())?;
+    let client = connect(&options)?;
+    if log::max_level() >= log::LevelFilter::Warn {
+        client.banners().iter().for_each(complain);
     }
-    let (host, command) = args.operands.split_first().ok_or(USAGE)?;
-    let named = args.all('o').filter_map(|option| option.split_once(['=', ' ']));
-    let named = named.filter(|(name, _)| name.eq_ignore_ascii_case("loglevel")).last();
-    let verbosity = match named {
-        Some((_, value)) => level_named(value).ok_or_else(|| format!("LogLevel {value} is not known"))?,
-        None => level(args.count('v')),
-    };
-    start(verbosity, args.path('E').as_deref())?;
-    let mut options = Options { keepalive: (0, 3), compression: args.has('C'), ..Options::default() };
-    let mut builder = SSHClient::builder();
-    let mut algorithms = feramiko::Algorithms::client_defaults();
-    let mut limits = feramiko::Limits::default();
-    for path in args.all('i') {
-        builder = builder.key_file(expand(path), None);
-    }
-    for option in args.all('o') {
-        builder = apply(builder, &mut options, &mut algorithms, &mut limits, option)?;
-    }
-    if args.has('A') {
-        options.forward_agent = forwarded_agent("yes");
-    }
-    if args.has('a') {
-        options.forward_agent = None;
-    }
-    args.last('c').map_or(Ok(()), |list| algorithms.set_ciphers(list))?;
-    args.last('m').map_or(Ok(()), |list| algorithms.set_macs(list))?;
-    let client = connect(builder, &options, algorithms, limits, &args, host)?;
-    if !args.has('q') {
-        for banner in client.banners() {
-            eprintln!("{banner}");
-        }
-    }
-    if args.has('N') {
+    if options.no_command {
         while client.transport().is_active() {
             std::thread::park_timeout(Duration::from_secs(1));
         }
         return Err("the connection was closed".into());
     }
-    session(&client, &options, &args, &command.join(" "))
+    session(&client, &options)
 }
 
-fn connect(
-    mut builder: SSHClientBuilder,
-    options: &Options,
-    algorithms: feramiko::Algorithms,
-    limits: feramiko::Limits,
-    args: &Given,
-    host: &str,
-) -> Outcome<SSHClient> {
-    builder = builder.algorithms(algorithms).limits(limits);
-    if options.compression {
-        builder = builder.compress(true);
-    }
-    if options.identities_only {
-        builder = builder.no_agent().no_default_keys();
-    }
-    if options.keepalive.0 > 0 {
-        builder = builder.keepalive(Duration::from_secs(options.keepalive.0), options.keepalive.1);
-    }
-    if args.has('4') {
-        builder = builder.ipv4_only();
-    }
-    if args.has('6') {
-        builder = builder.ipv6_only();
-    }
-    let may_ask = !options.batch && io::stdin().is_terminal();
-    builder = match options.host_key_checking.as_deref() {
-        Some("no" | "off" | "accept-new") => builder.missing_host_key(AcceptNewPolicy),
-        Some("yes") => builder.missing_host_key(RejectPolicy),
-        _ if may_ask => builder.missing_host_key(AskPolicy),
-        _ => builder.missing_host_key(RejectPolicy),
+fn connect(options: &Options) -> Outcome<SSHClient> {
+    let mut builder = SSHClient::builder().algorithms(options.algorithms()?).limits(limits(options));
+    builder = builder.compress(options.compression.unwrap_or(false));
+    builder = match options.family {
+        Some(Family::V4) => builder.ipv4_only(),
+        Some(Family::V6) => builder.ipv6_only(),
+        None => builder,
     };
-    if options.check_host_ip {
-        builder = builder.check_host_ip(match options.host_key_checking.as_deref() {
-            Some("no" | "off") => HostAddressCheck::Warn,
-            _ => HostAddressCheck::Reject,
-        });
+    if let Some((interval, count)) = options.keepalive() {
+        builder = builder.keepalive(interval, count);
     }
-    if may_ask || std::env::var_os("SSH_ASKPASS_REQUIRE").is_some() {
-        let shown = host.to_owned();
-        builder = builder
-            .passphrase_callback(|path| hidden(&format!("Enter passphrase for key '{}': ", path.display())))
-            .password_callback(move |user| hidden(&format!("{user}@{shown}'s password: ")))
-            .interactive(|query| {
-                let echo = |echo: bool| if echo { Echo::On } else { Echo::Off };
-                let answer = |prompt: &feramiko::Prompt| ask(&prompt.text, echo(prompt.echo)).ok().flatten();
-                let answers: Option<Vec<Secret>> = query.prompts.iter().map(answer).collect();
-                answers.ok_or(feramiko::Error::Cancelled)
-            });
+    if let Some(time) = options.connect_timeout.flatten() {
+        builder = builder.deadline(time);
     }
-    let uri = host.strip_prefix("ssh://").unwrap_or(host);
-    let mut destination = uri.to_owned();
-    if let Some(port) = args.last('p').or(options.port.as_deref()) {
-        let bare = if uri.matches(':').count() > 1 && !uri.contains('[') {
-            format!("[{uri}]")
-        } else {
-            uri.to_owned()
-        };
-        destination = format!("{bare}:{port}");
+    let (batch, here) = (options.batch.unwrap_or(false), io::stdin().is_terminal());
+    builder = host_keys(identities(builder, options)?, options, here && !batch);
+    if !batch && (here || std::env::var_os("SSH_ASKPASS_REQUIRE").is_some()) {
+        builder = questions(builder, &options.host);
     }
-    if let Some(user) = args.last('l').or(options.user.as_deref()).filter(|_| !uri.contains('@')) {
+    if let Some(user) = &options.user {
         builder = builder.username(user);
     }
-    Ok(builder.connect(&destination)?)
+    let host = if options.host.contains(':') { format!("[{}]", options.host) } else { options.host.clone() };
+    Ok(builder.connect(&format!("{host}:{}", options.port.unwrap_or(PORT)))?)
 }
 
-fn session(client: &SSHClient, options: &Options, args: &Given, command: &str) -> Outcome<i32> {
-    let channel = client.open_session()?;
-    for (name, value) in &options.send_env {
-        channel.set_environment_variable(name, value)?;
+fn limits(options: &Options) -> Limits {
+    let mut limits = Limits::default();
+    let (bytes, interval) = options.rekey.unwrap_or_default();
+    limits.rekey_bytes = bytes.unwrap_or(limits.rekey_bytes);
+    limits.rekey_interval = interval.unwrap_or(limits.rekey_interval);
+    limits
+}
+
+/// What the user proves with. Files that are named stand for the usual ones.
+fn identities(mut builder: SSHClientBuilder, options: &Options) -> Outcome<SSHClientBuilder> {
+    if options.hostbased.unwrap_or(false) {
+        builder = hostbased(builder)?;
     }
-    if let Some(socket) = &options.forward_agent {
+    if !options.identities.is_empty() {
+        builder = builder.no_default_keys();
+    }
+    builder = options.identities.iter().fold(builder, |builder, path| builder.key_file(path, None));
+    Ok(builder.identities_only(options.identities_only.unwrap_or(false)))
+}
+
+/// How the host is known.
+fn host_keys(mut builder: SSHClientBuilder, options: &Options, may_ask: bool) -> SSHClientBuilder {
+    let checking = options.checking.unwrap_or(Checking::Ask);
+    builder = match checking {
+        Checking::No | Checking::AcceptNew => builder.missing_host_key(AcceptNewPolicy),
+        Checking::Ask if may_ask => builder.missing_host_key(AskPolicy),
+        Checking::Ask | Checking::Yes => builder.missing_host_key(RejectPolicy),
+    };
+    if let Some(files) = &options.known_hosts {
+        builder = builder.known_hosts_files(files);
+    }
+    if let Some(files) = &options.global_known_hosts {
+        builder = builder.global_known_hosts_files(files);
+    }
+    builder = options.revoked.iter().flatten().fold(builder, SSHClientBuilder::revoked_host_keys);
+    if options.check_host_ip.unwrap_or(false) {
+        let warn = checking == Checking::No;
+        builder = builder.check_host_ip(if warn { HostAddressCheck::Warn } else { HostAddressCheck::Reject });
+    }
+    if let Some(hash) = options.hash_known_hosts {
+        builder = builder.hash_known_hosts(hash);
+    }
+    if let Some(name) = &options.alias {
+        builder = builder.host_key_alias(name);
+    }
+    match options.update {
+        Some(Update::Ask) => builder.update_host_keys_callback(may_update),
+        Some(update) => builder.update_host_keys(update == Update::Yes),
+        None => builder,
+    }
+}
+
+fn questions(builder: SSHClientBuilder, host: &str) -> SSHClientBuilder {
+    let shown = host.to_owned();
+    builder
+        .passphrase_callback(|path| hidden(&format!("Enter passphrase for key '{}': ", path.display())))
+        .password_callback(move |user| hidden(&format!("{user}@{shown}'s password: ")))
+        .interactive(|query| {
+            let echo = |echo: bool| if echo { Echo::On } else { Echo::Off };
+            let answer = |prompt: &feramiko::Prompt| ask(&prompt.text, echo(prompt.echo)).ok().flatten();
+            let answers: Option<Vec<Secret>> = query.prompts.iter().map(answer).collect();
+            answers.ok_or(feramiko::Error::Cancelled)
+        })
+}
+
+fn session(client: &SSHClient, options: &Options) -> Outcome<i32> {
+    let channel = client.open_session()?;
+    for (name, value) in options.environment() {
+        channel.set_environment_variable(name.as_bytes(), value.as_bytes())?;
+    }
+    if let Some(socket) = options.forward_agent.iter().flatten().next() {
         // Like ssh: the session is worth having without it.
         let asked = Agent::connect(socket).map_err(feramiko::Error::from);
         if let Err(error) = asked.and_then(|agent| channel.request_forward_agent(&agent)) {
             log::warn!(target: "ssh", "the agent is not forwarded: {error}");
         }
     }
-    let wanted = match (args.has('T'), args.count('t')) {
-        (true, _) => false,
-        (false, 0) => options.request_tty.unwrap_or(command.is_empty()),
-        _ => true,
-    };
-    let forced = args.count('t') > 1 || options.force_tty;
-    let raw = if wanted && (forced || io::stdin().is_terminal()) {
-        let (columns, rows) = terminal::size().map_or((80, 24), |size| (size.columns, size.rows));
-        let pty = PtyRequest::new(&std::env::var("TERM").unwrap_or_else(|_| "dumb".into()), columns, rows);
-        channel.get_pty(&pty.clone().modes_of(io::stdin()).unwrap_or(pty))?;
-        if io::stdin().is_terminal() { Some(Mode::raw(io::stdin())?) } else { None }
-    } else {
-        if wanted && !args.has('q') {
-            eprintln!("Pseudo-terminal will not be allocated because stdin is not a terminal.");
-        }
-        None
-    };
-    if args.has('s') {
-        channel.invoke_subsystem(command)?;
-    } else if command.is_empty() {
+    let raw = open_terminal(&channel, options)?;
+    if options.subsystem {
+        channel.invoke_subsystem(&options.command)?;
+    } else if options.command.is_empty() {
         channel.invoke_shell()?;
     } else {
-        channel.exec_command(command)?;
+        channel.exec_command(&options.command)?;
     }
     let resized = channel.clone();
     terminal::on_resize(move |size| {
         // The session may have ended meanwhile.
         let _ = resized.resize_pty(size.columns, size.rows, (size.width, size.height));
     })?;
-    let status = stream(&channel, args.has('n'))?;
+    let status = stream(&channel, options.no_input)?;
     drop(raw);
     client.close();
     Ok(match status {
-        ExitStatus::Code(code) => i32::try_from(code).unwrap_or(255),
-        ExitStatus::Signal { .. } | ExitStatus::Missing => 255,
+        ExitStatus::Code(code) => i32::try_from(code).unwrap_or(FAILED),
+        ExitStatus::Signal { .. } | ExitStatus::Missing => FAILED,
     })
+}
+
+/// Asks for a terminal, if there is to be one, and passes every key on while the value lives.
+fn open_terminal(channel: &Channel, options: &Options) -> Outcome<Option<Mode>> {
+    let shell = options.command.is_empty();
+    let (wanted, forced) = match options.tty.unwrap_or(Tty::Auto) {
+        Tty::No => (false, false),
+        Tty::Auto => (shell, false),
+        Tty::Yes => (true, false),
+        Tty::Force => (true, true),
+    };
+    let here = io::stdin().is_terminal();
+    if !wanted || !(forced || here) {
+        if wanted {
+            log::warn!(target: "ssh", "Pseudo-terminal will not be allocated because stdin is not a terminal.");
+        }
+        return Ok(None);
+    }
+    let (columns, rows) = terminal::size().map_or((80, 24), |size| (size.columns, size.rows));
+    let pty = PtyRequest::new(&std::env::var("TERM").unwrap_or_else(|_| "dumb".into()), columns, rows);
+    channel.get_pty(&pty.clone().modes_of(io::stdin()).unwrap_or(pty))?;
+    Ok(if here { Some(Mode::raw(io::stdin())?) } else { None })
 }
 
 /// Joins the standard streams to the channel until the command has ended.
@@ -396,13 +283,17 @@ fn stream(channel: &Channel, no_input: bool) -> Outcome<ExitStatus> {
         let input = channel.clone();
         std::thread::spawn(move || {
             // Ends with the input, or with the program.
-            let _ = copy(raw_stdin(), &input);
+            let _ = copy(raw_stdin(), &input, Err);
             input.shutdown(Shutdown::Write);
         });
     }
     let errors = channel.stderr();
-    let second = std::thread::spawn(move || copy(errors, io::stderr()));
-    let first = copy(channel, unbuffered_stdout()?);
+    let second = std::thread::spawn(move || copy(errors, io::stderr(), |_| Ok(())));
+    // Whoever read our output has gone, or a disk is full: the program may know. Its status counts.
+    let first = copy(channel, unbuffered_stdout()?, |_| {
+        channel.send_eow();
+        Ok(())
+    });
     let second = second.join().map_err(|_| "the thread of standard error panicked")?;
     first?;
     second?;
@@ -421,22 +312,37 @@ fn unbuffered_stdout() -> io::Result<std::fs::File> {
     Ok(std::fs::File::from(io::stdout().as_fd().try_clone_to_owned()?))
 }
 
-fn copy(mut from: impl Read, mut to: impl Write) -> io::Result<()> {
+/// Copies to the end. What comes after an error of `to` that `failed` does not pass on is dropped.
+fn copy(
+    mut from: impl Read,
+    mut to: impl Write,
+    failed: impl Fn(io::Error) -> io::Result<()>,
+) -> io::Result<()> {
     let mut piece = vec![0; 128 * 1024];
+    let mut taken = true;
     loop {
         match from.read(&mut piece) {
             Ok(0) => return Ok(()),
-            Ok(count) => to.write_all(&piece[..count])?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Ok(count) if taken => {
+                if let Err(error) = to.write_all(&piece[..count]) {
+                    failed(error)?;
+                    taken = false;
+                }
+            }
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
         }
     }
 }
 
 fn main() {
     let code = run().unwrap_or_else(|error| {
-        eprintln!("ssh: {error}");
-        255
+        if support::log::started() {
+            log::error!(target: "ssh", "ssh: {error}");
+        } else {
+            complain(format_args!("ssh: {error}"));
+        }
+        FAILED
     });
     exit(code);
 }

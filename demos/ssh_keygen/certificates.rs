@@ -10,6 +10,7 @@ use feramiko::{Agent, Certificate, CertificateBuilder, CertificateKind, PKey, Pu
 use super::files::{expand, lines_of, load_identity, load_public, read_key, save_public};
 use super::outcome::{Outcome, about, fatal, say, status};
 use super::settings::Settings;
+use super::support::output::complain;
 use super::types;
 
 /// As many names as readers take.
@@ -205,7 +206,7 @@ pub(crate) fn sign(settings: &Settings, ca: &str) -> Outcome {
 
 fn report(path: &str, certificate: &PublicKey, names: Option<&str>) {
     let Some(certificate) = certificate.certificate() else { return };
-    eprintln!(
+    complain(format_args!(
         "Signed {} key {path}: id \"{}\" serial {}{}{} valid {}",
         kind_name(certificate),
         id_of(certificate),
@@ -213,7 +214,7 @@ fn report(path: &str, certificate: &PublicKey, names: Option<&str>) {
         if names.is_some() { " for " } else { "" },
         names.unwrap_or_default(),
         certificate.validity()
-    );
+    ));
 }
 
 /// The key id in full, with nothing in it that moves the cursor.
@@ -251,7 +252,7 @@ pub(crate) fn show(settings: &Settings) -> Outcome {
         let key = read_key(line).map(|(key, _)| key);
         let Some(certificate) = key.as_ref().and_then(PublicKey::certificate) else {
             let what = if key.is_some() { " is not a certificate" } else { ": invalid key" };
-            eprintln!("{shown}:{number}{what}");
+            complain(format_args!("{shown}:{number}{what}"));
             continue;
         };
         found = true;

@@ -3,23 +3,18 @@
 use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use feramiko::{KeyError, PKey, PublicKey, Secret};
 
 use super::outcome::{Outcome, about, fatal, say, status};
 use super::settings::Settings;
+use super::support::home::{self, home};
 use super::support::prompt::{Echo, ask};
 use super::types;
 
 /// Others may read what is public.
 const PUBLIC_MODE: u32 = 0o644;
-
-/// The user's home directory, as the system has it.
-pub(crate) fn home() -> PathBuf {
-    let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten();
-    user.map(|user| user.dir).or_else(std::env::home_dir).unwrap_or_default()
-}
 
 /// `user@host`, what keys are called unless told otherwise.
 pub(crate) fn default_comment() -> String {
@@ -29,9 +24,9 @@ pub(crate) fn default_comment() -> String {
     format!("{name}@{}", system.nodename().to_string_lossy())
 }
 
-/// The path with `~/` replaced.
+/// The path with `~` at its start replaced.
 pub(crate) fn expand(path: &str) -> String {
-    path.strip_prefix("~/").map_or_else(|| path.to_owned(), |rest| home().join(rest).display().to_string())
+    home::expand(path).display().to_string()
 }
 
 /// A line of the user's, without its end; none at the end of input.

@@ -7,11 +7,12 @@ use std::path::Path;
 use feramiko::{KeyKind, PKey, PublicFormat, Secret};
 
 use super::files::{
-    ask_passphrase, confirm_overwrite, default_comment, home, load_private, must_exist, read_line,
-    save_private, save_public,
+    ask_passphrase, confirm_overwrite, default_comment, load_private, must_exist, read_line, save_private,
+    save_public,
 };
 use super::outcome::{Outcome, about, error, fatal, say, status};
 use super::settings::Settings;
+use super::support::home::home;
 use super::types;
 
 /// The host keys of `-A`: the type, and the file under its prefix.

@@ -8,10 +8,12 @@ use std::path::Path;
 
 use feramiko::{HostKeyMarker, HostKeys, PublicKey};
 
-use super::files::{home, read_key};
+use super::files::read_key;
 use super::outcome::{Outcome, about, error, say, say_bytes, status};
 use super::settings::Settings;
 use super::show::picture;
+use super::support::home::home;
+use super::support::output::complain;
 use super::types;
 
 /// Names are matched by the library, in a line with this key instead of their own, which may be of any
@@ -163,7 +165,7 @@ impl Rewritten {
     }
 
     fn keep_invalid(&mut self, path: &str, number: usize, line: &str) {
-        eprintln!("{path}:{number}: invalid line");
+        complain(format_args!("{path}:{number}: invalid line"));
         self.invalid = true;
         self.keep(line);
     }
@@ -187,7 +189,7 @@ pub(crate) fn remove(settings: &Settings, host: &str) -> Outcome {
         }
     }
     if !new.changed && !new.invalid {
-        eprintln!("Host {host} not found in {path}");
+        complain(format_args!("Host {host} not found in {path}"));
         return Ok(());
     }
     replace(&path, &new)
@@ -207,7 +209,7 @@ pub(crate) fn hash(settings: &Settings) -> Outcome {
             Line::Invalid => new.keep_invalid(path, number, &line),
             Line::Entry { names, .. } => {
                 if names.contains(PATTERN) {
-                    eprintln!("{path}:{number}: ignoring host name with wildcard: {names}");
+                    complain(format_args!("{path}:{number}: ignoring host name with wildcard: {names}"));
                 }
                 new.keep(&line);
             }
@@ -216,8 +218,8 @@ pub(crate) fn hash(settings: &Settings) -> Outcome {
     }
     replace(path, &new)?;
     if new.changed {
-        eprintln!("WARNING: {path}.old contains unhashed entries");
-        eprintln!("Delete this file to ensure privacy of hostnames");
+        complain(format_args!("WARNING: {path}.old contains unhashed entries"));
+        complain("Delete this file to ensure privacy of hostnames");
     }
     Ok(())
 }
@@ -225,7 +227,7 @@ pub(crate) fn hash(settings: &Settings) -> Outcome {
 /// Puts the new text in the file's place and keeps the old one beside it.
 fn replace(path: &str, new: &Rewritten) -> Outcome {
     if new.invalid {
-        eprintln!("{path} is not a valid known_hosts file.");
+        complain(format_args!("{path} is not a valid known_hosts file."));
         return Err(error("Not replacing existing known_hosts file because of errors"));
     }
     let old = format!("{path}.old");

@@ -20,6 +20,7 @@ use outcome::{Fail, Outcome, error};
 use settings::Settings;
 use support::args::Options;
 use support::given::Given;
+use support::output::complain;
 
 const USAGE: &str = "usage: ssh_keygen [-q] [-a rounds] [-b bits] [-C comment] [-f output_keyfile]
                   [-m format] [-N new_passphrase]
@@ -67,12 +68,12 @@ fn usage(wrong: &str) -> Fail {
 }
 
 fn main() -> ExitCode {
-    let given = Given::from_env(OPTIONS, false).map_err(|wrong| usage(&wrong));
+    let given = Given::from_env(OPTIONS).map_err(|wrong| usage(&wrong));
     match given.and_then(Settings::new).and_then(|settings| run(&settings)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Fail { status, text }) => {
             if !text.is_empty() {
-                eprintln!("{text}");
+                complain(text);
             }
             ExitCode::from(status)
         }

@@ -1,6 +1,6 @@
 //! How the program ends: its exit statuses are OpenSSH's.
 
-use std::io::{self, Write};
+use super::support::output;
 
 /// What an action says when it fails.
 #[derive(Debug)]
@@ -41,13 +41,12 @@ impl<E: std::error::Error> From<E> for Fail {
     }
 }
 
-/// Prints on standard output; a reader that has gone away is an error like others.
+/// Prints on standard output.
 pub(crate) fn say(text: &str) -> Outcome {
     say_bytes(text.as_bytes())
 }
 
 /// Prints what need not be UTF-8.
 pub(crate) fn say_bytes(bytes: &[u8]) -> Outcome {
-    let mut out = io::stdout().lock();
-    out.write_all(bytes).and_then(|()| out.flush()).map_err(about("standard output"))
+    output::say_bytes(bytes).map_err(about("standard output"))
 }

@@ -8,6 +8,7 @@ use feramiko::{KeyFormat, PKey, PublicFormat, PublicKey};
 use super::files::{default_comment, lines_of, load_identity, load_public, must_exist, read_key};
 use super::outcome::{Outcome, about, fatal, say};
 use super::settings::Settings;
+use super::support::output::complain;
 
 /// As OpenSSH: with quotes and tag, no longer than a line of RFC 4716.
 const COMMENT: usize = 60;
@@ -143,7 +144,7 @@ fn record(settings: &Settings, host: &str, path: &str) -> Outcome {
     let records = match key.sshfp_records() {
         Ok(records) => records,
         Err(error) => {
-            eprintln!("{path}: {error}");
+            complain(format_args!("{path}: {error}"));
             return Ok(());
         }
     };

@@ -10,6 +10,7 @@ use feramiko::{
 use super::files::{confirm_overwrite, load_identity, load_public, must_exist};
 use super::outcome::{Outcome, about, error, fatal, say, status};
 use super::settings::Settings;
+use super::support::output::complain;
 
 /// OpenSSH's numbers of errors, as exit statuses.
 const KEY_NOT_FOUND: u8 = 46_u8.wrapping_neg();
@@ -104,7 +105,7 @@ fn sign(settings: &Settings, namespace: &str, path: &str) -> Outcome {
     let key = signing_key(settings, path)?;
     if files.is_empty() || files[0] == "-" {
         if !settings.quiet {
-            eprintln!("Signing data on standard input");
+            complain("Signing data on standard input");
         }
         let signature = SshSignature::sign(&key, namespace, hash, std::io::stdin().lock())?;
         return say(&signature.to_armored());
@@ -112,7 +113,7 @@ fn sign(settings: &Settings, namespace: &str, path: &str) -> Outcome {
     for name in files {
         let file = File::open(name).map_err(about(&format!("Cannot open {name} for signing")))?;
         if !settings.quiet {
-            eprintln!("Signing file {name}");
+            complain(format_args!("Signing file {name}"));
         }
         let signature = SshSignature::sign(&key, namespace, hash, file);
         let signature = signature.map_err(about(&format!("Signing {name} failed")))?;
@@ -120,7 +121,7 @@ fn sign(settings: &Settings, namespace: &str, path: &str) -> Outcome {
         if confirm_overwrite(&out)? {
             fs::write(&out, signature.to_armored()).map_err(about(&format!("Cannot write to {out}")))?;
             if !settings.quiet {
-                eprintln!("Write signature to {out}");
+                complain(format_args!("Write signature to {out}"));
             }
         }
     }
@@ -183,7 +184,7 @@ fn find_principals(settings: &Settings, signature: &str, signers: &str) -> Outco
         let found = signers.find_principals(signature.public_key(), None, details.time);
         Ok(found.into_iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect::<Vec<_>>())
     });
-    let found = found.inspect_err(|fail| eprintln!("{}", fail.text)).unwrap_or_default();
+    let found = found.inspect_err(|fail| complain(&fail.text)).unwrap_or_default();
     if found.is_empty() {
         return Err(fatal("No principal matched."));
     }
@@ -192,16 +193,16 @@ fn find_principals(settings: &Settings, signature: &str, signers: &str) -> Outco
 
 fn match_principals(settings: &Settings, signers: &str, principal: &str) -> Outcome {
     if let Some(option) = settings.given.all('O').next() {
-        eprintln!("Invalid option \"{option}\"");
+        complain(format_args!("Invalid option \"{option}\""));
         return Err(status(INVALID_ARGUMENT));
     }
     let signers = AllowedSigners::from_file(signers).map_err(|error| {
-        eprintln!("{error}\nNo principal matched.");
+        complain(format_args!("{error}\nNo principal matched."));
         status(SYSTEM_ERROR)
     })?;
     let found = signers.match_principals(principal);
     if found.is_empty() {
-        eprintln!("No principal matched.");
+        complain("No principal matched.");
         return Err(status(KEY_NOT_FOUND));
     }
     found.iter().try_for_each(|names| say(&format!("{}\n", String::from_utf8_lossy(names))))

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use feramiko::{AuthAnswer, HostKeys, HostbasedClient, HostbasedRules};
 
-use crate::yes;
+use crate::support::given::{choice, yes};
 
 /// No such file is larger.
 const FILE: u64 = 1024 * 1024;
@@ -46,10 +46,10 @@ impl Hosts {
     /// Takes an option, by its name in lower case, if it is one about hosts.
     pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<bool, String> {
         match name {
-            "hostbasedauthentication" => self.believed = yes(name, value)?,
-            "hostbasedusesnamefrompacketonly" => self.any_address = yes(name, value)?,
+            "hostbasedauthentication" => self.believed = yes(value)?,
+            "hostbasedusesnamefrompacketonly" => self.any_address = yes(value)?,
             "ignorerhosts" => self.own = Self::own_files(value)?,
-            "ignoreuserknownhosts" => self.own_known = !yes(name, value)?,
+            "ignoreuserknownhosts" => self.own_known = !yes(value)?,
             "globalknownhostsfile" => self.known = value.into(),
             "shostsequivfile" => self.equivalents = vec![value.into()],
             _ => return Ok(false),
@@ -59,12 +59,7 @@ impl Hosts {
 
     /// The files of the home that are asked, by the value of IgnoreRhosts.
     fn own_files(value: &str) -> Result<&'static [&'static str], String> {
-        match value {
-            "yes" => Ok(&[]),
-            "no" => Ok(&[".rhosts", ".shosts"]),
-            "shosts-only" => Ok(&[".shosts"]),
-            _ => Err(format!("-o IgnoreRhosts={value}: yes, no or shosts-only")),
-        }
+        choice(value, &[("yes", &[][..]), ("no", &[".rhosts", ".shosts"]), ("shosts-only", &[".shosts"])])
     }
 
     /// Whether a file lets the host say who its user is, and its key is known.

@@ -1,6 +1,7 @@
 //! Who may in, and what they may do: the application of `sshd`.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use feramiko::{
 };
 
 use crate::hosts::Hosts;
+use crate::support::home::{expand, home};
 
 /// What all connections share. The files are read at every login, as sshd does: who was taken out of one
 /// does not come in again.
@@ -34,9 +36,9 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    pub(crate) fn new() -> Self {
-        let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
-        Self {
+    pub(crate) fn new() -> Result<Self, String> {
+        let user = nix::unistd::User::from_uid(nix::unistd::getuid()).map_err(|error| error.to_string())?;
+        Ok(Self {
             passwords: HashMap::new(),
             key_files: Vec::new(),
             authorities: Vec::new(),
@@ -44,10 +46,28 @@ impl Site {
             revoked: None,
             user_environment: false,
             agent_forwarding: true,
-            user: user.unwrap_or_else(|_| "root".to_owned()),
+            user: user.ok_or("whoever runs this has no name")?.name,
             banner: None,
             hosts: None,
+        })
+    }
+
+    /// A file of the user's: `%h` is the home, `%u` the name, `%U` the number, `%%` a `%`; `~`, and what is
+    /// no absolute path, begin at home.
+    pub(crate) fn file(&self, value: &str) -> Result<PathBuf, String> {
+        let home = home();
+        let (mut path, mut letters) = (OsString::new(), value.chars());
+        while let Some(letter) = letters.next() {
+            match (letter, if letter == '%' { letters.next() } else { None }) {
+                ('%', Some('h')) => path.push(&home),
+                ('%', Some('u')) => path.push(&self.user),
+                ('%', Some('U')) => path.push(nix::unistd::getuid().to_string()),
+                ('%', Some('%')) => path.push("%"),
+                ('%', _) => return Err(format!("{value}: % stands before h, u, U or %")),
+                _ => path.push(letter.encode_utf8(&mut [0; 4])),
+            }
         }
+        Ok(home.join(expand(path)))
     }
 
     fn revokes(&self, key: &PublicKey) -> bool {
@@ -138,7 +158,7 @@ impl ServerInterface for Application {
         let known = self.site.passwords.get(user);
         let nobody = Secret::from("");
         let right = known.unwrap_or(&nobody).matches(password.expose());
-        AuthAnswer::when(right && known.is_some())
+        AuthAnswer::when(right && known.is_some() && user == self.site.user)
     }
 
     fn check_auth_interactive(&self, _: &str) -> InteractiveAnswer {

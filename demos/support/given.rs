@@ -1,58 +1,179 @@
-//! All options of a command line at once, for programs that look them up by letter.
+//! All options of a command line at once, for programs that look them up by letter; and the values of
+//! options as ssh_config(5) and sshd_config(5) have them. What is not understood is an error.
 
-use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::args::{Args, Options};
 
 /// What was given.
 #[derive(Debug, Default)]
 pub(crate) struct Given {
-    options: HashMap<char, Vec<String>>,
+    options: Vec<(char, OsString)>,
     /// What is no option, in order.
     pub(crate) operands: Vec<String>,
+    /// The same where it is the names of files.
+    pub(crate) files: Vec<OsString>,
 }
 
 impl Given {
-    /// Reads the program's command line. With `command_last`, options may also follow the first
-    /// operand (ssh's host), and everything from the second on is left alone (the command).
-    pub(crate) fn from_env(options: Options, command_last: bool) -> Result<Self, String> {
+    /// Reads the program's command line, which must be text.
+    pub(crate) fn from_env(options: Options) -> Result<Self, String> {
+        let mut this = Self::with_files(options, "")?;
+        let operands = std::mem::take(&mut this.files).into_iter().map(|word| text(&word).map(str::to_owned));
+        this.operands = operands.collect::<Result<_, _>>()?;
+        Ok(this)
+    }
+
+    /// Reads the program's command line. The operands, and the values of these letters, are names of
+    /// files: any bytes.
+    pub(crate) fn with_files(options: Options, letters: &str) -> Result<Self, String> {
         let mut args = Args::from_env(options);
         let mut this = Self::default();
         loop {
             while let Some((letter, value)) = args.option().map_err(|wrong| wrong.to_string())? {
-                this.options.entry(letter).or_default().push(value.to_string_lossy().into_owned());
+                if !letters.contains(letter) {
+                    text(&value).map_err(|wrong| format!("-{letter} {wrong}"))?;
+                }
+                this.options.push((letter, value));
             }
             let Some(operand) = args.operand() else { return Ok(this) };
-            this.operands.push(operand.to_string_lossy().into_owned());
-            if command_last && this.operands.len() == 2 {
-                this.operands.extend(args.rest().iter().map(|word| word.to_string_lossy().into_owned()));
-                return Ok(this);
-            }
+            this.files.push(operand);
         }
     }
 
     pub(crate) fn has(&self, letter: char) -> bool {
-        self.options.contains_key(&letter)
+        self.count(letter) > 0
     }
 
     pub(crate) fn count(&self, letter: char) -> usize {
-        self.options.get(&letter).map_or(0, Vec::len)
+        self.paths(letter).count()
     }
 
-    /// The option's last value.
+    /// The option's last value, if that is text.
     pub(crate) fn last(&self, letter: char) -> Option<&str> {
-        self.options.get(&letter)?.last().map(String::as_str)
+        self.all(letter).next_back()
+    }
+
+    /// All the option's values that are text.
+    pub(crate) fn all(&self, letter: char) -> impl DoubleEndedIterator<Item = &str> {
+        self.values(letter).filter_map(OsStr::to_str)
     }
 
     pub(crate) fn path(&self, letter: char) -> Option<PathBuf> {
-        self.last(letter).map(PathBuf::from)
+        self.paths(letter).next_back()
     }
 
-    /// All the option's values.
-    pub(crate) fn all(&self, letter: char) -> impl Iterator<Item = &str> {
-        self.options.get(&letter).into_iter().flatten().map(String::as_str)
+    pub(crate) fn paths(&self, letter: char) -> impl DoubleEndedIterator<Item = PathBuf> {
+        self.values(letter).map(PathBuf::from)
     }
+
+    fn values(&self, letter: char) -> impl DoubleEndedIterator<Item = &OsStr> {
+        self.options.iter().filter(move |(given, _)| *given == letter).map(|(_, value)| &**value)
+    }
+}
+
+/// The words of a command line without options, which must be text.
+pub(crate) fn operands() -> Result<Vec<String>, String> {
+    Ok(Given::from_env(Options { letters: "", names: &[] })?.operands)
+}
+
+/// A word that must be text.
+pub(crate) fn text(word: &OsStr) -> Result<&str, String> {
+    word.to_str().ok_or_else(|| format!("{}: not UTF-8", word.display()))
+}
+
+/// The name, in lower case, and the words of `Name=value`, `Name value` or `Name = "a value" more`.
+pub(crate) fn option(line: &str) -> Result<(String, Vec<String>), String> {
+    let line = line.trim();
+    let end = line.find(|letter: char| letter == '=' || letter.is_whitespace()).unwrap_or(line.len());
+    let (name, rest) = line.split_at(end);
+    let rest = rest.trim_start();
+    let words = words(rest.strip_prefix('=').unwrap_or(rest))?;
+    if words.is_empty() {
+        return Err("no value".to_owned());
+    }
+    Ok((name.to_ascii_lowercase(), words))
+}
+
+/// Words with blanks between them. What is quoted, by either mark, is one; `\` takes the meaning from
+/// quotes, blanks and itself.
+fn words(line: &str) -> Result<Vec<String>, String> {
+    let mut words = Vec::new();
+    let mut letters = line.trim_end().chars().peekable();
+    loop {
+        while letters.next_if(|letter| letter.is_whitespace()).is_some() {}
+        if letters.peek().is_none() {
+            return Ok(words);
+        }
+        let (mut word, mut quote) = (String::new(), None);
+        while let Some(letter) = letters.next_if(|letter| quote.is_some() || !letter.is_whitespace()) {
+            match letter {
+                '\\' => {
+                    let meant = |next: &char| "\"'\\".contains(*next) || quote.is_none() && *next == ' ';
+                    word.push(letters.next_if(meant).unwrap_or('\\'));
+                }
+                _ if quote == Some(letter) => quote = None,
+                '"' | '\'' if quote.is_none() => quote = Some(letter),
+                _ => word.push(letter),
+            }
+        }
+        if quote.is_some() {
+            return Err("a quote is not closed".to_owned());
+        }
+        words.push(word);
+    }
+}
+
+/// The one value that an option takes.
+pub(crate) fn one(words: &[String]) -> Result<&str, String> {
+    match words {
+        [word] => Ok(word),
+        _ => Err("takes one value".to_owned()),
+    }
+}
+
+/// The meaning of one of the known words, whose case does not matter.
+pub(crate) fn choice<T: Clone>(value: &str, known: &[(&str, T)]) -> Result<T, String> {
+    let found = known.iter().find(|(word, _)| word.eq_ignore_ascii_case(value));
+    found.map(|(_, meaning)| meaning.clone()).ok_or_else(|| {
+        let words: Vec<_> = known.iter().map(|(word, _)| *word).collect();
+        format!("not one of {}", words.join(", "))
+    })
+}
+
+pub(crate) fn yes(value: &str) -> Result<bool, String> {
+    choice(value, &[("yes", true), ("no", false), ("true", true), ("false", false)])
+}
+
+pub(crate) fn number<T: std::str::FromStr>(value: &str) -> Result<T, String> {
+    value.parse().map_err(|_| "no number, or one out of range".to_owned())
+}
+
+/// RekeyLimit: a size or `default`, and perhaps a time or `none`.
+pub(crate) fn rekey(words: &[String]) -> Result<(Option<u64>, Option<Duration>), String> {
+    /// What OpenSSH takes at least.
+    const LEAST: u64 = 16;
+    let (bytes, interval) = match words {
+        [bytes] => (bytes, "none"),
+        [bytes, interval] => (bytes, interval.as_str()),
+        _ => return Err("takes a size and a time".to_owned()),
+    };
+    let bytes = if bytes.eq_ignore_ascii_case("default") { None } else { Some(size(bytes)?) };
+    if bytes.is_some_and(|bytes| bytes < LEAST) {
+        return Err("too small".to_owned());
+    }
+    Ok((bytes, interval_of(interval)?))
+}
+
+/// A time; `none` and 0 are none.
+pub(crate) fn interval_of(value: &str) -> Result<Option<Duration>, String> {
+    if value.eq_ignore_ascii_case("none") {
+        return Ok(None);
+    }
+    let seconds = time(value)?;
+    Ok((seconds > 0).then(|| Duration::from_secs(seconds.into())))
 }
 
 /// A size as sshd_config(5) has it: `64K`, `1G`.
@@ -99,6 +220,40 @@ mod tests {
         }
         for value in ["", "m", "-1", "1x", "1hm", "h1", "4294967296", "9999999w", "é"] {
             assert!(time(value).is_err(), "{value}");
+        }
+    }
+
+    #[test]
+    fn options_and_their_words() {
+        for (line, name, expected) in [
+            ("Port=22", "port", &["22"][..]),
+            ("Port 22", "port", &["22"]),
+            (" Port = \"22\" ", "port", &["22"]),
+            ("SetEnv=A=1 B=2", "setenv", &["A=1", "B=2"]),
+            ("SetEnv=A=\"1 2\" B='\"'", "setenv", &["A=1 2", "B=\""]),
+            ("X=a\\ b\\\\ \\c", "x", &["a b\\", "\\c"]),
+            ("X=\"\"", "x", &[""]),
+        ] {
+            let words = expected.iter().map(|word| (*word).to_owned()).collect();
+            assert_eq!(option(line), Ok((name.to_owned(), words)), "{line}");
+        }
+        for line in ["", "Port", "Port=", "Port = ", "X=\"a", "X='a\""] {
+            assert!(option(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn values() {
+        assert_eq!((yes("YES"), yes("false")), (Ok(true), Ok(false)));
+        assert!(yes("banana").unwrap_err().contains("yes, no"));
+        assert!(number::<u32>("4294967296").is_err() && number::<u32>("-1").is_err());
+        let words = |line: &str| words(line).unwrap();
+        let hour = Some(Duration::from_secs(3600));
+        assert_eq!(rekey(&words("1G 1h")), Ok((Some(1 << 30), hour)));
+        assert_eq!(rekey(&words("default 1h")), Ok((None, hour)));
+        assert_eq!(rekey(&words("64K none")), Ok((Some(1 << 16), None)));
+        for wrong in ["1", "1G 1x", "1G 1h 1h", "much"] {
+            assert!(rekey(&words(wrong)).is_err(), "{wrong}");
         }
     }
 }

@@ -41,6 +41,11 @@ pub(crate) fn start(level: LevelFilter, file: Option<&Path>) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether it has started: what is wrong then is a line of the log, and shown if the level lets it.
+pub(crate) fn started() -> bool {
+    LINES.get().is_some()
+}
+
 static LINES: OnceLock<Lines> = OnceLock::new();
 
 struct Lines {

@@ -1,4 +1,4 @@
-//! What the programs in `demos/` share: arguments, log, terminal, progress bar. A program takes
+//! What the programs in `demos/` share: arguments, log, output, terminal, progress bar. A program takes
 //! it in with `mod support;`.
 
 #![allow(dead_code, reason = "no program uses everything")]
@@ -7,7 +7,9 @@ pub(crate) mod args;
 #[cfg(unix)]
 pub(crate) mod connect;
 pub(crate) mod given;
+pub(crate) mod home;
 pub(crate) mod log;
+pub(crate) mod output;
 pub(crate) mod progress;
 #[cfg(unix)]
 pub(crate) mod prompt;

@@ -8,7 +8,7 @@ use super::method::{
 };
 use super::{AuthError, HostbasedClient, Permissions};
 use crate::crypto::secret::Secret;
-use crate::key::{PublicKey, RSA_MIN, TokenUse};
+use crate::key::{KeySpec, PublicKey, RSA_MIN, TokenUse};
 use crate::msg::auth::{
     UserauthFailure, UserauthInfoRequest, UserauthInfoResponse, UserauthPasswdChangereq, UserauthPkOk,
     UserauthRequest, UserauthSuccess,
@@ -119,6 +119,7 @@ pub(crate) struct AuthServer {
     methods: Vec<&'static str>,
     limits: ServerLimits,
     rsa_bits: usize,
+    own_keys: Vec<&'static KeySpec>,
     requests: u32,
     failures: u32,
     nones: u32,
@@ -146,6 +147,7 @@ impl AuthServer {
             methods: Vec::new(),
             limits,
             rsa_bits: RSA_MIN,
+            own_keys: Vec::new(),
             requests: 0,
             failures: 0,
             nones: 0,
@@ -162,6 +164,11 @@ impl AuthServer {
     /// The least size of users' RSA keys, in bits.
     pub(crate) fn require_rsa(&mut self, bits: usize) {
         self.rsa_bits = bits;
+    }
+
+    /// Key types of the application's own, which users may have.
+    pub(crate) fn take_own_keys(&mut self, own: &[&'static KeySpec]) {
+        self.own_keys = own.to_vec();
     }
 
     /// The methods that a refusal lists; asked of the application for each user.
@@ -275,7 +282,7 @@ impl AuthServer {
             return Ok(self.refuse());
         }
         let algorithm = self.algorithms.iter().copied().find(|known| known.as_bytes() == name);
-        let key = PublicKey::from_blob(blob).ok();
+        let key = PublicKey::from_any_blob(blob, &self.own_keys).ok();
         let (Some(algorithm), Some(key)) = (algorithm, key) else { return Ok(self.refuse()) };
         if !key.algorithms().contains(&algorithm) || !self.methods.contains(&"publickey") {
             return Ok(self.refuse());

@@ -28,8 +28,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use options::Options;
 
 use crate::auth::AuthAnswer;
-use crate::key::{KeyError, PublicKey, is_certificate, key_blob};
-use crate::pattern::source_in_list;
+use crate::key::{KeyError, PublicKey, is_certificate, key_blob, split_word};
 use crate::sys::file::read_regular;
 
 /// No file is larger: a hundred thousand keys.
@@ -120,7 +119,7 @@ impl AuthorizedKeys {
     pub fn parse(text: impl AsRef<[u8]>) -> Self {
         let mut this = Self::default();
         for (line, bytes) in (1..).zip(text.as_ref().split(|byte| *byte == b'\n')) {
-            match std::str::from_utf8(bytes).map_err(|_| "it is no UTF-8".to_owned()).and_then(read) {
+            match read(bytes) {
                 Ok(None) => {}
                 Ok(Some((key, options))) => {
                     this.entries.entry(key).or_default().push(Entry { line, options });
@@ -177,22 +176,23 @@ impl AuthorizedKeys {
 }
 
 /// The blob of a line's key and what its options say; none for lines without a key.
-fn read(line: &str) -> Result<Option<(Vec<u8>, Options)>, String> {
-    let line = line.trim();
-    if line.is_empty() || line.starts_with('#') {
+fn read(line: &[u8]) -> Result<Option<(Vec<u8>, Options)>, String> {
+    let line = line.trim_ascii();
+    if line.is_empty() || line.starts_with(b"#") {
         return Ok(None);
     }
     let (options, rest) =
         if begins_with_key(line) { (Options::default(), line) } else { options::parse(line)? };
     if !begins_with_key(rest) {
-        return Err("it has no key of a type that is known".to_owned());
+        return Err("it has no key".to_owned());
     }
     // Compared with keys that were read, so it need not be read itself: that takes longer than all else.
-    plain(key_blob(rest.as_bytes()).map_err(|error| error.to_string())?, options)
+    plain(key_blob(rest).map_err(|error| error.to_string())?, options)
 }
 
-fn begins_with_key(text: &str) -> bool {
-    text.split([' ', '\t']).next().is_some_and(PublicKey::is_type)
+/// Of a type that is known, or whole: it may be of a user's own.
+fn begins_with_key(text: &[u8]) -> bool {
+    PublicKey::is_type(split_word(text).0) || key_blob(text).is_ok()
 }
 
 /// Lines hold plain keys; what certificates may do stands in lines of their authorities.
@@ -224,10 +224,8 @@ impl Options {
             None => {}
         }
         let host = login.host.map(str::to_ascii_lowercase);
-        let from = |list: &String| {
-            source_in_list(list.as_bytes(), host.as_ref().map(String::as_bytes), login.address)
-        };
-        if !self.from.iter().all(from) {
+        let name = host.as_ref().map(String::as_bytes);
+        if !self.from.iter().all(|sources| sources.contain(name, login.address)) {
             return Some("the client comes from elsewhere".to_owned());
         }
         let now = login.now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());

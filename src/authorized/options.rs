@@ -1,9 +1,13 @@
 //! The options before a key, as a table: sshd(8), "AUTHORIZED_KEYS FILE FORMAT".
 
 use crate::auth::Permissions;
+use crate::key::trim_start;
+use crate::pattern::Sources;
 
 /// Entries of one option that may come several times; OpenSSH's figure is 4096.
 const REPEATED: usize = 1024;
+/// The largest number of a tunnel device: OpenSSH's SSH_TUNID_MAX.
+const TUNNEL: u32 = 0x7fff_fffd;
 
 /// What the options of a line say.
 #[derive(Debug, Clone, Default)]
@@ -14,18 +18,19 @@ pub(super) struct Options {
     /// Whom a certificate must name, if not the user.
     pub(super) principals: Option<Vec<String>>,
     /// Where the user must come from.
-    pub(super) from: Vec<String>,
+    pub(super) from: Vec<Sources>,
     /// Seconds since 1970 from which on the key is not used any more.
     pub(super) expires: Option<i64>,
 }
 
-/// What an option does: a flag, or one with a value that it may find bad.
+/// What an option does: a flag, or one with a value, bytes or text, that it may find bad.
 enum Effect {
     Flag(fn(&mut Options)),
-    Value(fn(&mut Options, &str) -> Result<(), &'static str>),
+    Bytes(fn(&mut Options, &[u8]) -> Result<(), &'static str>),
+    Text(fn(&mut Options, &str) -> Result<(), &'static str>),
 }
 
-use Effect::{Flag, Value};
+use Effect::{Bytes, Flag, Text};
 
 /// Names are compared without case.
 static OPTIONS: &[(&str, Effect)] = &[
@@ -45,67 +50,75 @@ static OPTIONS: &[(&str, Effect)] = &[
     ("no-verify-required", Flag(|options| options.permissions.verify_required = false)),
     ("restrict", Flag(restrict)),
     ("cert-authority", Flag(|options| options.authority = true)),
-    ("command", Value(command)),
-    ("environment", Value(environment)),
-    ("expiry-time", Value(expiry)),
-    ("from", Value(from)),
-    ("permitopen", Value(|options, value| target(&mut options.permissions.permit_open, value, true))),
-    ("permitlisten", Value(|options, value| target(&mut options.permissions.permit_listen, value, false))),
-    ("principals", Value(principals)),
-    ("tunnel", Value(tunnel)),
+    ("command", Bytes(command)),
+    ("environment", Text(environment)),
+    ("expiry-time", Text(expiry)),
+    ("from", Bytes(from)),
+    ("permitopen", Text(|options, value| target(&mut options.permissions.permit_open, value, true))),
+    ("permitlisten", Text(|options, value| target(&mut options.permissions.permit_listen, value, false))),
+    ("principals", Text(principals)),
+    ("tunnel", Text(tunnel)),
 ];
 
 /// Reads the options that `text` begins with; what follows the blank after them.
-pub(super) fn parse(text: &str) -> Result<(Options, &str), String> {
+pub(super) fn parse(text: &[u8]) -> Result<(Options, &[u8]), String> {
     let mut options = Options::default();
     // As sshd does, commas without an option between them are let pass.
-    let mut rest = text.trim_start_matches(',');
+    let mut rest = without_commas(text);
     loop {
-        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).unwrap_or(rest.len());
-        let (name, after) = rest.split_at(end);
+        let in_name = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'-';
+        let (name, after) = rest.split_at(rest.iter().take_while(in_name).count());
+        let name = String::from_utf8_lossy(name);
         let (value, after) = value(after)?;
-        apply(&mut options, name, value.as_deref())?;
-        let next = after.trim_start_matches(',');
-        match next.as_bytes().first() {
-            Some(b' ' | b'\t') => return Ok((options, next.trim_start_matches([' ', '\t']))),
+        apply(&mut options, &name, value.as_deref())?;
+        let next = without_commas(after);
+        match next {
+            [b' ' | b'\t', ..] => return Ok((options, trim_start(next))),
             _ if next.len() < after.len() => rest = next,
             _ => return Err(format!("something else than a comma follows the option {name:?}")),
         }
     }
 }
 
-fn apply(options: &mut Options, name: &str, value: Option<&str>) -> Result<(), String> {
+fn without_commas(text: &[u8]) -> &[u8] {
+    let commas = text.iter().take_while(|byte| **byte == b',').count();
+    text.get(commas..).unwrap_or_default()
+}
+
+fn apply(options: &mut Options, name: &str, value: Option<&[u8]>) -> Result<(), String> {
     let found = OPTIONS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-    match (found.map(|(_, effect)| effect), value) {
+    let done = match (found.map(|(_, effect)| effect), value) {
         (Some(Flag(set)), None) => {
             set(options);
             Ok(())
         }
-        (Some(Value(set)), Some(value)) => set(options, value).map_err(|error| format!("{name}: {error}")),
-        (Some(Flag(_)), Some(_)) => Err(format!("the option {name} has no value")),
-        (Some(Value(_)), None) => Err(format!("the option {name} needs a value")),
+        (Some(Bytes(set)), Some(value)) => set(options, value),
+        (Some(Text(set)), Some(value)) => {
+            std::str::from_utf8(value).map_err(|_| "it is no UTF-8").and_then(|value| set(options, value))
+        }
+        (Some(Flag(_)), Some(_)) => return Err(format!("the option {name} has no value")),
+        (Some(Bytes(_) | Text(_)), None) => return Err(format!("the option {name} needs a value")),
         // What is not known may restrict: the key is not used.
-        (None, _) => Err(format!("the option {name:?} is not known")),
-    }
+        (None, _) => return Err(format!("the option {name:?} is not known")),
+    };
+    done.map_err(|error| format!("{name}: {error}"))
 }
 
 /// What stands in quotes after `=`, in which `\"` is a quote; what follows it.
-fn value(text: &str) -> Result<(Option<String>, &str), String> {
-    let Some(quoted) = text.strip_prefix('=') else { return Ok((None, text)) };
-    let inside = quoted.strip_prefix('"').ok_or("a value stands in quotes")?;
-    let mut value = String::new();
-    let mut characters = inside.char_indices();
-    while let Some((at, character)) = characters.next() {
-        match character {
-            '"' => return Ok((Some(value), inside.get(at.saturating_add(1)..).unwrap_or_default())),
-            '\\' if characters.as_str().starts_with('"') => {
-                characters.next();
-                value.push('"');
-            }
-            other => value.push(other),
-        }
+fn value(text: &[u8]) -> Result<(Option<Vec<u8>>, &[u8]), String> {
+    let Some(quoted) = text.strip_prefix(b"=") else { return Ok((None, text)) };
+    let mut rest = quoted.strip_prefix(b"\"").ok_or("a value stands in quotes")?;
+    let mut value = Vec::new();
+    loop {
+        let byte;
+        (byte, rest) = match rest {
+            [b'"', after @ ..] => return Ok((Some(value), after)),
+            [b'\\', b'"', after @ ..] => (b'"', after),
+            [other, after @ ..] => (*other, after),
+            [] => return Err("a quote is missing at the end of a value".to_owned()),
+        };
+        value.push(byte);
     }
-    Err("a quote is missing at the end of a value".to_owned())
 }
 
 fn restrict(options: &mut Options) {
@@ -118,11 +131,11 @@ fn restrict(options: &mut Options) {
     permissions.user_rc = restricted.user_rc;
 }
 
-fn command(options: &mut Options, value: &str) -> Result<(), &'static str> {
+fn command(options: &mut Options, value: &[u8]) -> Result<(), &'static str> {
     if options.permissions.command.is_some() {
         return Err("given twice");
     }
-    options.permissions.command = Some(value.as_bytes().to_vec());
+    options.permissions.command = Some(value.to_vec());
     Ok(())
 }
 
@@ -149,11 +162,8 @@ fn expiry(options: &mut Options, value: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn from(options: &mut Options, value: &str) -> Result<(), &'static str> {
-    if value.is_empty() {
-        return Err("it names nobody");
-    }
-    options.from.push(value.to_owned());
+fn from(options: &mut Options, value: &[u8]) -> Result<(), &'static str> {
+    options.from.push(Sources::parse(value).ok_or("an entry is no address, network or pattern")?);
     Ok(())
 }
 
@@ -170,10 +180,12 @@ fn principals(options: &mut Options, value: &str) -> Result<(), &'static str> {
 }
 
 fn tunnel(options: &mut Options, value: &str) -> Result<(), &'static str> {
-    if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err("no number of a device");
-    }
-    options.permissions.tunnel = Some(value.to_owned());
+    options.permissions.tunnel = if value.eq_ignore_ascii_case("any") {
+        None
+    } else {
+        let number = value.parse().ok().filter(|number: &u32| *number <= TUNNEL);
+        Some(number.ok_or("neither the number of a device nor any")?.to_string())
+    };
     Ok(())
 }
 
@@ -189,7 +201,7 @@ fn target(list: &mut Option<Vec<String>>, value: &str, host_needed: bool) -> Res
         return Err("no host:port");
     }
     if port != "*" && !port.parse::<u16>().is_ok_and(|port| port > 0) {
-        return Err("no port");
+        return Err("no port: a number from 1 to 65535, not the name of a service, or *");
     }
     let list = list.get_or_insert_default();
     if list.len() >= REPEATED {

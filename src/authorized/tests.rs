@@ -22,8 +22,11 @@ fn login<'a>(key: &'a PublicKey, address: &str) -> KeyLogin<'a> {
 fn answer(options: &str, environment: bool) -> Option<Permissions> {
     let key = key();
     let line = format!("{options} {} a comment", key.public_key().to_line());
-    let keys = AuthorizedKeys::parse(line).permit_user_environment(environment);
-    match keys.check(&login(key.public_key(), "192.0.2.7")) {
+    permissions(&AuthorizedKeys::parse(line).permit_user_environment(environment), key.public_key())
+}
+
+fn permissions(keys: &AuthorizedKeys, key: &PublicKey) -> Option<Permissions> {
+    match keys.check(&login(key, "192.0.2.7")) {
         AuthAnswer::AcceptWith(permissions) => Some(*permissions),
         AuthAnswer::Refuse => None,
         other => panic!("{other:?}"),
@@ -59,6 +62,8 @@ fn what_options_allow() {
         }),
         ("permitlisten=\"8080\"", Permissions { permit_listen: list(&[":8080"]), ..all() }),
         ("tunnel=\"3\"", Permissions { tunnel: Some("3".to_owned()), ..all() }),
+        ("tunnel=\"2147483645\"", Permissions { tunnel: Some("2147483645".to_owned()), ..all() }),
+        ("tunnel=\"Any\"", all()),
         ("no-touch-required", Permissions { touch_required: false, ..all() }),
         ("verify-required", Permissions { verify_required: true, ..all() }),
         ("from=\"192.0.2.0/24\"", all()),
@@ -88,6 +93,8 @@ fn what_options_refuse() {
         "from=\"198.51.100.0/24\"",
         "from=\"*,!192.0.2.7\"",
         "from=\"\"",
+        "from=\"192.0.2.0/24,!192.0.2.7/24\"",
+        "from=\"192.0.2.0/24,!\"",
         "from=\"*\",from=\"10.*\"",
         "expiry-time=\"20200913\"",
         "expiry-time=\"tomorrow\"",
@@ -100,6 +107,9 @@ fn what_options_refuse() {
         "permitopen=\"localhost:http\"",
         "permitlisten=\"70000\"",
         "tunnel=\"x\"",
+        "tunnel=\"\"",
+        "tunnel=\"2147483646\"",
+        "tunnel=\"99999999999\"",
         "principals=\"robey\"",
         "cert-authority",
         "cert-authority,principals=\"a,,b\"",
@@ -125,6 +135,25 @@ fn a_bad_line_spoils_only_itself() {
     let bad: Vec<_> = keys.bad_lines().iter().map(|bad| bad.line).collect();
     assert_eq!(bad, [4, 5, 7, 8, 9, 10]);
     assert!(keys.bad_lines()[1].reason.contains("nonsense"));
+    let keys = AuthorizedKeys::parse(format!("from=\"*,!10.0.0.1/8\" {}", one.public_key().to_line()));
+    assert_eq!(keys.bad_lines()[0].reason, "from: an entry is no address, network or pattern");
+}
+
+#[test]
+fn only_options_that_are_text_must_be_utf8() {
+    let key = key();
+    let line = key.public_key().to_line();
+    let parsed = |before: &[u8], after: &[u8]| {
+        AuthorizedKeys::parse([before, b" ", line.as_bytes(), b" ", after, b"\n"].concat())
+    };
+    let keys = permissions(&parsed(b"command=\"echo \xe9\"", b"caf\xe9"), key.public_key()).unwrap();
+    assert_eq!(keys.command.as_deref(), Some(&b"echo \xe9"[..]));
+    for bad in [&b"environment=\"A=\xe9\""[..], b"permitopen=\"\xe9:80\"", b"from=\"*,\xe9\"", b"\xe9"] {
+        let keys = parsed(bad, b"");
+        assert_eq!(keys.bad_lines().len(), 1, "{}", bad.escape_ascii());
+    }
+    let service = parsed(b"permitopen=\"localhost:ssh\"", b"");
+    assert!(service.bad_lines()[0].reason.contains("a number"), "{:?}", service.bad_lines());
 }
 
 #[test]

@@ -186,9 +186,8 @@ impl Channel {
     ///
     /// # Errors
     /// [`Error::Closed`](crate::Error::Closed) when the channel is closed.
-    pub fn set_environment_variable(&self, name: &str, value: &str) -> Result<()> {
-        let mut rest = string_of(name.as_bytes());
-        rest.put(value);
+    pub fn set_environment_variable(&self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
+        let rest = [string_of(name.as_ref()), string_of(value.as_ref())].concat();
         self.link.request("env", &rest, None)
     }
 
@@ -212,8 +211,8 @@ impl Channel {
     ///
     /// # Errors
     /// [`Error::RequestRefused`](crate::Error::RequestRefused) when the server does not have it.
-    pub fn invoke_subsystem(&self, name: &str) -> Result<()> {
-        self.ask("subsystem", &string_of(name.as_bytes()))
+    pub fn invoke_subsystem(&self, name: impl AsRef<[u8]>) -> Result<()> {
+        self.ask("subsystem", &string_of(name.as_ref()))
     }
 
     /// Tells the terminal's new size in characters and pixels.
@@ -273,9 +272,10 @@ impl Channel {
         }
     }
 
-    /// Tells a peer of OpenSSH's kind that nothing more will be read (`eow@openssh.com`).
+    /// Tells a peer that knows `eow@openssh.com`, OpenSSH or one of ours, that nothing more will be read.
     pub fn send_eow(&self) {
-        if self.link.link().core().peer_ident.contains("OpenSSH") {
+        let peer = &self.link.link().core().peer_ident;
+        if ["OpenSSH", "feramiko"].iter().any(|name| peer.contains(name)) {
             // A closed channel needs none.
             let _ = self.link.request("eow@openssh.com", b"", None);
         }

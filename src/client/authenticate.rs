@@ -13,6 +13,8 @@ use crate::transport::{Answers, ChangePassword, Outcome, Transport};
 
 /// Keys that `ssh` looks for, in its order.
 const DEFAULT_KEYS: [&str; 3] = ["id_rsa", "id_ecdsa", "id_ed25519"];
+/// Ends the name of the file that holds a key's certificate.
+const CERTIFICATE: &str = "-cert.pub";
 /// How often a password is asked for; OpenSSH's NumberOfPasswordPrompts.
 const PASSWORD_PROMPTS: u32 = 3;
 
@@ -34,6 +36,7 @@ pub(super) struct Credentials {
     pub(super) interactive: Option<Interactive>,
     pub(super) agent: bool,
     pub(super) default_keys: bool,
+    pub(super) identities_only: bool,
 }
 
 impl Default for Credentials {
@@ -50,6 +53,7 @@ impl Default for Credentials {
             interactive: None,
             agent: true,
             default_keys: true,
+            identities_only: false,
         }
     }
 }
@@ -68,6 +72,8 @@ impl fmt::Debug for Credentials {
 enum Try {
     Key(PKey),
     File(PathBuf, Option<Secret>),
+    /// The agent's, found by its public half in a file.
+    Held(PKey, PathBuf),
 }
 
 impl Credentials {
@@ -79,7 +85,8 @@ impl Credentials {
                 crate::sys::user::login_name().map_err(|error| Error::io("finding the user's name", error))?
             }
         };
-        let mut run = Run { transport, user, methods: None, success: false, banners: Vec::new() };
+        let mut run =
+            Run { transport, user, methods: None, offered: Vec::new(), success: false, banners: Vec::new() };
         // Keys first, in one flight with the request for the service; without any, ask what would do.
         let (hosts, keys) = (std::mem::take(&mut self.hosts), self.keys_to_try(transport));
         if hosts.is_empty() && keys.is_empty() {
@@ -98,42 +105,42 @@ impl Credentials {
         if run.success { Ok(run.banners) } else { Err(transport.auth_error(&run.user)) }
     }
 
+    /// Keys given, files of keys, the agent's keys, the usual files. A key of a file that the agent has is
+    /// the agent's to sign with. With `identities_only` the agent's other keys are left out, and the usual
+    /// files where others were named.
     fn keys_to_try(&mut self, transport: &Transport) -> Vec<Try> {
         let mut list: Vec<_> = std::mem::take(&mut self.keys).into_iter().map(Try::Key).collect();
-        list.extend(
-            std::mem::take(&mut self.key_files).into_iter().map(|(path, secret)| Try::File(path, secret)),
-        );
-        if self.agent {
-            match Agent::from_env().and_then(|agent| bound(agent, transport).keys()) {
-                Ok(keys) => list.extend(keys.into_iter().map(|key| Try::Key(key.into()))),
-                Err(error) => log::debug!(target: "feramiko::auth", "no keys of an agent: {error}"),
-            }
+        let mut held = if self.agent { agents_keys(transport) } else { Vec::new() };
+        let files = std::mem::take(&mut self.key_files);
+        let usual = self.default_keys && (files.is_empty() || !self.identities_only);
+        list.extend(files.into_iter().flat_map(|file| from_file(file, &mut held)));
+        let home = dirs::home_dir().filter(|_| usual);
+        let usual = home.into_iter().flat_map(|home| DEFAULT_KEYS.map(|name| home.join(".ssh").join(name)));
+        let (there, agents): (Vec<_>, Vec<_>) = usual
+            .flat_map(|path| from_file((path, None), &mut held))
+            .partition(|one| matches!(one, Try::File(..)));
+        list.extend(agents);
+        if !self.identities_only {
+            list.extend(held.into_iter().map(Try::Key));
         }
-        if let Some(home) = dirs::home_dir().filter(|_| self.default_keys) {
-            let files =
-                DEFAULT_KEYS.iter().map(|name| home.join(".ssh").join(name)).filter(|path| path.exists());
-            list.extend(files.map(|path| Try::File(path, None)));
-        }
+        list.extend(there.into_iter().filter(|one| matches!(one, Try::File(path, _) if path.exists())));
         list
     }
 
     fn try_key(&mut self, run: &mut Run<'_>, key: Try) -> Result<()> {
-        let key = match key {
-            Try::Key(key) => Ok((key, None)),
+        let (key, path) = match key {
+            Try::Key(key) => return attempt_key(run, key),
+            Try::Held(key, path) => (key, path),
             Try::File(path, secret) => match self.load(&path, secret.as_ref()) {
-                Ok(key) => Ok((key, Some(path))),
-                Err(error) => Err((path, error)),
+                Ok(key) => (key, path),
+                Err(error) => {
+                    let key = Some(path.display().to_string());
+                    run.transport.note_attempt("publickey", key, &error.to_string());
+                    return Ok(());
+                }
             },
         };
-        let (key, file) = match key {
-            Ok(key) => key,
-            Err((path, error)) => {
-                let key = Some(path.display().to_string());
-                run.transport.note_attempt("publickey", key, &error.to_string());
-                return Ok(());
-            }
-        };
-        if let Some(certified) = file.and_then(|path| certified(&key, &path)) {
+        if let Some(certified) = certified(&key, &path) {
             attempt_key(run, certified)?;
         }
         if run.over("publickey") { Ok(()) } else { attempt_key(run, key) }
@@ -179,6 +186,41 @@ impl Credentials {
     }
 }
 
+/// The keys of the user's agent; none when there is no agent.
+fn agents_keys(transport: &Transport) -> Vec<PKey> {
+    match Agent::from_env().and_then(|agent| bound(agent, transport).keys()) {
+        Ok(keys) => keys.into_iter().map(PKey::from).collect(),
+        Err(error) => {
+            log::debug!(target: "feramiko::auth", "no keys of an agent: {error}");
+            Vec::new()
+        }
+    }
+}
+
+/// The path with more behind its name.
+fn beside(path: &Path, more: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(more);
+    name.into()
+}
+
+/// The keys that a file names, those that are `held` taken from there: by the certificate beside it, by
+/// the public half that is in it or beside it. What the agent does not have is in the file.
+fn from_file((path, secret): (PathBuf, Option<Secret>), held: &mut Vec<PKey>) -> Vec<Try> {
+    let mut take = |public: Option<PublicKey>| {
+        let at = held.iter().position(|key| public.as_ref() == Some(key.public_key()))?;
+        Some(held.remove(at))
+    };
+    let public = |path: &Path| PublicKey::from_file(path).ok().map(|(key, _)| key);
+    let certified = take(public(&beside(&path, CERTIFICATE))).map(Try::Key);
+    let plain = take(public(&path).or_else(|| public(&beside(&path, ".pub"))));
+    let plain = match plain {
+        Some(key) => Try::Held(key, path),
+        None => Try::File(path, secret),
+    };
+    certified.into_iter().chain([plain]).collect()
+}
+
 /// The agent, told which session it signs for, so that it can hold its keys to their destinations. One
 /// that does not know of that is used all the same.
 fn bound(agent: Agent, transport: &Transport) -> Agent {
@@ -192,16 +234,15 @@ fn bound(agent: Agent, transport: &Transport) -> Agent {
 
 /// The key with the certificate that lies beside its file, as `ssh` looks for it.
 fn certified(key: &PKey, path: &Path) -> Option<PKey> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push("-cert.pub");
-    if !Path::new(&beside).exists() {
+    let beside = beside(path, CERTIFICATE);
+    if !beside.exists() {
         return None;
     }
     let certified =
         PublicKey::from_file(&beside).and_then(|(certificate, _)| key.with_certificate(&certificate));
     certified
         .inspect_err(|error| {
-            log::warn!(target: "feramiko::auth", "{}: not used: {error}", Path::new(&beside).display());
+            log::warn!(target: "feramiko::auth", "{}: not used: {error}", beside.display());
         })
         .ok()
 }
@@ -210,6 +251,10 @@ fn certified(key: &PKey, path: &Path) -> Option<PKey> {
 /// offered first.
 fn attempt_key(run: &mut Run<'_>, key: PKey) -> Result<()> {
     let Some(algorithm) = run.transport.algorithm_for(&key) else { return Ok(()) };
+    if run.offered.contains(key.public_key()) {
+        return Ok(());
+    }
+    run.offered.push(key.public_key().clone());
     let probe = key.is_external();
     run.attempt(Attempt::PublicKey { key, algorithm, probe }, no_answers())
 }
@@ -243,6 +288,8 @@ struct Run<'a> {
     user: String,
     /// What the server said it accepts, once it did.
     methods: Option<Vec<String>>,
+    /// Keys that were tried: the agent and a file may have the same.
+    offered: Vec<PublicKey>,
     success: bool,
     banners: Vec<String>,
 }

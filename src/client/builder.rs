@@ -87,7 +87,8 @@ impl SSHClientBuilder {
         self
     }
 
-    /// A key file, tried after the keys given. `passphrase` is used if the file needs one.
+    /// A key file, tried after the keys given. `passphrase` is used if the file needs one. When the
+    /// agent holds the key, the agent signs, and the file may be the public half alone.
     #[must_use]
     pub fn key_file(mut self, path: impl Into<PathBuf>, passphrase: Option<&str>) -> Self {
         self.credentials.key_files.push((path.into(), passphrase.map(Secret::from)));
@@ -137,6 +138,14 @@ impl SSHClientBuilder {
     #[must_use]
     pub fn no_default_keys(mut self) -> Self {
         self.credentials.default_keys = false;
+        self
+    }
+
+    /// Of the agent's keys, uses those alone that a key file names: the file, `FILE.pub` or
+    /// `FILE-cert.pub` holds their public half. Without key files the usual ones name them.
+    #[must_use]
+    pub fn identities_only(mut self, only: bool) -> Self {
+        self.credentials.identities_only = only;
         self
     }
 

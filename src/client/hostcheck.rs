@@ -74,7 +74,8 @@ impl Checker {
     /// Asks a host first for what it can be judged by: certificates where an authority may sign them, then
     /// the kinds of keys that are known of it, and certificates last where nobody may.
     pub(super) fn prefer_known(&self, algorithms: &mut Algorithms) {
-        let keys = self.keys.lock();
+        let mut keys = self.keys.lock();
+        keys.know(algorithms.own_keys());
         let mut of_port = self
             .ports()
             .map(|port| (keys.known_algorithms(&self.host, port), keys.has_authority(&self.host, port)));

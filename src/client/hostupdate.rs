@@ -18,7 +18,6 @@ use crate::engine::{Core, RequestTaker, global_request};
 use crate::error::{Error, Result};
 use crate::hostkeys::{ANNOUNCE, HostKeys, HostNames, PROVE, UpdatePlan, encode_keys, proof, strings};
 use crate::kex::Algorithms;
-use crate::key::algorithm::signature;
 use crate::key::{PublicKey, RevokedKeys};
 use crate::wire::Reader;
 
@@ -155,7 +154,7 @@ impl Updater {
 fn usable(rest: &[u8], algorithms: &Algorithms, revoked: &[RevokedKeys]) -> Result<Vec<PublicKey>> {
     let mut keys = Vec::new();
     for blob in strings(rest).ok_or_else(|| Error::protocol("host keys that cannot be read"))? {
-        let Ok(key) = PublicKey::from_blob(blob) else { continue };
+        let Ok(key) = PublicKey::from_any_blob(blob, algorithms.own_keys()) else { continue };
         let usable = key.certificate().is_none()
             && key.check_size(algorithms.rsa_bits).is_ok()
             && key.algorithms().iter().any(|name| algorithms.host_keys.contains(name))
@@ -187,8 +186,8 @@ fn check_proofs(session_id: &[u8], algorithms: &Algorithms, keys: &[PublicKey], 
     for (key, blob) in keys.iter().zip(signatures) {
         let label = Reader::new(blob).string().unwrap_or_default();
         let mut offered = key.algorithms().iter().filter(|name| algorithms.host_keys.contains(name));
-        let algorithm =
-            offered.find(|name| signature(name).is_some_and(|spec| spec.label.as_bytes() == label));
+        let algorithm = offered
+            .find(|name| algorithms.signature(name).is_some_and(|spec| spec.label.as_bytes() == label));
         let algorithm =
             algorithm.ok_or_else(|| Error::protocol("a proof by an algorithm that was not offered"))?;
         key.verify_sized(algorithms.rsa_bits, algorithm, &proof(session_id, key), blob)?;

@@ -13,7 +13,6 @@ use super::reader::Inbox;
 use super::stream::{Closer, Halves, ReadHalf, WriteHalf};
 use crate::error::{Error, Phase, Result};
 use crate::kex::{Action, Kex, Role, Setup};
-use crate::key::algorithm::signature;
 use crate::key::{PKey, PublicKey};
 use crate::msg::number;
 use crate::msg::transport::{Debug, Disconnect, ExtInfo, Ping, Pong, Unimplemented};
@@ -469,7 +468,7 @@ fn ext_info(setup: &Setup) -> Vec<u8> {
     if setup.role == Role::Server {
         // Keys with certificates sign as keys without: a client looks for the plain name.
         let mut taken = Vec::new();
-        for spec in setup.algorithms.public_keys.iter().filter_map(|name| signature(name)) {
+        for spec in setup.algorithms.public_keys.iter().filter_map(|name| setup.algorithms.signature(name)) {
             if !taken.contains(&spec.label) {
                 taken.push(spec.label);
             }

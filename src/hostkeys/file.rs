@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use super::{HostKeyStatus, HostKeys, HostKeysError};
 use crate::key::PublicKey;
-use crate::sys::file::{create_private_dir, is_at, open_append, read_bounded, read_regular, replace};
+use crate::sys::file::{
+    create_private_dir, has_no_locks, is_at, open_append, read_bounded, read_regular, replace_like,
+};
 
 /// No known_hosts file is larger: room for more than 100000 hosts.
 const FILE_BYTES: u64 = 16 * 1024 * 1024;
@@ -20,7 +22,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// How long to wait before the lock is tried again: the system has no call that waits for a lock
 /// with a deadline.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
-/// For the owner alone: the file tells which hosts its owner visits.
+/// A new file's, for the owner alone: it tells which hosts its owner visits.
 const MODE: u32 = 0o600;
 
 /// By this name scripts say that nothing is known and nothing is to be kept.
@@ -45,8 +47,8 @@ pub(super) fn write(path: &Path, text: &[u8]) -> Result<(), HostKeysError> {
     let fail = |error: io::Error| HostKeysError::io(path, &error);
     let target = if path.is_symlink() { path.canonicalize().map_err(fail)? } else { path.to_path_buf() };
     // Held so that nobody appends to the old file what the new one would lack.
-    let _lock = locked(&target)?;
-    replace(&target, text, MODE).map_err(fail)
+    let old = locked(&target)?;
+    replace_like(&old, &target, text).map_err(fail)
 }
 
 /// Replaces the file, in one step and under its lock, by what `change` makes of it; whether it did. A
@@ -57,10 +59,10 @@ pub(super) fn edit(
 ) -> Result<bool, HostKeysError> {
     let fail = |error: io::Error| HostKeysError::io(path, &error);
     let target = path.canonicalize().map_err(fail)?;
-    let lock = locked(&target)?;
-    let present = read_bounded(&lock, FILE_BYTES).map_err(fail)?;
+    let old = locked(&target)?;
+    let present = read_bounded(&old, FILE_BYTES).map_err(fail)?;
     let Some(text) = change(&present)? else { return Ok(false) };
-    replace(&target, &text, MODE).map_err(fail)?;
+    replace_like(&old, &target, &text).map_err(fail)?;
     Ok(true)
 }
 
@@ -82,7 +84,7 @@ pub(super) fn append(
     }
     let mut file = locked(path)?;
     let present = read_bounded(&file, FILE_BYTES).map_err(fail)?;
-    match HostKeys::parse(&present).check(host, port, key) {
+    match HostKeys::parse(&present).check(host, port, &key.without_certificate()) {
         HostKeyStatus::Known => return Ok(()),
         HostKeyStatus::Revoked => return Err(HostKeysError::revoked(path)),
         HostKeyStatus::Unknown | HostKeyStatus::Changed { .. } | HostKeyStatus::BadCertificate(_) => {}
@@ -99,11 +101,11 @@ fn locked(path: &Path) -> Result<File, HostKeysError> {
     loop {
         let file = open_append(path, MODE).map_err(fail)?;
         match file.try_lock() {
-            // Whoever held the lock may have put another file in this one's place.
+            // Whoever held the lock may have put another file in this one's place, or none.
             Ok(()) if is_at(&file, path).map_err(fail)? => return Ok(file),
             Ok(()) | Err(TryLockError::WouldBlock) => {}
             // File systems without locks are used without.
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => return Ok(file),
+            Err(TryLockError::Error(error)) if has_no_locks(&error) => return Ok(file),
             Err(TryLockError::Error(error)) => return Err(fail(error)),
         }
         if started.elapsed() >= LOCK_PATIENCE {

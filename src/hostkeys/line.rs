@@ -12,12 +12,11 @@ use base64ct::{Base64, Encoding};
 
 use crate::crypto::secret::constant_time_eq;
 use crate::crypto::{CryptoError, host_hash, rand};
-use crate::key::PublicKey;
+use crate::key::{KeySpec, PublicKey, split_key, split_word, trim_start};
 use crate::pattern::{Letters, matches_list};
-use crate::wire::Reader;
 
-/// Longer keys in base64 are not looked at: the largest, RSA of 16384 bits, takes under 3 KiB.
-const BASE64_BYTES: usize = 16 * 1024;
+/// Larger keys are not kept: the largest, RSA of 16384 bits, takes little more than 2 KiB.
+const BLOB_BYTES: usize = 12 * 1024;
 /// What begins a hashed name: the method, HMAC-SHA1, is the only one there is.
 const HASHED: &str = "|1|";
 
@@ -103,67 +102,38 @@ pub(super) struct Entry {
     pub(super) place: HostKeyPlace,
 }
 
-/// The words of a line, one after the other, by where they stand.
-struct Words<'a> {
-    line: &'a [u8],
-    at: usize,
-}
-
-impl Words<'_> {
-    fn skip(&mut self, what: impl Fn(u8) -> bool) -> Range<usize> {
-        let start = self.at;
-        let left = self.line.get(start..).unwrap_or_default();
-        self.at = start.saturating_add(left.iter().take_while(|byte| what(**byte)).count());
-        start..self.at
-    }
-
-    /// The next word; empty at the end.
-    fn next(&mut self) -> Range<usize> {
-        self.skip(is_blank);
-        self.skip(|byte| !is_blank(byte))
-    }
-
-    fn rest(&mut self) -> Range<usize> {
-        self.skip(is_blank);
-        self.at..self.line.len()
-    }
-}
-
-fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t')
-}
-
 impl Entry {
     /// Reads a line. None for comments, empty lines, and whatever is not understood: another or a
     /// second marker, bad base64, a key that is not of the type named.
     pub(super) fn parse(line: &[u8]) -> Option<Self> {
         let text = line.strip_suffix(b"\r").unwrap_or(line);
-        let mut words = Words { line: text, at: 0 };
-        let mut names = words.next();
-        let marker = match text.get(names.clone())? {
+        let mut about = trim_start(text);
+        let (first, after) = split_word(about);
+        let marker = match first {
             [] | [b'#', ..] => return None,
             b"@cert-authority" => Some(HostKeyMarker::CertAuthority),
             b"@revoked" => Some(HostKeyMarker::Revoked),
             _ => None,
         };
         if marker.is_some() {
-            names = words.next();
+            about = after;
         }
-        let hashed = match text.get(names.clone())? {
+        let (names, rest) = split_word(about);
+        let hashed = match names {
             [] | [b'@', ..] => return None,
-            word @ [b'|', ..] => Some(HashedName::parse(word)?),
+            [b'|', ..] => Some(HashedName::parse(names)?),
             _ => None,
         };
-        let (key_type, base64, comment) = (words.next(), words.next(), words.rest());
-        let blob = decode_blob(text.get(key_type)?, text.get(base64)?)?;
+        let (blob, comment) = split_key(rest).ok().filter(|(blob, _)| blob.len() <= BLOB_BYTES)?;
+        let start = text.len().saturating_sub(about.len());
         Some(Self {
             text: line.to_vec(),
             marker,
-            names,
+            names: start..start.saturating_add(names.len()),
             hashed,
             blob,
             key: OnceLock::new(),
-            comment,
+            comment: text.len().saturating_sub(comment.len())..text.len(),
             place: HostKeyPlace::default(),
         })
     }
@@ -215,6 +185,13 @@ impl Entry {
         self.key.get_or_init(|| PublicKey::from_blob(&self.blob).ok()).as_ref()
     }
 
+    /// Reads the key if it is of one of these types.
+    pub(super) fn know(&mut self, own: &[&'static KeySpec]) {
+        if let Some(key) = own.iter().find_map(|spec| PublicKey::from_own_blob(&self.blob, spec).ok()) {
+            self.key = OnceLock::from(Some(key));
+        }
+    }
+
     /// The line without a name in lower case, which it must carry by itself, not by a pattern: the
     /// rest of the line, or None if no other host is left that it is about.
     pub(super) fn without(&self, name: &str) -> Removal {
@@ -246,12 +223,4 @@ pub(super) enum Removal {
     Name(Box<Entry>),
     /// No host is left: the line goes.
     Line,
-}
-
-/// The blob, if it holds what the line says: its first field must be the type named.
-fn decode_blob(key_type: &[u8], base64: &[u8]) -> Option<Vec<u8>> {
-    let base64 = std::str::from_utf8(base64).ok().filter(|text| text.len() <= BASE64_BYTES)?;
-    let blob = Base64::decode_vec(base64).ok()?;
-    let named = Reader::new(&blob).string().ok()? == key_type;
-    named.then_some(blob)
 }

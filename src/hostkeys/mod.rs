@@ -34,7 +34,7 @@ use std::sync::Arc;
 use line::{Entry, Removal};
 
 use crate::crypto::host_hash;
-use crate::key::PublicKey;
+use crate::key::{KeySpec, PublicKey};
 
 pub use check::HostKeyStatus;
 pub use error::HostKeysError;
@@ -83,6 +83,8 @@ enum Item {
 pub struct HostKeys {
     items: Vec<Item>,
     path: Option<Arc<Path>>,
+    /// Key types of users' own that are read.
+    own: Vec<&'static KeySpec>,
 }
 
 impl fmt::Debug for HostKeys {
@@ -155,8 +157,10 @@ fn new_file_name(host: &str, port: u16) -> Result<String, HostKeysError> {
     Ok(file_name_of(host, port))
 }
 
+/// A line for the key alone: those of certificates are their authorities'.
 fn new_entry(name: &str, key: &PublicKey) -> Result<Entry, HostKeysError> {
-    Entry::new(name, key).ok_or_else(|| HostKeysError::BadHost { host: name.to_owned() })
+    Entry::new(name, &key.without_certificate())
+        .ok_or_else(|| HostKeysError::BadHost { host: name.to_owned() })
 }
 
 impl HostKeys {
@@ -182,7 +186,7 @@ impl HostKeys {
     /// # Errors
     /// As [`load`](Self::load), except for files that are not there.
     pub fn load_all(paths: &[impl AsRef<Path>]) -> Result<Self, HostKeysError> {
-        let mut all = Self { items: Vec::new(), path: paths.first().map(|path| path.as_ref().into()) };
+        let mut all = Self { path: paths.first().map(|path| path.as_ref().into()), ..Self::default() };
         for path in paths {
             match Self::load(path) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -221,7 +225,7 @@ impl HostKeys {
                 text.push(b'\n');
             }
         }
-        Self { items, path: file }
+        Self { items, path: file, own: Vec::new() }
     }
 
     /// The file that was loaded, if one was.
@@ -246,18 +250,20 @@ impl HostKeys {
         text
     }
 
-    /// Writes everything to `path` in one step, readable by its owner only. What another program
-    /// has put there since it was loaded is gone; [`append`](Self::append) keeps it.
+    /// Writes everything to `path` in one step. A file that is there keeps its owner, its group and its
+    /// mode, except that others lose the right to write to it; a new one is for its owner only. What
+    /// another program has put there since it was loaded is gone; [`append`](Self::append) keeps it.
     ///
     /// # Errors
-    /// [`HostKeysError`] when the file cannot be written, or another program holds its lock for
-    /// longer than 5 seconds.
+    /// [`HostKeysError`] when the file cannot be written or its owner not be kept, or another program
+    /// holds its lock for longer than 5 seconds.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), HostKeysError> {
         file::write(path.as_ref(), &self.to_text())
     }
 
-    /// Adds a key of a host to the end of a file, unless the file says it already. The file, and the
-    /// directory for it, are made if they are not there, for their owner only. Programs that do this
+    /// Adds a key of a host, without a certificate that it may have, to the end of a file, unless the file
+    /// says it already. The file, and the directory for it, are made if they are not there, for their
+    /// owner only. Programs that do this
     /// at the same time do not lose each other's lines.
     ///
     /// # Errors
@@ -288,7 +294,7 @@ impl HostKeys {
         file::append(path.as_ref(), host, port, key, entry.text())
     }
 
-    /// Adds a key of a host, beside those it has.
+    /// Adds a key of a host, without a certificate that it may have, beside those it has.
     ///
     /// # Errors
     /// [`HostKeysError::BadHost`] for a name that no host can have, such as a pattern.
@@ -307,8 +313,9 @@ impl HostKeys {
     }
 
     fn push(&mut self, name: &str, written: &str, key: &PublicKey) -> Result<(), HostKeysError> {
-        if !self.trusted(name).iter().any(|entry| entry.has(key)) {
-            self.items.push(Item::Entry(Box::new(new_entry(written, key)?)));
+        let plain = key.without_certificate();
+        if !self.trusted(name).iter().any(|entry| entry.has(&plain)) {
+            self.items.push(Item::Entry(Box::new(new_entry(written, &plain)?)));
         }
         Ok(())
     }
@@ -354,7 +361,8 @@ impl HostKeys {
     }
 
     /// Adds everything that `other` says, after what is there: several files are asked as one.
-    pub fn extend(&mut self, other: Self) {
+    pub fn extend(&mut self, mut other: Self) {
+        other.know(&self.own);
         self.items.extend(other.items);
     }
 
@@ -397,6 +405,18 @@ impl HostKeys {
     /// [`HostKeysError::Crypto`] when no salt can be had.
     pub fn hash_host(name: &str, salt: Option<[u8; host_hash::LENGTH]>) -> Result<String, HostKeysError> {
         Ok(line::hashed(&name.to_ascii_lowercase(), salt)?)
+    }
+
+    /// Reads the keys of types of your own, also of what is added later: before, such a line is one of no
+    /// known type, and its host unknown when it shows another key. A client does so by its
+    /// [`Algorithms`](crate::Algorithms).
+    pub fn know(&mut self, own: &[&'static KeySpec]) {
+        self.own.extend(own);
+        for item in self.items.iter_mut().filter(|_| !own.is_empty()) {
+            if let Item::Entry(entry) = item {
+                entry.know(own);
+            }
+        }
     }
 
     fn entries(&self) -> impl Iterator<Item = &Entry> {

@@ -375,3 +375,28 @@ fn policies_answer_as_they_are_called() {
 const HASHED_22: &str = "|1|52MiR1hopagVjgvEdUF/t/emxKI=|ZZSx1Jl2R5omDoFQVajFRlQAJS8=";
 /// `ssh-keygen -H` of "[example.org]:2222".
 const HASHED_2222: &str = "|1|GJm0AqdHiDBIpbxFXvH9oNemnFU=|RbmmLDD0LBq4nvBEHVDGEIxM6w8=";
+
+/// The line of a key with its certificate would make its own host one whose key has changed.
+#[test]
+fn a_certified_key_is_written_without_its_certificate() {
+    use crate::key::{CertificateBuilder, KeyKind, PKey};
+
+    let (authority, host) = [(); 2].map(|()| PKey::generate(KeyKind::Ed25519).unwrap()).into();
+    let certified = CertificateBuilder::host(host.public_key()).principal("host").sign(&authority).unwrap();
+    let line = format!("host {}\n", host.public_key().to_line());
+    let directory = crate::sys::file::tests::Directory::new();
+    let path = directory.file("known_hosts");
+    let mut keys = HostKeys::new();
+    for key in [&certified, host.public_key(), &certified] {
+        keys.add("host", 22, key).unwrap();
+        HostKeys::append(&path, "host", 22, key).unwrap();
+        HostKeys::append_hashed(&path, "host", 22, key).unwrap();
+        assert_eq!(text(&keys), line);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), line);
+        assert_eq!(keys.check("host", 22, &certified), HostKeyStatus::Known);
+    }
+    let mut hashed = HostKeys::new();
+    hashed.add_hashed("host", 22, &certified).unwrap();
+    hashed.add_hashed("host", 22, &certified).unwrap();
+    assert_eq!(hashed.lookup("host", 22), [host.public_key()]);
+}

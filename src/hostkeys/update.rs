@@ -166,9 +166,12 @@ impl HostKeys {
         let (Some((first, others)), UpdatePlan::Change { new, old }) = (files.split_first(), plan) else {
             return Ok(false);
         };
+        let own: Vec<_> = keys.iter().chain(new).chain(old).filter_map(PublicKey::own).collect();
         let mut others = Self::load_all(others)?;
+        others.know(&own);
         file::edit(first, |present| {
             let mut here = Self::parse_from(present, Some(first.as_path().into()));
+            here.know(&own);
             let mut all = here.clone();
             all.extend(std::mem::take(&mut others));
             if all.plan_update(names, keys, first) != *plan {

@@ -81,16 +81,18 @@ impl Algorithms {
         self
     }
 
-    /// Takes away every key exchange that a quantum computer would break: what is recorded today stays secret.
+    /// Takes away every key exchange that a quantum computer would break: what is recorded today stays
+    /// secret. With them go the MACs of plain text; all peers with such exchanges have better ones.
     #[must_use]
     pub fn pq_only(mut self) -> Self {
         let safe = |name: &str| METHODS.iter().any(|spec| spec.name == name && spec.is_post_quantum());
         self.kex.retain(|name| safe(name));
+        self.macs.retain(|name| MACS.iter().all(|spec| spec.name != *name || spec.encrypt_then_mac));
         self
     }
 
     fn add(&mut self, wanted: impl Fn(Rank) -> bool) {
-        let signatures = signatures();
+        let signatures = signatures(&self.own);
         for (list, rows) in [
             (&mut self.kex, methods(&self.own)),
             (&mut self.host_keys, signatures.clone()),
@@ -162,7 +164,7 @@ impl Algorithms {
     /// # Errors
     /// As [`set_kex`](Self::set_kex).
     pub fn set_host_keys(&mut self, spec: &str) -> Result<(), KexError> {
-        change(&mut self.host_keys, spec, &signatures())
+        change(&mut self.host_keys, spec, &signatures(&self.own))
     }
 
     /// Changes the signature algorithms of users' keys; see [`set_kex`](Self::set_kex).
@@ -170,7 +172,7 @@ impl Algorithms {
     /// # Errors
     /// As [`set_kex`](Self::set_kex).
     pub fn set_public_keys(&mut self, spec: &str) -> Result<(), KexError> {
-        change(&mut self.public_keys, spec, &signatures())
+        change(&mut self.public_keys, spec, &signatures(&self.own))
     }
 
     /// Changes the ciphers; see [`set_kex`](Self::set_kex).
@@ -244,8 +246,13 @@ fn methods(own: &Own) -> Vec<Row> {
         .collect()
 }
 
-fn signatures() -> Vec<Row> {
-    SIGNATURES.iter().map(|spec| Row { name: spec.name, rank: spec.rank, post_quantum: false }).collect()
+fn signatures(own: &Own) -> Vec<Row> {
+    let own = own.keys.iter().map(|spec| &spec.signature);
+    SIGNATURES
+        .iter()
+        .chain(own)
+        .map(|spec| Row { name: spec.name, rank: spec.rank, post_quantum: false })
+        .collect()
 }
 
 fn change(list: &mut Vec<&'static str>, spec: &str, known: &[Row]) -> Result<(), KexError> {
@@ -303,6 +310,7 @@ mod tests {
                 strict.kex.len()
             );
             assert_eq!(strict.kex.len(), 5);
+            assert!(!strict.macs.is_empty() && strict.macs.iter().all(|name| name.contains("-etm@")));
         }
     }
 
@@ -355,7 +363,7 @@ mod tests {
             ("cipher", CIPHERS.iter().map(row).collect()),
             ("MAC", macs(&Own::default())),
             ("compression", compressions(&Own::default())),
-            ("signature", signatures()),
+            ("signature", signatures(&Own::default())),
         ];
         let expected: Vec<String> = families
             .iter()

@@ -311,7 +311,8 @@ impl Kex {
         let agreed = self.agreed.as_ref().ok_or(KexError::Unexpected(31))?;
         let shared = offered.finish(agreed.method.hash, share)?;
         let hash = self.exchange_hash(host_key, our_share, share, &shared)?;
-        let key = PublicKey::from_blob(host_key).map_err(KexError::HostKey)?;
+        let own = self.setup.algorithms.own_keys();
+        let key = PublicKey::from_any_blob(host_key, own).map_err(KexError::HostKey)?;
         if !key.algorithms().contains(&agreed.host_key) {
             return Err(KexError::HostKeyType);
         }

@@ -126,7 +126,7 @@ pub(super) fn negotiate(
         && ours.host_key.names().next() == theirs.host_key.names().next();
     Ok(Agreed {
         method: known(known_here.method(kex), kex)?,
-        host_key: known(crate::key::algorithm::signature(host_key), host_key)?.name,
+        host_key: known(known_here.signature(host_key), host_key)?.name,
         to_server,
         to_client,
         ignore_guess: theirs.first_kex_packet_follows && !guessed_right,

@@ -6,6 +6,8 @@ use super::{Algorithms, KexError};
 use crate::crypto::hash::HashAlg;
 use crate::crypto::secret::Secret;
 use crate::crypto::{CryptoError, Rank};
+use crate::key::algorithm::{SignatureSpec, signature};
+use crate::key::{KeySpec, PublicKey};
 use crate::packet::{CipherSpec, CompressionSpec, MacSpec, cipher, compression, mac};
 
 /// The client's first half: its share, and what makes the secret of the server's.
@@ -51,6 +53,7 @@ pub(super) struct Own {
     pub(super) ciphers: Vec<&'static CipherSpec>,
     pub(super) macs: Vec<&'static MacSpec>,
     pub(super) compressions: Vec<&'static CompressionSpec>,
+    pub(super) keys: Vec<&'static KeySpec>,
 }
 
 /// Rows are the same when they are the same `static`.
@@ -63,6 +66,7 @@ impl PartialEq for Own {
             && same(&self.ciphers, &other.ciphers)
             && same(&self.macs, &other.macs)
             && same(&self.compressions, &other.compressions)
+            && same(&self.keys, &other.keys)
     }
 }
 
@@ -82,6 +86,30 @@ impl Algorithms {
     by_name!(cipher, cipher, ciphers, CipherSpec);
     by_name!(mac, mac, macs, MacSpec);
     by_name!(compression, compression, compressions, CompressionSpec);
+
+    /// The row of that name, of the table or the user's.
+    pub(crate) fn signature(&self, name: &str) -> Option<&'static SignatureSpec> {
+        let mut own = self.own.keys.iter().map(|spec| &spec.signature);
+        signature(name).or_else(|| own.find(|row| row.name == name))
+    }
+
+    /// The key types that the user added.
+    pub(crate) fn own_keys(&self) -> &[&'static KeySpec] {
+        &self.own.keys
+    }
+
+    /// Adds a key type of your own, for hosts and users; see [`add_kex`](Self::add_kex).
+    ///
+    /// # Errors
+    /// As [`add_kex`](Self::add_kex).
+    pub fn add_key(&mut self, spec: &'static KeySpec) -> Result<(), KexError> {
+        let name = spec.signature.name;
+        check(name, self.signature(name).is_some() || PublicKey::is_type(name.as_bytes()), None)?;
+        self.own.keys.push(spec);
+        self.host_keys.push(name);
+        self.public_keys.push(name);
+        Ok(())
+    }
 
     /// Adds a key exchange of your own, offered last; [`set_kex`](Self::set_kex) knows its name from now on.
     ///

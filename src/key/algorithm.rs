@@ -15,6 +15,8 @@ pub(crate) enum KeyType {
     Rsa,
     Ed448,
     Dss,
+    /// A user's; which one, the key knows.
+    Own,
 }
 
 /// A row of the table of key types.
@@ -108,6 +110,7 @@ impl KeyType {
             Self::Rsa => ("RSA", "RSA-CERT"),
             Self::Ed448 => ("ED448", "ED448-CERT"),
             Self::Dss => ("DSA", "DSA-CERT"),
+            Self::Own => ("OWN", "OWN-CERT"),
         };
         if certificate { certified } else { plain }
     }

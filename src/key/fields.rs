@@ -27,7 +27,8 @@ const APPLICATION_BYTES: usize = 1024;
 
 /// A public key ready to verify with.
 pub(super) struct Fields {
-    pub(super) key: PKey<Public>,
+    /// None for the types of users' own.
+    pub(super) key: Option<PKey<Public>>,
     /// What a token's key is bound to; empty for other keys.
     pub(super) application: Vec<u8>,
 }
@@ -59,12 +60,13 @@ pub(super) fn read(kind: KeyType, reader: &mut Reader<'_>) -> Result<Fields, Key
             }
             ecdsa(nid, reader.string()?)?
         }
+        KeyType::Own => return Err(KeyError::Malformed("a key of a user's own type")),
     };
     let application = if kind.is_token() { reader.string()?.to_vec() } else { Vec::new() };
     if application.len() > APPLICATION_BYTES {
         return Err(KeyError::Malformed("a token's key with an endless application name"));
     }
-    Ok(Fields { key, application })
+    Ok(Fields { key: Some(key), application })
 }
 
 fn edwards(id: Id, length: usize, raw: &[u8]) -> Result<PKey<Public>, KeyError> {

@@ -163,7 +163,7 @@ impl PublicKey {
             KeyType::EcdsaP256 | KeyType::EcdsaP384 | KeyType::EcdsaP521 => Some(3),
             KeyType::Ed25519 => Some(4),
             KeyType::Ed448 => Some(6),
-            KeyType::SkEd25519 | KeyType::SkEcdsa => None,
+            KeyType::SkEd25519 | KeyType::SkEcdsa | KeyType::Own => None,
         };
         let algorithm = algorithm
             .ok_or_else(|| KeyError::Unsupported(format!("an SSHFP record of a {}", self.key_type())))?;

@@ -11,14 +11,14 @@ pub(super) fn is_blank(byte: u8) -> bool {
 }
 
 /// The first word and what follows it and the blanks after it.
-pub(super) fn split_word(text: &[u8]) -> (&[u8], &[u8]) {
+pub(crate) fn split_word(text: &[u8]) -> (&[u8], &[u8]) {
     let end = text.iter().position(|byte| is_blank(*byte)).unwrap_or(text.len());
     let (word, rest) = text.split_at_checked(end).unwrap_or((text, &[]));
     (word, trim_start(rest))
 }
 
 /// Without the blanks at the front.
-pub(super) fn trim_start(text: &[u8]) -> &[u8] {
+pub(crate) fn trim_start(text: &[u8]) -> &[u8] {
     let blanks = text.iter().take_while(|byte| is_blank(**byte)).count();
     text.get(blanks..).unwrap_or_default()
 }
@@ -30,10 +30,11 @@ pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     (1..).zip(text.split(|byte| *byte == b'\n').map(without_return))
 }
 
-/// The blob of the key that `text` begins with, of any type; the type named must be the blob's.
-pub(crate) fn key_blob(text: &[u8]) -> Result<Vec<u8>, KeyError> {
+/// The blob of the key that `text` begins with, of any type, and what follows it; the type named must be
+/// the blob's.
+pub(crate) fn split_key(text: &[u8]) -> Result<(Vec<u8>, &[u8]), KeyError> {
     let (named, rest) = split_word(text);
-    let (base64, _) = split_word(rest);
+    let (base64, comment) = split_word(rest);
     if base64.is_empty() {
         return Err(KeyError::Malformed("a public key line has a type and a base64 blob"));
     }
@@ -42,5 +43,10 @@ pub(crate) fn key_blob(text: &[u8]) -> Result<Vec<u8>, KeyError> {
     if Reader::new(&blob).string()? != named {
         return Err(KeyError::Malformed("the type named is not the key's"));
     }
-    Ok(blob)
+    Ok((blob, comment))
+}
+
+/// The blob of the key that `text` begins with, as [`split_key`] reads it.
+pub(crate) fn key_blob(text: &[u8]) -> Result<Vec<u8>, KeyError> {
+    Ok(split_key(text)?.0)
 }

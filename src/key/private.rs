@@ -13,7 +13,7 @@ use openssl::rsa::Rsa;
 use openssl::sign::Signer as OpensslSigner;
 
 use super::PublicKey;
-use super::algorithm::{KeyType, signature};
+use super::algorithm::KeyType;
 use super::fields::{RSA_MIN, curve};
 use super::format;
 use super::{Certificate, KeyError};
@@ -257,7 +257,7 @@ impl PKey {
         data: &[u8],
     ) -> Result<Vec<u8>, KeyError> {
         let public = &self.0.public;
-        let spec = signature(algorithm).filter(|spec| spec.key_type == public.kind()).ok_or_else(|| {
+        let spec = public.signature(algorithm).ok_or_else(|| {
             KeyError::Unsupported(format!("{algorithm} with a key of type {}", public.key_type()))
         })?;
         public.check_size(rsa_bits)?;

@@ -7,9 +7,11 @@ use base64ct::{Base64, Encoding};
 use openssl::pkey::{PKey, Public};
 
 use super::KeyError;
-use super::algorithm::KeyType;
+use super::algorithm::{KeyType, SignatureSpec, signature};
 use super::cert::Certificate;
 use super::fields::{self, Fields, RSA_FLOOR, RSA_MAX, RSA_MIN};
+use super::line::split_key;
+use super::own::KeySpec;
 use super::verify::{self, TokenUse};
 use crate::wire::{Reader, Writer};
 
@@ -22,6 +24,7 @@ struct Inner {
     kind: KeyType,
     blob: Vec<u8>,
     fields: Fields,
+    own: Option<&'static KeySpec>,
     certificate: Option<Certificate>,
 }
 
@@ -85,7 +88,27 @@ impl PublicKey {
             None
         };
         reader.finish()?;
-        Ok(Self(Arc::new(Inner { kind, blob: blob.to_vec(), fields, certificate })))
+        Ok(Self(Arc::new(Inner { kind, blob: blob.to_vec(), fields, own: None, certificate })))
+    }
+
+    /// Reads the blob of a key of a user's own type.
+    ///
+    /// # Errors
+    /// [`KeyError::Malformed`] for keys of other types, and for what the type says is no key.
+    pub fn from_own_blob(blob: &[u8], spec: &'static KeySpec) -> Result<Self, KeyError> {
+        spec.fields(blob)?;
+        let fields = Fields { key: None, application: Vec::new() };
+        let (kind, blob) = (KeyType::Own, blob.to_vec());
+        Ok(Self(Arc::new(Inner { kind, blob, fields, own: Some(spec), certificate: None })))
+    }
+
+    /// Reads the blob of a key of any type, one of `own` too.
+    pub(crate) fn from_any_blob(blob: &[u8], own: &[&'static KeySpec]) -> Result<Self, KeyError> {
+        let name = Reader::new(blob).string()?;
+        match own.iter().find(|spec| spec.signature.name.as_bytes() == name) {
+            Some(spec) => Self::from_own_blob(blob, spec),
+            None => Self::from_blob(blob),
+        }
     }
 
     /// The certificate, if it comes with one.
@@ -100,8 +123,26 @@ impl PublicKey {
         self.certificate().map_or_else(|| self.clone(), |certificate| certificate.key().clone())
     }
 
-    pub(super) fn openssl(&self) -> &PKey<Public> {
-        &self.0.fields.key
+    /// The key as OpenSSL has it: every one that is not of a user's own type.
+    pub(super) fn openssl(&self) -> Result<&PKey<Public>, KeyError> {
+        self.0
+            .fields
+            .key
+            .as_ref()
+            .ok_or_else(|| KeyError::Unsupported(format!("this use of a {}", self.key_type())))
+    }
+
+    /// The row of a signature algorithm, if it is one of this key's type.
+    pub(super) fn signature(&self, name: &str) -> Option<&'static SignatureSpec> {
+        match self.0.own {
+            Some(spec) => Some(&spec.signature).filter(|row| row.name == name),
+            None => signature(name).filter(|row| row.key_type == self.kind()),
+        }
+    }
+
+    /// Its type, if that is a user's own.
+    pub(crate) fn own(&self) -> Option<&'static KeySpec> {
+        self.0.own
     }
 
     /// What a token's key is bound to: `ssh:` and perhaps a name; empty for other keys.
@@ -116,21 +157,13 @@ impl PublicKey {
     /// # Errors
     /// As [`from_blob`](Self::from_blob); also when the type named is not the blob's.
     pub fn from_line(line: &str) -> Result<(Self, String), KeyError> {
-        let mut words = line.trim().splitn(3, [' ', '\t']);
-        let (Some(kind), Some(base64)) = (words.next(), words.next()) else {
-            return Err(KeyError::Malformed("a public key line has a type and a base64 blob"));
-        };
-        let blob = decode_base64(base64)?;
-        let key = Self::from_blob(&blob)?;
-        if key.key_type() != kind {
-            return Err(KeyError::Malformed("the type named is not the key's"));
-        }
-        Ok((key, words.next().unwrap_or_default().trim().to_owned()))
+        let (blob, comment) = split_key(line.trim().as_bytes())?;
+        Ok((Self::from_blob(&blob)?, String::from_utf8_lossy(comment).into_owned()))
     }
 
     /// Whether `name` is the name of a type of keys or certificates.
-    pub(crate) fn is_type(name: &str) -> bool {
-        KeyType::by_name(name.as_bytes()).is_some()
+    pub(crate) fn is_type(name: &[u8]) -> bool {
+        KeyType::by_name(name).is_some()
     }
 
     /// `type base64`, as files have it.
@@ -158,22 +191,22 @@ impl PublicKey {
     /// The key type's name: `ssh-ed25519`, `ssh-rsa`, `ssh-ed25519-cert-v01@openssh.com`, …
     #[must_use]
     pub fn key_type(&self) -> &'static str {
-        self.0.kind.name(self.certificate().is_some())
+        self.0.own.map_or_else(|| self.0.kind.name(self.certificate().is_some()), |spec| spec.signature.name)
     }
 
     /// The signature algorithms for this key, best first.
     #[must_use]
     pub fn algorithms(&self) -> &'static [&'static str] {
-        self.0.kind.algorithms(self.certificate().is_some())
+        self.0.own.map_or_else(|| self.0.kind.algorithms(self.certificate().is_some()), |spec| &spec.names)
     }
 
-    /// The key's size in bits.
+    /// The key's size in bits; zero for one of a user's own type.
     #[must_use]
     pub fn bits(&self) -> u32 {
         match self.0.kind {
             KeyType::Ed25519 | KeyType::SkEd25519 => 256,
             KeyType::Ed448 => 448,
-            _ => self.openssl().bits(),
+            _ => self.openssl().map_or(0, |key| key.bits()),
         }
     }
 

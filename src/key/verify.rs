@@ -8,7 +8,7 @@ use openssl::ecdsa::EcdsaSig;
 use openssl::pkey::{PKey, Public};
 use openssl::sign::Verifier;
 
-use super::algorithm::{KeyType, SignatureSpec, signature};
+use super::algorithm::{KeyType, SignatureSpec};
 use super::{KeyError, PublicKey};
 use crate::crypto::hash::HashAlg;
 use crate::wire::{Mpint, Reader, Writer};
@@ -47,8 +47,7 @@ pub(super) fn verify(
     data: &[u8],
     blob: &[u8],
 ) -> Result<Option<TokenUse>, KeyError> {
-    let spec =
-        signature(algorithm).filter(|spec| spec.key_type == key.kind()).ok_or(KeyError::BadSignature)?;
+    let spec = key.signature(algorithm).ok_or(KeyError::BadSignature)?;
     let checked = check(key, spec, data, blob);
     // A failed check leaves OpenSSL's error queue filled; it must not colour a later error.
     drop(openssl::error::ErrorStack::get());
@@ -72,13 +71,17 @@ fn check(
     reader.finish().map_err(bad)?;
     let data = signed.as_ref().map_or(data, |(signed, _)| signed);
     let good = match spec.key_type {
-        KeyType::Ed25519 | KeyType::SkEd25519 => edwards(key.openssl(), ED25519_SIGNATURE, data, raw)?,
-        KeyType::Ed448 => edwards(key.openssl(), ED448_SIGNATURE, data, raw)?,
-        KeyType::Rsa => rsa(key.openssl(), spec.hash, data, raw)?,
-        KeyType::Dss => dss(key.openssl(), data, raw)?,
+        KeyType::Ed25519 | KeyType::SkEd25519 => edwards(key.openssl()?, ED25519_SIGNATURE, data, raw)?,
+        KeyType::Ed448 => edwards(key.openssl()?, ED448_SIGNATURE, data, raw)?,
+        KeyType::Rsa => rsa(key.openssl()?, spec.hash, data, raw)?,
+        KeyType::Dss => dss(key.openssl()?, data, raw)?,
         KeyType::EcdsaP256 | KeyType::EcdsaP384 | KeyType::EcdsaP521 | KeyType::SkEcdsa => {
-            ecdsa(key.openssl(), spec.hash, data, raw)?
+            ecdsa(key.openssl()?, spec.hash, data, raw)?
         }
+        KeyType::Own => match key.own() {
+            Some(own) => own.verify(key.blob(), data, raw)?,
+            None => false,
+        },
     };
     if good { Ok(signed.map(|(_, token)| token)) } else { Err(KeyError::BadSignature) }
 }

@@ -79,7 +79,7 @@ pub struct MacSpec {
     /// Bytes of it that are sent.
     pub(super) length: usize,
     /// Over the encrypted packet rather than the plain one.
-    pub(super) encrypt_then_mac: bool,
+    pub(crate) encrypt_then_mac: bool,
 }
 
 const fn row(name: &'static str, kind: CipherKind, key_length: usize, block: usize) -> CipherSpec {

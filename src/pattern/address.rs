@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Letters, matches};
+use super::{Letters, PATTERN_BYTES, matches};
 
 /// Whether a list of addresses and networks (`192.0.2.7`, `2001:db8::/32`) has `address`; none when
 /// something in it is neither, or a network with bits set beyond its length.
@@ -14,25 +14,70 @@ pub(crate) fn address_in_list(list: &[u8], address: IpAddr) -> Option<bool> {
     Some(found)
 }
 
-/// Whether `name` or `address` is matched by the list of a `from=`: patterns of names and of addresses,
-/// networks, each with `!` to refuse.
-pub(crate) fn source_in_list(list: &[u8], name: Option<&[u8]>, address: Option<IpAddr>) -> bool {
-    let text = address.map(|address| plain(address).to_string());
-    let one = |entry: &[u8]| {
-        let network = std::str::from_utf8(entry).ok().and_then(network);
-        network.zip(address).is_some_and(|(network, address)| network.contains(address))
-            || name.is_some_and(|name| matches(entry, name, Letters::Lower))
-            || text.as_ref().is_some_and(|text| matches(entry, text.as_bytes(), Letters::Lower))
-    };
-    let mut found = false;
-    for entry in list.split(|byte| *byte == b',') {
-        match entry {
-            [b'!', refused @ ..] if one(refused) => return false,
-            [b'!', ..] => {}
-            _ => found |= one(entry),
-        }
+/// The list of a `from=`: patterns of names and of addresses, networks, each with `!` to refuse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sources(Vec<Source>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Source {
+    refused: bool,
+    place: Place,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    Network(Network),
+    /// Of names, and of addresses as they are written.
+    Pattern(Vec<u8>),
+}
+
+impl Sources {
+    /// None when anything in the list is not understood: it may be meant to refuse.
+    pub(crate) fn parse(list: &[u8]) -> Option<Self> {
+        let source = |entry: &[u8]| {
+            let (refused, entry) = entry.strip_prefix(b"!").map_or((false, entry), |entry| (true, entry));
+            Some(Source { refused, place: place(entry)? })
+        };
+        list.split(|byte| *byte == b',').map(source).collect::<Option<_>>().map(Self)
     }
-    found
+
+    /// Whether the list has `name`, in lower case, or `address`, and refuses neither.
+    pub(crate) fn contain(&self, name: Option<&[u8]>, address: Option<IpAddr>) -> bool {
+        let text = address.map(|address| plain(address).to_string());
+        let has = |place: &Place| match place {
+            Place::Network(network) => address.is_some_and(|address| network.contains(address)),
+            Place::Pattern(pattern) => [name, text.as_ref().map(String::as_bytes)]
+                .into_iter()
+                .flatten()
+                .any(|shown| matches(pattern, shown, Letters::Lower)),
+        };
+        let (refused, named): (Vec<_>, Vec<_>) = self.0.iter().partition(|source| source.refused);
+        named.iter().any(|source| has(&source.place)) && !refused.iter().any(|source| has(&source.place))
+    }
+}
+
+/// What an entry of a `from=` is about; none for what could never be a client's name or address. sshd
+/// takes all but bad networks for patterns then, also those of refusals, which nobody matches.
+fn place(entry: &[u8]) -> Option<Place> {
+    let text = std::str::from_utf8(entry).ok()?;
+    if let Some(network) = network(text) {
+        return Some(Place::Network(network));
+    }
+    let never = |c: char| c == '/' || c == '!' || c.is_whitespace() || c.is_control();
+    let bad = text.is_empty()
+        || text.len() > PATTERN_BYTES
+        || text.contains(never)
+        || !text.contains(['*', '?']) && is_number_like(text);
+    (!bad).then(|| Place::Pattern(entry.to_vec()))
+}
+
+/// What no name looks like: addresses with a zone, and the short, octal and hexadecimal forms of IPv4.
+fn is_number_like(text: &str) -> bool {
+    let last = text.rsplit('.').next().unwrap_or_default();
+    text.contains(':')
+        || last.starts_with("0x")
+        || last.starts_with("0X")
+        || last.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Addresses with the same first bits.
@@ -109,7 +154,7 @@ mod tests {
     #[test]
     fn sources() {
         let from = |list: &str, name: Option<&str>, address: &str| {
-            source_in_list(list.as_bytes(), name.map(str::as_bytes), Some(ip(address)))
+            Sources::parse(list.as_bytes()).unwrap().contain(name.map(str::as_bytes), Some(ip(address)))
         };
         assert!(from("*.example.org", Some("a.example.org"), "192.0.2.1"));
         assert!(!from("*.example.org,!b.example.org", Some("b.example.org"), "192.0.2.1"));
@@ -118,6 +163,42 @@ mod tests {
         assert!(from("10.0.0.0/8,!10.1.0.0/16", None, "10.2.0.1"));
         assert!(!from("10.0.0.0/8,!10.1.0.0/16", None, "10.1.0.1"));
         assert!(!from("!10.0.0.0/8", None, "11.0.0.1"), "a refusal lets nobody in");
-        assert!(!source_in_list(b"*.example.org", None, None));
+        assert!(!from("192.0.2.0/24,!A.example.org", Some("a.example.org"), "192.0.2.1"));
+        assert!(!from("!192.0.2.1,*", None, "::ffff:192.0.2.1"));
+        assert!(from("2001:db8:*,10.*.?", None, "2001:db8::7"));
+        assert!(!Sources::parse(b"*.example.org").unwrap().contain(None, None));
+    }
+
+    #[test]
+    fn lists_with_a_bad_entry_are_none() {
+        let long = "x".repeat(PATTERN_BYTES + 1);
+        for bad in [
+            "",
+            "127.0.0.1/8",
+            "::1/64",
+            "127.0.0.0/33",
+            "127.0.0.0/x",
+            "127.0.0.*/8",
+            "fe80::1%lo",
+            "127.1",
+            "127",
+            "0x7f.1",
+            "10.0x1",
+            "0X7f000001",
+            "010.0.0.1",
+            "!127.0.0.1",
+            " 127.0.0.1",
+            "a b",
+            "\u{7f}",
+            &long,
+        ] {
+            for list in [format!("*,!{bad}"), format!("!{bad},*"), format!("*,!10.0.0.1,!{bad}")] {
+                assert_eq!(Sources::parse(list.as_bytes()), None, "{list:?}");
+            }
+        }
+        for bad in ["", "*,", ",*", "127.0.0.1/8,*", "*\u{ff}"] {
+            let latin: Vec<u8> = bad.chars().map(|c| u8::try_from(c).unwrap()).collect();
+            assert_eq!(Sources::parse(&latin), None, "{bad:?}");
+        }
     }
 }

@@ -3,10 +3,11 @@
 //! Bytes against bytes; knows not what the names are of.
 
 mod address;
+pub(crate) mod glob;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use address::{address_in_list, source_in_list};
+pub(crate) use address::{Sources, address_in_list};
 
 /// Longer patterns match nothing, and a list that has one matches nothing, as with OpenSSH: no name
 /// has that many bytes.

@@ -5,7 +5,6 @@
 use super::Config;
 use crate::engine::Link;
 use crate::hostkeys::{ANNOUNCE, encode_keys, proof, strings};
-use crate::key::algorithm::signature;
 use crate::key::{PKey, PublicKey};
 use crate::wire::Encode;
 
@@ -64,7 +63,7 @@ pub(super) fn prove(link: &Link, config: &Config, asked: &mut u32, rest: &[u8]) 
 /// The algorithm of the exchange, where it fits the key, so that an RSA key signs by one that the client
 /// knows; else the best one that the server offers.
 fn algorithm(key: &PublicKey, of_exchange: &str, config: &Config) -> Option<&'static str> {
-    let label = signature(of_exchange).map(|spec| spec.label);
+    let label = config.algorithms.signature(of_exchange).map(|spec| spec.label);
     let fits = key.algorithms().iter().find(|name| Some(**name) == label);
     let offered = || key.algorithms().iter().find(|name| config.algorithms.host_keys.contains(name));
     fits.or_else(offered).or_else(|| key.algorithms().first()).copied()

@@ -25,6 +25,7 @@ pub(super) fn authenticate<I: ServerInterface>(
     let taken = &config.algorithms.public_keys;
     let mut machine = AuthServer::new(&session_id, &host_key, taken, config.limits.auth_server());
     machine.require_rsa(config.algorithms.rsa_bits);
+    machine.take_own_keys(config.algorithms.own_keys());
     let mut banner = interface.banner();
     let mut delay = config.limits.failure_delay;
     loop {

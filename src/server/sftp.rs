@@ -7,6 +7,10 @@ use crate::channel::Channel;
 use crate::engine::{ExitStatus, Lane};
 use crate::sftp::SFTPServer;
 
+/// Clients that name the link first, then its target, where the server does not say that it is OpenSSH:
+/// AsyncSSH, libssh (not libssh2) and WinSCP.
+const LINK_FIRST: &[&str] = &["AsyncSSH", "-libssh_", "-libssh-", "WinSCP"];
+
 /// The channel without its wait for the writer: an answer that lies in its queue leaves by itself.
 struct Answers(Channel);
 
@@ -48,7 +52,13 @@ impl Session {
     pub fn serve_sftp(self, server: impl Into<SFTPServer>) -> io::Result<ExitStatus> {
         // Nothing is expected on the other stream: it is dropped, and holds nothing up.
         self.channel().link().stop_reading(Lane::Stderr);
-        server.into().serve(Requests(self.channel().clone()), Answers(self.channel().clone()))?;
+        let client = &self.channel().link().link().core().peer_ident;
+        let link_first = LINK_FIRST.iter().any(|name| client.contains(name));
+        let mut server = server.into();
+        if link_first {
+            server = server.link_first(true);
+        }
+        server.serve(Requests(self.channel().clone()), Answers(self.channel().clone()))?;
         Ok(ExitStatus::Code(0))
     }
 }

@@ -97,10 +97,9 @@ impl Dir {
         Ok(fs::openat(&self.held, self.checked(name)?, flags, bits(options.mode))?.into())
     }
 
-    /// The same, but a link is followed, and a FIFO waited for if `options` say so.
+    /// The same, but a link is followed, wherever it leads.
     pub(crate) fn open_following(&self, name: &OsStr, options: &FileOptions) -> io::Result<File> {
-        let careful = if options.waits { OFlags::NOCTTY | OFlags::CLOEXEC } else { CAREFUL };
-        let flags = flags_of(options)? | careful;
+        let flags = flags_of(options)? | CAREFUL;
         Ok(fs::openat(&self.held, self.checked(name)?, flags, bits(options.mode))?.into())
     }
 

@@ -44,8 +44,6 @@ pub(crate) struct FileOptions {
     pub(crate) truncate: bool,
     /// With `create`: it must not be there.
     pub(crate) exclusive: bool,
-    /// Whether opening a FIFO waits for its other end, where links are followed.
-    pub(crate) waits: bool,
     /// The permissions of a file that is made, less the umask.
     pub(crate) mode: u32,
 }

@@ -72,6 +72,39 @@ pub(crate) fn read_bounded(file: &File, limit: u64) -> io::Result<Vec<u8>> {
 /// instant. A symbolic link is replaced, not followed; a device, a pipe or a directory is refused: root
 /// could put a file in the place of `/dev/null`.
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    replace_by(path, bytes, mode, |_| Ok(()))
+}
+
+/// As [`replace`]; the new file has the owner, the group and the mode of the `old` one, but is not for
+/// others to write to.
+pub(crate) fn replace_like(old: &File, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_by(path, bytes, 0o600, |file| keep_rights(old, file))
+}
+
+#[cfg(unix)]
+fn keep_rights(old: &File, new: &File) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+
+    let (theirs, ours) = (old.metadata()?, new.metadata()?);
+    if (theirs.uid(), theirs.gid()) != (ours.uid(), ours.gid()) {
+        fchown(new, Some(theirs.uid()), Some(theirs.gid()))?;
+    }
+    // After its owner: until then nobody else may read it.
+    new.set_permissions(fs::Permissions::from_mode(theirs.mode() & 0o755))
+}
+
+/// Elsewhere the directory says whose it is.
+#[cfg(not(unix))]
+fn keep_rights(_: &File, _: &File) -> io::Result<()> {
+    Ok(())
+}
+
+fn replace_by(
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+    prepare: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(there) if !there.is_file() && !there.is_symlink() => {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, NOT_REGULAR));
@@ -84,8 +117,11 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     temporary.push(format!(".{:016x}", RandomState::new().hash_one(std::process::id())));
     let temporary = path.with_file_name(temporary);
     let mut file = careful(mode).write(true).create_new(true).open(&temporary)?;
-    let written =
-        file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&temporary, path));
+    let written = file
+        .write_all(bytes)
+        .and_then(|()| prepare(&file))
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         // The half-written file is nobody's; that it may not be removable changes nothing.
         let _ = fs::remove_file(&temporary);
@@ -93,6 +129,15 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     written?;
     sync_directory_of(path);
     Ok(())
+}
+
+/// Whether a lock failed since the file system has none. NFS without its lock daemon says ENOLCK.
+pub(crate) fn has_no_locks(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    if rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::NOLCK) {
+        return true;
+    }
+    error.kind() == io::ErrorKind::Unsupported
 }
 
 /// Makes a rename outlast a crash. Some file systems refuse this for directories; then they have
@@ -107,18 +152,24 @@ fn sync_directory_of(path: &Path) {
     let _ = path;
 }
 
-/// Whether `path` still means this open file.
-#[cfg(unix)]
+/// Whether `path` still means this open file, and not another or none.
 pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    match same_file(file, path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        other => other,
+    }
+}
+
+#[cfg(unix)]
+fn same_file(file: &File, path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
 
     let (ours, there) = (file.metadata()?, fs::metadata(path)?);
     Ok((ours.dev(), ours.ino()) == (there.dev(), there.ino()))
 }
 
-/// Whether `path` still means this open file.
 #[cfg(not(unix))]
-pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+fn same_file(file: &File, path: &Path) -> io::Result<bool> {
     Ok(same_file::Handle::from_file(file.try_clone()?)? == same_file::Handle::from_path(path)?)
 }
 
@@ -249,6 +300,47 @@ pub(crate) mod tests {
         assert_eq!(fs::read(&link).unwrap(), b"new");
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn what_replaces_a_file_has_its_rights() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+
+        let directory = Directory::new();
+        let path = directory.file("file");
+        let old = open_append(&path, 0o600).unwrap();
+        let ours = old.metadata().unwrap();
+        for (before, after) in
+            [(0o600, 0o600), (0o644, 0o644), (0o666, 0o644), (0o4775, 0o755), (0o440, 0o440)]
+        {
+            fs::set_permissions(&path, fs::Permissions::from_mode(before)).unwrap();
+            let given = chown(&path, Some(12345), Some(54321)).is_ok();
+            let owner = if given { (12345, 54321) } else { (ours.uid(), ours.gid()) };
+            // What chown has taken away from the mode.
+            fs::set_permissions(&path, fs::Permissions::from_mode(before)).unwrap();
+            replace_like(&File::open(&path).unwrap(), &path, b"new").unwrap();
+            let now = fs::metadata(&path).unwrap();
+            assert_eq!((now.mode() & 0o7777, (now.uid(), now.gid())), (after, owner), "{before:o}");
+        }
+        assert_eq!((names(&directory), fs::read(&path).unwrap()), (vec!["file".to_owned()], b"new".to_vec()));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn file_systems_without_locks_are_known() {
+        use rustix::io::Errno;
+
+        for (error, none) in [
+            (Errno::NOLCK, true),
+            (Errno::NOTSUP, true),
+            (Errno::NOSYS, true),
+            (Errno::WOULDBLOCK, false),
+            (Errno::BADF, false),
+            (Errno::IO, false),
+        ] {
+            assert_eq!(has_no_locks(&error.into()), none, "{error}");
+        }
+    }
+
     #[test]
     fn two_files_are_told_apart() {
         let directory = Directory::new();
@@ -256,7 +348,8 @@ pub(crate) mod tests {
         let files = [&one, &other].map(|path| open_append(path, 0o600).unwrap());
         assert!(is_at(&files[0], &one).unwrap() && is_at(&files[1], &other).unwrap());
         assert!(!is_at(&files[0], &other).unwrap());
-        assert_eq!(is_at(&files[0], &directory.file("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(!is_at(&files[0], &directory.file("none")).unwrap());
+        assert!(is_at(&files[0], &one.join("below")).is_err());
     }
 
     #[test]

@@ -15,9 +15,14 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::unistd::{Gid, Uid};
+use signal_hook::consts::{
+    SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGPIPE, SIGPROF, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1,
+    SIGUSR2, SIGVTALRM, SIGWINCH, SIGXCPU, SIGXFSZ,
+};
 
 use super::user::Account;
 
@@ -34,6 +39,12 @@ const END: &str = "--";
 const NOT_STARTED: i32 = 126;
 /// The first descriptor that is none of the three standard ones.
 const FIRST_OTHER: i32 = 3;
+
+/// The signals that whoever started us may have had ignored, as `nohup`, a shell's `&` and Python do.
+const SIGNALS: [i32; 17] = [
+    SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGPIPE, SIGPROF, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1,
+    SIGUSR2, SIGVTALRM, SIGWINCH, SIGXCPU, SIGXFSZ,
+];
 
 /// Whether this process came by `enter`; otherwise a second start of our program would be a
 /// second server.
@@ -211,6 +222,7 @@ impl Fresh {
     /// Goes through the steps; what is left is to become the program.
     fn prepare(self) -> io::Result<Command> {
         close_others();
+        mind_signals().map_err(|error| told("cannot set up signals", error))?;
         rustix::process::setsid().map_err(|error| told("cannot start a session", error))?;
         if self.terminal {
             rustix::process::ioctl_tiocsctty(io::stdin())
@@ -273,6 +285,15 @@ fn close_others() {
     for fd in open.into_iter().filter(|fd| *fd >= FIRST_OTHER) {
         let _ = nix::unistd::close(fd);
     }
+}
+
+/// Sees to it that the program ignores no signal: `exec` leaves an ignored one ignored, and makes of one
+/// that is handled the default again. Until then the handler does what the default would.
+fn mind_signals() -> io::Result<()> {
+    let always = Arc::new(AtomicBool::new(true));
+    SIGNALS.into_iter().try_for_each(|signal| {
+        signal_hook::flag::register_conditional_default(signal, Arc::clone(&always)).map(drop)
+    })
 }
 
 /// The session's environment, under its own names again.

@@ -1,6 +1,7 @@
 //! `ssh_agent` and `ssh_add`, with each other and with OpenSSH's.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -111,6 +112,48 @@ fn our_ssh_add_takes_the_usual_keys_and_destinations() {
     assert_eq!(our_add(&socket, &["-l"], 0).lines().count(), 2);
 }
 
+/// As OpenSSH's says it, and with its certificate beside it.
+#[test]
+fn our_ssh_add_takes_the_certificate_along() {
+    let Some(keys) = user_keys() else { return };
+    let folder = Folder::new();
+    let socket = folder.file("agent");
+    let Some(_running) = ssh_agent(&socket, "/bin/false") else { return };
+    let key = PKey::from_file(keys.private("ed25519"), None).unwrap();
+    let builder = feramiko::CertificateBuilder::user(key.public_key()).key_id("me");
+    let certificate = builder.sign(&PKey::from_file(keys.private("rsa"), None).unwrap()).unwrap();
+    fs::copy(keys.private("ed25519"), folder.file("id")).unwrap();
+    fs::write(folder.file("id-cert.pub"), certificate.to_line() + " certified").unwrap();
+    let file = folder.file("id").to_str().unwrap().to_owned();
+    for arguments in [&["-t", "1h", "-c", &file][..], &["-k", &file], &["-q", &file], &["-d", &file], &["-l"]]
+    {
+        let status = i32::from(arguments == ["-l"]);
+        let theirs = ssh_add(&socket, arguments, status);
+        if arguments.contains(&"-d") {
+            ssh_add(&socket, &["-q", &file], 0);
+        }
+        // Theirs prints no comment of a private key's file.
+        assert_eq!(our_add(&socket, arguments, status), theirs.replace("no comment", "feramiko test"));
+    }
+    our_add(&socket, &["-q", &file], 0);
+    our_add(&socket, &["-q", "-k", "-d", &file], 0);
+    assert!(our_add(&socket, &["-l"], 0).ends_with("(ED25519-CERT)\n"));
+    let said = our_add(&socket, &["-d", &file], 0);
+    assert!(
+        said.contains("Could not remove identity") && said.contains("-cert.pub ED25519-CERT (certified)")
+    );
+    our_add(&socket, &["-d", &file], 1);
+}
+
+#[test]
+fn nobody_listens_to_our_ssh_add() {
+    let ours = Ours::start(AgentServer::builder());
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = with_agent(example("ssh_add"), &ours.socket()).arg("-l").stdout(writer).output().unwrap();
+    assert_eq!((output.status.signal(), &output.stderr[..]), (Some(Signal::PIPE.as_raw()), &b""[..]));
+}
+
 #[test]
 fn statuses_of_our_ssh_add() {
     let nowhere = Path::new("/nonexistent/agent");
@@ -125,7 +168,12 @@ fn statuses_of_our_ssh_add() {
         assert!(said.contains(words), "{said}");
     }
     let ours = Ours::start(AgentServer::builder());
-    for (arguments, words) in [(&["-T"][..], "no keys to test"), (&["-t", "soon"], "Invalid lifetime")] {
+    assert!(our_add(&ours.socket(), &["-E", "foo", "-l"], 255).contains("Invalid hash algorithm \"foo\""));
+    for (arguments, words) in [
+        (&["-T"][..], "no keys to test"),
+        (&["-t", "soon"], "Invalid lifetime"),
+        (&["-s", "token"], "not built"),
+    ] {
         let said = our_add(&ours.socket(), arguments, 1);
         assert!(said.contains(words), "{said}");
     }

@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+import os
+import tempfile
 
 import asyncssh
 import asyncssh.connection
@@ -175,6 +177,73 @@ async def sftp(connection, asked):
     return dict(bytes=len(data), sha256=digest, ok=digest == peer.pattern_digest(asked["bytes"]))
 
 
+async def files(connection, asked):
+    """A round of all operations in the folder `path`; `failed` lists what came out otherwise."""
+    failed = []
+
+    def expect(what, found, expected):
+        if found != expected:
+            failed.append(f"{what}: {found!r}, not {expected!r}")
+
+    async def refused(what, kind, call):
+        try:
+            await call
+            failed.append(f"{what} was not refused")
+        except kind:
+            pass
+
+    async with connection.start_sftp_client() as client:
+        await client.chdir(asked["path"])
+        expect("limits", (client.limits.max_read_len, client.limits.max_write_len), (261120, 261120))
+        await client.makedirs("folder/deep/er")
+        with tempfile.TemporaryDirectory() as local:
+            for number in range(100):
+                with open(f"{local}/{number:03}", "wb") as file:
+                    file.write(bytes([number]) * number)
+            with open(f"{local}/sparse", "wb") as file:
+                file.write(b"begin")
+                file.seek(5 << 20)
+                file.write(b"end")
+            await client.put(local, "folder/tree", recurse=True, preserve=True)
+            expect("glob", len(await client.glob("folder/tree/0*")), 100)
+            await client.get("folder/tree", f"{local}/back", recurse=True, preserve=True)
+            for name in os.listdir(f"{local}/back"):
+                with open(f"{local}/{name}", "rb") as one, open(f"{local}/back/{name}", "rb") as other:
+                    expect(name, other.read() == one.read(), True)
+                one, other = os.stat(f"{local}/{name}"), os.stat(f"{local}/back/{name}")
+                expect(f"time of {name}", int(other.st_mtime), int(one.st_mtime))
+        await client.remote_copy("folder/tree/sparse", "folder/copy")
+        expect("remote_copy", await client.getsize("folder/copy"), (5 << 20) + 3)
+        async with client.open("folder/file", "w+b") as file:
+            await file.write(b"some text")
+            await file.fsync()
+            await file.seek(5)
+            expect("read", await file.read(), b"text")
+            await file.truncate(4)
+            expect("stat of a handle", (await file.stat()).size, 4)
+            expect("fstatvfs", (await file.statvfs()).blocks > 0, True)
+        expect("statvfs", (await client.statvfs("folder")).namemax >= 14, True)
+        await client.chmod("folder/file", 0o604)
+        await client.utime("folder/file", (5, 7))
+        found = await client.stat("folder/file")
+        expect("stat", (found.permissions & 0o7777, found.atime, found.mtime), (0o604, 5, 7))
+        await client.symlink("file", "folder/link")
+        await client.utime("folder/link", (8, 9), follow_symlinks=False)
+        expect("lsetstat", (await client.lstat("folder/link")).mtime, 9)
+        expect("a link's target", (await client.stat("folder/link")).mtime, 7)
+        expect("readlink", await client.readlink("folder/link"), "file")
+        expect("realpath", await client.realpath("folder/link"), await client.realpath("folder/file"))
+        await client.link("folder/file", "folder/hard")
+        await refused("rename", asyncssh.SFTPError, client.rename("folder/hard", "folder/copy"))
+        await client.posix_rename("folder/hard", "folder/copy")
+        await refused("stat", asyncssh.SFTPNoSuchFile, client.stat("folder/none"))
+        names = [it.filename async for it in client.scandir("folder")]
+        expect("scandir", sorted(set(names) - {".", ".."}), ["copy", "deep", "file", "link", "tree"])
+        await client.rmtree("folder")
+        expect("exists", await client.exists("folder"), False)
+    return dict(failed=failed)
+
+
 async def tunnel(connection, asked):
     reader, writer = await connection.open_connection(*asked["to"])
     writer.write(asked.get("stdin", "").encode())
@@ -184,7 +253,7 @@ async def tunnel(connection, asked):
 
 ACTIONS = {
     "exec": exec_, "down": down, "up": up, "channels": channels, "sftp": sftp, "tunnel": tunnel, "shell": shell,
-    "learn": learn,
+    "learn": learn, "files": files,
 }
 
 

@@ -191,6 +191,69 @@ def sftp(transport, asked):
     return dict(bytes=size, sha256=digest, ok=digest == peer.pattern_digest(asked["bytes"]))
 
 
+def files(transport, asked):
+    """A round of all operations in the folder `path`; `failed` lists what came out otherwise."""
+    client = paramiko.SFTPClient.from_transport(transport)
+    failed = []
+
+    def expect(what, found, expected):
+        if found != expected:
+            failed.append(f"{what}: {found!r}, not {expected!r}")
+
+    def refused(what, kind, call, *args):
+        try:
+            call(*args)
+            failed.append(f"{what} was not refused")
+        except kind:
+            pass
+
+    client.chdir(asked["path"])
+    expect("normalize", client.normalize("."), client.getcwd())
+    client.mkdir("folder", 0o750)
+    refused("mkdir", OSError, client.mkdir, "folder")
+    names = ["a b", "n\nl", "\u00fc", "'\"", "plain"]
+    for name in names:
+        with client.open(f"folder/{name}", "w") as file:
+            file.write(name * 3)
+    expect("listdir", sorted(client.listdir("folder")), sorted(names))
+    expect("listdir_iter", sorted(it.filename for it in client.listdir_iter("folder")), sorted(names))
+    sizes = {it.filename: it.st_size for it in client.listdir_attr("folder")}
+    expect("sizes", sizes, {name: 3 * len(name.encode()) for name in names})
+    with client.open("folder/plain", "a") as file:
+        file.write(b"+")
+    with client.open("folder/plain", "r+") as file:
+        file.seek(2)
+        file.write(b"AIN")
+        file.seek(0)
+        expect("r+", file.read(), b"plAINplainplain+")
+        expect("readv", list(file.readv([(0, 2), (14, 9)])), [b"pl", b"n+"])
+        expect("check", file.check("sha1").hex(), hashlib.sha1(b"plAINplainplain+").hexdigest())
+        file.truncate(7)
+        expect("stat of a handle", file.stat().st_size, 7)
+    refused("x", OSError, client.open, "folder/plain", "x")
+    client.chmod("folder/plain", 0o640)
+    client.utime("folder/plain", (5, 7))
+    found = client.stat("folder/plain")
+    expect("stat", (found.st_size, found.st_mode & 0o7777, found.st_atime, found.st_mtime), (7, 0o640, 5, 7))
+    client.truncate("folder/plain", 3)
+    expect("truncate", client.stat("folder/plain").st_size, 3)
+    client.chown("folder/plain", found.st_uid, found.st_gid)
+    refused("rename", OSError, client.rename, "folder/plain", "folder/a b")
+    client.rename("folder/plain", "folder/new")
+    client.posix_rename("folder/new", "folder/a b")
+    refused("stat", FileNotFoundError, client.stat, "folder/new")
+    client.symlink("a b", "folder/link")
+    expect("readlink", client.readlink("folder/link"), "a b")
+    expect("links", (client.stat("folder/link").st_size, client.lstat("folder/link").st_size), (3, 3))
+    client.remove("folder/link")
+    refused("rmdir", OSError, client.rmdir, "folder")
+    for name in client.listdir("folder"):
+        client.remove(f"folder/{name}")
+    client.rmdir("folder")
+    expect("the end", client.listdir(), [])
+    return dict(failed=failed)
+
+
 def tunnel(transport, asked):
     channel = transport.open_channel("direct-tcpip", tuple(asked["to"]), ("127.0.0.1", 1), timeout=30)
     channel.sendall(asked.get("stdin", "").encode())
@@ -200,7 +263,8 @@ def tunnel(transport, asked):
     return dict(stdout=peer.text(out))
 
 
-ACTIONS = {"exec": exec_, "down": down, "up": up, "channels": channels, "sftp": sftp, "tunnel": tunnel, "shell": shell}
+ACTIONS = {"exec": exec_, "down": down, "up": up, "channels": channels, "sftp": sftp, "tunnel": tunnel, "shell": shell,
+           "files": files}
 
 
 def main():

@@ -19,7 +19,8 @@ for a client also
                       path, or none
   host_key            the public key line that the server must show
   known_hosts         the text of a known_hosts file that the server must satisfy (AsyncSSH only)
-  action              exec, down, up, channels, sftp, tunnel, learn (the further host keys that the
+  action              exec, down, up, channels, sftp, files (a round of all operations of SFTP; failed
+                      lists what came out otherwise), tunnel, learn (the further host keys that the
                       server proves; AsyncSSH only) or shell (stty size, a resize to
                       132x50, stty size until it shows, exit 5)
   command             what exec runs; down, up and channels have one of their own
@@ -28,7 +29,7 @@ for a client also
   pty                 true: exec runs on a terminal (xterm, 80x24)
   bytes               how much down, up and sftp move
   count               how many channels are open at once
-  path                the file that sftp writes, reads and removes
+  path                the file that sftp writes, reads and removes; the empty folder of files
   to                  [host, port] that tunnel connects to, from the server
 
 for a server also

@@ -17,7 +17,7 @@ pub const OPENING_AT_ONCE: usize = 4;
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 const USAGE: &str = "usage: --port P --key FILE [--host H] [--user U] [--cipher C] [--mac M] [--kex K] VERB
-verbs: down CMD BYTES, up BYTES [CMD], connect N PAR, execs N, ping N, idle N, serve";
+verbs: down CMD BYTES, up BYTES [CMD], connect N PAR, execs N, stats N THREADS, ping N, idle N, serve";
 
 /// The options that stand before the verb.
 #[derive(Clone, Debug)]
@@ -38,6 +38,8 @@ pub enum Verb {
     Up { command: String, bytes: u64 },
     Connect { count: usize, parallel: usize },
     Execs(usize),
+    /// `stat` by SFTP; from one thread, whatever is asked for.
+    Stats(usize),
     Ping(usize),
     Idle(usize),
     Serve,
@@ -78,6 +80,7 @@ pub fn arguments() -> Result<(Options, Verb), Failure> {
             Verb::Connect { count: count.parse()?, parallel: parallel.parse::<usize>()?.max(1) }
         }
         ["execs", count] => Verb::Execs(count.parse()?),
+        ["stats", count, _] => Verb::Stats(count.parse()?),
         ["ping", count] => Verb::Ping(count.parse()?),
         ["idle", count] => Verb::Idle(count.parse()?),
         ["serve"] => Verb::Serve,

@@ -37,6 +37,11 @@ fn files_are_for_their_owner_only_and_links_stay() {
     assert_eq!((mode(&appended), mode(&saved)), (0o600, 0o600));
     assert_eq!(mode(&directory.file("deep")), 0o700);
 
+    // One that was there keeps its mode, as far as others only read it.
+    fs::set_permissions(&saved, fs::Permissions::from_mode(0o664)).unwrap();
+    HostKeys::load(&appended).unwrap().save(&saved).unwrap();
+    assert_eq!(mode(&saved), 0o644);
+
     let link = directory.file("link");
     std::os::unix::fs::symlink(&saved, &link).unwrap();
     HostKeys::parse(format!("other {E2}\n")).save(&link).unwrap();
@@ -123,6 +128,22 @@ fn an_appender_that_waited_writes_into_the_new_file() {
         waiting.join().unwrap().unwrap();
     });
     assert_eq!(fs::read_to_string(&path).unwrap(), format!("new {E1}\nlate {E2}\n"));
+}
+
+#[test]
+fn a_file_that_goes_away_meanwhile_is_made_anew() {
+    let directory = Directory::new();
+    let path = directory.file("known_hosts");
+    std::thread::scope(|scope| {
+        let appending =
+            scope.spawn(|| (0..1000).try_for_each(|_| HostKeys::append(&path, "host", 22, &key(E1))));
+        while !appending.is_finished() {
+            let _ = fs::remove_file(&path);
+        }
+        appending.join().unwrap().unwrap();
+    });
+    HostKeys::append(&path, "host", 22, &key(E1)).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), format!("host {E1}\n"));
 }
 
 #[test]

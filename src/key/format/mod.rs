@@ -14,6 +14,7 @@ mod der;
 pub(super) mod openssh;
 mod parts;
 mod pbe;
+mod pbes1;
 mod pem;
 mod pkcs8;
 mod ppk;
@@ -48,14 +49,15 @@ pub(super) fn io_error(path: &Path, error: &std::io::Error) -> KeyError {
     KeyError::Io { path: path.display().to_string(), kind: error.kind(), text: error.to_string() }
 }
 
-/// Reads a private key file that only its owner may read; Windows has no mode to check.
+/// Reads a private key file. One of our own must be for nobody else to read; another's, which he lets us
+/// read, is his concern, as with OpenSSH. Windows has no mode to check.
 pub(super) fn read_private_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     let (file, metadata) = crate::sys::file::open_regular(path).map_err(|error| io_error(path, &error))?;
     #[cfg(unix)]
     {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = metadata.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
+        use std::os::unix::fs::MetadataExt;
+        let mode = metadata.mode() & 0o777;
+        if metadata.uid() == crate::sys::user::current_uid() && mode & 0o077 != 0 {
             return Err(KeyError::Permissions { path: path.display().to_string(), mode });
         }
     }

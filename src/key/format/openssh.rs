@@ -141,6 +141,7 @@ fn private_key(kind: KeyType, reader: &mut Reader<'_>) -> Result<OpensslKey<Priv
         }
         KeyType::EcdsaP256 | KeyType::EcdsaP384 | KeyType::EcdsaP521 => ecdsa(kind, reader),
         KeyType::SkEd25519 | KeyType::SkEcdsa => Err(of_a_token()),
+        KeyType::Own => Err(KeyError::Unsupported("a file of a user's own key type".to_owned())),
     }
 }
 
@@ -170,6 +171,7 @@ fn certified_key(
             parts::ecdsa(kind, number(reader)?, Some(outer.string()?))
         }
         KeyType::SkEd25519 | KeyType::SkEcdsa => Err(of_a_token()),
+        KeyType::Own => Err(KeyError::Unsupported("a file of a user's own key type".to_owned())),
     }
 }
 

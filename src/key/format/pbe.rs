@@ -1,21 +1,20 @@
-//! Encrypted PKCS#8: PBES2 with PBKDF2 or scrypt (RFC 8018, RFC 7914), and PBES1 as OpenSSL has it.
+//! Encrypted PKCS#8: PBES2 with PBKDF2 or scrypt (RFC 8018, RFC 7914), and PBES1.
 //!
 //! What deriving the key costs is written in the file. It is read and held against the limits here
 //! before anything is derived, and before a passphrase is asked for.
 
 use openssl::hash::MessageDigest;
 use openssl::pkcs5;
-use openssl::pkey::PKey as OpensslKey;
 use openssl::symm::Cipher;
 use zeroize::Zeroizing;
 
 use super::der::{Der, NULL, OCTETS, OID};
-use super::given;
 use super::sealed::padded;
+use super::{given, pbes1};
 use crate::crypto::secret::Secret;
 use crate::key::KeyError;
 
-/// The largest PBKDF2 or PKCS#12 count that is worked through: some seconds. `ssh-keygen` writes
+/// The largest PBKDF2 count that is worked through: some seconds. `ssh-keygen` writes
 /// 2048, careful people a million.
 const ITERATIONS: u64 = if cfg!(fuzzing) { 4096 } else { 10_000_000 };
 /// The most memory that scrypt may take; `openssl pkcs8 -scrypt` takes 16 MiB.
@@ -47,11 +46,6 @@ static CIPHERS: &[Row<Cipher>] = &[
     (b"\x2a\x86\x48\x86\xf7\x0d\x03\x07", Cipher::des_ede3_cbc),
 ];
 
-/// PKCS#12's schemes of SHA-1 with three and two keys of DES. The others need what OpenSSL keeps in
-/// its legacy provider: single DES, RC2, RC4.
-static PBES1: &[&[u8]] =
-    &[b"\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x01\x03", b"\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x01\x04"];
-
 enum Derivation<'a> {
     Pbkdf2 { salt: &'a [u8], iterations: u64, hash: MessageDigest },
     Scrypt { salt: &'a [u8], n: u64, r: u64, p: u64 },
@@ -66,11 +60,11 @@ pub(super) fn open(bytes: &[u8], passphrase: Option<&Secret>) -> Result<Zeroizin
     let oid = algorithm.take(OID)?;
     let mut parameters = algorithm.sequence()?;
     algorithm.finish()?;
-    if PBES1.contains(&oid) {
-        parameters.take(OCTETS)?;
-        check_iterations(parameters.small()?)?;
+    if let Some(scheme) = pbes1::by_oid(oid) {
+        let (salt, iterations) = (parameters.take(OCTETS)?, parameters.small()?);
         parameters.finish()?;
-        return open_pbes1(bytes, given(passphrase)?);
+        check_iterations(iterations, pbes1::ITERATIONS)?;
+        return scheme.open(salt, iterations, given(passphrase)?, sealed);
     }
     if oid != PBES2 {
         return Err(KeyError::Unsupported(format!("the PKCS#8 encryption {oid:02x?}")));
@@ -94,11 +88,11 @@ fn row<T>(table: &[Row<T>], oid: &[u8], what: &str) -> Result<T, KeyError> {
     Ok(make())
 }
 
-fn check_iterations(count: u64) -> Result<(), KeyError> {
+fn check_iterations(count: u64, most: u64) -> Result<(), KeyError> {
     match count {
         0 => Err(KeyError::Malformed("an iteration count of zero")),
-        1..=ITERATIONS => Ok(()),
-        _ => Err(KeyError::TooCostly(format!("{count} iterations; {ITERATIONS} are accepted"))),
+        _ if count <= most => Ok(()),
+        _ => Err(KeyError::TooCostly(format!("{count} iterations; {most} are accepted"))),
     }
 }
 
@@ -109,7 +103,7 @@ fn derivation(mut algorithm: Der<'_>) -> Result<Derivation<'_>, KeyError> {
     let salt = parameters.take(OCTETS)?;
     let found = if oid == PBKDF2 {
         let iterations = parameters.small()?;
-        check_iterations(iterations)?;
+        check_iterations(iterations, ITERATIONS)?;
         // The key's length follows from the cipher.
         if parameters.tag() == Some(super::der::INTEGER) {
             parameters.small()?;
@@ -168,14 +162,4 @@ impl Derivation<'_> {
         }
         Ok(key)
     }
-}
-
-/// PKCS#12's derivation is OpenSSL's, which has it inside of its own reader only.
-fn open_pbes1(bytes: &[u8], passphrase: &Secret) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    if passphrase.expose().contains(&0) {
-        return Err(KeyError::WrongPassphrase);
-    }
-    let key = OpensslKey::private_key_from_pkcs8_passphrase(bytes, passphrase.expose())
-        .map_err(|_| KeyError::WrongPassphrase)?;
-    Ok(Zeroizing::new(key.private_key_to_pkcs8()?))
 }

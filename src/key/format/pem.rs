@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::armour::Contents;
 use super::der::Der;
-use super::sealed::padded;
+use super::sealed::{des_key, padded};
 use super::{given, pkcs8};
 use crate::crypto::hash::HashAlg;
 use crate::crypto::secret::Secret;
@@ -17,16 +17,25 @@ type Key = Result<OpensslKey<Private>, KeyError>;
 /// A cipher of DEK-Info.
 struct PemCipher {
     name: &'static str,
+    /// Bytes of its key.
+    key: usize,
     openssl: fn() -> Cipher,
 }
 
-/// Single DES is in OpenSSL's legacy provider only.
+const fn cipher(name: &'static str, key: usize, openssl: fn() -> Cipher) -> PemCipher {
+    PemCipher { name, key, openssl }
+}
+
 static CIPHERS: &[PemCipher] = &[
-    PemCipher { name: "AES-128-CBC", openssl: Cipher::aes_128_cbc },
-    PemCipher { name: "AES-192-CBC", openssl: Cipher::aes_192_cbc },
-    PemCipher { name: "AES-256-CBC", openssl: Cipher::aes_256_cbc },
-    PemCipher { name: "DES-EDE3-CBC", openssl: Cipher::des_ede3_cbc },
+    cipher("AES-128-CBC", 16, Cipher::aes_128_cbc),
+    cipher("AES-192-CBC", 24, Cipher::aes_192_cbc),
+    cipher("AES-256-CBC", 32, Cipher::aes_256_cbc),
+    cipher("DES-EDE3-CBC", 24, Cipher::des_ede3_cbc),
+    cipher("DES-CBC", DES_KEY, Cipher::des_ede3_cbc),
 ];
+
+/// Single DES, which many systems' OpenSSL has only as 3DES with one key.
+const DES_KEY: usize = 8;
 
 /// A label, and how a block of that label is read.
 struct Label {
@@ -85,7 +94,10 @@ fn opened(contents: &Contents, passphrase: Option<&Secret>) -> Result<Zeroizing<
     let cipher = (spec.openssl)();
     let iv = super::unhex(iv.as_bytes()).filter(|iv| Some(iv.len()) == cipher.iv_len());
     let iv = iv.ok_or(KeyError::Malformed("a DEK-Info whose vector has an impossible form"))?;
-    let key = derive(given(passphrase)?, &iv, cipher.key_len())?;
+    let mut key = derive(given(passphrase)?, &iv, spec.key)?;
+    if spec.key == DES_KEY {
+        key = des_key(&key);
+    }
     let plain = padded(cipher, &key, &iv, &contents.body)?;
     // One wrong passphrase in 256 leaves a padding that fits.
     Der::whole(&plain).map_err(|_| KeyError::WrongPassphrase)?;

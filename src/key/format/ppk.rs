@@ -343,6 +343,7 @@ fn private_key(public: &PublicKey, reader: &mut Reader<'_>) -> Result<OpensslKey
         KeyType::SkEd25519 | KeyType::SkEcdsa => {
             Err(KeyError::Unsupported("a security token's key in a PPK file".to_owned()))
         }
+        KeyType::Own => Err(KeyError::Unsupported("a user's own key type in a PPK file".to_owned())),
     }
 }
 

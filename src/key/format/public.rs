@@ -3,11 +3,10 @@
 //! OpenSSH and PuTTY hold the public half in clear, so that it can be offered before a passphrase is
 //! asked for.
 
-use openssl::pkey::Id;
-
 use super::armour::{self, Block, Lines};
 use super::der::{Der, INTEGER, OID, SEQUENCE};
 use super::{openssh, pkcs8, ppk};
+use crate::key::algorithm::KeyType;
 use crate::key::fields::curve;
 use crate::key::{KeyError, PublicKey};
 use crate::wire::{Writer, put_mpint};
@@ -139,10 +138,10 @@ pub(in crate::key) fn write(
         PublicFormat::Line if comment.is_empty() => Ok(format!("{}\n", key.to_line())),
         PublicFormat::Line => Ok(format!("{} {comment}\n", key.to_line())),
         PublicFormat::Rfc4716 => rfc4716(key, comment),
-        PublicFormat::Pem if key.openssl().id() == Id::RSA => {
-            text(key.openssl().rsa()?.public_key_to_pem_pkcs1()?)
+        PublicFormat::Pem if key.kind() == KeyType::Rsa => {
+            text(key.openssl()?.rsa()?.public_key_to_pem_pkcs1()?)
         }
-        PublicFormat::Pem | PublicFormat::Pkcs8 => text(key.openssl().public_key_to_pem()?),
+        PublicFormat::Pem | PublicFormat::Pkcs8 => text(key.openssl()?.public_key_to_pem()?),
     }
 }
 

@@ -169,6 +169,11 @@ pub(super) fn padded(
     Ok(Zeroizing::new(plain))
 }
 
+/// A key of DES, or of 3DES with two keys, as 3DES with three has it.
+pub(super) fn des_key(key: &[u8]) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(key.iter().copied().cycle().take(24).collect())
+}
+
 fn open_chacha(key: &[u8], body: &[u8], tag: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     let key = key.first_chunk().ok_or(SHORT)?;
     let mut body = Zeroizing::new(body.to_vec());

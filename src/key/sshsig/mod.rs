@@ -181,25 +181,27 @@ impl SshSignature {
             .ok_or_else(|| SshSignatureError::Unsupported(format!("the algorithm {}", Escaped(name))))
     }
 
-    /// Reads the text of a signature file.
+    /// Reads the text of a signature file. As with ssh-keygen, blanks between BEGIN and END and all that
+    /// follows END count for nothing.
     ///
     /// # Errors
     /// [`SshSignatureError::Malformed`], [`SshSignatureError::Unsupported`] for ways of signing that are
     /// not built or that are too weak, [`SshSignatureError::Key`] for the key in it.
     pub fn from_armored(text: impl AsRef<[u8]>) -> Result<Self> {
-        let text =
-            std::str::from_utf8(text.as_ref()).map_err(|_| SshSignatureError::Malformed("it is not text"))?;
-        let body = text.strip_prefix(BEGIN).filter(|body| body.starts_with(['\r', '\n']));
-        let body = body.ok_or(SshSignatureError::Malformed("its BEGIN line is missing"))?;
-        let (base64, rest) = body
-            .split_once(END)
-            .filter(|(base64, _)| base64.ends_with('\n'))
-            .ok_or(SshSignatureError::Malformed("its END line is missing"))?;
-        if !rest.trim_ascii().is_empty() {
-            return Err(SshSignatureError::Malformed("something follows its END line"));
+        let mut lines = text.as_ref().split(|byte| *byte == b'\n');
+        let first = lines.next().map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        if first != Some(BEGIN.as_bytes()) {
+            return Err(SshSignatureError::Malformed("its BEGIN line is missing"));
         }
-        let joined: String = base64.split(['\r', '\n']).collect();
-        let blob = decode_base64(&joined).map_err(|_| SshSignatureError::Malformed("bad base64"))?;
+        let mut base64 = String::new();
+        loop {
+            let line = lines.next().ok_or(SshSignatureError::Malformed("its END line is missing"))?;
+            if line.starts_with(END.as_bytes()) {
+                break;
+            }
+            base64.extend(line.iter().filter(|byte| !is_space(**byte)).map(|byte| char::from(*byte)));
+        }
+        let blob = decode_base64(&base64).map_err(|_| SshSignatureError::Malformed("bad base64"))?;
         Self::from_blob(&blob)
     }
 
@@ -249,6 +251,11 @@ impl SshSignature {
         blob.put("").put(self.hash.name()).put(self.signature.as_slice());
         blob
     }
+}
+
+/// C's isspace: what ssh-keygen skips in base64.
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t'..=b'\r')
 }
 
 /// A namespace that can be one: not empty, and without zero bytes, which ssh-keygen does not take.

@@ -224,6 +224,29 @@ fn broken_files_and_blobs_are_errors() {
 }
 
 #[test]
+fn any_blanks_stand_between_the_words_of_a_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key.pub").to_string_lossy().into_owned();
+    let key = PKey::generate(KeyKind::Ed25519).unwrap();
+    let (key, base64) = (key.public_key(), key.public_key().base64());
+    for (line, comment) in [
+        (format!("ssh-ed25519  {base64}"), ""),
+        (format!(" \tssh-ed25519 \t {base64}\t\ta  comment \n"), "a  comment"),
+        (format!("ssh-ed25519\t{base64}    c\r\n"), "c"),
+    ] {
+        assert_eq!(PublicKey::from_line(&line), Ok((key.clone(), comment.to_owned())), "{line:?}");
+        std::fs::write(&path, &line).unwrap();
+        assert_eq!(PublicKey::from_file(&path), Ok((key.clone(), comment.to_owned())), "{line:?}");
+        if let Some(shown) = run("ssh-keygen", &["-l", "-f", &path]) {
+            assert!(shown.contains(&key.fingerprint()), "{line:?}: {shown}");
+        }
+    }
+    for bad in ["", "ssh-ed25519", "ssh-ed25519 \t "] {
+        assert!(PublicKey::from_line(bad).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
 fn weak_and_absurd_rsa_keys_are_refused() {
     use crate::wire::{Writer, put_mpint};
     let blob = |e: &[u8], n: &[u8]| {
@@ -268,6 +291,30 @@ fn a_file_that_others_read_is_refused_with_the_mend() {
     assert!(error.contains("chmod 600"), "{error}");
     assert!(PKey::from_file(Path::new("/dev/zero"), None).is_err());
     assert!(PKey::from_file(folder.path(), None).is_err());
+}
+
+/// As ssh-keygen has it: a group may read a key that is not ours.
+#[cfg(unix)]
+#[test]
+fn the_mode_of_anothers_file_is_his_concern() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    PKey::generate(KeyKind::Ed25519).unwrap().write_private_key_file(&path, None).unwrap();
+    let ours = crate::sys::user::current_uid();
+    for (owner, mode, fine) in
+        [(ours, 0o640, false), (ours, 0o600, true), (12345, 0o640, true), (12345, 0o644, true)]
+    {
+        if chown(&path, Some(owner), None).is_err() {
+            println!("skipped: only root gives files away");
+            return;
+        }
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        assert_eq!(PKey::from_file(&path, None).is_ok(), fine, "{owner} {mode:o}");
+        if let Ok(run) = Command::new("ssh-keygen").args(["-y", "-f"]).arg(&path).output() {
+            assert_eq!(run.status.success(), fine, "{owner} {mode:o}: {run:?}");
+        }
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod prefetch;
 mod reading;
 mod readv;
 mod start;
+mod tree;
 mod writing;
 
 use std::fmt;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::SFTPServer;
 use super::extended;
 use super::handles::{Handles, Open};
 use super::interface::SFTPServerInterface;
@@ -45,6 +46,7 @@ pub(super) struct Session {
     pub(super) rules: Rules,
     pub(super) handles: Handles,
     pub(super) most_handles: usize,
+    link_first: bool,
 }
 
 /// A path that an application may be asked about.
@@ -71,8 +73,9 @@ fn done(outcome: SFTPResult<()>) -> SFTPResult<Answer> {
 }
 
 impl Session {
-    pub(super) fn new(interface: Arc<dyn SFTPServerInterface>, rules: Rules, handles: usize) -> Self {
-        Self { interface, rules, handles: Handles::new(handles), most_handles: handles }
+    pub(super) fn new(server: SFTPServer) -> Self {
+        let SFTPServer { interface, rules, handles, link_first } = server;
+        Self { interface, rules, handles: Handles::new(handles), most_handles: handles, link_first }
     }
 
     /// What a READ is to read.
@@ -192,9 +195,9 @@ impl Session {
                 Ok(Answer::name(&interface.readlink(path)?))
             }
             msg::Symlink::NUMBER => {
-                // OpenSSH's order, which nearly all clients have: the target first.
-                let request = msg::Symlink::decode_packet(packet)?;
-                done(interface.symlink(path(request.first)?, path(request.second)?))
+                let msg::Symlink { first, second, .. } = msg::Symlink::decode_packet(packet)?;
+                let (target, link) = if self.link_first { (second, first) } else { (first, second) };
+                done(interface.symlink(path(target)?, path(link)?))
             }
             _ => Err(SFTPStatus::OP_UNSUPPORTED.into()),
         }

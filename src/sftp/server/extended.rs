@@ -56,11 +56,12 @@ pub(super) fn announced(interface: &dyn SFTPServerInterface) -> Vec<u8> {
 }
 
 fn vendor() -> SFTPVendor {
-    let text = str::to_owned;
-    let mut vendor = SFTPVendor::default();
-    (vendor.vendor, vendor.product) = (text("feramiko"), text("feramiko"));
-    vendor.version = text(env!("CARGO_PKG_VERSION"));
-    vendor
+    SFTPVendor {
+        vendor: "feramiko".to_owned(),
+        product: "feramiko".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        build: 0,
+    }
 }
 
 /// Answers an extended request.
@@ -122,11 +123,13 @@ fn whole_of_nothing(rest: Rest<'_>) -> SFTPResult<()> {
 }
 
 fn limits(handles: usize) -> SFTPLimits {
-    let mut limits = SFTPLimits::default();
-    limits.packet = u64::try_from(MAX_PACKET).unwrap_or_default();
-    (limits.read, limits.write) = (MAX_DATA.into(), MAX_DATA.into());
-    limits.handles = u64::try_from(handles).unwrap_or_default();
-    limits
+    let wide = |number: usize| u64::try_from(number).unwrap_or_default();
+    SFTPLimits {
+        packet: wide(MAX_PACKET),
+        read: MAX_DATA.into(),
+        write: MAX_DATA.into(),
+        handles: wide(handles),
+    }
 }
 
 /// Requests about an open file.

@@ -59,12 +59,13 @@ pub struct SFTPServer {
     interface: Arc<dyn SFTPServerInterface>,
     rules: Rules,
     handles: usize,
+    link_first: bool,
 }
 
 impl SFTPServer {
     /// A server that asks `interface`.
     pub fn new(interface: impl SFTPServerInterface + 'static) -> Self {
-        Self { interface: Arc::new(interface), rules: Rules::default(), handles: HANDLES }
+        Self { interface: Arc::new(interface), rules: Rules::default(), handles: HANDLES, link_first: false }
     }
 
     /// Refuses whatever changes something.
@@ -97,6 +98,15 @@ impl SFTPServer {
     #[must_use]
     pub fn max_handles(mut self, handles: usize) -> Self {
         self.handles = handles;
+        self
+    }
+
+    /// Whether this client's requests for symbolic links name the link first and its target then, as the
+    /// draft has it. Nearly all have OpenSSH's order, which is the other; some have the draft's unless the
+    /// server says that it is OpenSSH. [`Session::serve_sftp`](crate::Session::serve_sftp) knows them.
+    #[must_use]
+    pub fn link_first(mut self, link_first: bool) -> Self {
+        self.link_first = link_first;
         self
     }
 

@@ -70,6 +70,15 @@ impl Page {
         }
         Ok(count > 0)
     }
+
+    fn write_to(&mut self, to: &mut impl Write) -> io::Result<()> {
+        if self.used == 0 {
+            return Ok(());
+        }
+        let used = std::mem::take(&mut self.used);
+        to.write_all(self.bytes.get(..used).unwrap_or_default())?;
+        to.flush()
+    }
 }
 
 /// The page and where it goes.
@@ -86,7 +95,7 @@ impl<W: Write> Output<W> {
 
     /// Writes what has gathered.
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        self.flush_page(None)
+        self.page.write_to(&mut self.write)
     }
 
     /// Writes what has gathered if that is much.
@@ -94,14 +103,9 @@ impl<W: Write> Output<W> {
         if self.page.used >= GATHERED { self.flush() } else { Ok(()) }
     }
 
-    /// Writes what has gathered here, or in another page.
-    pub(super) fn flush_page(&mut self, page: Option<&mut Page>) -> io::Result<()> {
-        let page = page.unwrap_or(&mut self.page);
-        if page.used > 0 {
-            let used = std::mem::take(&mut page.used);
-            self.write.write_all(page.bytes.get(..used).unwrap_or_default())?;
-            self.write.flush()?;
-        }
-        Ok(())
+    /// Writes what has gathered here, then what has in a page of somebody else.
+    pub(super) fn flush_page(&mut self, page: &mut Page) -> io::Result<()> {
+        self.flush()?;
+        page.write_to(&mut self.write)
     }
 }

@@ -117,7 +117,7 @@ fn work<W: Write>(jobs: &Receiver<Job>, output: &Mutex<Output<W>>, unanswered: &
             page.put_refusal(job.id, &SFTPRefusal::from(SFTPStatus::FAILURE));
         }
         // A stream that takes no more has ended for reading too: the session sees it there.
-        let _ = output.lock().flush_page(Some(&mut page));
+        let _ = output.lock().flush_page(&mut page);
         unanswered.change(|count| count.saturating_sub(1));
     }
 }

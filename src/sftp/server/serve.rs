@@ -38,11 +38,8 @@ pub(super) fn serve(
     output.lock().page.put(&msg::Version { version: VERSION, extensions: Rest(&announced) });
     let interface = Arc::clone(&server.interface);
     interface.session_started();
-    let mut serving = Serving {
-        overlap: Overlap::new(Arc::clone(&output)),
-        output,
-        session: Session::new(server.interface, server.rules, server.handles),
-    };
+    let mut serving =
+        Serving { overlap: Overlap::new(Arc::clone(&output)), output, session: Session::new(server) };
     let ended = serving.run(&mut input);
     drop(serving);
     interface.session_ended();
@@ -121,7 +118,7 @@ impl<W: Write + Send + 'static> Serving<W> {
     fn read_here(&mut self, job: &Job) -> io::Result<()> {
         let mut page = std::mem::take(&mut self.output.lock().page);
         put_read(&mut page, job);
-        self.output.lock().flush_page(Some(&mut page))?;
+        self.output.lock().flush_page(&mut page)?;
         self.output.lock().page = page;
         Ok(())
     }

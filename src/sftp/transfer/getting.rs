@@ -129,6 +129,7 @@ struct Getting<'t, 'a> {
     /// Bytes asked for, and there before their turn.
     held: usize,
     max_open: usize,
+    /// How much may be held; grows with what the connection takes in.
     depth: usize,
     size: u32,
     hasher: RandomState,
@@ -372,6 +373,7 @@ impl<'t, 'a> Getting<'t, 'a> {
 
     /// Keeps as much under way as may be.
     fn ask_more(&mut self) -> Result<()> {
+        self.depth = self.client().read_depth();
         while let Some(key) = self.hungry.front().copied() {
             if !self.ask_read(key)? {
                 break;

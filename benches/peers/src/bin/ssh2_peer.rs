@@ -126,6 +126,19 @@ fn execs(options: &Options, count: usize) -> Result<(), Failure> {
     leave(session)
 }
 
+fn stats(options: &Options, count: usize) -> Result<(), Failure> {
+    let session = connect(options)?;
+    let sftp = session.sftp()?;
+    let here = Path::new(".");
+    sftp.stat(here)?;
+    let meter = Meter::start();
+    for _ in 0..count {
+        sftp.stat(here)?;
+    }
+    meter.report(&format!("\"count\":{count}"));
+    leave(session)
+}
+
 fn ping(options: &Options, count: usize) -> Result<(), Failure> {
     let session = connect(options)?;
     let mut channel = open(&session, "cat")?;
@@ -161,6 +174,7 @@ fn run() -> Result<(), Failure> {
         Verb::Up { command, bytes } => up(&options, &command, bytes),
         Verb::Connect { count, parallel } => connects(&options, count, parallel),
         Verb::Execs(count) => execs(&options, count),
+        Verb::Stats(count) => stats(&options, count),
         Verb::Ping(count) => ping(&options, count),
         Verb::Idle(count) => idle(&options, count),
         Verb::Serve => Err("libssh2 has no server".into()),

@@ -104,10 +104,10 @@ fn pbes1(iterations: u128) -> Vec<u8> {
 
 #[test]
 fn pkcs8() {
-    for make in [pbkdf2, pbes1] {
+    for (make, most) in [(pbkdf2 as fn(_) -> _, 10_000_000), (pbes1, 1_000_000)] {
         accepted(&make(1));
-        accepted(&make(10_000_000));
-        for iterations in [10_000_001, 1 << 31, u128::from(u64::MAX), 1 << 64, u128::MAX] {
+        accepted(&make(most));
+        for iterations in [most + 1, 1 << 31, u128::from(u64::MAX), 1 << 64, u128::MAX] {
             refused(&make(iterations));
             refused(&pem_of("ENCRYPTED PRIVATE KEY", "", &make(iterations)));
         }
@@ -115,11 +115,11 @@ fn pkcs8() {
     }
     assert_eq!(PKey::from_bytes(&pbkdf2(1), Some(&secret())).unwrap_err(), KeyError::WrongPassphrase);
     assert_eq!(PKey::from_bytes(&pbes1(1), Some(&secret())).unwrap_err(), KeyError::WrongPassphrase);
-    // Single DES, which needs OpenSSL's legacy provider.
-    let mut single = pbes1(1);
-    let at = single.windows(2).position(|pair| pair == [0x0c, 0x01]).unwrap();
-    single[at + 2] = 1;
-    assert!(matches!(PKey::from_bytes(&single, Some(&secret())), Err(KeyError::Unsupported(_))));
+    // RC2.
+    let mut rc2 = pbes1(1);
+    let at = rc2.windows(2).position(|pair| pair == [0x0c, 0x01]).unwrap();
+    rc2[at + 2] = 5;
+    assert!(matches!(PKey::from_bytes(&rc2, Some(&secret())), Err(KeyError::Unsupported(_))));
 }
 
 #[test]

@@ -82,12 +82,17 @@ impl SFTPHandle for LocalFile {
 
 pub(super) fn figures(found: &FileSystem) -> StatVfs {
     let flag = |set: bool, flag: u64| if set { flag } else { 0 };
-    let mut figures = StatVfs::default();
-    (figures.block_size, figures.fragment_size) = (found.block_size, found.fragment_size);
-    (figures.blocks, figures.blocks_free) = (found.blocks, found.blocks_free);
-    (figures.blocks_available, figures.files) = (found.blocks_available, found.files);
-    (figures.files_free, figures.files_available) = (found.files_free, found.files_available);
-    (figures.file_system_id, figures.name_max) = (found.id, found.name_max);
-    figures.flags = flag(found.read_only, StatVfs::READ_ONLY) | flag(found.no_setuid, StatVfs::NO_SETUID);
-    figures
+    StatVfs {
+        block_size: found.block_size,
+        fragment_size: found.fragment_size,
+        blocks: found.blocks,
+        blocks_free: found.blocks_free,
+        blocks_available: found.blocks_available,
+        files: found.files,
+        files_free: found.files_free,
+        files_available: found.files_available,
+        file_system_id: found.id,
+        flags: flag(found.read_only, StatVfs::READ_ONLY) | flag(found.no_setuid, StatVfs::NO_SETUID),
+        name_max: found.name_max,
+    }
 }

@@ -34,8 +34,6 @@ impl SFTPServerInterface for LocalServer {
             create: flags.has(OpenFlags::CREATE),
             truncate: flags.has(OpenFlags::TRUNCATE),
             exclusive: flags.has(OpenFlags::EXCLUSIVE),
-            // As OpenSSH: whoever may everything may wait.
-            waits: true,
             mode: self.mode(attributes, 0o666),
         };
         let file = self.opened(path, &options)?;
@@ -161,10 +159,14 @@ fn real(path: &Path) -> io::Result<PathBuf> {
         other => return other,
     }
     match (path.parent(), path.file_name()) {
-        // `file_name` and `parent` leave out what `.` and `/` stand at the end.
-        (Some(above), Some(name)) if !path.as_os_str().as_bytes().ends_with(b"/..") => {
+        (Some(above), Some(name)) if !ends_in_dots(path.as_os_str().as_bytes()) => {
             Ok(above.canonicalize()?.join(name))
         }
         _ => Err(io::ErrorKind::NotFound.into()),
     }
+}
+
+/// Whether `.` or `..` is the last component: std leaves the one out.
+fn ends_in_dots(path: &[u8]) -> bool {
+    matches!(path.rsplit(|byte| *byte == b'/').next(), Some(b"." | b".."))
 }

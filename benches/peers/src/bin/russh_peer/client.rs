@@ -201,6 +201,7 @@ pub(crate) async fn measure(options: Options, verb: Verb) -> Result<(), Failure>
         Verb::Up { command, bytes } => up(&session, &command, bytes).await?,
         Verb::Execs(count) => execs(&session, count).await?,
         Verb::Ping(count) => ping(&session, count).await?,
+        Verb::Stats(_) => return Err("russh has no SFTP of its own".into()),
         Verb::Connect { .. } | Verb::Idle(_) | Verb::Serve => {}
     }
     leave(session).await
