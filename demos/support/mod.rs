@@ -6,6 +6,8 @@
 pub(crate) mod args;
 #[cfg(unix)]
 pub(crate) mod connect;
+#[cfg(unix)]
+pub(crate) mod copying;
 pub(crate) mod given;
 pub(crate) mod home;
 pub(crate) mod log;
