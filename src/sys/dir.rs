@@ -103,6 +103,12 @@ impl Dir {
         Ok(fs::openat(&self.held, self.checked(name)?, flags, bits(options.mode))?.into())
     }
 
+    /// The same as any program opens what its user names: a FIFO is waited for.
+    pub(crate) fn open_waiting(&self, name: &OsStr, options: &FileOptions) -> io::Result<File> {
+        let flags = flags_of(options)? | OFlags::NOCTTY | OFlags::CLOEXEC;
+        Ok(fs::openat(&self.held, self.checked(name)?, flags, bits(options.mode))?.into())
+    }
+
     /// What is known of the directory itself.
     pub(crate) fn stat_itself(&self) -> io::Result<Stat> {
         Ok(known(&fs::fstat(&self.held)?))

@@ -69,14 +69,12 @@ impl Dir {
 
     /// Opens a file.
     pub(crate) fn open_file(&self, name: &OsStr, options: &FileOptions) -> io::Result<File> {
-        OpenOptions::new()
-            .read(options.read)
-            .write(options.write && !options.append)
-            .append(options.append)
-            .create(options.create)
-            .create_new(options.create && options.exclusive)
-            .truncate(options.truncate)
-            .open(self.no_link(name)?)
+        by(options).open(self.no_link(name)?)
+    }
+
+    /// The same, but a link is followed.
+    pub(crate) fn open_waiting(&self, name: &OsStr, options: &FileOptions) -> io::Result<File> {
+        by(options).open(self.at(name)?)
     }
 
     /// What is known of the directory itself.
@@ -228,4 +226,16 @@ fn known(metadata: &Metadata) -> Stat {
         links: 1,
         file: (0, 0),
     }
+}
+
+fn by(options: &FileOptions) -> OpenOptions {
+    let mut opened = OpenOptions::new();
+    opened
+        .read(options.read)
+        .write(options.write && !options.append)
+        .append(options.append)
+        .create(options.create)
+        .create_new(options.create && options.exclusive)
+        .truncate(options.truncate);
+    opened
 }

@@ -206,7 +206,10 @@ impl Exchange {
                     Err(error) => self.die(&mut state, error),
                 }
             } else if !sleep(&mut state, key, deadline) {
-                return Err(Error::Timeout(Phase::Request));
+                let found = ready(&mut state);
+                // Who was woken to read, and gives up, passes it on.
+                state.pass_on_reading();
+                return found.ok_or(Error::Timeout(Phase::Request));
             }
         }
     }
@@ -257,14 +260,7 @@ impl Exchange {
                 inbox.arrived.push_back((pending.tag, reply));
                 inbox.wake.notify_one();
             }
-            // A file that was opened for nobody is closed again.
-            None if reply.kind == message::Handle::NUMBER => {
-                if let Ok(handle) = Reader::new(&reply.body).string() {
-                    let close = message::framed(&Close { id: 0, handle });
-                    state.register(None, 0, SMALL_ANSWER, close);
-                }
-            }
-            None => {}
+            None => state.discard(&reply),
         }
     }
 
@@ -367,6 +363,14 @@ impl State {
     fn others_are_busy(&self) -> bool {
         let reads = usize::from(self.incoming.is_none());
         self.inboxes.len() > self.waiting.len().saturating_add(reads).saturating_add(1)
+    }
+
+    /// Drops an answer that nobody waits for. A file that was opened for nobody is closed again.
+    fn discard(&mut self, reply: &Reply) {
+        let handle = Reader::new(&reply.body).string();
+        if let (message::Handle::NUMBER, Ok(handle)) = (reply.kind, handle) {
+            self.register(None, 0, SMALL_ANSWER, message::framed(&Close { id: 0, handle }));
+        }
     }
 
     /// Wakes one who can read when nobody does.
@@ -534,11 +538,14 @@ impl State {
 impl Drop for Mailbox {
     fn drop(&mut self) {
         let mut state = self.exchange.state.lock();
-        let left = state.inboxes.remove(&self.key).map_or(0, |inbox| inbox.pending);
-        if left > 0 {
+        let Some(inbox) = state.inboxes.remove(&self.key) else { return };
+        if inbox.pending > inbox.arrived.len() {
             for pending in state.pending.values_mut().filter(|pending| pending.owner == Some(self.key)) {
                 pending.owner = None;
             }
+        }
+        for (_, reply) in &inbox.arrived {
+            state.discard(reply);
         }
         // Who was woken to read, and gives up, passes it on.
         state.pass_on_reading();

@@ -226,8 +226,8 @@ impl SFTPAttributes {
 
 impl fmt::Display for SFTPAttributes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (uid, gid) =
-            self.owner.map_or(("?".into(), "?".into()), |(uid, gid)| (uid.to_string(), gid.to_string()));
+        let shown = |number: Option<u32>| number.map_or_else(|| "?".to_owned(), |number| number.to_string());
+        let (uid, gid) = (shown(self.owner.map(|(uid, _)| uid)), shown(self.owner.map(|(_, gid)| gid)));
         let long = Long { links: None, user: &uid, group: &gid, recent: None };
         f.write_str(&long.show(self))
     }

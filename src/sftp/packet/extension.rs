@@ -39,8 +39,11 @@ pub(in crate::sftp) const VENDOR_ID: &str = "vendor-id";
 /// Extensions that one side announces; OpenSSH has eleven.
 const MAX_ANNOUNCED: usize = 128;
 
-/// Names and data that VERSION or INIT announce.
-pub(in crate::sftp) fn announced(extensions: Rest<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Malformed> {
+/// An extension as it is announced: its name, and what is said with it.
+pub(in crate::sftp) type Announced = (Vec<u8>, Vec<u8>);
+
+/// What VERSION or INIT announce.
+pub(in crate::sftp) fn announced(extensions: Rest<'_>) -> Result<Vec<Announced>, Malformed> {
     let mut reader = Reader::new(extensions.0);
     let mut found = Vec::new();
     while !reader.is_empty() {

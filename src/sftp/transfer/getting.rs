@@ -590,9 +590,7 @@ impl<'t, 'a> Getting<'t, 'a> {
             let bytes = Fetched::bytes(&buffer);
             self.held = self.held.saturating_sub(bytes.len());
             if job.failure.is_none() {
-                if let Err(error) = job.sink.write(bytes) {
-                    job.failure = Some(error);
-                }
+                job.failure = job.sink.write(bytes).err();
             }
             job.written = job.written.saturating_add(bytes.len() as u64);
             let file = (&job.task.remote, job.written, job.task.known.size, job.task.begin);

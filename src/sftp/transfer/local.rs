@@ -60,7 +60,8 @@ impl Place {
         let name = path
             .file_name()
             .ok_or_else(|| failed(path.display().to_string(), io::ErrorKind::IsADirectory.into()))?;
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent =
+            path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         let dir = Dir::open(parent).map_err(|error| failed(parent.display().to_string(), error))?;
         Ok(Self { dir: Arc::new(dir), name: name.to_owned(), follow: true })
     }
@@ -92,11 +93,10 @@ impl Place {
     }
 
     fn open_by(&self, name: &OsStr, options: &FileOptions) -> Result<File> {
-        let options = FileOptions { waits: true, ..*options };
         let opened = if self.follow {
-            self.dir.open_following(name, &options)
+            self.dir.open_waiting(name, options)
         } else {
-            self.dir.open_file(name, &options)
+            self.dir.open_file(name, options)
         };
         opened.map_err(|error| self.error(error))
     }
