@@ -63,6 +63,9 @@ fn run() -> Result<(), String> {
     // Operands mean nothing: `scp -D` gives some.
     let level = args.last('l').unwrap_or("ERROR");
     let level = level_named(level).ok_or_else(|| format!("-l {level}: no such level"))?;
+    if args.has('f') && !args.has('e') {
+        return Err("-f: a log in syslog is not built; -e sends it to standard error".to_owned());
+    }
     if args.has('e') {
         start(level, None).map_err(|error| format!("the log: {error}"))?;
     }

@@ -20,6 +20,9 @@ mod key;
 mod msg;
 mod packet;
 mod pattern;
+#[cfg(test)]
+#[path = "../tests/peers/programs.rs"]
+mod programs;
 mod server;
 mod sftp;
 mod sys;

@@ -8,6 +8,8 @@ mod forwarding;
 mod given;
 #[path = "agent/identities.rs"]
 mod identities;
+#[path = "agent/ours.rs"]
+mod ours;
 mod peers;
 #[path = "agent/programs.rs"]
 mod programs;
@@ -17,75 +19,18 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
-use feramiko::{
-    AddOptions, Agent, AgentError, AgentServer, AgentServerBuilder, Destination, Hop, PKey, Secret,
-};
-use peers::{Folder, KEY_KINDS, Keys, Server, program, require, sshd, user};
-
-/// Far more than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Tries until it is so.
-fn soon(what: &str, mut is: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !is() {
-        assert!(began.elapsed() < PATIENCE, "{what}");
-        std::thread::yield_now();
-    }
-}
-
-/// Our agent on a socket of its own, in this process.
-struct Ours {
-    server: AgentServer,
-    folder: Folder,
-}
-
-impl Ours {
-    fn start(builder: AgentServerBuilder) -> Self {
-        let (server, folder) = (builder.build(), Folder::new());
-        let listener = AgentServer::listen(folder.file("agent")).unwrap();
-        let (agent, clock) = (server.clone(), server.clone());
-        std::thread::spawn(move || clock.expire_keys());
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (stream, agent) = (stream.unwrap(), agent.clone());
-                std::thread::spawn(move || agent.serve_connection(stream));
-            }
-        });
-        Self { server, folder }
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.file("agent")
-    }
-}
-
-impl Drop for Ours {
-    fn drop(&mut self) {
-        self.server.close();
-    }
-}
-
-/// A process that ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use feramiko::{AddOptions, Agent, AgentError, AgentServer, Destination, Hop, PKey, Secret};
+use ours::{Ours, soon};
+use peers::{Folder, KEY_KINDS, Keys, Running, Server, output, program, require, sshd, user};
 
 /// OpenSSH's agent on this socket; it asks its user by `askpass`.
 fn ssh_agent(socket: &Path, askpass: &str) -> Option<Running> {
     let mut command = Command::new(require("ssh-agent", program("ssh-agent"))?);
     command.args(["-D", "-a"]).arg(socket).env("SSH_ASKPASS", askpass).env("SSH_ASKPASS_REQUIRE", "force");
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let running = Running(child);
+    let running = Running::start(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()));
     soon("ssh-agent listens", || UnixStream::connect(socket).is_ok());
     Some(running)
 }
@@ -112,7 +57,7 @@ fn text(output: &Output) -> String {
 
 /// Runs it and returns what it printed, and fails if its status is another.
 fn run(command: &mut Command, status: i32) -> String {
-    let output = command.output().unwrap();
+    let output = output(command, "");
     let text = text(&output);
     assert_eq!(output.status.code(), Some(status), "{command:?}:\n{text}");
     text
@@ -134,6 +79,7 @@ fn path(keys: &Keys, kind: &str) -> String {
 
 #[test]
 fn ssh_agent_takes_every_key_of_ours() {
+    let _watch = given::within(300);
     let Some(keys) = user_keys() else { return };
     let folder = Folder::new();
     let socket = folder.file("agent");
@@ -171,6 +117,7 @@ fn ssh_agent_takes_every_key_of_ours() {
 
 #[test]
 fn ssh_agent_is_locked_and_unlocked() {
+    let _watch = given::within(300);
     let Some(keys) = user_keys() else { return };
     let folder = Folder::new();
     let socket = folder.file("agent");
@@ -189,6 +136,7 @@ fn ssh_agent_is_locked_and_unlocked() {
 
 #[test]
 fn ssh_agent_holds_our_keys_to_their_constraints() {
+    let _watch = given::within(300);
     let Some(keys) = user_keys() else { return };
     let key = PKey::from_file(keys.private("ed25519"), None).unwrap();
     for (askpass, allowed) in [("/bin/false", false), ("/bin/true", true)] {
@@ -227,6 +175,7 @@ fn login(session: &[u8], key: &PKey) -> Vec<u8> {
 
 #[test]
 fn destinations_are_kept_alike_by_both_agents() {
+    let _watch = given::within(300);
     let (Some(keys), Some(hosts)) = (user_keys(), Keys::named("host")) else { return };
     let folder = Folder::new();
     let theirs = folder.file("agent");
@@ -268,6 +217,7 @@ fn destinations_are_kept_alike_by_both_agents() {
 
 #[test]
 fn ssh_add_with_our_agent() {
+    let _watch = given::within(300);
     let Some(keys) = user_keys() else { return };
     let ours = Ours::start(AgentServer::builder());
     let socket = ours.socket();
@@ -304,19 +254,15 @@ fn ssh_add_with_our_agent() {
     ssh_add(&socket, &["-c", &path(&keys, "rsa")], 1);
     ssh_add(&socket, &["-s", "/usr/lib/nothing.so"], 1);
     ssh_add(&socket, &["-t", "1", &path(&keys, "rsa")], 0);
-    soon("the key expires", || {
-        with_agent("ssh-add", &socket).arg("-l").output().unwrap().status.code() == Some(1)
-    });
+    soon("the key expires", || output(with_agent("ssh-add", &socket).arg("-l"), "").status.code() == Some(1));
 }
 
 #[test]
 fn another_users_ssh_add_is_turned_away() {
+    let _watch = given::within(300);
     let Some(keys) = user_keys() else { return };
-    if user() != "root" {
-        eprintln!("skipped: only root can be another user");
-        return;
-    }
-    let Some(setpriv) = require("setpriv", program("setpriv")) else { return };
+    let root = user() == "root";
+    let Some(setpriv) = require("setpriv (as root)", program("setpriv").filter(|_| root)) else { return };
     let ours = Ours::start(AgentServer::builder());
     ssh_add(&ours.socket(), &[&path(&keys, "ed25519")], 0);
     // Even where the file system lets them.
@@ -324,7 +270,7 @@ fn another_users_ssh_add_is_turned_away() {
     fs::set_permissions(ours.socket(), fs::Permissions::from_mode(0o666)).unwrap();
     let mut command = with_agent(setpriv, &ours.socket());
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "ssh-add", "-l"]);
-    let output = command.output().unwrap();
+    let output = output(&mut command, "");
     // It may be told by the answer that does not come, or by a signal when it asks.
     assert!(!output.status.success() && output.stdout.is_empty(), "{}", text(&output));
 }
@@ -347,6 +293,7 @@ fn public_file(folder: &Folder, keys: &Keys, kind: &str) -> PathBuf {
 
 #[test]
 fn ssh_logs_in_with_every_key_of_our_agent() {
+    let _watch = given::within(300);
     let (Some(keys), Some(hosts)) = (user_keys(), Keys::named("host")) else { return };
     let Some(server) = sshd(&hosts, &keys, "") else { return };
     let (ours, folder) = (Ours::start(AgentServer::builder()), Folder::new());
@@ -367,6 +314,7 @@ fn ssh_logs_in_with_every_key_of_our_agent() {
 
 #[test]
 fn ssh_is_refused_when_the_user_says_no() {
+    let _watch = given::within(300);
     let (Some(keys), Some(hosts)) = (user_keys(), Keys::named("host")) else { return };
     let Some(server) = sshd(&hosts, &keys, "") else { return };
     for answer in [false, true] {
@@ -382,6 +330,7 @@ fn ssh_is_refused_when_the_user_says_no() {
 
 #[test]
 fn ssh_uses_keys_for_their_destinations_only() {
+    let _watch = given::within(300);
     let (Some(keys), Some(hosts)) = (user_keys(), Keys::named("host")) else { return };
     let (Some(server), Some(other)) = (sshd(&hosts, &keys, ""), sshd(&keys, &keys, "")) else { return };
     let ours = Ours::start(AgentServer::builder());
@@ -412,7 +361,7 @@ fn ssh_uses_keys_for_their_destinations_only() {
         )
     };
     let forwarded = |command: &str| {
-        let output = ssh(&server, &socket, &public).args(["-A", command]).output().unwrap();
+        let output = output(ssh(&server, &socket, &public).args(["-A", command]), "");
         (output.status.success(), text(&output))
     };
     hold(&["here"]);

@@ -8,16 +8,19 @@ use std::fs;
 use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use feramiko::{
     Answer, AuthAnswer, AuthInfo, CertificateBuilder, Error, ExitStatus, HostKeys, HostbasedClient,
-    HostbasedRules, KeyKind, PKey, PublicKey, SSHServer, ServerHandle, ServerInterface, Session, SessionKind,
+    HostbasedRules, KeyKind, PKey, PublicKey, SSHServer, ServerHandle, ServerInterface, Session,
     SessionRequest,
 };
-use peers::{Folder, Keys, Python, example, inside, keeper, program, require, sshd_at_home, start, user};
+use peers::{
+    Folder, Keys, Python, example, inside, keeper, output, program, require, run_shell, sshd_at_home, start,
+    user,
+};
 use serde_json::json;
 
 /// The host that is believed.
@@ -49,12 +52,7 @@ impl ServerInterface for Application {
     }
 
     fn session(&self, session: Session) -> io::Result<ExitStatus> {
-        let SessionKind::Exec(command) = session.request().kind.clone() else {
-            return Ok(ExitStatus::Code(1));
-        };
-        let mut shell = Command::new("/bin/sh");
-        shell.arg("-c").arg(String::from_utf8_lossy(&command).into_owned());
-        session.run_command(shell)
+        run_shell(session)
     }
 }
 
@@ -142,6 +140,7 @@ const KINDS: [KeyKind; 5] =
 
 #[test]
 fn our_client_on_our_server() {
+    let _watch = given::within(300);
     let given = Given::new(KeyKind::Ed25519);
     let (_server, port) = serve(HOST, &given.known());
     for (what, key, host, local, lets_in) in given.cases(&user()) {
@@ -158,6 +157,7 @@ fn our_client_on_our_server() {
 /// be told to.
 #[test]
 fn keys_held_elsewhere() {
+    let _watch = given::within(300);
     struct Held(PKey, bool);
     impl feramiko::Signer for Held {
         fn public_key(&self) -> &PublicKey {
@@ -188,6 +188,7 @@ fn keys_held_elsewhere() {
 /// An application that believes every host is not asked about certificates that say something else.
 #[test]
 fn bad_certificates_reach_nobody() {
+    let _watch = given::within(300);
     struct Credulous;
     impl ServerInterface for Credulous {
         fn allowed_auths(&self, _: &str) -> Vec<&'static str> {
@@ -216,6 +217,7 @@ fn bad_certificates_reach_nobody() {
 /// A certificate for a host lets nobody in as a user, whoever trusts its authority.
 #[test]
 fn a_hosts_certificate_is_no_users() {
+    let _watch = given::within(300);
     struct Trusting;
     impl ServerInterface for Trusting {
         fn check_auth_publickey(&self, _: &str, _: &PublicKey) -> AuthAnswer {
@@ -266,21 +268,25 @@ fn asyncssh(given: &Given, cases: std::ops::Range<usize>) {
 
 #[test]
 fn asyncssh_with_keys_on_our_server() {
+    let _watch = given::within(300);
     asyncssh(&Given::new(KeyKind::Ed25519), 0..5);
 }
 
 #[test]
 fn asyncssh_with_certificates_on_our_server() {
+    let _watch = given::within(300);
     asyncssh(&Given::new(KeyKind::Ed25519), 5..10);
 }
 
 #[test]
 fn asyncssh_with_keys_of_every_kind_on_our_server() {
+    let _watch = given::within(300);
     KINDS[1..].iter().for_each(|kind| asyncssh(&Given::new(*kind), 0..1));
 }
 
 #[test]
 fn our_client_on_asyncssh() {
+    let _watch = given::within(300);
     let Some(host_keys) = Keys::named("host") else { return };
     let (given, me) = (Given::new(KeyKind::Ed25519), user());
     let spec = |given: &Given| {
@@ -329,6 +335,7 @@ fn our_sshd(home: &Folder, options: &[&str]) -> Option<peers::Server> {
 /// only of others than root, and none that anybody may write.
 #[test]
 fn our_sshd_is_careful() {
+    let _watch = given::within(300);
     use std::os::unix::fs::PermissionsExt;
     let (home, given, me) = (Folder::new(), Given::new(KeyKind::Ed25519), user());
     fs::create_dir(home.file(".ssh")).unwrap();
@@ -359,6 +366,7 @@ fn write(home: &Folder, given: &Given, rules: &str) {
 
 #[test]
 fn our_client_on_sshd_and_on_ours() {
+    let _watch = given::within(300);
     let (home, given, me) = (Folder::new(), Given::new(KeyKind::Ed25519), user());
     let Some(servers) = both(&home) else { return };
     write(&home, &given, HOST);
@@ -411,6 +419,7 @@ const LINES: &[(&str, &str, bool)] = &[
 
 #[test]
 fn lines_are_read_as_sshd_reads_them() {
+    let _watch = given::within(300);
     let (home, given, me) = (Folder::new(), Given::new(KeyKind::Ed25519), user());
     let Some([theirs, ours]) = both(&home) else { return };
     let mut failed = Vec::new();
@@ -428,6 +437,7 @@ fn lines_are_read_as_sshd_reads_them() {
 /// Our `ssh` program signs with the keys in /etc/ssh itself, if it can read them.
 #[test]
 fn our_ssh_on_our_server() {
+    let _watch = given::within(300);
     let root = user() == "root";
     let Some(_) = require("unshare (as root)", program("unshare").filter(|_| root)) else { return };
     let (etc, given) = (Folder::new(), Given::new(KeyKind::Ed25519));
@@ -447,14 +457,14 @@ fn our_ssh_on_our_server() {
             "HostbasedAuthentication=yes",
         ]);
         command.args(["-p", &port.to_string(), "me@127.0.0.1", "echo yes"]);
-        command.env("LOGNAME", "me").stdin(Stdio::null()).output().unwrap()
+        output(command.env("LOGNAME", "me"), "")
     };
     let none = run();
     assert_eq!(none.status.code(), Some(255));
     assert!(String::from_utf8_lossy(&none.stderr).contains("no key of this host"));
     given.own.write_private_key_file(etc.file("ssh_host_ed25519_key"), None).unwrap();
-    let output = run();
-    assert_eq!(output.stdout, b"yes\n", "{}", String::from_utf8_lossy(&output.stderr));
+    let answer = run();
+    assert_eq!(answer.stdout, b"yes\n", "{}", String::from_utf8_lossy(&answer.stderr));
     given.stranger.write_private_key_file(etc.file("ssh_host_ed25519_key"), None).unwrap();
     assert_eq!(run().status.code(), Some(255));
 }
@@ -463,6 +473,7 @@ fn our_ssh_on_our_server() {
 /// its own.
 #[test]
 fn openssh_on_our_server() {
+    let _watch = given::within(300);
     let root = user() == "root";
     let Some(ssh) = require("ssh (as root)", program("ssh").filter(|_| root)) else { return };
     for (kind, name) in
@@ -483,7 +494,8 @@ fn openssh_on_our_server() {
                 fs::write(beside, key.public_key().to_line()).unwrap();
             }
             let (_server, port) = serve(rules, known);
-            let output = Command::new("/bin/sh")
+            let mut command = Command::new("/bin/sh");
+            command
                 .args(["-c", &inside(r#"mount --bind "$1" /etc/ssh && shift"#), "sh"])
                 .arg(etc.path())
                 .arg(&ssh)
@@ -495,12 +507,9 @@ fn openssh_on_our_server() {
                     &port.to_string(),
                     &format!("{}@127.0.0.1", user()),
                     "echo yes",
-                ])
-                .stdin(Stdio::null())
-                .output()
-                .unwrap();
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            (output.stdout == b"yes\n", said)
+                ]);
+            let answer = output(&mut command, "");
+            (answer.stdout == b"yes\n", String::from_utf8_lossy(&answer.stderr).into_owned())
         };
         // The name is the one that the client's address has on this machine.
         let (entered, said) = run("nowhere", "", &given.own);

@@ -17,7 +17,7 @@ fn refused(stage: &Stage, raw: &mut Raw, payload: &[u8]) {
     let closed = raw.closed(AT_ONCE);
     let opened = closed.numbers.iter().any(|number| [52, 91, 99].contains(number));
     assert!(!opened, "{payload:?}: {closed:?}");
-    assert!(closed.code.is_none_or(|code| [2, 7, 14].contains(&code)), "{payload:?}: {closed:?}");
+    assert!(closed.code.is_some_and(|code| [2, 7, 14].contains(&code)), "{payload:?}: {closed:?}");
     assert_eq!(stage.sessions(), before, "{payload:?}");
 }
 
@@ -170,7 +170,7 @@ fn a19_blobs(stage: &Stage) {
                 Some(signature) => request.string(signature),
             });
             assert!(matches!(raw.recv()[0], 51 | 1), "{what}");
-            assert!(started.elapsed() < Duration::from_millis(500), "{what}: {:?}", started.elapsed());
+            assert!(started.elapsed() < AT_ONCE, "{what}: {:?}", started.elapsed());
         }
     }
 }
@@ -193,15 +193,16 @@ fn a20_tries(stage: &Stage) {
     let evil = HostKey::new();
     let query = |_| auth_request("robey", "publickey").bool(false).string("ssh-ed25519").string(evil.blob());
     let known = stage.raw_key.blob();
+    // The sixth refusal is the end; the first `none` asks what there is.
     let attempts: [(&str, usize, Attempt<'_>); 4] = [
-        ("passwords", 6, &|at| auth_request("robey", "password").bool(false).string(format!("wrong {at}"))),
-        ("keys", 6, &query),
-        ("none", 7, &|_| auth_request("robey", "none")),
+        ("passwords", 5, &|at| auth_request("robey", "password").bool(false).string(format!("wrong {at}"))),
+        ("keys", 5, &query),
+        ("none", 6, &|_| auth_request("robey", "none")),
         ("a key that would do, never used", 20, &|_| {
             auth_request("robey", "publickey").bool(false).string("ssh-ed25519").string(&known)
         }),
     ];
-    for (what, most, attempt) in attempts {
+    for (what, expected, attempt) in attempts {
         let mut raw = Raw::at_auth(&stage.address);
         let mut answers = 0;
         for at in 0..2000 {
@@ -217,7 +218,7 @@ fn a20_tries(stage: &Stage) {
                 None => break,
             }
         }
-        assert!(answers <= most, "{what}: {answers} answers");
+        assert_eq!(answers, expected, "{what}");
         assert!(raw.closes(AT_ONCE), "{what}");
     }
 }
@@ -325,6 +326,7 @@ const CASES: &[Case<Stage>] = &[
 
 #[test]
 fn a_server_survives_clients_that_are_not_let_in() {
+    let _watch = given::within(600);
     let stage = Stage::with(|algorithms, limits| {
         algorithms.set_macs("hmac-sha2-256").unwrap();
         algorithms.set_compressions("none,zlib@openssh.com").unwrap();

@@ -583,6 +583,7 @@ const CASES: &[Case<Stage>] = &[
 
 #[test]
 fn a_client_survives_servers() {
+    let _watch = given::within(600);
     let stage = Stage::new();
     serves(&stage);
     run(&stage, serves, CASES);

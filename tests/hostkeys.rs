@@ -1,6 +1,7 @@
 //! known_hosts as OpenSSH understands it: which lines ssh-keygen finds, whom ssh trusts, and what both
 //! ends learn from each other.
 
+mod given;
 #[path = "hostkeys/lines.rs"]
 mod lines;
 mod peers;

@@ -6,18 +6,24 @@ mod given;
 mod peers;
 #[path = "interop/rows.rs"]
 mod rows;
+#[path = "given/terminal.rs"]
+mod terminal;
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpListener};
-use std::process::{Command, Stdio};
+use std::net::TcpListener;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use feramiko::{
     Algorithms, Answer, AuthAnswer, ExitStatus, KeyKind, Limits, PKey, PublicKey, SSHClient, SSHServer,
-    Secret, ServerHandle, ServerInterface, Session, SessionKind, SessionRequest,
+    Secret, ServerHandle, ServerInterface, Session, SessionRequest,
 };
-use peers::{Folder, Keys, Python, Server, example, our_sshd, program, require, sshd, user};
+use peers::{
+    Folder, Keys, Python, Running, Server, example, our_sshd, output, program, require, run_shell, sshd, user,
+};
 use rows::{CIPHERS, FAMILIES, KEX, MACS, PUTTYS, known_to};
 use serde_json::json;
+use terminal::Terminal;
 
 /// The servers of others, by name; where `every`, with all that they have, asked for by name.
 fn servers(more: &str, every: bool) -> Vec<(&'static str, Server, PKey)> {
@@ -58,6 +64,7 @@ fn connect(
 
 #[test]
 fn commands_on_the_servers_of_others() {
+    let _watch = given::within(600);
     for (name, server, key) in servers("", false) {
         let client = connect(&server, &key, Algorithms::client_defaults(), Limits::default()).unwrap();
         let mut process = client.exec_command("cat; echo error >&2; exit 3").unwrap();
@@ -91,16 +98,19 @@ fn each(names: &[&'static str], set: impl Fn(&mut Algorithms, &str)) {
 
 #[test]
 fn every_key_exchange_alone() {
+    let _watch = given::within(600);
     each(KEX, |algorithms, name| algorithms.set_kex(name).unwrap());
 }
 
 #[test]
 fn every_cipher_alone() {
+    let _watch = given::within(600);
     each(CIPHERS, |algorithms, name| algorithms.set_ciphers(name).unwrap());
 }
 
 #[test]
 fn every_mac_alone() {
+    let _watch = given::within(600);
     each(MACS, |algorithms, name| {
         algorithms.set_ciphers("aes128-ctr").unwrap();
         algorithms.set_macs(name).unwrap();
@@ -110,6 +120,7 @@ fn every_mac_alone() {
 /// Chained blocks with MACs of both kinds, more than one packet of them, and new keys in between.
 #[test]
 fn old_ciphers_carry_data_both_ways() {
+    let _watch = given::within(600);
     let ciphers = ["aes256-cbc", "3des-cbc", "blowfish-cbc", "cast128-cbc", "arcfour256"];
     for (name, server, key) in servers("", true) {
         for (cipher, mac) in known_to(name, &ciphers)
@@ -126,19 +137,20 @@ fn old_ciphers_carry_data_both_ways() {
             }
             let client = connect(&server, &key, algorithms, limits).unwrap();
             let data: Vec<u8> =
-                (0..300_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-            let mut process = client.exec_command("cat").unwrap();
-            let (mut stdin, sent) = (process.stdin.take().unwrap(), data.clone());
-            let thread = std::thread::spawn(move || stdin.write_all(&sent).unwrap());
-            let output = process.wait_with_output().unwrap();
-            thread.join().unwrap();
-            assert!(output.stdout == data, "{name} {cipher} {mac}: {} came back", output.stdout.len());
+                (0..1_000_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+            let channel = client.open_session().unwrap();
+            channel.exec_command("cat").unwrap();
+            let echo = given::echoed(&channel, &data).unwrap();
+            assert!(echo == data, "{name} {cipher} {mac}: {} came back", echo.len());
+            let exchanges = client.transport().exchanges();
+            assert!(name == "paramiko" || exchanges > 1, "{name} {cipher} {mac}: {exchanges} exchanges");
         }
     }
 }
 
 #[test]
 fn every_host_key_type() {
+    let _watch = given::within(600);
     each(&["ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-512", "rsa-sha2-256"], |algorithms, name| {
         algorithms.set_host_keys(name).unwrap();
     });
@@ -146,6 +158,7 @@ fn every_host_key_type() {
 
 #[test]
 fn megabytes_both_ways_with_new_keys_all_the_time() {
+    let _watch = given::within(600);
     for (name, server, key) in servers("RekeyLimit 1M", false) {
         let mut limits = Limits::default();
         // Paramiko stalls by itself when new keys meet data both ways.
@@ -159,15 +172,10 @@ fn megabytes_both_ways_with_new_keys_all_the_time() {
         channel.exec_command("cat").unwrap();
         let data: Vec<u8> =
             (0..16_000_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-        let (writer, sent) = (channel.clone(), data.clone());
-        let thread = std::thread::spawn(move || {
-            (&writer).write_all(&sent).unwrap();
-            writer.shutdown(Shutdown::Write);
-        });
-        let mut echo = Vec::new();
-        (&channel).read_to_end(&mut echo).unwrap();
-        thread.join().unwrap();
+        let echo = given::echoed(&channel, &data).unwrap();
         assert!(echo == data, "{name}: {} bytes came back", echo.len());
+        let exchanges = client.transport().exchanges();
+        assert!(name == "paramiko" || exchanges > 10, "{name}: {exchanges} exchanges");
     }
 }
 
@@ -188,12 +196,7 @@ impl ServerInterface for Open {
     }
 
     fn session(&self, session: Session) -> io::Result<ExitStatus> {
-        let SessionKind::Exec(command) = session.request().kind.clone() else {
-            return Ok(ExitStatus::Code(1));
-        };
-        let mut shell = Command::new("/bin/sh");
-        shell.arg("-c").arg(String::from_utf8_lossy(&command).into_owned());
-        session.run_command(shell)
+        run_shell(session)
     }
 }
 
@@ -217,6 +220,7 @@ fn ours(algorithms: Algorithms) -> Option<(ServerHandle, u16, Keys)> {
 
 #[test]
 fn the_python_clients_on_our_server() {
+    let _watch = given::within(600);
     let Some((_server, port, own)) = ours(Algorithms::server_defaults()) else { return };
     for python in Python::BOTH {
         let spec = |more: serde_json::Value| {
@@ -241,12 +245,17 @@ fn the_python_clients_on_our_server() {
             let Some(answer) = python.client(&moved) else { continue };
             assert_eq!(answer["error"], serde_json::Value::Null, "{name} {action}: {answer}");
             assert_eq!(answer["bytes"], 64 << 20, "{name} {action}: {answer}");
+            assert_eq!(answer["ok"], true, "{name} {action}: {answer}");
+            // It counts what it sends.
+            let exchanges = answer["exchanges"].as_u64().unwrap();
+            assert!(moved["rekey_bytes"].is_null() || action == "down" || exchanges > 4, "{name}: {answer}");
         }
     }
 }
 
 #[test]
 fn the_python_clients_with_every_algorithm_of_ours() {
+    let _watch = given::within(600);
     let Some((_server, port, own)) = ours(Algorithms::server_defaults().legacy()) else { return };
     std::thread::scope(|scope| {
         for python in Python::BOTH {
@@ -273,6 +282,7 @@ fn the_python_clients_with_every_algorithm_of_ours() {
 /// A login shell on a terminal that changes its size, by each client, on our `sshd` program.
 #[test]
 fn shells_with_resize_on_our_sshd() {
+    let _watch = given::within(600);
     let (Some(host), Some(own)) = (Keys::named("host"), Keys::named("user")) else { return };
     let server = our_sshd(&host, &own);
     let shown = |name: &str, text: &str| {
@@ -301,47 +311,22 @@ fn shells_with_resize_on_our_sshd() {
 
 /// Runs a client on a terminal of 80 columns that grows to 132; what it showed, and its exit code.
 fn on_terminal(mut command: Command) -> (String, Option<i32>) {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&master).unwrap();
-    unlockpt(&master).unwrap();
-    let resize = |columns, rows| {
-        let size = rustix::termios::Winsize { ws_col: columns, ws_row: rows, ws_xpixel: 0, ws_ypixel: 0 };
-        rustix::termios::tcsetwinsize(&master, size).unwrap();
-    };
-    resize(80, 24);
-    let path = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
-    let far = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let (mut terminal, far) = Terminal::open(80, 24);
     command.stdin(far.try_clone().unwrap()).stdout(far.try_clone().unwrap()).stderr(far);
-    let mut child = command.spawn().unwrap();
+    let mut child = Running::start(&mut command);
     drop(command);
-    let mut terminal = std::fs::File::from(master.try_clone().unwrap());
-    let (sender, pieces) = std::sync::mpsc::channel();
-    let mut reading = terminal.try_clone().unwrap();
-    std::thread::spawn(move || {
-        let mut piece = [0; 4096];
-        // Linux reports the end of a terminal as an error.
-        while let Ok(count @ 1..) = reading.read(&mut piece) {
-            sender.send(String::from_utf8_lossy(&piece[..count]).into_owned()).unwrap();
-        }
-    });
-    let mut text = String::new();
-    let deadline = std::time::Duration::from_secs(30);
-    terminal.write_all(b"stty size\n").unwrap();
-    while !text.contains("24 80") {
-        text += &pieces.recv_timeout(deadline).unwrap_or_else(|_| panic!("no size came: {text}"));
-    }
-    resize(132, 50);
+    terminal.types("stty size\n");
+    terminal.shows("24 80");
+    terminal.resize(132, 50);
     // The client passes the size on when it sees the signal; the shell may be asked before.
-    while !text.contains("50 132") {
-        terminal.write_all(b"stty size\n").unwrap();
-        text += &pieces.recv_timeout(deadline).unwrap_or_else(|_| panic!("no new size came: {text}"));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    terminal.types("stty size\n");
+    while !terminal.shows_within(Duration::from_millis(200), "50 132") {
+        assert!(Instant::now() < deadline, "no new size came: {}", terminal.shows(""));
+        terminal.types("stty size\n");
     }
-    terminal.write_all(b"exit 5\n").unwrap();
-    while let Ok(piece) = pieces.recv_timeout(deadline) {
-        text += &piece;
-    }
-    (text, child.wait().unwrap().code())
+    terminal.types("exit 5\n");
+    (terminal.shows_all(), child.ended().code())
 }
 
 /// OpenSSH's client on our server.
@@ -362,32 +347,27 @@ fn openssh(
         .args(options)
         .arg("me@127.0.0.1")
         .arg(command);
-    let mut child =
-        ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ssh starts");
-    let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());
-    let writer = std::thread::spawn(move || stdin.write_all(&input));
-    let output = child.wait_with_output().expect("ssh ends");
-    writer.join().unwrap().ok();
-    Some(output)
+    Some(output(&mut ssh, input))
 }
 
 #[test]
 fn openssh_on_our_server() {
+    let _watch = given::within(600);
     let Some((_server, port, own)) = ours(Algorithms::server_defaults()) else { return };
     let Some(output) = openssh(port, &own, &[], "cat; echo error >&2; exit 3", b"input") else { return };
     assert_eq!((&output.stdout[..], &output.stderr[..]), (&b"input"[..], &b"error\n"[..]));
     assert_eq!(output.status.code(), Some(3));
     let data: Vec<u8> = (0..64_000_000_u32).map(|at| (at >> 3) as u8).collect();
-    let Some(output) =
-        openssh(port, &own, &["-oRekeyLimit=4M", "-oKexAlgorithms=curve25519-sha256"], "cat", &data)
-    else {
-        return;
-    };
+    let options = ["-oRekeyLimit=4M", "-oKexAlgorithms=curve25519-sha256", "-v"];
+    let Some(output) = openssh(port, &own, &options, "cat", &data) else { return };
     assert!(output.stdout == data, "{} bytes came back", output.stdout.len());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.matches("SSH2_MSG_NEWKEYS received").count() > 10, "{said}");
 }
 
 #[test]
 fn openssh_with_every_algorithm_of_ours() {
+    let _watch = given::within(600);
     let Some((_server, port, own)) = ours(Algorithms::server_defaults().legacy()) else { return };
     let algorithms = FAMILIES.iter().flat_map(|(_, option, names)| {
         known_to("openssh", names).into_iter().map(move |name| format!("-o{option}={name}"))
@@ -405,6 +385,7 @@ fn openssh_with_every_algorithm_of_ours() {
 /// PuTTY's client, which takes from a saved session that no cipher is beneath it.
 #[test]
 fn plink_with_every_old_cipher() {
+    let _watch = given::within(600);
     let Some(plink) = require("plink", program("plink")) else { return };
     let home = Folder::new();
     std::fs::create_dir_all(home.file(".putty/sessions")).unwrap();
@@ -425,21 +406,22 @@ fn plink_with_every_old_cipher() {
             .algorithms(algorithms)
             .serve(listener, |_| Open(Vec::new()))
             .unwrap();
-        let output = Command::new(&plink)
+        let mut command = Command::new(&plink);
+        command
             .env("HOME", home.path())
             .args(["-load", "old", "-batch", "-ssh", "-l", "me", "-pw", "foo", "-P", &port, "-hostkey"])
             .arg(key.public_key().fingerprint())
-            .args(["127.0.0.1", "cat"])
-            .stdin(Stdio::from(std::fs::File::open(&plink).unwrap()))
-            .output()
-            .unwrap();
+            .args(["127.0.0.1", "cat"]);
+        let data = std::fs::read(&plink).unwrap();
+        let output = output(&mut command, &data[..]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.stdout == std::fs::read(&plink).unwrap(), "{cipher}: {said}");
+        assert!(output.stdout == data, "{cipher}: {said}");
     }
 }
 
 #[test]
 fn reading_what_a_peer_sends_in_pieces() {
+    let _watch = given::within(600);
     for (name, server, key) in servers("", false) {
         let client = connect(&server, &key, Algorithms::client_defaults(), Limits::default()).unwrap();
         let mut process = client.exec_command("head -c 5000000 /dev/zero").unwrap();
@@ -459,6 +441,7 @@ fn reading_what_a_peer_sends_in_pieces() {
 /// Our `ssh` program against OpenSSH's server: exit status, both streams, a clone over it.
 #[test]
 fn our_ssh_on_sshd() {
+    let _watch = given::within(600);
     let (Some(host), Some(own)) = (Keys::named("host"), Keys::named("user")) else { return };
     let Some(server) = sshd(&host, &own, "") else { return };
     let program = example("ssh");
@@ -477,24 +460,15 @@ fn our_ssh_on_sshd() {
     ];
     let mut ssh = Command::new(&program);
     ssh.args(options).args([&known, "-p", &port, "-i"]).arg(&identity).arg(format!("{}@127.0.0.1", user()));
-    let mut child = ssh
-        .arg("cat; echo error >&2; exit 7")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(b"input").unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!((&output.stdout[..], &output.stderr[..]), (&b"input"[..], &b"error\n"[..]));
-    assert_eq!(output.status.code(), Some(7));
+    let answer = output(ssh.arg("cat; echo error >&2; exit 7"), "input");
+    assert_eq!((&answer.stdout[..], &answer.stderr[..]), (&b"input"[..], &b"error\n"[..]));
+    assert_eq!(answer.status.code(), Some(7));
     let refused = |more: &[&str]| {
         let mut ssh = Command::new(&program);
         ssh.args(more).args(options).args([&known, "-p", &port, "-o", "BatchMode=yes"]);
-        let output =
-            ssh.args(["nobody-of-that-name@127.0.0.1", "true"]).stdin(Stdio::null()).output().unwrap();
-        assert_eq!(output.status.code(), Some(255));
-        String::from_utf8(output.stderr).unwrap()
+        let answer = output(ssh.args(["nobody-of-that-name@127.0.0.1", "true"]), "");
+        assert_eq!(answer.status.code(), Some(255));
+        String::from_utf8(answer.stderr).unwrap()
     };
     assert_eq!(refused(&[]), "");
     assert!(refused(&["-oLogLevel=ERROR"]).contains("authentication of user nobody-of-that-name failed"));

@@ -24,9 +24,9 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use peers::{Folder, KEY_KINDS, Keys, example, program, require};
+use peers::{Folder, KEY_KINDS, Keys, example, output, program, require};
 
 /// How a program ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,22 +42,10 @@ fn run(program: &Path, folder: &Path, arguments: &[&str], input: &[u8]) -> Ended
 
 /// Runs a program where it has no terminal: what it asks, it asks of `input`.
 fn run_with(program: &Path, folder: &Path, arguments: &[&str], input: &[u8], agent: &Path) -> Ended {
-    let mut child = Command::new("setsid")
-        .arg("--wait")
-        .arg(program)
-        .args(arguments)
-        .current_dir(folder)
-        .env("TZ", "UTC")
-        .env("SSH_AUTH_SOCK", agent)
-        .env_remove("DISPLAY")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A program that does not read its input has ended already.
-    let _ = child.stdin.take().unwrap().write_all(input);
-    let output = child.wait_with_output().unwrap();
+    let mut command = Command::new("setsid");
+    command.arg("--wait").arg(program).args(arguments).current_dir(folder);
+    command.env("TZ", "UTC").env("SSH_AUTH_SOCK", agent).env_remove("DISPLAY");
+    let output = output(&mut command, input);
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     Ended { status: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
 }

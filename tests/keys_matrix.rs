@@ -10,7 +10,7 @@ mod peers;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use feramiko::{
     Argon2Kind, KeyError, KeyFormat, KeyKind, OpensshParams, PKey, PpkParams, PpkVersion, PublicFormat,
@@ -57,12 +57,8 @@ impl Kit {
 
     /// Runs a program in the folder, which must succeed; what it said.
     fn run(&self, program: &str, arguments: &[&str]) -> Vec<u8> {
-        let output = Command::new(program)
-            .args(arguments)
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null())
-            .output()
-            .unwrap_or_else(|error| panic!("{program}: {error}"));
+        let mut command = Command::new(program);
+        let output = peers::output(command.args(arguments).current_dir(self.folder.path()), "");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{program} {arguments:?}: {said}");
         output.stdout
@@ -487,7 +483,7 @@ fn ed448() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let run = |command: &mut Command| {
-        let output = command.current_dir(folder.path()).stdin(Stdio::null()).output().unwrap();
+        let output = peers::output(command.current_dir(folder.path()), "");
         assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     };
     fs::write(path("pass"), SECRET).unwrap();

@@ -5,6 +5,7 @@
 #![cfg_attr(not(unix), allow(unused))]
 #![allow(dead_code, unused_imports, reason = "the rooms are mounted whole, and used in part")]
 
+mod given;
 #[cfg(unix)]
 #[path = "../src/sys/launch.rs"]
 mod launch;
@@ -42,6 +43,7 @@ fn main() {
     let wanted = argument.unwrap_or_default();
     for (name, case) in cases::ALL.iter().filter(|(name, _)| name.contains(&wanted)) {
         print!("launch::{name} ... ");
+        let _watch = given::watch(name, 120);
         case();
         println!("ok");
     }
@@ -206,7 +208,7 @@ mod cases {
 
     fn closing_the_terminal_hangs_up() {
         let pty = Pty::open().unwrap();
-        let mut launch = shell("echo up; exec sleep 600");
+        let mut launch = shell("echo up; exec sleep 60");
         launch.terminal = true;
         let mut child = on_terminal(&launch, &pty).spawn().unwrap();
         (&pty).read_exact(&mut [0; 4]).unwrap();
@@ -237,7 +239,7 @@ mod cases {
     }
 
     fn a_signal_reaches_grandchildren() {
-        let mut command = shell("sleep 600 & sleep 600 & echo up; wait").command().unwrap();
+        let mut command = shell("sleep 60 & sleep 60 & echo up; wait").command().unwrap();
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut output = child.stdout.take().unwrap();
         output.read_exact(&mut [0; 3]).unwrap();

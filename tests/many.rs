@@ -64,6 +64,7 @@ fn run(client: &SSHClient, command: &str) {
 
 #[test]
 fn sixteen_threads_run_a_thousand_commands_each() {
+    let _watch = given::within(300);
     let _alone = ALONE.lock();
     let server = serve();
     let client = connect(&server);
@@ -89,6 +90,7 @@ fn threads() -> usize {
 
 #[test]
 fn a_thousand_connections_leave_nothing_behind() {
+    let _watch = given::within(300);
     let _alone = ALONE.lock();
     let server = serve();
     // What the first one brings in for good is not counted.
@@ -114,4 +116,10 @@ fn a_thousand_connections_leave_nothing_behind() {
         run(&connect(&server), &format!("connection {at}"));
     }
     settled(descriptors_before, threads_before);
+    assert!(server.shutdown(Duration::from_secs(30)));
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while feramiko::running_threads() > 0 {
+        assert!(Instant::now() < deadline, "{} threads of the library", feramiko::running_threads());
+        thread::sleep(Duration::from_millis(10));
+    }
 }

@@ -2,13 +2,11 @@
 
 mod given;
 
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpListener};
+use std::net::TcpListener;
 
 use feramiko::{
-    Algorithms, Answer, AuthAnswer, CipherSpec, CipherState, CipherWay, CompressionSpec, CompressionState,
-    CryptoError, ExitStatus, KexError, KexHash, KexSpec, Limits, MacSpec, MacState, PacketError, SSHServer,
-    Secret, ServerInterface, Session, SessionRequest,
+    Algorithms, CipherSpec, CipherState, CipherWay, CompressionSpec, CompressionState, CryptoError, KexError,
+    KexHash, KexSpec, Limits, MacSpec, MacState, PacketError, SSHServer, Secret,
 };
 
 /// Both shares are the secret: an exchange without secrecy.
@@ -102,32 +100,17 @@ fn with_all(mut algorithms: Algorithms) -> Algorithms {
     algorithms
 }
 
-struct Echo;
-
-impl ServerInterface for Echo {
-    fn check_auth_none(&self, _: &str) -> AuthAnswer {
-        AuthAnswer::Accept
-    }
-
-    fn check_channel_exec_request(&self, _: &SessionRequest, _: &[u8]) -> Answer {
-        Answer::Yes
-    }
-
-    fn session(&self, session: Session) -> io::Result<ExitStatus> {
-        io::copy(&mut session.channel(), &mut session.channel().clone())?;
-        Ok(ExitStatus::Code(0))
-    }
-}
-
 #[test]
 fn four_rows_of_ones_own_carry_a_connection() {
+    let _watch = given::within(120);
     let server = SSHServer::builder()
         .host_key(given::host_key())
         .algorithms(with_all(Algorithms::server_defaults()))
-        .serve(TcpListener::bind("127.0.0.1:0").unwrap(), |_| Echo)
+        .serve(TcpListener::bind("127.0.0.1:0").unwrap(), |_| given::Echo)
         .unwrap();
     // Offered last: between two that know better nothing changes.
-    let client = given::client().username("me").algorithms(with_all(Algorithms::client_defaults()));
+    let client =
+        given::client().username("me").password("foo").algorithms(with_all(Algorithms::client_defaults()));
     let client = client.connect(&server.address()).unwrap();
     assert!(client.transport().negotiated().kex.starts_with("mlkem"));
     let mut algorithms = with_all(Algorithms::client_defaults());
@@ -136,8 +119,9 @@ fn four_rows_of_ones_own_carry_a_connection() {
     algorithms.set_macs("weights@example.org").unwrap();
     algorithms.set_compressions("runs@example.org").unwrap();
     let mut limits = Limits::default();
+    // The compression leaves half of the data.
     limits.rekey_bytes = 100_000;
-    let client = given::client().username("me").algorithms(algorithms).limits(limits);
+    let client = given::client().username("me").password("foo").algorithms(algorithms).limits(limits);
     let client = client.connect(&server.address()).unwrap();
     let negotiated = client.transport().negotiated();
     assert_eq!(negotiated.kex, "open@example.org");
@@ -146,16 +130,12 @@ fn four_rows_of_ones_own_carry_a_connection() {
     assert_eq!(negotiated.compression_to_client, "runs@example.org");
     let channel = client.open_session().unwrap();
     channel.exec_command("cat").unwrap();
-    let data: Vec<u8> = (0..500_000_u32).map(|at| (at >> 5) as u8 ^ (at >> 11) as u8).collect();
-    let (writer, sent) = (channel.clone(), data.clone());
-    let thread = std::thread::spawn(move || {
-        (&writer).write_all(&sent).unwrap();
-        writer.shutdown(Shutdown::Write);
-    });
-    let mut echo = Vec::new();
-    (&channel).read_to_end(&mut echo).unwrap();
-    thread.join().unwrap();
+    let data: Vec<u8> = (0..2_000_000_u32).map(|at| (at >> 2) as u8 ^ (at >> 11) as u8).collect();
+    let echo = given::echoed(&channel, &data).unwrap();
     assert!(echo == data, "{} bytes came back", echo.len());
+    assert_eq!(channel.wait_exit(None).unwrap(), given::Echo::STATUS);
+    // At least two by bytes, on which the rows start anew.
+    assert!(client.transport().exchanges() > 2, "{} exchanges", client.transport().exchanges());
 }
 
 #[test]

@@ -276,7 +276,7 @@ fn the_program_s_options() {
     let inside = folder.file("private");
     check(&format!("-d {}", inside.display()), "put file in\n", true);
     assert!(inside.join("in").exists());
-    for wrong in ["-P nothing", "-z", "-u 888", "-d /none/such", "-l LOUD", "-d %x"] {
+    for wrong in ["-P nothing", "-z", "-u 888", "-d /none/such", "-l LOUD", "-d %x", "-f AUTH"] {
         check(wrong, "ls\n", false);
     }
     let output = Command::new(&server).args(["-Q", "requests"]).output().unwrap();

@@ -12,7 +12,7 @@ use std::fs;
 use std::io;
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Mutex;
 
 use feramiko::{
@@ -20,7 +20,7 @@ use feramiko::{
     KeyLogin, PKey, PublicKey, RejectPolicy, SSHClient, SSHServer, ServerHandle, ServerInterface, Session,
     SessionRequest,
 };
-use peers::{Folder, Python, Server, inside, keeper, program, require, start, user};
+use peers::{Folder, Python, Server, inside, keeper, output, program, require, start, user};
 use rows::{FILES, ROWS, certified, host_key, key, known_hosts, user_certificate, user_key};
 use serde_json::json;
 use token::{TOUCHED, Token, VERIFIED};
@@ -92,6 +92,7 @@ fn names(of: impl Fn(&str) -> bool) -> Vec<&'static str> {
 
 #[test]
 fn the_table_is_whole() {
+    let _watch = given::within(600);
     let all = Algorithms::client_defaults().legacy();
     let mut ours = all.host_keys().to_vec();
     let mut here = names(|_| true);
@@ -174,7 +175,7 @@ fn for_dropbear(keys: &Folder, folder: &Folder, name: &str) -> std::path::PathBu
     let to = folder.file(&format!("{name}.dropbear"));
     let mut convert = Command::new(program("dropbearconvert").expect("it comes with dropbear"));
     convert.args(["openssh", "dropbear"]).arg(keys.file(name)).arg(&to);
-    let output = convert.output().unwrap();
+    let output = output(&mut convert, "");
     assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     to
 }
@@ -199,6 +200,7 @@ fn connect(server: &Server, key: PKey, host: &str, own: &str) -> Result<(), Stri
 
 #[test]
 fn the_host_keys_of_other_servers() {
+    let _watch = given::within(600);
     let folder = Folder::new();
     for (peer, server) in servers(&folder) {
         let outcomes =
@@ -209,6 +211,7 @@ fn the_host_keys_of_other_servers() {
 
 #[test]
 fn users_keys_on_other_servers() {
+    let _watch = given::within(600);
     let folder = Folder::new();
     for (peer, server) in servers(&folder) {
         let outcomes =
@@ -289,7 +292,7 @@ fn openssh(folder: &Folder, port: u16, host: (&str, &str), own: (&str, &str)) ->
         ssh.arg(format!("-oCertificateFile={}", certificate.display()));
     }
     ssh.args(["-p", &port.to_string()]).arg(format!("{}@127.0.0.1", user())).arg("x");
-    Some(said(ssh.stdin(Stdio::null()).output().unwrap()))
+    Some(said(output(&mut ssh, "")))
 }
 
 /// An agent of ours that holds one key.
@@ -337,7 +340,7 @@ fn dbclient(folder: &Folder, port: u16, _: (&str, &str), own: (&str, &str)) -> O
     client.env("HOME", folder.path()).args(["-y", "-y", "-T", "-p", &port.to_string(), "-i"]);
     let converted = Folder::new();
     client.arg(for_dropbear(folder, &converted, own.1)).arg(format!("{}@127.0.0.1", user())).arg("x");
-    Some(said(client.stdin(Stdio::null()).output().unwrap()))
+    Some(said(output(&mut client, "")))
 }
 
 fn plink(folder: &Folder, port: u16, host: (&str, &str), own: (&str, &str)) -> Option<Result<(), String>> {
@@ -348,7 +351,7 @@ fn plink(folder: &Folder, port: u16, host: (&str, &str), own: (&str, &str)) -> O
         client.arg("-cert").arg(certificate);
     }
     client.args(["-l", &user(), "127.0.0.1", "x"]);
-    Some(said(client.stdin(Stdio::null()).output().unwrap()))
+    Some(said(output(&mut client, "")))
 }
 
 const CLIENTS: [(&str, Client); 5] = [
@@ -384,6 +387,7 @@ fn each(
 
 #[test]
 fn our_host_keys_for_other_clients() {
+    let _watch = given::within(600);
     let folder = Folder::new();
     rows::write(&folder);
     for (peer, client) in CLIENTS {
@@ -396,6 +400,7 @@ fn our_host_keys_for_other_clients() {
 
 #[test]
 fn users_keys_of_other_clients() {
+    let _watch = given::within(600);
     let folder = Folder::new();
     rows::write(&folder);
     for (peer, client) in CLIENTS {
@@ -427,6 +432,7 @@ const PRESENCE: &[(&str, u8, bool)] = &[
 
 #[test]
 fn touches_and_pins_of_tokens() {
+    let _watch = given::within(600);
     let folder = Folder::new();
     rows::write(&folder);
     let Some(theirs) = sshd(&folder, "") else { return };

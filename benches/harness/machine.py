@@ -63,17 +63,28 @@ class Server:
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
-        if ready_line and self.process.stdout.readline().strip() != "ready":
-            raise Failed(f"{name} does not start")
-        wait_for(port)
+        try:
+            if ready_line and self.process.stdout.readline().strip() != "ready":
+                raise Failed(f"{name} does not start")
+            wait_for(port)
+        except BaseException:
+            self.end()
+            raise
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
+        self.end()
+
+    def end(self):
         self.process.stdin.close()
         self.process.terminate()
-        self.process.wait(10)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
         self.process.stdout.close()
 
     def cpu(self):

@@ -10,6 +10,7 @@ mod lists;
 mod machines;
 mod packets;
 mod session;
+mod sftp;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ pub use lists::{revoked_keys, signatures};
 pub use machines::{auth_client, auth_server, kex_client, kex_server};
 pub use packets::{ident, messages, open};
 pub use session::session;
+pub use sftp::sftp_server;
 
 /// A target's name and its door.
 pub type Target = (&'static str, fn(&[u8]));
@@ -42,6 +44,7 @@ pub const TARGETS: &[Target] = &[
     ("session", session),
     ("agent_server", agent_server),
     ("agent_client", agent_client),
+    ("sftp_server", sftp_server),
 ];
 
 /// The input as a source of small decisions; 0 when it has ended.

@@ -11,6 +11,7 @@
 
 mod compress;
 mod count;
+mod half;
 mod ident;
 mod open;
 mod own;

@@ -7,10 +7,10 @@ use std::fmt;
 use std::ops::Range;
 
 use super::compress::{CompressionSpec, Decompressor};
-use super::count::{Counter, Usage};
-use super::protect::Protection;
+use super::count::Usage;
+use super::half::Half;
 use super::suite::Keys;
-use super::{LENGTH_FIELD, MAX_PACKET, MIN_PADDING, PLAIN_BLOCK, PacketError};
+use super::{LENGTH_FIELD, MAX_PACKET, MIN_PADDING, PacketError};
 
 /// The shortest `packet_length`: padding length, one byte of message, padding.
 const MIN_LENGTH: usize = 2 + MIN_PADDING;
@@ -35,23 +35,18 @@ pub(crate) enum Opened {
 
 /// The receiving half of a connection's packets.
 pub(crate) struct Opener {
-    protection: Protection,
-    block: usize,
-    counter: Counter,
+    half: Half<Decompressor>,
     /// The length of the packet at hand, once known; the head of the packet is decrypted then.
     length: Option<usize>,
     /// The packet at hand is refused, but the peer must not see yet at which byte that was clear.
     refused: bool,
-    compression: Option<&'static CompressionSpec>,
-    authenticated: bool,
-    inflater: Option<Decompressor>,
     /// Whether the last payload is the inflater's.
     inflated: bool,
 }
 
 impl fmt::Debug for Opener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Opener(next packet {})", self.counter.sequence())
+        write!(f, "Opener(next packet {})", self.half.counter.sequence())
     }
 }
 
@@ -59,14 +54,9 @@ impl Opener {
     /// The opener of a new connection: no encryption, packets counted from 0.
     pub(crate) fn plain() -> Self {
         Self {
-            protection: Protection::Plain,
-            block: PLAIN_BLOCK,
-            counter: Counter::plain(),
+            half: Half::plain(CompressionSpec::decompressor),
             length: None,
             refused: false,
-            compression: None,
-            authenticated: false,
-            inflater: None,
             inflated: false,
         }
     }
@@ -76,7 +66,7 @@ impl Opener {
     pub(crate) fn open(&mut self, buf: &mut [u8]) -> Result<Opened, PacketError> {
         if !self.refused {
             match self.open_packet(buf) {
-                Err(PacketError::BadMac) if self.protection.betrays_length() => self.refused = true,
+                Err(PacketError::BadMac) if self.half.protection.betrays_length() => self.refused = true,
                 result => return result,
             }
         }
@@ -87,48 +77,47 @@ impl Opener {
     /// packet has, and after a MAC over as many.
     fn read_on(&mut self, buf: &[u8]) -> Result<Opened, PacketError> {
         const LONGEST: usize = LENGTH_FIELD + MAX_PACKET;
-        let needed = LONGEST.saturating_add(self.protection.tag_length());
+        let needed = LONGEST.saturating_add(self.half.protection.tag_length());
         if buf.len() < needed {
             return Ok(Opened::NeedMore(needed));
         }
         // A packet whose length was good has gone through the MAC.
         let done = self.length.map_or(0, |length| length.saturating_add(LENGTH_FIELD));
-        let sequence = self.counter.current()?;
-        self.protection.spend(sequence, buf.get(done..LONGEST).unwrap_or_default())?;
+        let sequence = self.half.counter.current()?;
+        self.half.protection.spend(sequence, buf.get(done..LONGEST).unwrap_or_default())?;
         Err(PacketError::BadMac)
     }
 
     fn open_packet(&mut self, buf: &mut [u8]) -> Result<Opened, PacketError> {
-        let sequence = self.counter.current()?;
+        let sequence = self.half.counter.current()?;
         let length = match self.length {
             Some(length) => length,
             None => {
-                let needed = self.protection.head_length();
+                let needed = self.half.protection.head_length();
                 let Some(head) = buf.get_mut(..needed) else { return Ok(Opened::NeedMore(needed)) };
-                let length = self.protection.open_head(sequence, head)?;
+                let length = self.half.protection.open_head(sequence, head)?;
                 *self.length.insert(self.check_length(length)?)
             }
         };
         let end = length.saturating_add(LENGTH_FIELD);
-        let consumed = end.saturating_add(self.protection.tag_length());
+        let consumed = end.saturating_add(self.half.protection.tag_length());
         let Some((packet, tag)) = buf.get_mut(..consumed).and_then(|all| all.split_at_mut_checked(end))
         else {
             return Ok(Opened::NeedMore(consumed));
         };
-        self.protection.open(sequence, packet, tag)?;
+        self.half.protection.open(sequence, packet, tag)?;
         let payload = self.take_payload(packet)?;
         self.length = None;
-        self.counter.advance(consumed);
+        self.half.counter.advance(consumed);
         Ok(Opened::Packet { payload, consumed, sequence })
     }
 
     fn check_length(&self, field: u32) -> Result<usize, PacketError> {
         let length = usize::try_from(field).unwrap_or(usize::MAX);
-        let aligned = if self.protection.aligns_length() { LENGTH_FIELD } else { 0 };
-        let over = length.saturating_add(aligned).checked_rem(self.block);
+        let over = length.saturating_add(self.half.aligned()).checked_rem(self.half.block);
         let error = match (length > MAX_PACKET, length < MIN_LENGTH || over != Some(0)) {
             (false, false) => return Ok(length),
-            _ if !self.protection.is_plain() => PacketError::BadMac,
+            _ if !self.half.protection.is_plain() => PacketError::BadMac,
             (true, _) => PacketError::TooLong { length: field },
             (false, true) => PacketError::BadLength { length: field },
         };
@@ -143,8 +132,8 @@ impl Opener {
         if padding < MIN_PADDING || end <= START {
             return Err(PacketError::BadPadding);
         }
-        self.inflated = self.inflater.is_some();
-        match &mut self.inflater {
+        self.inflated = self.half.compressor.is_some();
+        match &mut self.half.compressor {
             None => Ok(START..end),
             Some(inflater) => Ok(0..inflater.inflate(packet.get(START..end).unwrap_or_default())?),
         }
@@ -152,7 +141,7 @@ impl Opener {
 
     /// The payload of the packet just opened: a part of `buf`, or of the opener's own buffer if it was inflated.
     pub(crate) fn payload<'a>(&'a self, buf: &'a [u8], payload: &Range<usize>) -> &'a [u8] {
-        let from = match &self.inflater {
+        let from = match &self.half.compressor {
             _ if !self.inflated => buf,
             Some(inflater) => inflater.payload(),
             None => &[],
@@ -162,47 +151,32 @@ impl Opener {
 
     /// Switches to new keys, after NEWKEYS was opened with the old ones.
     pub(crate) fn replace(&mut self, keys: OpenKeys, reset_sequence: bool) {
-        let keys = keys.0;
-        self.counter.replace(keys.block, keys.block_limit, reset_sequence);
-        self.protection = keys.protection;
-        self.block = keys.block;
-        self.compression = Some(keys.suite.compression);
-        self.inflater = None;
-        self.start_compression();
+        self.half.replace(keys.0, reset_sequence);
     }
 
     /// USERAUTH_SUCCESS was sent or received: `zlib@openssh.com` starts, now or with later keys.
     pub(crate) fn start_delayed_compression(&mut self) {
-        self.authenticated = true;
-        self.start_compression();
-    }
-
-    /// Each set of keys has a new stream, RFC 4253 §6.2.
-    fn start_compression(&mut self) {
-        let running = self.compression.filter(|spec| spec.runs(self.authenticated));
-        if let Some(spec) = running.filter(|_| self.inflater.is_none()) {
-            self.inflater = Some(spec.decompressor());
-        }
+        self.half.start_delayed_compression();
     }
 
     /// What passed since the last [`replace`](Self::replace).
     pub(crate) fn usage(&self) -> Usage {
-        self.counter.usage()
+        self.half.usage()
     }
 
     /// Whether the keys have done what they may: blocks of the cipher, or 2^31 packets.
     pub(crate) fn rekey_due(&self) -> bool {
-        self.counter.rekey_due()
+        self.half.rekey_due()
     }
 
     /// The number of the next packet.
     #[cfg(test)]
     pub(crate) fn next_sequence(&self) -> u32 {
-        self.counter.sequence()
+        self.half.counter.sequence()
     }
 
     #[cfg(test)]
     pub(super) fn set_count(&mut self, sequence: u32, packets: u64) {
-        self.counter.set(sequence, packets);
+        self.half.counter.set(sequence, packets);
     }
 }

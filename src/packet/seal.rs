@@ -5,11 +5,12 @@ use std::fmt;
 use crate::crypto::{CryptoError, rand};
 
 use super::compress::{CompressionSpec, Compressor};
-use super::count::{Counter, Usage};
+use super::count::Usage;
+use super::half::Half;
 use super::own::MAX_BLOCK;
-use super::protect::{MAX_TAG, Protection};
+use super::protect::MAX_TAG;
 use super::suite::Keys;
-use super::{LENGTH_FIELD, MAX_PACKET, MIN_PADDING, PLAIN_BLOCK, PacketError};
+use super::{LENGTH_FIELD, MAX_PACKET, MIN_PADDING, PacketError};
 
 /// Length field and padding length.
 const HEADER: usize = LENGTH_FIELD + 1;
@@ -28,33 +29,20 @@ impl fmt::Debug for SealKeys {
 
 /// The sending half of a connection's packets.
 pub(crate) struct Sealer {
-    protection: Protection,
-    block: usize,
-    counter: Counter,
+    half: Half<Compressor>,
     padding: PaddingPool,
-    compression: Option<&'static CompressionSpec>,
-    authenticated: bool,
-    deflater: Option<Compressor>,
 }
 
 impl fmt::Debug for Sealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Sealer(next packet {})", self.counter.sequence())
+        write!(f, "Sealer(next packet {})", self.half.counter.sequence())
     }
 }
 
 impl Sealer {
     /// The sealer of a new connection: no encryption, packets counted from 0.
     pub(crate) fn plain() -> Self {
-        Self {
-            protection: Protection::Plain,
-            block: PLAIN_BLOCK,
-            counter: Counter::plain(),
-            padding: PaddingPool::new(),
-            compression: None,
-            authenticated: false,
-            deflater: None,
-        }
+        Self { half: Half::plain(CompressionSpec::compressor), padding: PaddingPool::new() }
     }
 
     /// Appends one packet to `out`; its payload is the concatenation of `parts`. On an error `out` is as before
@@ -69,29 +57,28 @@ impl Sealer {
     }
 
     fn append(&mut self, parts: &[&[u8]], out: &mut Vec<u8>, start: usize) -> Result<(), PacketError> {
-        let sequence = self.counter.current()?;
+        let sequence = self.half.counter.current()?;
         let payload: usize = parts.iter().fold(0, |sum, part| part.len().saturating_add(sum));
         check_length(payload)?;
         out.reserve(payload.saturating_add(HEADER + MAX_PADDING + MAX_TAG));
         out.extend_from_slice(&[0; HEADER]);
-        match &mut self.deflater {
+        match &mut self.half.compressor {
             Some(deflater) => deflater.deflate(parts, out)?,
             None => parts.iter().for_each(|part| out.extend_from_slice(part)),
         }
         self.frame(out, start)?;
-        self.protection.seal(sequence, out, start)?;
-        self.counter.advance(out.len().saturating_sub(start));
+        self.half.protection.seal(sequence, out, start)?;
+        self.half.counter.advance(out.len().saturating_sub(start));
         Ok(())
     }
 
     /// Appends the padding and fills in the header.
     fn frame(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), PacketError> {
         let unpadded = out.len().saturating_sub(start).saturating_sub(LENGTH_FIELD);
-        let aligned = if self.protection.aligns_length() { LENGTH_FIELD } else { 0 };
-        let over = unpadded.saturating_add(aligned).checked_rem(self.block).unwrap_or(0);
-        let mut padding = self.block.saturating_sub(over);
+        let over = unpadded.saturating_add(self.half.aligned()).checked_rem(self.half.block).unwrap_or(0);
+        let mut padding = self.half.block.saturating_sub(over);
         if padding < MIN_PADDING {
-            padding = padding.saturating_add(self.block);
+            padding = padding.saturating_add(self.half.block);
         }
         let length = check_length(unpadded.saturating_add(padding))?;
         out.extend_from_slice(self.padding.take(padding)?);
@@ -105,48 +92,33 @@ impl Sealer {
 
     /// Switches to new keys, after NEWKEYS was sealed with the old ones.
     pub(crate) fn replace(&mut self, keys: SealKeys, reset_sequence: bool) {
-        let keys = keys.0;
-        self.counter.replace(keys.block, keys.block_limit, reset_sequence);
-        self.protection = keys.protection;
-        self.block = keys.block;
-        self.compression = Some(keys.suite.compression);
-        self.deflater = None;
-        self.start_compression();
+        self.half.replace(keys.0, reset_sequence);
     }
 
     /// USERAUTH_SUCCESS was sent or received: `zlib@openssh.com` starts, now or with later keys.
     pub(crate) fn start_delayed_compression(&mut self) {
-        self.authenticated = true;
-        self.start_compression();
-    }
-
-    /// Each set of keys has a new stream, RFC 4253 §6.2.
-    fn start_compression(&mut self) {
-        let running = self.compression.filter(|spec| spec.runs(self.authenticated));
-        if let Some(spec) = running.filter(|_| self.deflater.is_none()) {
-            self.deflater = Some(spec.compressor());
-        }
+        self.half.start_delayed_compression();
     }
 
     /// What passed since the last [`replace`](Self::replace).
     pub(crate) fn usage(&self) -> Usage {
-        self.counter.usage()
+        self.half.usage()
     }
 
     /// Whether the keys have done what they may: blocks of the cipher, or 2^31 packets.
     pub(crate) fn rekey_due(&self) -> bool {
-        self.counter.rekey_due()
+        self.half.rekey_due()
     }
 
     /// The number of the next packet.
     #[cfg(test)]
     pub(crate) fn next_sequence(&self) -> u32 {
-        self.counter.sequence()
+        self.half.counter.sequence()
     }
 
     #[cfg(test)]
     pub(super) fn set_count(&mut self, sequence: u32, packets: u64) {
-        self.counter.set(sequence, packets);
+        self.half.counter.set(sequence, packets);
     }
 }
 

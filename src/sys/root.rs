@@ -145,7 +145,8 @@ impl Root {
                 _ => {}
             }
             let above = walk.below.last().map_or(&self.dir, |(_, dir)| dir);
-            let last = !left.iter().any(|name| !matches!(name.as_bytes(), b"" | b"."));
+            // Slashes at the end change nothing; a dot there asks for a directory.
+            let last = left.iter().all(|name| name.is_empty());
             let there = match above.stat(&name) {
                 Ok(there) => there.kind,
                 Err(error) if last && error.kind() == io::ErrorKind::NotFound => Kind::Other,
@@ -290,6 +291,8 @@ mod tests {
                 ("a/b/", "b"),
                 ("a/new", "new"),
                 ("up", "up"),
+                ("up/", "up"),
+                ("up/.", "."),
                 ("dangling", "dangling"),
             ] {
                 assert_eq!(root.place(path.as_bytes()).unwrap().name, name, "{path}");
@@ -321,6 +324,8 @@ mod tests {
         ] {
             assert_eq!(roots[0].canonical(path.as_bytes()).unwrap(), plain.as_bytes(), "{path}");
         }
-        assert!(roots[0].canonical(b"none/x").is_err() && roots[0].canonical(b"loop").is_err());
+        for path in ["none/x", "none/.", "loop", "a/file/."] {
+            assert!(roots[0].canonical(path.as_bytes()).is_err(), "{path}");
+        }
     }
 }

@@ -5,10 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use feramiko::{AddOptions, Agent, AgentServer, Error, PKey};
+use feramiko::AgentServer;
 
 use super::{Ours, run, soon, ssh_add, text, user_keys, with_agent};
-use crate::peers::{Folder, Keys, Server, example, our_sshd, program, sshd, user};
+use crate::peers::{Folder, Keys, Server, example, our_sshd, output, program, sshd, user};
 
 /// A client program, and what makes it look at nothing of the user's.
 fn client(ours: bool) -> String {
@@ -37,6 +37,7 @@ fn servers(host: &Keys, keys: &Keys) -> Option<[Server; 2]> {
 
 #[test]
 fn one_server() {
+    let _watch = crate::given::within(300);
     let (Some(keys), Some(host)) = (user_keys(), Keys::named("host")) else { return };
     let Some(servers) = servers(&host, &keys) else { return };
     let ours = Ours::start(AgentServer::builder());
@@ -66,6 +67,7 @@ fn one_server() {
 
 #[test]
 fn two_servers_in_all_combinations() {
+    let _watch = crate::given::within(300);
     let (Some(keys), Some(host)) = (user_keys(), Keys::named("host")) else { return };
     let (Some(first), Some(second)) = (servers(&host, &keys), servers(&host, &keys)) else { return };
     let ours = Ours::start(AgentServer::builder());
@@ -83,6 +85,7 @@ fn two_servers_in_all_combinations() {
 
 #[test]
 fn a_key_that_is_held_to_its_destinations() {
+    let _watch = crate::given::within(300);
     let (Some(keys), Some(host)) = (user_keys(), Keys::named("host")) else { return };
     // Two places, each with a server of each kind; the second has the user's keys as host keys.
     let (Some(here), Some(there)) = (servers(&host, &keys), servers(&keys, &keys)) else { return };
@@ -118,37 +121,8 @@ fn a_key_that_is_held_to_its_destinations() {
             }
             // Back to where one is: not allowed.
             let line = on(here, true, "", "true").replace('\'', "\"");
-            let output = shell(&on(here, by_ours, "-A", &line), &socket).output().unwrap();
+            let output = output(&mut shell(&on(here, by_ours, "-A", &line), &socket), "");
             assert!(!output.status.success(), "{}", text(&output));
         }
     }
-}
-
-/// By the library: refused where the server does not forward, and over with the client.
-#[test]
-fn the_library_forwards_and_stops() {
-    let (Some(keys), Some(host)) = (user_keys(), Keys::named("host")) else { return };
-    let ours = Ours::start(AgentServer::builder());
-    let agent = Agent::connect(ours.socket()).unwrap();
-    let key = PKey::from_file(keys.private("ed25519"), None).unwrap();
-    agent.add(&key, &AddOptions::new()).unwrap();
-    let server = our_sshd(&host, &keys);
-    let connect = |server: &Server| {
-        let builder = crate::given::client().username(&user()).key(key.clone());
-        builder.connect(&format!("127.0.0.1:{}", server.port())).unwrap()
-    };
-    let client = connect(&server);
-    let output = client.command("ssh-add -l").forward_agent(&agent).output().unwrap();
-    assert!(output.stdout_text().unwrap().contains("ED25519"), "{output:?}");
-    // A program that holds the agent does not hold a client that is dropped.
-    let mut held = client.command("python3 -c \"import os,socket,time;s=socket.socket(socket.AF_UNIX);s.connect(os.environ['SSH_AUTH_SOCK']);s.send(bytes([0,0,0,1,11]));print(s.recv(4),flush=True);time.sleep(100)\"").forward_agent(&agent).spawn().unwrap();
-    let mut first = [0; 2];
-    std::io::Read::read_exact(held.stdout.as_mut().unwrap(), &mut first).unwrap();
-    let threads = feramiko::running_threads();
-    assert!(threads > 0);
-    drop((held, client));
-    soon("the threads end", || feramiko::running_threads() < threads);
-    let Some(refuses) = sshd(&host, &keys, "AllowAgentForwarding no") else { return };
-    let refused = connect(&refuses).command("true").forward_agent(&agent).output();
-    assert!(matches!(refused, Err(Error::RequestRefused(_))), "{refused:?}");
 }

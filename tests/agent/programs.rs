@@ -58,6 +58,7 @@ fn add_everything(keys: &Keys, socket: &Path) {
 
 #[test]
 fn our_ssh_add_with_the_agent_of_openssh() {
+    let _watch = given::within(300);
     let Some(keys) = user_keys() else { return };
     let folder = Folder::new();
     let socket = folder.file("agent");
@@ -70,6 +71,7 @@ fn our_ssh_add_with_the_agent_of_openssh() {
 
 #[test]
 fn our_ssh_add_with_our_agent() {
+    let _watch = given::within(300);
     let Some(keys) = user_keys() else { return };
     let ours = Ours::start(AgentServer::builder());
     add_everything(&keys, &ours.socket());
@@ -77,6 +79,7 @@ fn our_ssh_add_with_our_agent() {
 
 #[test]
 fn our_ssh_add_takes_the_usual_keys_and_destinations() {
+    let _watch = given::within(300);
     let Some(keys) = user_keys() else { return };
     let ours = Ours::start(AgentServer::builder());
     let (socket, home) = (ours.socket(), Folder::new());
@@ -156,6 +159,7 @@ fn nobody_listens_to_our_ssh_add() {
 
 #[test]
 fn statuses_of_our_ssh_add() {
+    let _watch = given::within(300);
     let nowhere = Path::new("/nonexistent/agent");
     let said = our_add(nowhere, &["-l"], 2);
     assert_eq!(said, "Could not open a connection to your authentication agent.\n");
@@ -199,10 +203,17 @@ fn value(text: &str, name: &str) -> String {
 /// An agent that is no child of ours, ended with the test.
 struct Background(Pid);
 
+impl Background {
+    /// Whether its number is still its own.
+    fn runs(&self) -> bool {
+        let program = fs::read_link(format!("/proc/{}/exe", self.0.as_raw_nonzero()));
+        program.is_ok_and(|program| program.ends_with("ssh_agent"))
+    }
+}
+
 impl Drop for Background {
     fn drop(&mut self) {
-        // It has ended, or the test failed and its number is still its own.
-        if std::thread::panicking() {
+        if self.runs() {
             let _ = kill_process(self.0, Signal::TERM);
         }
     }
@@ -210,6 +221,7 @@ impl Drop for Background {
 
 #[test]
 fn our_ssh_agent_in_the_background() {
+    let _watch = given::within(300);
     let Some(keys) = user_keys() else { return };
     for (arguments, set, unset) in [(&["-s"][..], "export", "unset "), (&["-c"], "setenv", "unsetenv ")] {
         let said = run(&mut our_agent(arguments), 0);
@@ -226,32 +238,30 @@ fn our_ssh_agent_in_the_background() {
         our_add(&socket, &["-T", &path(&keys, "rsa")], 1);
         // All keys go.
         kill_process(running.0, Signal::USR1).unwrap();
-        soon("the keys go", || {
-            with_agent("ssh-add", &socket).arg("-l").output().unwrap().status.code() == Some(1)
-        });
+        soon("the keys go", || output(with_agent("ssh-add", &socket).arg("-l"), "").status.code() == Some(1));
         let said = run(our_agent(arguments).arg("-k").env("SSH_AGENT_PID", &agent), 0);
         assert!(said.contains(&format!("{unset}SSH_AUTH_SOCK;")), "{said}");
         soon("the socket goes", || !socket.parent().unwrap().exists());
-        // Whoever has taken it over may not have waited for it yet.
-        let stat = format!("/proc/{number}/stat");
-        soon("the agent goes", || fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z ")));
+        // Whoever has taken it over may not have waited for it yet: then it is no program any more.
+        soon("the agent goes", || !running.runs());
     }
 }
 
 #[test]
 fn our_ssh_agent_with_a_command() {
+    let _watch = given::within(300);
     let Some(keys) = user_keys() else { return };
     let script = format!(
         "ssh-add -q {} && ssh-add -l >&2; echo \"$SSH_AUTH_SOCK\"; kill -0 $SSH_AGENT_PID && exit 7",
         path(&keys, "ed25519")
     );
-    let output = our_agent(&["sh", "-c", &script]).output().unwrap();
+    let output = output(&mut our_agent(&["sh", "-c", &script]), "");
     assert_eq!(output.status.code(), Some(7), "{}", text(&output));
     assert!(String::from_utf8_lossy(&output.stderr).contains("(ED25519)"));
     let socket = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
     assert!(!socket.exists() && !socket.parent().unwrap().exists());
 
-    assert_eq!(our_agent(&["sh", "-c", "kill -TERM $$"]).status().unwrap().code(), Some(128 + 15));
+    run(&mut our_agent(&["sh", "-c", "kill -TERM $$"]), 128 + 15);
     let said = run(&mut our_agent(&["/nonexistent/command"]), 1);
     assert!(said.contains("/nonexistent/command"), "{said}");
 
@@ -264,14 +274,15 @@ fn our_ssh_agent_with_a_command() {
 fn in_foreground(arguments: &[&str], askpass: &str) -> (Running, String) {
     let mut command = our_agent(arguments);
     command.env("SSH_ASKPASS", askpass).env("SSH_ASKPASS_REQUIRE", "force");
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut running = Running::start(command.stdout(Stdio::piped()));
     let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    (Running(child), line)
+    BufReader::new(running.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    (running, line)
 }
 
 #[test]
 fn our_ssh_agent_in_the_foreground() {
+    let _watch = given::within(300);
     let Some(keys) = user_keys() else { return };
     let folder = Folder::new();
     let socket = folder.file("a socket");
@@ -287,18 +298,17 @@ fn our_ssh_agent_in_the_foreground() {
         our_add(&socket, &["-T", &path(&keys, "ed25519")], signs);
         let number = i32::try_from(running.0.id()).unwrap();
         kill_process(Pid::from_raw(number).unwrap(), signal).unwrap();
-        assert_eq!(running.0.wait().unwrap().code(), Some(2));
+        assert_eq!(running.ended().code(), Some(2));
         assert!(!socket.exists());
     }
     let (_running, _) = in_foreground(&["-D", "-a", place, "-t", "1"], "/bin/false");
     our_add(&socket, &["-q", &path(&keys, "ed25519")], 0);
-    soon("the key expires", || {
-        with_agent("ssh-add", &socket).arg("-l").output().unwrap().status.code() == Some(1)
-    });
+    soon("the key expires", || output(with_agent("ssh-add", &socket).arg("-l"), "").status.code() == Some(1));
 }
 
 #[test]
 fn statuses_of_our_ssh_agent() {
+    let _watch = given::within(300);
     for (arguments, words) in [
         (&["-z"][..], "unknown option"),
         (&["-c", "-s"], "usage: "),

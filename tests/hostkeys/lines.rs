@@ -7,7 +7,7 @@ use std::process::Command;
 
 use feramiko::{HostKeys, KeyKind, PKey};
 
-use crate::peers::{Folder, program, require};
+use crate::peers::{Folder, output, program, require};
 
 /// Names as they stand in the first word of a line; `#name` is to be hashed.
 const NAMES: &[&str] = &[
@@ -137,7 +137,7 @@ fn table() -> String {
 /// The numbers of the lines in which `ssh-keygen -F` finds the host.
 fn found_by_keygen(keygen: &Path, path: &Path, host: &str, port: u16) -> BTreeSet<usize> {
     let name = if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") };
-    let output = Command::new(keygen).arg("-F").arg(name).arg("-f").arg(path).output().unwrap();
+    let output = output(Command::new(keygen).arg("-F").arg(name).arg("-f").arg(path), "");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let comments = text.lines().filter(|line| line.starts_with("# Host "));
     let number = |line: &str| Some(line.split_once(" found: line ")?.1.split(' ').next()?.parse().unwrap());

@@ -12,7 +12,7 @@ use feramiko::{
     SSHClient, SSHServer, SSHServerBuilder, ServerHandle, ServerInterface, Signer,
 };
 
-use crate::peers::{Folder, Keys, program, require, sshd, user};
+use crate::peers::{Folder, Keys, output, program, require, sshd, user};
 
 const PROVE: &str = "hostkeys-prove-00@openssh.com";
 /// Two cores may be busy with other tests.
@@ -73,6 +73,7 @@ fn request<'a>(blobs: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
 
 #[test]
 fn a_server_proves_its_own_keys_and_no_other() {
+    let _watch = crate::given::within(300);
     let (folder, keys) = (Folder::new(), two_keys());
     let (first, second) = (keys[0].public_key().blob(), keys[1].public_key().blob());
     let authority = PKey::generate(KeyKind::Ed25519).unwrap();
@@ -112,6 +113,7 @@ fn a_server_proves_its_own_keys_and_no_other() {
 
 #[test]
 fn a_server_that_is_told_so_announces_nothing() {
+    let _watch = crate::given::within(300);
     let (folder, keys) = (Folder::new(), two_keys());
     let (_server, port) = serve(with_keys(&keys).announce_host_keys(false));
     let client = client(&folder.file("hosts"), port, &keys[0]);
@@ -132,6 +134,7 @@ fn a_server_that_is_told_so_announces_nothing() {
 
 #[test]
 fn rsa_keys_are_proven_by_the_algorithm_of_the_exchange() {
+    let _watch = crate::given::within(300);
     let (folder, file) = (Folder::new(), "hosts");
     let Some((first, second)) = Keys::named("hostkeys").zip(Keys::named("hostkeys-second")) else { return };
     let keys = [first, second].map(|keys| PKey::from_file(keys.private("rsa"), None).unwrap());
@@ -191,6 +194,7 @@ fn update_from(
 
 #[test]
 fn keys_that_are_not_proven_are_not_learned() {
+    let _watch = crate::given::within(300);
     let refused = update_from(|_, _, _| Err(KeyError::Signer("no".to_owned())));
     assert!(refused.contains(PROVE), "{refused}");
     // Another key's signature, and this key's over something else.
@@ -203,6 +207,7 @@ fn keys_that_are_not_proven_are_not_learned() {
 
 #[test]
 fn a_proof_that_never_comes_holds_nobody_up() {
+    let _watch = crate::given::within(300);
     let (folder, [first, second]) = (Folder::new(), two_keys());
     let (asked, done) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
     let there = (Arc::clone(&asked), Arc::clone(&done));
@@ -229,7 +234,7 @@ fn small_rsa(folder: &Folder) -> Option<PKey> {
     let path = folder.file("small");
     let mut command = Command::new(keygen);
     command.args(["-q", "-t", "rsa", "-b", "1024", "-N", "", "-f"]).arg(&path);
-    assert!(command.status().unwrap().success());
+    assert!(output(&mut command, "").status.success());
     Some(PKey::from_file(&path, None).unwrap())
 }
 
@@ -241,6 +246,7 @@ fn rsa_only() -> Algorithms {
 
 #[test]
 fn an_old_device_with_a_small_rsa_key_is_reached_when_told_so() {
+    let _watch = crate::given::within(300);
     let folder = Folder::new();
     let Some(small) = small_rsa(&folder) else { return };
     let Some(own) = Keys::named("hostkeys") else { return };
@@ -276,7 +282,7 @@ fn ssh_gets_in(ssh: &Path, port: u16, key: &Path) -> bool {
     command.args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]);
     command.arg("-i").arg(key).args(["-p", &port.to_string(), "me@127.0.0.1", "true"]);
     // The command is refused, which ends it.
-    let said = String::from_utf8_lossy(&command.output().unwrap().stderr).into_owned();
+    let said = String::from_utf8_lossy(&output(&mut command, "").stderr).into_owned();
     let (inside, outside) = (said.contains("Authenticated to"), said.contains("Permission denied"));
     assert!(inside != outside, "{said}");
     inside
@@ -284,6 +290,7 @@ fn ssh_gets_in(ssh: &Path, port: u16, key: &Path) -> bool {
 
 #[test]
 fn a_server_takes_small_rsa_keys_when_told_so() {
+    let _watch = crate::given::within(300);
     let folder = Folder::new();
     let Some(small) = small_rsa(&folder) else { return };
     let Some(ssh) = require("ssh", program("ssh")) else { return };

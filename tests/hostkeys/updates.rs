@@ -15,7 +15,7 @@ use feramiko::{
 use serde_json::json;
 
 use crate::peers::{
-    Folder, KEY_KINDS, Keys, Python, Server, example, keeper, program, require, sshd, start, user,
+    Folder, KEY_KINDS, Keys, Python, Running, Server, example, keeper, program, require, sshd, start, user,
 };
 
 /// Two cores may be busy with other tests.
@@ -79,24 +79,25 @@ fn ssh_updates(ssh: &Path, keys: &Keys, port: u16, file: &Path, options: &[&str]
     command.arg("-o").arg(format!("UserKnownHostsFile={}", file.display()));
     command.arg("-i").arg(keys.private("ed25519")).args(["-p", &port.to_string()]);
     command.arg(format!("{}@127.0.0.1", user())).arg("cat");
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut running =
+        Running::start(command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()));
     let (mut said, mut announced, mut disabled) = (String::new(), false, false);
-    for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+    for line in BufReader::new(running.0.stderr.take().unwrap()).lines() {
         let line = line.unwrap();
         announced |= line.contains("rtype hostkeys-00");
         disabled |= line.contains("isabling UpdateHostkeys");
         let settled = ["Learned new", "Deprecating", "skipping User", "no new or deprecated"];
         said += &(line.clone() + "\n");
         if announced && (disabled || settled.iter().any(|word| line.contains(word))) {
-            drop(child.stdin.take());
+            drop(running.0.stdin.take());
         }
     }
-    assert!(child.wait().unwrap().success() && announced, "{said}");
+    assert!(running.ended().success() && announced, "{said}");
 }
 
 #[test]
 fn ssh_learns_our_further_keys_and_forgets_old_ones() {
+    let _watch = crate::given::within(300);
     let Some(ssh) = require("ssh", program("ssh")) else { return };
     let Some((server, keys)) = our_server() else { return };
     let folder = Folder::new();
@@ -116,6 +117,7 @@ fn ssh_learns_our_further_keys_and_forgets_old_ones() {
 
 #[test]
 fn we_learn_from_openssh() {
+    let _watch = crate::given::within(300);
     let Some(keys) = Keys::named("hostkeys") else { return };
     let Some(server) = sshd(&keys, &keys, "") else { return };
     let folder = Folder::new();
@@ -186,6 +188,7 @@ fn same_as_ssh(
 
 #[test]
 fn the_files_that_ssh_changes_are_those_that_we_change() {
+    let _watch = crate::given::within(300);
     let table = [
         ("NAME ED25519\n", true),
         ("HASHED ED25519\n", true),
@@ -198,6 +201,7 @@ fn the_files_that_ssh_changes_are_those_that_we_change() {
 
 #[test]
 fn the_files_that_ssh_leaves_alone_are_left_alone() {
+    let _watch = crate::given::within(300);
     let table = [
         ("[127.0.0.1]:* ED25519\n", false),
         ("NAME,other,third ED25519\n", false),
@@ -211,11 +215,13 @@ fn the_files_that_ssh_leaves_alone_are_left_alone() {
 
 #[test]
 fn a_host_that_was_not_known_by_its_own_name_teaches_nothing() {
+    let _watch = crate::given::within(300);
     same_as_ssh(&[("127.0.0.1 ED25519\n", false)], &[], |builder| builder);
 }
 
 #[test]
 fn hashed_names_are_written_when_asked_for() {
+    let _watch = crate::given::within(300);
     let options = ["-o", "HashKnownHosts=yes"];
     same_as_ssh(&[("NAME ED25519\n", true)], &options, |builder| builder.hash_known_hosts(true));
     let Some((server, keys)) = our_server() else { return };
@@ -229,6 +235,7 @@ fn hashed_names_are_written_when_asked_for() {
 
 #[test]
 fn who_asks_is_told_and_may_decline() {
+    let _watch = crate::given::within(300);
     let Some((server, keys)) = our_server() else { return };
     let folder = Folder::new();
     let (file, global) = (folder.file("known_hosts"), folder.file("global"));
@@ -266,6 +273,7 @@ fn who_asks_is_told_and_may_decline() {
 
 #[test]
 fn we_learn_from_asyncssh() {
+    let _watch = crate::given::within(300);
     let Some(keys) = Keys::named("hostkeys") else { return };
     // No RSA: AsyncSSH proves that by SHA-1 unless the exchange was signed with it.
     let kinds = ["ed25519", "ecdsa256", "ecdsa521"];
@@ -288,6 +296,7 @@ fn we_learn_from_asyncssh() {
 
 #[test]
 fn asyncssh_learns_from_us() {
+    let _watch = crate::given::within(300);
     let Some((server, keys)) = our_server() else { return };
     let spec = json!({
         "host": "127.0.0.1",

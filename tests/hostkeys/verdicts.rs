@@ -10,7 +10,7 @@ use feramiko::{
     AcceptNewPolicy, Algorithms, CertificateBuilder, Error, HostKeys, KeyKind, PKey, RejectPolicy, SSHClient,
 };
 
-use crate::peers::{Folder, Keys, Server, program, require, sshd};
+use crate::peers::{Folder, Keys, Server, output, program, require, sshd};
 
 const ALIAS: &str = "ci.build.example.org";
 const PLAIN: &str = "ssh-ed25519";
@@ -104,7 +104,7 @@ fn ssh_trusts(ssh: &Path, site: &Site, case: &Case, file: &Path, strict: &str) -
         command.arg("-o").arg(format!("HostKeyAlias={alias}"));
     }
     command.args(["-p", &site.server.port().to_string(), "nobody@127.0.0.1", "true"]);
-    let output = command.output().unwrap();
+    let output = output(&mut command, "");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     match (said.contains("Permission denied"), said.contains("Host key verification failed")) {
         (true, false) => true,
@@ -156,6 +156,7 @@ fn hold(cases: impl Fn(&Site) -> Vec<Case>) {
 
 #[test]
 fn names_patterns_and_hashes() {
+    let _watch = crate::given::within(300);
     hold(|site| {
         let table = [
             ("ci.build.example.org KEY\n", true),
@@ -177,6 +178,7 @@ fn names_patterns_and_hashes() {
 
 #[test]
 fn markers_and_odd_lines() {
+    let _watch = crate::given::within(300);
     hold(|site| {
         let table = [
             ("@revoked * KEY\nci.build.example.org KEY\n", false),
@@ -196,6 +198,7 @@ fn markers_and_odd_lines() {
 
 #[test]
 fn ports() {
+    let _watch = crate::given::within(300);
     hold(|site| {
         let table = [
             ("[127.0.0.1]:PORT KEY\n", true),
@@ -216,6 +219,7 @@ fn ports() {
 
 #[test]
 fn certificates() {
+    let _watch = crate::given::within(300);
     hold(|site| {
         let good = "ssh-ed25519-cert-v01@openssh.com";
         let table = [
@@ -242,6 +246,7 @@ fn certificates() {
 
 #[test]
 fn bad_certificates_and_the_plain_key_behind_them() {
+    let _watch = crate::given::within(300);
     hold(|site| {
         let mut cases = Vec::new();
         for key in &site.keys[1..] {
@@ -257,6 +262,7 @@ fn bad_certificates_and_the_plain_key_behind_them() {
 
 #[test]
 fn a_new_host_is_noted_as_ssh_notes_it() {
+    let _watch = crate::given::within(300);
     let Some(ssh) = require("ssh", program("ssh")) else { return };
     let Some(site) = site() else { return };
     let folder = Folder::new();

@@ -1,29 +1,18 @@
 //! With keys that an agent holds.
 
-use std::process::Child;
+use std::process::Stdio;
 
 use super::*;
-
-/// An agent that ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use crate::peers::Running;
 
 /// OpenSSH's agent with these keys.
 fn agent(both: &Both, socket: &Path, keys: &[&str]) -> Option<Running> {
     let (agent, add) = (require("ssh-agent", program("ssh-agent"))?, require("ssh-add", program("ssh-add"))?);
-    let mut child =
-        Command::new(agent).args(["-D", "-a"]).arg(socket).stdout(Stdio::piped()).spawn().unwrap();
+    let mut running =
+        Running::start(Command::new(agent).args(["-D", "-a"]).arg(socket).stdout(Stdio::piped()));
     // It says where it listens once it does.
-    let mut said = std::io::BufReader::new(child.stdout.take().unwrap());
+    let mut said = std::io::BufReader::new(running.0.stdout.take().unwrap());
     std::io::BufRead::read_line(&mut said, &mut String::new()).unwrap();
-    let running = Running(child);
     for key in keys {
         let ended = run_with(&add, both.ours.path(), &["-q", key], b"", socket);
         assert_eq!(ended.status, Some(0), "{ended:?}");

@@ -195,7 +195,7 @@ fn clocks_of_a_place() {
     let shown = |program: &Path, zone: &str| {
         let mut command = Command::new(program);
         command.args(["-L", "-f", "rsa-cert.pub"]).current_dir(both.ours.path()).env("TZ", zone);
-        String::from_utf8(command.output().unwrap().stdout).unwrap()
+        String::from_utf8(output(&mut command, "").stdout).unwrap()
     };
     for zone in ["CET-1CEST,M3.5.0,M10.5.0/3", "EST5EDT,M3.2.0,M11.1.0", "XYZ-5:30"] {
         assert_eq!(shown(&example("ssh_keygen"), zone), shown(&both.keygen, zone), "{zone}");

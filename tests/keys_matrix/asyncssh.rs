@@ -39,7 +39,7 @@ fn what_asyncssh_writes() {
     let Some(python) = peers::require("AsyncSSH", peers::python()) else { return };
     let folder = tempfile::tempdir().unwrap();
     let arguments = ["-c", ASYNCSSH_WRITES, folder.path().to_str().unwrap(), SECRET];
-    let output = Command::new(python).args(arguments).output().unwrap();
+    let output = peers::output(Command::new(python).args(arguments), "");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let path = |name: &str| folder.path().join(name);
     let mut names: Vec<_> =
@@ -102,7 +102,7 @@ fn what_asyncssh_reads() {
         }
     }
     let arguments = ["-c", ASYNCSSH_READS, folder.path().to_str().unwrap(), SECRET];
-    let output = Command::new(python).args(arguments).output().unwrap();
+    let output = peers::output(Command::new(python).args(arguments), "");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(keys.len() == 34, "{}", keys.len());
     assert_eq!(String::from_utf8(output.stdout).unwrap().split_whitespace().collect::<Vec<_>>(), keys);

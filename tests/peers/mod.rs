@@ -4,12 +4,15 @@
 //! `tests/peers/install` brings them onto the machine. Where one is absent its tests say so and
 //! pass; with `FERAMIKO_PEERS=required`, as under `tests/run`, they fail.
 
-#![allow(dead_code, reason = "no test uses everything")]
+#![allow(dead_code, unused_imports, reason = "no test uses everything")]
+
+mod programs;
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,6 +21,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use feramiko::{ExitStatus, Session, SessionKind};
+pub(crate) use programs::{Running, output, program, require};
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 
 /// Two cores may be busy with other tests; a server that is not up by then never will be.
@@ -29,34 +35,25 @@ const STEP: Duration = Duration::from_millis(5);
 /// Another listener may have taken the port that was free a moment before.
 const TRIES: u32 = 5;
 
-/// What `found` holds; without it, the test that asks is skipped or, where peers are required,
-/// fails.
-pub(crate) fn require<T>(peer: &str, found: Option<T>) -> Option<T> {
-    if found.is_none() {
-        let required = std::env::var_os("FERAMIKO_PEERS").is_some_and(|wanted| wanted == "required");
-        assert!(!required, "{peer} is required and not here: run tests/peers/install");
-        // Past the harness, which would show it of failed tests only.
-        let _ = writeln!(io::stderr(), "skipped: no {peer}");
-    }
-    found
-}
-
-/// A program of the system, by its name.
-pub(crate) fn program(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
-    folders.map(|folder: PathBuf| folder.join(name)).find(|path| path.is_file())
-}
-
 /// The Python that has paramiko and AsyncSSH.
 pub(crate) fn python() -> Option<PathBuf> {
     Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers/venv/bin/python"))
         .filter(|path| path.is_file())
 }
 
+/// Runs the command of a session of our server by a shell.
+pub(crate) fn run_shell(session: Session) -> io::Result<ExitStatus> {
+    let SessionKind::Exec(command) = session.request().kind.clone() else {
+        return Ok(ExitStatus::Code(1));
+    };
+    let mut shell = Command::new("/bin/sh");
+    shell.arg("-c").arg(String::from_utf8_lossy(&command).into_owned());
+    session.run_command(shell)
+}
+
 /// The user these tests run as, whom an sshd of theirs lets in.
 pub(crate) fn user() -> String {
-    let output = Command::new("id").arg("-un").output().expect("id is everywhere");
+    let output = output(Command::new("id").arg("-un"), "");
     String::from_utf8(output.stdout).expect("the name is text").trim().to_owned()
 }
 
@@ -88,7 +85,7 @@ impl Python {
     /// Runs a client to its end and returns its answer; `tests/peers/peer.py` says what `spec` may
     /// hold. A client that fails answers with `error`.
     pub(crate) fn client(self, spec: &Value) -> Option<Value> {
-        let output = self.command("client", spec)?.stdin(Stdio::null()).output().expect("python starts");
+        let output = output(&mut self.command("client", spec)?, "");
         let answer = String::from_utf8_lossy(&output.stdout);
         let said = String::from_utf8_lossy(&output.stderr);
         let answer = answer.lines().last().and_then(|line| serde_json::from_str(line).ok());
@@ -120,6 +117,7 @@ impl Server {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            .process_group(0)
             .spawn()
             .map_err(|error| error.to_string())?;
         let said = Arc::new(Mutex::new(String::new()));
@@ -161,8 +159,10 @@ impl Drop for Server {
             }
             thread::sleep(STEP);
         }
-        // The child is ours and not yet waited for: its number is nobody else's.
-        let _ = self.child.kill();
+        // The child is ours and not yet waited for: its number, and its group's, is nobody else's. What a
+        // keeper has started is in the group.
+        let group = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let _ = group.map(|group| kill_process_group(group, Signal::KILL));
         let _ = self.child.wait();
     }
 }
@@ -284,8 +284,7 @@ impl Keys {
 fn make_key(keygen: &Path, arguments: &[&str], path: &Path) {
     let mut command = Command::new(keygen);
     command.args(arguments).args(["-q", "-N", "", "-C", "feramiko test", "-f"]).arg(path);
-    let status = command.status().expect("ssh-keygen starts");
-    assert!(status.success(), "ssh-keygen makes no {}", path.display());
+    assert!(output(&mut command, "").status.success(), "ssh-keygen makes no {}", path.display());
 }
 
 /// OpenSSH's server on a port of its own, with a host key of each kind. It lets in `user()` with
@@ -342,7 +341,7 @@ pub(crate) fn dropbear(host_keys: &Keys, authorized: &Keys) -> Option<Server> {
         for kind in ["ed25519", "ecdsa256", "rsa"] {
             let mut convert = Command::new(&convert);
             convert.args(["openssh", "dropbear"]).arg(host_keys.private(kind)).arg(folder.file(kind));
-            assert!(convert.output().expect("dropbearconvert starts").status.success(), "no {kind} key");
+            assert!(output(&mut convert, "").status.success(), "no {kind} key");
             command.arg("-r").arg(folder.file(kind));
         }
         (command, "Not backgrounding".to_owned())

@@ -6,6 +6,7 @@ import threading
 
 import paramiko
 
+import paramiko_offer
 import peer
 
 signals = {}
@@ -46,21 +47,7 @@ def connect(asked):
     sock = socket.create_connection((asked["host"], asked["port"]), timeout=30)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     transport = Transport(sock)
-    options = transport.get_security_options()
-    for field, option in [
-        ("kex", "kex"),
-        ("ciphers", "ciphers"),
-        ("macs", "digests"),
-        ("host_key_algorithms", "key_types"),
-    ]:
-        if asked.get(field):
-            setattr(options, option, asked[field])
-    if asked.get("signatures"):
-        transport._preferred_pubkeys = tuple(asked["signatures"])
-    if asked.get("compression"):
-        options.compression = ["zlib@openssh.com"]
-    if asked.get("rekey_bytes"):
-        transport.packetizer.REKEY_BYTES = asked["rekey_bytes"]
+    paramiko_offer.choose(transport, asked)
     transport.start_client(timeout=30)
     shown = transport.get_remote_server_key()
     if asked.get("host_key") and asked["host_key"].split()[:2] != [shown.get_name(), shown.get_base64()]:

@@ -13,6 +13,7 @@ import signal as signals
 import paramiko
 from paramiko.common import cMSG_CHANNEL_REQUEST
 
+import paramiko_offer
 import peer
 
 
@@ -164,21 +165,7 @@ def serve(sock, asked, host_keys):
     try:
         for key in host_keys:
             transport.add_server_key(key)
-        options = transport.get_security_options()
-        for field, option in [
-            ("kex", "kex"),
-            ("ciphers", "ciphers"),
-            ("macs", "digests"),
-            ("host_key_algorithms", "key_types"),
-        ]:
-            if asked.get(field):
-                setattr(options, option, asked[field])
-        if asked.get("signatures"):
-            transport._preferred_pubkeys = tuple(asked["signatures"])
-        if asked.get("compression"):
-            options.compression = ["zlib@openssh.com"]
-        if asked.get("rekey_bytes"):
-            transport.packetizer.REKEY_BYTES = asked["rekey_bytes"]
+        paramiko_offer.choose(transport, asked)
         server = Server(asked)
         server.transport = transport
         transport.start_server(server=server)

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 pub(crate) use bytes::{Field, Take, message};
 pub(crate) use exchange::{Deviation, HostKey, Lists};
 pub(crate) use protect::{Cipher, Direction};
-pub(crate) use stage::{Case, GRACE, Memory, REKEY, Stage, THINKING, run};
+pub(crate) use stage::{Case, GRACE, Memory, REKEY, STARTUPS, Stage, THINKING, run};
 
 /// Longer than any verdict takes on a busy machine; a test that waits so long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -119,6 +119,21 @@ impl Raw {
         self.their_ident = line.trim_ascii_end().to_vec();
         assert!(self.their_ident.starts_with(b"SSH-2.0-"), "{:?}", self.their_ident);
         self
+    }
+
+    /// Whether the peer says its version before it closes, one of which it must do within `within`.
+    pub(crate) fn greeted(&mut self, within: Duration) -> bool {
+        let deadline = Instant::now() + within;
+        while !self.inbox.contains(&b'\n') {
+            match self.read_more(deadline) {
+                Ok(1..) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) => {
+                    panic!("neither a version nor an end within {within:?}")
+                }
+                Ok(0) | Err(_) => return false,
+            }
+        }
+        true
     }
 
     /// Sends one packet; false when the connection was cut.

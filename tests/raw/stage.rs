@@ -21,6 +21,9 @@ pub(crate) const GRACE: Duration = Duration::from_secs(2);
 /// The time in which a key exchange must end there.
 pub(crate) const REKEY: Duration = Duration::from_secs(2);
 
+/// How many may be on their way in at once, from one place.
+pub(crate) const STARTUPS: usize = 60;
+
 /// How long the application thinks about the global request `think`.
 pub(crate) const THINKING: Duration = Duration::from_secs(2);
 
@@ -124,7 +127,7 @@ impl Stage {
         let (mut algorithms, mut limits) = (Algorithms::server_defaults(), Limits::default());
         (limits.login_grace, limits.rekey_timeout) = (GRACE, REKEY);
         limits.failure_delay = Duration::from_millis(1);
-        (limits.startups_begin, limits.startups_per_source) = (60, 60);
+        (limits.startups_begin, limits.startups_per_source) = (STARTUPS, STARTUPS);
         change(&mut algorithms, &mut limits);
         let marks = Arc::new(Marks::default());
         let key = PKey::generate(KeyKind::Ed25519).unwrap();

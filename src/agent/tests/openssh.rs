@@ -1,42 +1,26 @@
-//! OpenSSH's ssh-agent: keys of every type listed and signing. Without it the test says so and ends.
+//! OpenSSH's ssh-agent: keys of every type listed and signing. Without it the test is skipped, or fails where peers are required.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use super::*;
+use crate::programs::{Running, command, output};
 use crate::sys::file::tests::Directory;
 
-/// An ssh-agent that ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 fn start(socket: &Path) -> Option<Running> {
-    let child = Command::new("ssh-agent")
-        .args(["-D", "-a"])
-        .arg(socket)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()?;
-    let running = Running(child);
+    let mut agent = command("ssh-agent")?;
+    agent.args(["-D", "-a"]).arg(socket).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let running = Running::start(&mut agent);
     let started = Instant::now();
     while UnixStream::connect(socket).is_err() {
-        assert!(started.elapsed() < Duration::from_secs(10), "ssh-agent does not listen");
+        assert!(started.elapsed() < Duration::from_secs(60), "ssh-agent does not listen");
         std::thread::sleep(Duration::from_millis(10));
     }
     Some(running)
 }
 
 fn run(command: &mut Command) {
-    let output = command.stdin(Stdio::null()).output().unwrap();
+    let output = output(command, "");
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
@@ -44,10 +28,7 @@ fn run(command: &mut Command) {
 fn ssh_agent_lists_and_signs() {
     let directory = Directory::new();
     let socket = directory.file("agent");
-    let Some(_running) = start(&socket) else {
-        eprintln!("skipped: there is no ssh-agent");
-        return;
-    };
+    let Some(_running) = start(&socket) else { return };
     let agent = Agent::connect(&socket).unwrap();
     assert!(agent.keys().unwrap().is_empty());
 

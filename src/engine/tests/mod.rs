@@ -37,7 +37,9 @@ fn within(seconds: u64, test: impl FnOnce() + Send + 'static) {
         let _ = done.send(());
     });
     match ended.recv_timeout(Duration::from_secs(seconds)) {
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("hangs: not done after {seconds} s"),
+        Err(mpsc::RecvTimeoutError::Timeout) => {
+            panic!("hangs: not done after {seconds} s; {} threads of engines", super::running_threads())
+        }
         Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => {
             if let Err(panic) = thread.join() {
                 std::panic::resume_unwind(panic);

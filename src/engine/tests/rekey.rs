@@ -8,21 +8,16 @@ use crate::engine::{Limits, Link, MemoryStream};
 /// New keys after every so many bytes of either direction.
 const BYTES: u64 = 4096;
 
-/// When the last exchange ended, if none is under way.
-fn last_exchange(link: &Link) -> Option<Instant> {
-    let lanes = link.core().outbox.lanes.lock();
-    lanes.rekey.last.filter(|_| lanes.rekey.ours.is_none())
+/// Whether an exchange is under way.
+fn exchanging(link: &Link) -> bool {
+    link.core().outbox.lanes.lock().rekey.ours.is_some()
 }
 
-/// Waits for `count` exchanges to end that were not seen yet.
-fn wait_for_exchanges(link: &Link, count: usize) {
-    let (deadline, mut seen, mut last) = (soon().unwrap(), 0, last_exchange(link));
-    while seen < count {
-        assert!(Instant::now() < deadline, "only {seen} exchanges");
-        let now = last_exchange(link);
-        if now.is_some() && now != last {
-            (seen, last) = (seen + 1, now);
-        }
+/// Waits for `count` more exchanges to end.
+fn wait_for_exchanges(link: &Link, count: u64) {
+    let (deadline, before) = (soon().unwrap(), link.core().exchanges());
+    while link.core().exchanges() < before + count {
+        assert!(Instant::now() < deadline, "only {} exchanges", link.core().exchanges() - before);
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -62,10 +57,11 @@ fn every_four_kilobytes_both_ways_under_load() {
     for capacity in [1 << 20, 10_000, 300] {
         within(120, move || {
             let (client, server) = engines(MemoryStream::pair(capacity), &often());
-            let before = last_exchange(&client);
             let serving = serve_echo(server);
-            load(&client, 5, 150_000, Instant::now());
-            assert_ne!(last_exchange(&client), before, "no exchange");
+            load(&client, 5, 1_000_000, Instant::now());
+            // At least 2,500,000 bytes went each way; what is gathered for one write, 256 KiB, is not split.
+            let exchanges = client.core().exchanges();
+            assert!(exchanges > 5, "{exchanges} exchanges");
             finish(client, serving);
         });
     }
@@ -80,13 +76,14 @@ fn both_sides_start_at_once_many_times() {
             let client = client.clone();
             std::thread::spawn(move || load(&client, 2, 400_000, Instant::now()))
         };
-        for _ in 0..300 {
+        for at in 0..300 {
             let other = server.clone();
             let there = std::thread::spawn(move || other.core().begin_rekey().unwrap());
             client.core().begin_rekey().unwrap();
             there.join().unwrap();
             wait_for_exchanges_over(&client);
             wait_for_exchanges_over(&server);
+            assert!(client.core().exchanges() > at, "{at}");
         }
         worker.join().unwrap();
         drop(server);
@@ -97,7 +94,7 @@ fn both_sides_start_at_once_many_times() {
 /// Waits until no exchange is under way.
 fn wait_for_exchanges_over(link: &Link) {
     let deadline = soon().unwrap();
-    while last_exchange(link).is_none() {
+    while exchanging(link) {
         assert!(link.core().alive(), "died: {}", link.core().closed());
         assert!(Instant::now() < deadline, "the exchange does not end");
         std::thread::yield_now();
@@ -143,6 +140,8 @@ fn for_long_by_bytes_by_time_and_by_users() {
             std::thread::sleep(Duration::from_millis(3));
         }
         worker.join().unwrap();
+
+        assert!(client.core().exchanges() > 10, "{} exchanges", client.core().exchanges());
         drop(server);
         finish(client, serving);
     });

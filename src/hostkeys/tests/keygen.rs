@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::process::Command;
+use std::process::Output;
 
 use super::super::*;
 use super::{E1, E2, E3, P256, RSA, key};
 use crate::key::SshfpRecord;
+use crate::programs::{command, output};
 use crate::sys::file::tests::Directory;
 
 /// A file with every form of line on which both sides should agree. Two are missing: ssh-keygen also
@@ -87,13 +88,7 @@ const HOSTS: [(&str, u16); 16] = [
 
 /// The numbers of the lines in which `ssh-keygen -F` finds the host.
 fn found_by_keygen(path: &Path, host: &str, port: u16) -> BTreeSet<usize> {
-    let output = Command::new("ssh-keygen")
-        .arg("-F")
-        .arg(file_name_of(host, port))
-        .arg("-f")
-        .arg(path)
-        .output()
-        .unwrap();
+    let output = keygen(&["-F", &file_name_of(host, port), "-f"], path);
     let text = String::from_utf8(output.stdout).unwrap();
     let comments = text.lines().filter(|line| line.starts_with("# Host "));
     comments
@@ -110,12 +105,14 @@ fn found_by_us(keys: &HostKeys, host: &str, port: u16) -> BTreeSet<usize> {
     found.map(|entry| entry.place.line.unwrap()).collect()
 }
 
+/// What `ssh-keygen` says of a file.
+fn keygen(arguments: &[&str], path: &Path) -> Output {
+    let mut command = command("ssh-keygen").expect("it was looked for");
+    output(command.args(arguments).arg(path), "")
+}
+
 fn keygen_is_absent() -> bool {
-    let absent = Command::new("ssh-keygen").arg("-?").output().is_err();
-    if absent {
-        eprintln!("skipped: there is no ssh-keygen");
-    }
-    absent
+    command("ssh-keygen").is_none()
 }
 
 #[test]
@@ -152,7 +149,7 @@ fn finds_the_same_keys_when_ssh_keygen_has_hashed_the_file() {
         .collect();
     fs::write(&path, text).unwrap();
     let before = HostKeys::load(&path).unwrap();
-    let output = Command::new("ssh-keygen").arg("-H").arg("-f").arg(&path).output().unwrap();
+    let output = keygen(&["-H", "-f"], &path);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let after = HostKeys::load(&path).unwrap();
     let hashed = |keys: &HostKeys| keys.iter().filter(|entry| entry.names().starts_with("|1|")).count();
@@ -187,9 +184,7 @@ fn ssh_keygen_finds_and_removes_what_we_wrote() {
         assert_eq!(found_by_keygen(&saved_path, host, port), BTreeSet::from([number + 1]), "{host}:{port}");
     }
     let (host, port) = hosts[1];
-    let removed =
-        Command::new("ssh-keygen").arg("-R").arg(file_name_of(host, port)).arg("-f").arg(&path).output();
-    assert!(removed.unwrap().status.success());
+    assert!(keygen(&["-R", &file_name_of(host, port), "-f"], &path).status.success());
     assert!(!HostKeys::load(&path).unwrap().contains(host, port));
 }
 
@@ -202,7 +197,7 @@ fn fingerprints_for_the_dns_are_those_of_ssh_keygen() {
     let path = directory.file("key.pub");
     for line in [E1, P256, RSA] {
         fs::write(&path, format!("{line}\n")).unwrap();
-        let output = Command::new("ssh-keygen").args(["-r", "host", "-f"]).arg(&path).output().unwrap();
+        let output = keygen(&["-r", "host", "-f"], &path);
         let text = String::from_utf8(output.stdout).unwrap();
         let mut hashes = Vec::new();
         for record in text.lines() {

@@ -3,10 +3,9 @@
 
 mod signers;
 
-use std::process::{Command, Stdio};
-
 use super::*;
 use crate::key::{KeyError, KeyKind, Signer};
+use crate::programs::{command, output};
 
 const KINDS: [KeyKind; 5] =
     [KeyKind::Ed25519, KeyKind::EcdsaP256, KeyKind::EcdsaP384, KeyKind::EcdsaP521, KeyKind::Rsa(2048)];
@@ -35,22 +34,9 @@ impl Bench {
     /// Runs ssh-keygen with `input`; none when it is not there. Whether it was content, and what it
     /// said.
     fn keygen(&self, arguments: &[&str], input: &[u8]) -> Option<(bool, String)> {
-        let input = self.write("input", input);
-        let run = Command::new("ssh-keygen")
-            .args(arguments)
-            .env("TZ", signers::PLACE)
-            .stdin(Stdio::from(std::fs::File::open(input).unwrap()))
-            .output();
-        match run {
-            Ok(output) => {
-                let text = [output.stdout, output.stderr].concat();
-                Some((output.status.success(), String::from_utf8_lossy(&text).into_owned()))
-            }
-            Err(_) => {
-                println!("skipped: no ssh-keygen");
-                None
-            }
-        }
+        let output = output(command("ssh-keygen")?.args(arguments).env("TZ", signers::PLACE), input);
+        let text = [output.stdout, output.stderr].concat();
+        Some((output.status.success(), String::from_utf8_lossy(&text).into_owned()))
     }
 }
 

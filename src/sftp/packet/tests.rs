@@ -58,7 +58,7 @@ fn times_that_the_wire_has_not_are_the_nearest() {
         read::<SFTPAttributes>(&bytes).unwrap().times.unwrap().0
     };
     assert_eq!(sent(-5).seconds, 0);
-    assert_eq!(sent(i64::MAX).seconds, u32::MAX.into());
+    assert_eq!(sent(i64::MAX).seconds, i64::from(u32::MAX));
     assert_eq!(sent(77), SFTPTime::from_seconds(77));
 }
 

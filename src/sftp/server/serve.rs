@@ -78,7 +78,8 @@ impl<W: Write + Send + 'static> Serving<W> {
         let (number, id) = head.map_err(malformed)?;
         if number == msg::Read::NUMBER {
             let job = self.session.read(packet);
-            let more = input.ready()?;
+            // That the next is none ends the session, but not before this one is answered.
+            let more = input.ready().unwrap_or(false);
             return self.read(id, job, more);
         }
         self.overlap.wait();
@@ -127,6 +128,8 @@ impl<W: Write + Send + 'static> Serving<W> {
 impl<W: Write + Send + 'static> Drop for Serving<W> {
     fn drop(&mut self) {
         self.overlap.wait();
+        // What was answered before the end; nobody may be there to read it.
+        let _ = self.output.lock().flush();
         self.session.end();
     }
 }

@@ -4,12 +4,15 @@ use std::time::{Duration, Instant};
 
 use super::*;
 
+/// What the cheapest of these files costs is more than this, on the fastest machine.
+const AT_ONCE: Duration = Duration::from_secs(20);
+
 /// Refused as too costly, at once, with a passphrase at hand.
 fn refused(file: &[u8]) {
     let started = Instant::now();
     let error = PKey::from_bytes(file, Some(&secret())).unwrap_err();
     assert!(matches!(error, KeyError::TooCostly(_)), "{error}");
-    assert!(started.elapsed() < Duration::from_millis(500));
+    assert!(started.elapsed() < AT_ONCE);
     // Nobody is asked for a passphrase in vain.
     assert!(matches!(PKey::from_bytes(file, None).unwrap_err(), KeyError::TooCostly(_)));
 }

@@ -2,24 +2,17 @@
 //! certificate.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use base64ct::{Base64, Encoding};
 
 use super::*;
+use crate::programs::{command, output};
 
 /// Runs ssh-keygen; none when it is not there. What it printed, whether it was content or not.
 fn keygen(arguments: &[&str]) -> Option<(bool, String)> {
-    match Command::new("ssh-keygen").args(arguments).output() {
-        Ok(output) => {
-            let text = [output.stdout, output.stderr].concat();
-            Some((output.status.success(), String::from_utf8_lossy(&text).into_owned()))
-        }
-        Err(_) => {
-            println!("skipped: no ssh-keygen");
-            None
-        }
-    }
+    let output = output(command("ssh-keygen")?.args(arguments), "");
+    let text = [output.stdout, output.stderr].concat();
+    Some((output.status.success(), String::from_utf8_lossy(&text).into_owned()))
 }
 
 /// A user certificate for `key`, as a line.

@@ -286,7 +286,7 @@ fn local_times_are_those_of_the_place() {
     }
     // The zone is the process's, so this test runs again in another.
     let name = "key::sshsig::tests::signers::local_times_are_those_of_the_place";
-    let mut child = Command::new(std::env::current_exe().unwrap());
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
     let output = child.args(["--exact", name]).env("TZ", PLACE).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && text.contains("1 passed"), "{text}");

@@ -52,6 +52,19 @@ fn lengths_that_no_packet_has_end_the_session() {
 }
 
 #[test]
+fn what_was_answered_before_the_end_is_sent() {
+    let mut peer = Peer::silent(Endless);
+    let hello = framed(&msg::Init { version: 3, extensions: Rest(b"") });
+    let request = framed(&msg::Stat { id: 7, path: b"x" });
+    let read = framed(&msg::Read { id: 8, handle: b"none", offset: 0, length: 1 });
+    peer.send_bytes(&[&hello[..], &request, &read, &[0; 4]].concat());
+    assert!(msg::Version::decode_packet(&peer.receive()).is_ok());
+    assert_eq!(status(&peer.receive()), SFTPStatus::OP_UNSUPPORTED);
+    assert_eq!(status(&peer.receive()), SFTPStatus::FAILURE);
+    assert!(peer.end().is_err());
+}
+
+#[test]
 fn without_hello_nothing_is_answered() {
     for first in [
         framed(&msg::Opendir { id: 1, path: b"/" }),

@@ -1,0 +1,20 @@
+"""What paramiko offers, in both roles; see peer.py for the specification."""
+
+
+def choose(transport, asked):
+    """Has a transport offer what is asked for, and nothing else."""
+    options = transport.get_security_options()
+    for field, option in [
+        ("kex", "kex"),
+        ("ciphers", "ciphers"),
+        ("macs", "digests"),
+        ("host_key_algorithms", "key_types"),
+    ]:
+        if asked.get(field):
+            setattr(options, option, asked[field])
+    if asked.get("signatures"):
+        transport._preferred_pubkeys = tuple(asked["signatures"])
+    if asked.get("compression"):
+        options.compression = ["zlib@openssh.com"]
+    if asked.get("rekey_bytes"):
+        transport.packetizer.REKEY_BYTES = asked["rekey_bytes"]
