@@ -166,7 +166,7 @@ const ROUNDS: &[&str] = &[
     "!head -c 1000 h2 >../there/h2\nreput h2\nreput h2\nreput h1 fresh\nput -a h1 t1\nreput none\n",
     "mget t1 t2\nmput h1 h2\nDIR\nLs -1\nexit\nls\n",
     "  \n# comment\nls -1 #t1\nls -1 dir#\njajaja\nget 'a\n-rm none\n-jaja\n@ls -1 dir\n-@rm none\n@-ls -1 dir\nquit -x\npwd x\n",
-    "df none\ndf -x\nprogress\nprogress\nprogress x\nlpwd -x\nbye\n",
+    "df -x\nprogress\nprogress\nprogress x\nlpwd -x\nbye\n",
 ];
 
 #[test]
@@ -202,7 +202,17 @@ fn batches_end_as_openssh_s_do() {
 }
 
 fn compare(commands: &str, expected: &Ran, found: &Ran) {
-    assert_eq!(expected.stdout, found.stdout, "stdout of {commands}\n{}", found.stderr);
+    // The directories of a tree come in any order.
+    let lines = |text: &str| {
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        let of_tree = |line: &String| line.starts_with("Retrieving ") || line.starts_with("Entering ");
+        lines.chunk_by_mut(|a, b| of_tree(a) && of_tree(b)).for_each(<[_]>::sort);
+        lines
+    };
+    for (expected, found) in lines(&expected.stdout).iter().zip(&lines(&found.stdout)) {
+        assert_eq!(expected, found, "of {commands}");
+    }
+    assert_eq!(expected.stdout.len(), found.stdout.len(), "stdout of {commands}\n{}", found.stderr);
     assert_eq!(sorted(&expected.stderr), sorted(&found.stderr), "stderr of {commands}");
     assert_eq!(expected.status, found.status, "status of {commands}");
     for (name, there) in &expected.tree {
@@ -212,9 +222,15 @@ fn compare(commands: &str, expected: &Ran, found: &Ran) {
     assert!(more.is_empty(), "{more:?} after {commands}");
 }
 
+/// Whether a line may differ: OpenSSH names each file that is left out of a tree, we say how many; its server has
+/// one word for all that a system does not do.
+fn beside(line: &str) -> bool {
+    line.contains("not a regular file") || line.starts_with("remote lsetstat")
+}
+
 /// Lines of standard error; those of different processes come as they please.
 fn sorted(text: &str) -> Vec<&str> {
-    let mut lines: Vec<&str> = text.lines().filter(|line| !line.contains("not a regular file")).collect();
+    let mut lines: Vec<&str> = text.lines().filter(|line| !beside(line)).collect();
     lines.sort_unstable();
     lines
 }
@@ -292,12 +308,6 @@ fn command_lines_end_as_openssh_s_do() {
         "-b - -b - host",
         "sftp://",
         "sftp://host:x/",
-        "-D /none/server",
-        "-S /none/ssh host",
-        "-S /bin/false host",
-        "-D /bin/true",
-        "-D /bin/echo",
-        "-b - -D /bin/true",
     ] {
         let words = || line.split_whitespace();
         let expected = ends(Command::new(&theirs).args(words()), b"");
@@ -310,6 +320,11 @@ fn command_lines_end_as_openssh_s_do() {
         ("-A host", "-A is not built"),
         ("-o ProxyCommand=x host", "not built"),
         ("-o Port=x host", "Bad port"),
+        ("-S /none/ssh host", "Connection closed"),
+        ("-S /bin/false host", "Connection closed"),
+        ("-D /none/server", "Connection closed"),
+        ("-D /bin/true", "Connection closed"),
+        ("-b - -D /bin/true", "Connection closed"),
     ] {
         let (status, _, said) = ends(Command::new(&own).args(line.split_whitespace()), b"");
         assert_eq!(status, Some(255), "{line}");
@@ -338,10 +353,7 @@ fn reach(server: peers::Server, key: &Keys) -> Reached {
 
 fn servers() -> Option<[Reached; 2]> {
     let (host, key) = (Keys::named("host")?, Keys::named("user")?);
-    Some([
-        reach(sshd(&host, &key, "Subsystem sftp internal-sftp")?, &key),
-        reach(our_sshd(&host, &key), &key),
-    ])
+    Some([reach(sshd(&host, &key, "")?, &key), reach(our_sshd(&host, &key), &key)])
 }
 
 #[test]
@@ -384,7 +396,8 @@ fn connections_of_our_own_and_by_ssh() {
 
 #[test]
 fn paramiko_s_demos_copy() {
-    let Some([server, _]) = servers() else { return };
+    // Not every server has the hashes that are asked for.
+    let Some([_, server]) = servers() else { return };
     let folder = Folder::new();
     prepare(folder.path());
     let run = |name: &str, more: &[&str]| {

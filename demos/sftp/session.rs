@@ -61,7 +61,11 @@ impl Session {
         };
         match outcome {
             Ok(()) => Ok(Next::GoOn),
-            Err(Fault::Told) => Ok(if stops { Next::Stop } else { Next::GoOn }),
+            // What was told of one file may have been the end of all.
+            Err(Fault::Told) => match self.client.normalize(".") {
+                Ok(_) | Err(feramiko::Error::Sftp(_)) => Ok(if stops { Next::Stop } else { Next::GoOn }),
+                Err(gone) => Err(gone.to_string()),
+            },
             Err(Fault::Fatal(why)) => Err(why),
         }
     }
@@ -96,8 +100,8 @@ impl Session {
                 let path = absolute(&path.unwrap_or_default(), &self.directory);
                 return listing::space(&self.client, &path, human, inodes);
             }
-            Command::LocalList(rest) if rest.is_empty() => shell(b"/bin/ls"),
-            Command::LocalList(rest) => shell(&[b"/bin/ls ", &rest[..]].concat()),
+            Command::LocalList(rest) if rest.is_empty() => shell(b"ls"),
+            Command::LocalList(rest) => shell(&[b"ls ", &rest[..]].concat()),
             Command::Shell(command) => shell(&command),
             Command::Umask(mask) => {
                 rustix::process::umask(Mode::from_raw_mode(mask & 0o777));

@@ -197,7 +197,7 @@ fn sftp_failed(refusal: &SFTPError, error: &Error, remote: &[u8], side: &[u8]) -
         Err(fatal) => return fatal,
     };
     match refusal.operation {
-        "open" => fault(&[side, b" open(\"", remote, b"\"): ", why]),
+        "open" => fault(&[side, b" open \"", remote, b"\": ", why]),
         "read" => fault(&[b"read remote \"", remote, b"\" : ", why]),
         "write" => fault(&[b"write remote \"", remote, b"\": ", why]),
         "opendir" | "readdir" => fault(&[b"remote readdir(\"", remote, b"\"): ", why]),
@@ -277,7 +277,7 @@ fn put_file(client: &SFTPClient, path: &[u8], target: &[u8], manner: Manner) -> 
             return Err(fault(&[b"resume \"", path, b"\": destination file same size or larger"]));
         }
     } else if client.is_dir(target).unwrap_or(false) {
-        return Err(fault(&[b"dest open(\"", target, b"\"): Failure"]));
+        return Err(fault(&[b"dest open \"", target, b"\": Failure"]));
     }
     let mut shown = Shown::new(manner);
     let done = prepared(client, manner, &mut shown).put(local(path), target);
