@@ -428,6 +428,36 @@ fn paramiko_s_demos_copy() {
     assert_eq!(ends(&mut Command::new(example("sftp_get")), b"").0, Some(1));
 }
 
+/// OpenSSH's tests, as its package has them, with our program for its sftp: with its server, and with ours.
+#[test]
+fn openssh_s_own_tests_with_our_program() {
+    let regress =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers/openssh-tests/usr/lib/openssh/regress");
+    let Some(regress) = require("openssh-tests", Some(regress).filter(|path| path.is_dir())) else { return };
+    let (Some((_, server)), Some(_)) = (openssh(), require("sshd", program("sshd"))) else { return };
+    for server in [server, example("sftp_server")] {
+        let folder = Folder::new();
+        let here = folder.file("regress");
+        assert!(Command::new("cp").arg("-a").arg(&regress).arg(&here).status().unwrap().success());
+        for script in
+            ["sftp", "sftp-batch", "sftp-badcmds", "sftp-cmds", "sftp-glob", "sftp-perm", "sftp-uri"]
+        {
+            let mut command = Command::new("timeout");
+            command.args(["300", "sh"]).arg(here.join("test-exec.sh")).arg(&here);
+            command.arg(here.join(format!("{script}.sh"))).current_dir(&here);
+            command.env("OBJ", &here).env("BUILDDIR", &here).env("SUDO", "").env("USER", user());
+            command
+                .env("TEST_SHELL", "sh")
+                .env("TEST_SSH_SSH", "ssh")
+                .env("TEST_SSH_UNSAFE_PERMISSIONS", "1");
+            command.env("TEST_SSH_PORT", peers::free_port().to_string());
+            command.env("TEST_SSH_SFTPSERVER", &server).env("TEST_SSH_SFTP", ours());
+            let (status, said, log) = ends(&mut command, b"");
+            assert!(status == Some(0) && (said + &log).contains("ok "), "{script}: {log}");
+        }
+    }
+}
+
 /// A pseudo-terminal: the near side and the far side.
 fn terminal() -> (File, OwnedFd) {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -513,6 +543,8 @@ fn lines_are_edited_remembered_and_completed() {
     session.line("ls de\t", "deep");
     session.line("cd ..", "sftp> ");
     session.line("cd ..", "sftp> ");
+    session.line("mkdir \u{fc}b\u{5b57}", "b\u{5b57}");
+    session.line("ls -1 ü\t", "b\u{5b57}/");
     // Several: they are shown.
     session.keys("ls t\t");
     session.until("two words");

@@ -76,11 +76,12 @@ impl Editor {
     /// Reads a line from the terminal.
     pub(crate) fn read(&mut self, completer: &mut Completer<'_>) -> io::Result<Typed> {
         let _mode = Mode::raw(io::stdin())?;
-        // Byte by byte: what is typed ahead may be a program's.
-        let mut keys = io::stdin().lock();
+        let mut keys = Keyboard;
         let mut draft = Draft { shown: self.history.len(), ..Draft::default() };
         loop {
-            self.draw(&draft)?;
+            if !draft.in_a_letter() {
+                self.draw(&draft)?;
+            }
             let typed = match key(&mut keys)? {
                 Key::Enter => Typed::Line(std::mem::take(&mut draft.line)),
                 Key::Interrupt => Typed::Interrupt,
@@ -173,6 +174,15 @@ impl Editor {
     }
 }
 
+/// Standard input without a buffer: what is typed ahead may be for a program that is started next.
+struct Keyboard;
+
+impl Read for Keyboard {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::read(io::stdin(), buffer)?)
+    }
+}
+
 fn put(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(bytes)?;
@@ -211,6 +221,12 @@ impl Draft {
     fn insert(&mut self, byte: u8) {
         self.line.insert(self.cursor, byte);
         self.cursor += 1;
+    }
+
+    /// Whether more bytes of the letter before the cursor are to come.
+    fn in_a_letter(&self) -> bool {
+        let text = &self.line[..self.cursor];
+        std::str::from_utf8(text).is_err_and(|error| error.error_len().is_none())
     }
 
     /// Where the letter before the cursor begins.
