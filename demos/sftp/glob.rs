@@ -4,7 +4,7 @@
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 
-use feramiko::{SFTPAttributes, SFTPClient};
+use feramiko::{SFTPAttributes, SFTPClient, SFTPEntry};
 
 use crate::interrupt::interrupted;
 use crate::messages::{complain, refused};
@@ -26,9 +26,24 @@ pub(crate) trait Tree {
 /// The server's files.
 pub(crate) struct Remote<'a>(pub(crate) &'a SFTPClient);
 
+/// What is in a directory of the server's. What is no name of a file there is told of and left out: it could lead
+/// what is copied by a pattern anywhere.
+pub(crate) fn entries(client: &SFTPClient, directory: &[u8]) -> feramiko::Result<Vec<SFTPEntry>> {
+    let mut entries = client.listdir_attr(directory)?;
+    entries.retain(|entry| {
+        let name = entry.name.as_bytes();
+        let fine = !name.is_empty() && !name.contains(&b'/') && !name.contains(&0);
+        if !fine {
+            complain(&[b"Server sent suspect path \"", name, b"\" during readdir of \"", directory, b"\""]);
+        }
+        fine
+    });
+    Ok(entries)
+}
+
 impl Tree for Remote<'_> {
     fn list(&self, directory: &[u8]) -> Option<Vec<(Vec<u8>, SFTPAttributes)>> {
-        match self.0.listdir_attr(directory) {
+        match entries(self.0, directory) {
             Ok(entries) => {
                 Some(entries.into_iter().map(|entry| (entry.name.into_bytes(), entry.attributes)).collect())
             }

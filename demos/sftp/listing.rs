@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
 use crate::commands::{Sort, View};
-use crate::glob::{Match, Remote, glob_braces};
+use crate::glob::{Match, Remote, entries, glob_braces};
 use crate::interrupt::interrupted;
 use crate::messages::{Done, complain, fault, print, refused, say};
 use crate::paths::{append, strip};
@@ -111,7 +111,7 @@ pub(crate) fn list_directory(
     below: Option<&[u8]>,
     view: View,
 ) -> Done {
-    let entries = match client.listdir_attr(path) {
+    let entries = match entries(client, path) {
         Ok(entries) => entries,
         Err(error) => {
             return Err(fault(&[b"remote readdir(\"", path, b"\"): ", refused(&error)?.as_bytes()]));
