@@ -27,7 +27,7 @@ impl Patience {
     }
 
     /// When a step that begins now must be over.
-    fn step_until(self) -> Option<Instant> {
+    pub(super) fn step_until(self) -> Option<Instant> {
         let step = Instant::now().checked_add(self.step);
         self.until.into_iter().chain(step).min()
     }

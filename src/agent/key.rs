@@ -1,6 +1,7 @@
 //! A key that an agent holds.
 
 use std::fmt;
+use std::time::Instant;
 
 use super::{Agent, AgentError};
 use crate::key::{KeyError, PKey, PublicKey, Signer};
@@ -53,6 +54,11 @@ impl Signer for AgentKey {
 
     fn sign(&self, algorithm: &str, data: &[u8]) -> Result<Vec<u8>, KeyError> {
         Self::sign(self, algorithm, data).map_err(|error| KeyError::Signer(error.to_string()))
+    }
+
+    fn sign_before(&self, deadline: Instant, algorithm: &str, data: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let agent = self.agent.clone().within(deadline);
+        agent.sign(&self.public, algorithm, data).map_err(|error| KeyError::Signer(error.to_string()))
     }
 
     fn comment(&self) -> &str {

@@ -31,13 +31,13 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::key::PublicKey;
+use crate::key::{PublicKey, RSA_FLOOR};
 use crate::wire::{Encode, Escaped, Reader};
-use endpoint::Endpoint;
+use endpoint::{Cutter, Endpoint};
 use exchange::{Patience, exchange};
 use message::{FAILURES, FLAGS, IdentitiesAnswer, RequestIdentities, SignRequest, SignResponse, Success};
 
@@ -82,6 +82,17 @@ struct Shared {
     idle: Mutex<Option<Line>>,
     /// The requests that bind a connection to its sessions, in order. Every new connection gets them.
     bindings: Mutex<Vec<Arc<[u8]>>>,
+    /// What ends the connections, if somebody wants to. Taken for a few instructions.
+    cutters: Mutex<Cutters>,
+}
+
+/// The connections that were made, for whoever may end them.
+enum Cutters {
+    /// Nobody wants to.
+    Unwanted,
+    Wanted(Vec<Cutter>),
+    /// They were ended; no more are made.
+    Cut,
 }
 
 /// A connection, and how many of the bindings it has got.
@@ -103,9 +114,38 @@ impl Agent {
     /// # Errors
     /// [`AgentError::NotRunning`] when there is none, [`AgentError::Io`] when the agent cannot be reached.
     pub fn from_env() -> Result<Self, AgentError> {
+        Self::named(ANSWER_TIMEOUT)
+    }
+
+    fn named(timeout: Duration) -> Result<Self, AgentError> {
         match std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty()) {
-            Some(path) => Self::connect(path),
-            None => Self::first(endpoint::usual()),
+            Some(path) => Self::at(endpoint::at(path.as_ref()), timeout),
+            None => Self::first(endpoint::usual(), timeout),
+        }
+    }
+
+    /// The same for a login that ends at `deadline`, and may be ended before by [`cut`](Self::cut).
+    pub(crate) fn for_login(deadline: Instant) -> Result<Self, AgentError> {
+        let left = deadline.saturating_duration_since(Instant::now()).min(ANSWER_TIMEOUT);
+        let agent = Self::named(left)?;
+        let first = agent.shared.idle.lock().as_ref().and_then(|line| line.connection.cutter());
+        *agent.shared.cutters.lock() = Cutters::Wanted(first.into_iter().collect());
+        Ok(agent)
+    }
+
+    /// The same agent for whoever has time until `deadline` only.
+    pub(crate) fn within(mut self, deadline: Instant) -> Self {
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.answer_timeout = self.answer_timeout.min(left);
+        self.sign_timeout = self.sign_timeout.min(left);
+        self
+    }
+
+    /// Ends all connections: calls that wait fail, and all later ones.
+    pub(crate) fn cut(&self) {
+        let cutters = std::mem::replace(&mut *self.shared.cutters.lock(), Cutters::Cut);
+        if let Cutters::Wanted(cutters) = cutters {
+            cutters.iter().for_each(|cut| cut());
         }
     }
 
@@ -115,14 +155,14 @@ impl Agent {
     /// [`AgentError::NotRunning`] when there is none, [`AgentError::Io`] when it cannot be reached.
     #[cfg(windows)]
     pub fn pageant() -> Result<Self, AgentError> {
-        Self::first(endpoint::pageant())
+        Self::first(endpoint::pageant(), ANSWER_TIMEOUT)
     }
 
     /// The first of several agents that is there; or why one of them could not be reached.
-    fn first(endpoints: Vec<Box<dyn Endpoint>>) -> Result<Self, AgentError> {
+    fn first(endpoints: Vec<Box<dyn Endpoint>>, timeout: Duration) -> Result<Self, AgentError> {
         let mut failed = AgentError::NotRunning;
         for endpoint in endpoints {
-            match Self::at(endpoint) {
+            match Self::at(endpoint, timeout) {
                 Ok(agent) => return Ok(agent),
                 Err(AgentError::Io { kind: io::ErrorKind::NotFound, .. }) => {}
                 Err(error) => failed = error,
@@ -137,20 +177,21 @@ impl Agent {
     /// # Errors
     /// [`AgentError::Io`] when it cannot be reached.
     pub fn connect(path: impl AsRef<Path>) -> Result<Self, AgentError> {
-        Self::at(endpoint::at(path.as_ref()))
+        Self::at(endpoint::at(path.as_ref()), ANSWER_TIMEOUT)
     }
 
-    fn at(endpoint: Box<dyn Endpoint>) -> Result<Self, AgentError> {
-        let connection = endpoint.connect(ANSWER_TIMEOUT)?;
+    fn at(endpoint: Box<dyn Endpoint>, timeout: Duration) -> Result<Self, AgentError> {
+        let connection = connect(&*endpoint, timeout)?;
         let idle = Mutex::new(Some(Line { connection, bound: 0 }));
-        let shared = Arc::new(Shared { endpoint, idle, bindings: Mutex::default() });
+        let cutters = Mutex::new(Cutters::Unwanted);
+        let shared = Arc::new(Shared { endpoint, idle, bindings: Mutex::default(), cutters });
         Ok(Self { shared, answer_timeout: ANSWER_TIMEOUT, sign_timeout: SIGN_TIMEOUT })
     }
 
     /// An agent that answers with these bytes, whatever it is asked; for the fuzzer.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn scripted(bytes: Vec<u8>) -> Result<Self, AgentError> {
-        Self::at(endpoint::scripted(bytes))
+        Self::at(endpoint::scripted(bytes), ANSWER_TIMEOUT)
     }
 
     /// How long the agent may take for an answer that needs no person, and at most to finish any answer
@@ -202,7 +243,8 @@ impl Agent {
         let request = SignRequest { key: key.blob(), data, flags }.to_vec();
         let answer = self.ask(&request, self.sign_timeout)?;
         let signature = SignResponse::decode_packet(&answer)?.signature;
-        key.verify(algorithm, data, signature).map_err(|_| AgentError::BadSignature)?;
+        // Whether the key is long enough, and its token was touched, is for whoever takes it to say.
+        key.verify_use_sized(RSA_FLOOR, algorithm, data, signature).map_err(|_| AgentError::BadSignature)?;
         Ok(signature.to_vec())
     }
 
@@ -227,9 +269,20 @@ impl Agent {
                 answer => return Ok((answer?, line)),
             }
         }
-        let mut line = Line { connection: self.shared.endpoint.connect(self.answer_timeout)?, bound: 0 };
+        let mut line = self.new_line(patience)?;
         let answer = self.converse_on(&mut line, request, patience)?;
         Ok((answer, line))
+    }
+
+    fn new_line(&self, patience: Patience) -> Result<Line, AgentError> {
+        let left = patience.step_until().map(|until| until.saturating_duration_since(Instant::now()));
+        let connection = connect(&*self.shared.endpoint, left.unwrap_or(self.answer_timeout))?;
+        match &mut *self.shared.cutters.lock() {
+            Cutters::Unwanted => {}
+            Cutters::Wanted(cutters) => cutters.extend(connection.cutter()),
+            Cutters::Cut => return Err(AgentError::Closed),
+        }
+        Ok(Line { connection, bound: 0 })
     }
 
     fn converse_on(
@@ -248,4 +301,12 @@ impl Agent {
             line.bound = line.bound.saturating_add(1);
         }
     }
+}
+
+/// Makes a connection; no time is none, not "for ever".
+fn connect(endpoint: &dyn Endpoint, timeout: Duration) -> Result<Box<dyn Connection>, AgentError> {
+    if timeout.is_zero() {
+        return Err(AgentError::Timeout);
+    }
+    Ok(endpoint.connect(timeout)?)
 }

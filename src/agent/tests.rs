@@ -43,7 +43,7 @@ impl Endpoint for Fake {
 fn fake(behaviour: impl Fn(UnixStream, usize) + Send + Sync + 'static) -> (Agent, Arc<AtomicUsize>) {
     let connections = Arc::new(AtomicUsize::new(0));
     let endpoint = Fake { behaviour: Arc::new(behaviour), connections: Arc::clone(&connections) };
-    (Agent::at(Box::new(endpoint)).unwrap(), connections)
+    (Agent::at(Box::new(endpoint), ANSWER_TIMEOUT).unwrap(), connections)
 }
 
 /// The next request, without its length; None at the end.
@@ -117,7 +117,7 @@ impl Endpoint for Ours {
 
 /// A client of our own agent.
 pub(super) fn client(server: &AgentServer) -> Agent {
-    Agent::at(Box::new(Ours(server.clone()))).unwrap()
+    Agent::at(Box::new(Ours(server.clone())), ANSWER_TIMEOUT).unwrap()
 }
 
 /// Our own agent, made so, and a client of it.
@@ -239,4 +239,38 @@ fn without_an_agent() {
     let error = Agent::connect("/nonexistent/agent").unwrap_err();
     assert!(matches!(&error, AgentError::Io { kind: io::ErrorKind::NotFound, .. }), "{error:?}");
     assert!(error.to_string().starts_with("the agent cannot be reached: "), "{error}");
+}
+
+#[test]
+fn short_keys_and_tokens_that_were_not_touched_sign() {
+    let text = openssl::rsa::Rsa::generate(1024).unwrap().private_key_to_pem().unwrap();
+    let short = PKey::from_bytes(&text, None).unwrap();
+    let there = short.clone();
+    let holder = agent(move |request| match SignRequest::decode_packet(request) {
+        Err(_) => list(&[there.public_key().blob()]),
+        Ok(message) => signature(&there.sign_sized(RSA_FLOOR, "rsa-sha2-512", message.data).unwrap()),
+    });
+    let held = &holder.keys().unwrap()[0];
+    let signed = held.sign("rsa-sha2-512", b"data").unwrap();
+    assert!(short.public_key().verify("rsa-sha2-512", b"data", &signed).is_err());
+    let key = PKey::from(held.clone());
+    assert!(key.sign_sized(RSA_FLOOR, "rsa-sha2-512", b"data").is_ok());
+    assert!(key.sign("rsa-sha2-512", b"data").is_err(), "too short unless somebody allows it");
+
+    let (name, inner) = ("sk-ssh-ed25519@openssh.com", ed25519());
+    let mut blob = string_of(name.as_bytes());
+    blob.put(&inner.public_key().blob()[19..]).put("ssh:");
+    let there = blob.clone();
+    let token = agent(move |request| {
+        let Ok(message) = SignRequest::decode_packet(request) else { return list(&[&there]) };
+        let sha256 = |bytes: &[u8]| openssl::sha::sha256(bytes);
+        let signed = [&sha256(b"ssh:")[..], &[0, 0, 0, 0, 7], &sha256(message.data)].concat();
+        let mut blob = string_of(name.as_bytes());
+        blob.put(&inner.sign("ssh-ed25519", &signed).unwrap()[19..]).put(&0_u8).put(&7_u32);
+        signature(&blob)
+    });
+    let held = &token.keys().unwrap()[0];
+    let signed = held.sign(name, b"data").unwrap();
+    let token = held.public_key().verify_use(name, b"data", &signed).unwrap().unwrap();
+    assert!(!token.touched && token.counter == 7);
 }

@@ -207,9 +207,7 @@ impl AuthServer {
         if message.service.0 != CONNECTION {
             return Err(AuthError::Service(message.service.to_string()));
         }
-        let user = std::str::from_utf8(message.user.0).ok();
-        let user =
-            user.filter(|user| user.len() <= self.limits.user_bytes && !user.chars().any(char::is_control));
+        let user = self.sane_user(message.user.0);
         if self.user.as_deref() != user {
             // Whatever was passed was passed by somebody else.
             self.passed.clear();
@@ -228,6 +226,17 @@ impl AuthServer {
             b"keyboard-interactive" => self.interactive(rest),
             _ => Ok(self.refuse()),
         }
+    }
+
+    /// The user that a request names, if it is a name that the application may see.
+    pub(crate) fn user_of(&self, payload: &[u8]) -> Option<String> {
+        let message = UserauthRequest::decode_packet(payload).ok()?;
+        self.sane_user(message.user.0).map(str::to_owned)
+    }
+
+    fn sane_user<'a>(&self, user: &'a [u8]) -> Option<&'a str> {
+        let user = std::str::from_utf8(user).ok();
+        user.filter(|user| user.len() <= self.limits.user_bytes && !user.chars().any(char::is_control))
     }
 
     fn ask(
@@ -316,7 +325,7 @@ impl AuthServer {
         }
         let data = hostbased::signed_data(&self.session_id, raw_user, request.fields);
         // As with users' keys, the application is asked either way.
-        let good = client.key.verify(algorithm, &data, request.signature).is_ok();
+        let good = client.key.verify_sized(self.rsa_bits, algorithm, &data, request.signature).is_ok();
         let state = State::Hostbased { client: client.clone(), good };
         Ok(self.ask("hostbased", state, |user| Question::Hostbased { user, client }))
     }

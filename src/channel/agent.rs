@@ -37,12 +37,12 @@ impl Channel {
         let link = self.link.link();
         let binding: Option<Binding> = link.session_binding();
         let agent = agent.clone();
-        link.take_channels(CHANNEL, CHANNELS, move |link| {
+        let serve = move |link| {
             let mut channel = Self::new(link);
             if let Err(error) = agent.serve_forwarded(&mut channel, binding.as_ref()) {
                 log::debug!(target: "feramiko::agent", "a forwarded channel ends: {error}");
             }
-        });
-        self.ask(REQUEST[0], b"")
+        };
+        link.take_channels(CHANNEL, CHANNELS, serve, || self.ask(REQUEST[0], b""))
     }
 }

@@ -3,10 +3,14 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
 
-use crate::agent::Agent;
+use super::cancel::Cancel;
+use crate::agent::{Agent, AgentError};
 use crate::auth::{Attempt, HostClaim, InteractiveQuery};
 use crate::crypto::secret::Secret;
+use crate::engine::Closer;
 use crate::error::{Error, Result};
 use crate::key::{KeyError, PKey, PublicKey};
 use crate::transport::{Answers, ChangePassword, Outcome, Transport};
@@ -77,8 +81,14 @@ enum Try {
 }
 
 impl Credentials {
-    /// Tries everything; the banners of the server.
-    pub(super) fn authenticate(mut self, transport: &Transport, user: Option<String>) -> Result<Vec<String>> {
+    /// Tries everything, until `deadline` or until it is cancelled; the banners of the server.
+    pub(super) fn authenticate(
+        mut self,
+        transport: &Transport,
+        user: Option<String>,
+        deadline: Instant,
+        cancel: &Cancel,
+    ) -> Result<Vec<String>> {
         let user = match user.or_else(|| self.user.clone()) {
             Some(user) => user,
             None => {
@@ -88,7 +98,13 @@ impl Credentials {
         let mut run =
             Run { transport, user, methods: None, offered: Vec::new(), success: false, banners: Vec::new() };
         // Keys first, in one flight with the request for the service; without any, ask what would do.
-        let (hosts, keys) = (std::mem::take(&mut self.hosts), self.keys_to_try(transport));
+        let agent = self.agent.then(|| Agent::for_login(deadline));
+        let _watch = agent.as_ref().and_then(|agent| agent.as_ref().ok()).map(|agent| {
+            let cut: Arc<dyn Closer> = Arc::new(CutAgent(agent.clone()));
+            cancel.watch(cut)
+        });
+        let keys = self.keys_to_try(transport, agent, deadline);
+        let hosts = std::mem::take(&mut self.hosts);
         if hosts.is_empty() && keys.is_empty() {
             run.attempt(Attempt::None, no_answers())?;
         }
@@ -108,9 +124,14 @@ impl Credentials {
     /// Keys given, files of keys, the agent's keys, the usual files. A key of a file that the agent has is
     /// the agent's to sign with. With `identities_only` the agent's other keys are left out, and the usual
     /// files where others were named.
-    fn keys_to_try(&mut self, transport: &Transport) -> Vec<Try> {
+    fn keys_to_try(
+        &mut self,
+        transport: &Transport,
+        agent: Option<std::result::Result<Agent, AgentError>>,
+        deadline: Instant,
+    ) -> Vec<Try> {
         let mut list: Vec<_> = std::mem::take(&mut self.keys).into_iter().map(Try::Key).collect();
-        let mut held = if self.agent { agents_keys(transport) } else { Vec::new() };
+        let mut held = agent.map(|agent| agents_keys(agent, transport, deadline)).unwrap_or_default();
         let files = std::mem::take(&mut self.key_files);
         let usual = self.default_keys && (files.is_empty() || !self.identities_only);
         list.extend(files.into_iter().flat_map(|file| from_file(file, &mut held)));
@@ -187,8 +208,16 @@ impl Credentials {
 }
 
 /// The keys of the user's agent; none when there is no agent.
-fn agents_keys(transport: &Transport) -> Vec<PKey> {
-    match Agent::from_env().and_then(|agent| bound(agent, transport).keys()) {
+fn agents_keys(
+    agent: std::result::Result<Agent, AgentError>,
+    transport: &Transport,
+    deadline: Instant,
+) -> Vec<PKey> {
+    let keys = agent.and_then(|agent| {
+        bind(&agent.clone().within(deadline), transport);
+        agent.within(deadline).keys()
+    });
+    match keys {
         Ok(keys) => keys.into_iter().map(PKey::from).collect(),
         Err(error) => {
             log::debug!(target: "feramiko::auth", "no keys of an agent: {error}");
@@ -221,15 +250,23 @@ fn from_file((path, secret): (PathBuf, Option<Secret>), held: &mut Vec<PKey>) ->
     certified.into_iter().chain([plain]).collect()
 }
 
-/// The agent, told which session it signs for, so that it can hold its keys to their destinations. One
+/// Ends what is asked of an agent when a login is cancelled.
+struct CutAgent(Agent);
+
+impl Closer for CutAgent {
+    fn close(&self) {
+        self.0.cut();
+    }
+}
+
+/// Tells the agent which session it signs for, so that it can hold its keys to their destinations. One
 /// that does not know of that is used all the same.
-fn bound(agent: Agent, transport: &Transport) -> Agent {
+fn bind(agent: &Agent, transport: &Transport) {
     if let Some((host_key, session_id, proof)) = transport.session_binding()
         && let Err(error) = agent.session_bind(&host_key, &session_id, &proof, false)
     {
         log::debug!(target: "feramiko::auth", "the agent is not bound to the session: {error}");
     }
-    agent
 }
 
 /// The key with the certificate that lies beside its file, as `ssh` looks for it.
@@ -250,7 +287,10 @@ fn certified(key: &PKey, path: &Path) -> Option<PKey> {
 /// A key that costs nothing to sign with is used at once; one that a person may have to confirm is
 /// offered first.
 fn attempt_key(run: &mut Run<'_>, key: PKey) -> Result<()> {
-    let Some(algorithm) = run.transport.algorithm_for(&key) else { return Ok(()) };
+    let Some(algorithm) = run.transport.algorithm_for(&key) else {
+        run.unusable("publickey", &key);
+        return Ok(());
+    };
     if run.offered.contains(key.public_key()) {
         return Ok(());
     }
@@ -263,7 +303,11 @@ fn attempt_key(run: &mut Run<'_>, key: PKey) -> Result<()> {
 fn attempt_host(run: &mut Run<'_>, key: PKey, host: &str, user: &str) -> Result<()> {
     let plain = key.public_key().certificate().map(|_| key.without_certificate());
     for key in [Some(key), plain].into_iter().flatten() {
-        let Some(algorithm) = run.transport.algorithm_for(&key).filter(|_| !run.over("hostbased")) else {
+        if run.over("hostbased") {
+            break;
+        }
+        let Some(algorithm) = run.transport.algorithm_for(&key) else {
+            run.unusable("hostbased", &key);
             continue;
         };
         let claim = HostClaim { key, algorithm, host: host.to_owned(), user: user.to_owned() };
@@ -299,6 +343,13 @@ impl Run<'_> {
     fn over(&self, method: &str) -> bool {
         self.success
             || self.methods.as_ref().is_some_and(|methods| !methods.iter().any(|name| name == method))
+    }
+
+    /// Notes a key that cannot even be offered.
+    fn unusable(&self, method: &str, key: &PKey) {
+        let key = key.public_key();
+        let why = format!("no signature algorithm of {} is allowed", key.key_type());
+        self.transport.note_attempt(method, Some(key.fingerprint()), &why);
     }
 
     fn attempt(&mut self, attempt: Attempt, answers: Answers<'_>) -> Result<()> {

@@ -39,7 +39,8 @@ pub struct SSHClientBuilder {
     pub(super) options: TransportOptions,
     pub(super) host_keys: HostKeyOptions,
     credentials: Credentials,
-    deadline: Duration,
+    /// None is [`Limits::connect_timeout`].
+    deadline: Option<Duration>,
     family: dial::Family,
     cancel: Cancel,
 }
@@ -48,7 +49,7 @@ impl SSHClientBuilder {
     pub(super) fn new() -> Self {
         let options = TransportOptions::default();
         Self {
-            deadline: options.limits.connect_timeout,
+            deadline: None,
             options,
             host_keys: HostKeyOptions::default(),
             credentials: Credentials::default(),
@@ -150,10 +151,10 @@ impl SSHClientBuilder {
     }
 
     /// The time for everything: resolving, connecting, keys, authentication. Absolute, whatever the
-    /// server sends.
+    /// server sends. [`Limits::connect_timeout`] unless said otherwise.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
+        self.deadline = Some(deadline);
         self
     }
 
@@ -235,7 +236,8 @@ impl SSHClientBuilder {
     }
 
     fn until(&self) -> Result<Instant> {
-        Instant::now().checked_add(self.deadline).ok_or(Error::Misuse("a deadline beyond the end of time"))
+        let time = self.deadline.unwrap_or(self.options.limits.connect_timeout);
+        Instant::now().checked_add(time).ok_or(Error::Misuse("a deadline beyond the end of time"))
     }
 
     fn login(
@@ -263,14 +265,13 @@ impl SSHClientBuilder {
         let mut checker = Checker::new(self.host_keys, target, address)?;
         checker.prefer_known(&mut self.options.algorithms);
         let host_keys = Arc::clone(&checker.keys);
-        let mut options = self.options;
-        options.limits.connect_timeout = self.deadline;
-        let transport =
-            Transport::start_client_until(Box::new(stream), options, deadline, |key| checker.check(key))?;
+        let transport = Transport::start_client_until(Box::new(stream), self.options, deadline, |key| {
+            checker.check(key)
+        })?;
         let (taker, updated) = hostupdate::prepare(checker);
         transport.set_taker(taker);
         let user = target.user.clone();
-        let banners = self.credentials.authenticate(&transport, user)?;
+        let banners = self.credentials.authenticate(&transport, user, deadline, &self.cancel)?;
         Ok(SSHClient { transport, host_keys, updated, banners: banners.into(), request_timeout: None })
     }
 }

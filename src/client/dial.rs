@@ -42,7 +42,10 @@ impl Target {
         };
         let (host, port) = if let Some(inside) = rest.strip_prefix('[') {
             let (host, after) = inside.split_once(']').ok_or_else(|| bad.clone())?;
-            (host, after.strip_prefix(':'))
+            match after.strip_prefix(':') {
+                None if !after.is_empty() => return Err(bad),
+                port => (host, port),
+            }
         } else if rest.matches(':').count() > 1 {
             (rest, None)
         } else {
@@ -154,7 +157,9 @@ mod tests {
                 "{text}"
             );
         }
-        for bad in ["", "host:", "host:x", "host:70000", "-oProxyCommand=x", "[::1", "a\nb"] {
+        for bad in
+            ["", "host:", "host:x", "host:70000", "-oProxyCommand=x", "[::1", "[::1]2222", "[::1]x", "a\nb"]
+        {
             assert!(Target::parse(bad).is_err(), "{bad}");
         }
     }

@@ -6,12 +6,9 @@ use std::time::Duration;
 
 use super::SSHClient;
 use crate::agent::Agent;
-use crate::channel::{Channel, ChannelStderr, Poll, PtyRequest};
-use crate::engine::ExitStatus;
+use crate::channel::{Channel, Poll, PtyRequest};
+use crate::engine::{ExitStatus, Lane};
 use crate::error::{Error, Result};
-
-/// One of a command's output streams, until its end.
-type Stream = Option<Box<dyn Read>>;
 
 /// How much is read of a command's output at a time.
 const PIECE: usize = 64 * 1024;
@@ -71,7 +68,7 @@ impl Command {
         Ok(Process {
             stdin: Some(ProcessStdin(channel.clone())),
             stdout: Some(ProcessStdout(channel.clone())),
-            stderr: Some(ProcessStderr(channel.stderr())),
+            stderr: Some(ProcessStderr(channel.clone())),
             channel,
         })
     }
@@ -119,13 +116,9 @@ impl Process {
     /// [`Error::Timeout`] when the time is over; the command runs on.
     pub fn wait_timeout(&mut self, timeout: Option<Duration>) -> Result<ExitStatus> {
         drop(self.stdin.take());
-        match (self.stdout.take(), self.stderr.take()) {
-            // Nobody else holds a stream: nobody will read.
-            (Some(_), Some(_)) => self.channel.shutdown(Shutdown::Read),
-            (stdout, stderr) => {
-                self.stdout = stdout;
-                self.stderr = stderr;
-            }
+        // Where nobody holds a stream nobody will read.
+        if self.stdout.is_some() && self.stderr.is_some() {
+            drop((self.stdout.take(), self.stderr.take()));
         }
         self.channel.wait_exit(timeout)
     }
@@ -144,31 +137,50 @@ impl Process {
         self.channel.send_signal("KILL")
     }
 
-    /// Ends its input, reads both outputs together and waits for its end.
+    /// Ends its input, reads both outputs together, or the one that was not taken, and waits for its end.
     ///
     /// # Errors
     /// [`Error::Closed`] when the connection breaks.
     pub fn wait_with_output(mut self) -> Result<Output> {
         drop(self.stdin.take());
-        let mut poll = Poll::new();
-        poll.add(&self.channel);
-        let mut streams: [(Stream, Vec<u8>); 2] = [
-            (self.stdout.take().map(|stream| Box::new(stream) as Box<dyn Read>), Vec::new()),
-            (self.stderr.take().map(|stream| Box::new(stream) as Box<dyn Read>), Vec::new()),
-        ];
-        let mut piece = vec![0; PIECE];
-        while streams.iter().any(|(stream, _)| stream.is_some()) {
-            let ready = poll.readable(None).first().map(|(_, ready)| *ready).unwrap_or_default();
-            for ((stream, out), readable) in streams.iter_mut().zip([ready.readable, ready.stderr_readable]) {
-                let Some(open) = stream.as_mut().filter(|_| readable) else { continue };
-                match open.read(&mut piece).map_err(|error| Error::io("reading a command's output", error))? {
-                    0 => *stream = None,
-                    count => out.extend_from_slice(piece.get(..count).unwrap_or_default()),
-                }
-            }
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        if let (Some(out), Some(err)) = (&mut self.stdout, &mut self.stderr) {
+            read_both(&self.channel, (out, &mut stdout), (err, &mut stderr)).map_err(unread)?;
         }
-        let [(_, stdout), (_, stderr)] = streams;
+        // What is left, of one stream at a time.
+        if let Some(mut out) = self.stdout.take() {
+            out.read_to_end(&mut stdout).map_err(unread)?;
+        }
+        if let Some(mut err) = self.stderr.take() {
+            err.read_to_end(&mut stderr).map_err(unread)?;
+        }
         Ok(Output { status: self.channel.wait_exit(None)?, stdout, stderr })
+    }
+}
+
+fn unread(error: io::Error) -> Error {
+    Error::io("reading a command's output", error)
+}
+
+/// Reads two streams of a channel until one of them has ended.
+fn read_both(
+    channel: &Channel,
+    (out, stdout): (&mut impl Read, &mut Vec<u8>),
+    (err, stderr): (&mut impl Read, &mut Vec<u8>),
+) -> io::Result<()> {
+    let mut poll = Poll::new();
+    poll.add(channel);
+    let mut piece = vec![0; PIECE];
+    let mut read = |from: &mut dyn Read, to: &mut Vec<u8>| {
+        let count = from.read(&mut piece)?;
+        to.extend_from_slice(piece.get(..count).unwrap_or_default());
+        io::Result::Ok(count > 0)
+    };
+    loop {
+        let ready = poll.readable(None).first().map(|(_, ready)| *ready).unwrap_or_default();
+        if ready.readable && !read(out, stdout)? || ready.stderr_readable && !read(err, stderr)? {
+            return Ok(());
+        }
     }
 }
 
@@ -230,9 +242,15 @@ impl Drop for ProcessStdin {
     }
 }
 
-/// A command's standard output.
+/// A command's standard output. Once it is dropped, what comes is dropped too.
 #[derive(Debug)]
 pub struct ProcessStdout(Channel);
+
+impl Drop for ProcessStdout {
+    fn drop(&mut self) {
+        self.0.link().stop_reading(Lane::Data);
+    }
+}
 
 impl Read for ProcessStdout {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -240,12 +258,18 @@ impl Read for ProcessStdout {
     }
 }
 
-/// A command's standard error.
+/// A command's standard error. Once it is dropped, what comes is dropped too.
 #[derive(Debug)]
-pub struct ProcessStderr(ChannelStderr);
+pub struct ProcessStderr(Channel);
+
+impl Drop for ProcessStderr {
+    fn drop(&mut self) {
+        self.0.link().stop_reading(Lane::Stderr);
+    }
+}
 
 impl Read for ProcessStderr {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buf)
+        self.0.stderr().read(buf)
     }
 }

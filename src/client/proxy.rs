@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::engine::{Closer, ExitStatus, Halves, ReadHalf, Running, Stream, WriteHalf, spawn};
+use crate::engine::{Closer, ExitStatus, Halves, Program, ReadHalf, Running, Stream, WriteHalf, spawn};
 
 /// When its output has ended, a program that ends too does so within this time; then the error can
 /// say how.
@@ -86,13 +86,11 @@ impl ProxyCommand {
             .stdin(Stdio::from(OwnedFd::from(theirs.try_clone()?)))
             .stdout(Stdio::from(OwnedFd::from(theirs)))
             .process_group(0);
-        let mut child = command.spawn()?;
-        // The command holds the far end.
-        drop(command);
-        let running = Running::new(child.id());
+        let program = Program::start(command)?;
+        let running = Arc::clone(program.running());
         let fate = Arc::new(Fate { name, status: Mutex::new(None), known: Condvar::new() });
-        let (waiting, told) = (Arc::clone(&running), Arc::clone(&fate));
-        spawn("feramiko proxy", move || told.tell(waiting.wait(&mut child)))?;
+        let told = Arc::clone(&fate);
+        spawn("feramiko proxy", move || told.tell(program.wait()))?;
         Ok(Self { socket, running, fate })
     }
 }

@@ -4,21 +4,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Limits;
 use super::core::{Core, Start};
 use super::incoming::Incoming;
 use super::link::{ChannelLink, Link};
 use super::login::Finished;
 use super::mux::Wake;
-use super::outbox::{Outbox, Waiter};
+use super::outbox::Outbox;
 use super::reader::{self, Inbox};
 use super::stream::{Closer, MemoryStream, Stream};
-use super::{Limits, flow};
 use crate::error::{Error, Result};
 use crate::kex::{Algorithms, Kex, Role, Setup};
 use crate::key::{KeyKind, PKey};
-use crate::msg::connection::ChannelOpen;
 use crate::packet::{Opener, Sealer};
-use crate::wire::{Encode, Escaped, Rest};
 
 /// A connection layer that nobody drives.
 pub(crate) struct Bare {
@@ -95,17 +93,7 @@ impl Bare {
 
     /// A user opens a channel and does not wait for the answer.
     pub(crate) fn open(&self, kind: &str) -> Option<ChannelLink> {
-        let core = self.link.core();
-        let slot = core.new_slot(kind).ok()?;
-        let open = ChannelOpen {
-            kind: Escaped(kind.as_bytes()),
-            sender: slot.local,
-            window: flow::WINDOW,
-            max_packet: flow::MAX_PACKET,
-            rest: Rest(b""),
-        };
-        core.post_control(open.to_vec(), Waiter::Nobody);
-        Some(ChannelLink::new(slot, self.link.clone()))
+        self.link.begin_open(kind, b"").ok()
     }
 
     pub(crate) fn next_incoming(&self) -> Option<Incoming> {

@@ -1,10 +1,11 @@
 //! A child process, shared by the thread that waits for its end and those that signal it.
 
 use std::io;
-use std::process::Child;
+use std::process::{Child, Command};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::ExitStatus;
 use crate::sys::process::{Ending, Leader, signal_group, wait_ended};
@@ -15,25 +16,47 @@ pub(crate) struct Running {
     pid: u32,
     /// Held while a signal is sent, so that none reaches a stranger with the same number.
     leader: Mutex<Leader>,
+    /// It has ended.
+    reaped: Condvar,
 }
 
 impl Running {
-    pub(crate) fn new(pid: u32) -> Arc<Self> {
-        Arc::new(Self { pid, leader: Mutex::new(Leader::Present) })
+    fn new(pid: u32) -> Arc<Self> {
+        Arc::new(Self { pid, leader: Mutex::new(Leader::Present), reaped: Condvar::new() })
     }
 
     /// Passes a signal on. That there is no such signal, or nobody left, is the client's affair.
     pub(crate) fn signal(&self, name: &str) {
-        if let Err(error) = signal_group(self.pid, *self.leader.lock(), name) {
+        self.send(*self.leader.lock(), name);
+    }
+
+    fn send(&self, leader: Leader, name: &str) {
+        if let Err(error) = signal_group(self.pid, leader, name) {
             log::debug!(target: "feramiko::process", "signal {name}: {error}");
         }
     }
 
+    /// Hangs it up, and kills it if it has not ended after `grace`.
+    pub(crate) fn hang_up(&self, grace: Duration) {
+        self.signal("HUP");
+        let deadline = Instant::now().checked_add(grace);
+        let mut leader = self.leader.lock();
+        while *leader == Leader::Present {
+            if deadline.is_none_or(|until| self.reaped.wait_until(&mut leader, until).timed_out()) {
+                break;
+            }
+        }
+        if *leader == Leader::Present {
+            self.send(*leader, "KILL");
+        }
+    }
+
     /// Waits for the end without taking the child's number away from those who signal.
-    pub(crate) fn wait(&self, child: &mut Child) -> io::Result<ExitStatus> {
+    fn wait(&self, child: &mut Child) -> io::Result<ExitStatus> {
         wait_ended(self.pid)?;
         let mut leader = self.leader.lock();
         *leader = Leader::Reaped;
+        self.reaped.notify_all();
         let ending = Ending::from(child.wait()?);
         Ok(match ending {
             Ending::Code(code) => ExitStatus::Code(code),
@@ -41,5 +64,59 @@ impl Running {
                 ExitStatus::Signal { name: name.to_owned(), core_dumped, message: String::new() }
             }
         })
+    }
+}
+
+/// A program that was started here. If its end is not waited for it is killed, so that whatever fails
+/// after its start leaves nothing behind.
+#[derive(Debug)]
+pub(crate) struct Program {
+    pub(crate) child: Child,
+    running: Arc<Running>,
+    waited: bool,
+}
+
+impl Program {
+    /// Starts it. The command goes: it may hold the far ends of what the program is to hold alone.
+    pub(crate) fn start(mut command: Command) -> io::Result<Self> {
+        let child = command.spawn()?;
+        Ok(Self { running: Running::new(child.id()), child, waited: false })
+    }
+
+    pub(crate) fn running(&self) -> &Arc<Running> {
+        &self.running
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(mut self) -> io::Result<ExitStatus> {
+        self.waited = true;
+        self.running.wait(&mut self.child)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        if self.waited {
+            return;
+        }
+        self.running.signal("KILL");
+        if let Err(error) = self.running.wait(&mut self.child) {
+            log::debug!(target: "feramiko::process", "a program that was given up: {error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_given_up_is_killed_and_waited_for() {
+        let mut command = Command::new("/bin/sleep");
+        command.arg("600");
+        let program = Program::start(command).unwrap();
+        let pid = program.child.id();
+        drop(program);
+        assert!(wait_ended(pid).is_err(), "it is still a child of ours");
     }
 }

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 
 use super::incoming::{ChannelTaker, Incoming, Tickets};
 use super::limits::Limits;
-use super::outbox::{Control, Outbox, Stop, Waiter};
+use super::outbox::{Concerns, Control, Outbox, Stop};
 use super::slot::{Answer, Slot};
 use super::stream::Closer;
 use super::sync::{AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex};
@@ -263,11 +263,11 @@ impl Core {
 
     /// Posts a message of the connection layer that concerns the connection or an answer.
     pub(super) fn post(&self, message: &impl Encode) {
-        self.post_control(message.to_vec(), Waiter::Nobody);
+        self.post_control(message.to_vec(), Concerns::Nobody);
     }
 
-    pub(super) fn post_control(&self, payload: Vec<u8>, waiter: Waiter) {
-        if let Err(error) = self.outbox.post_control(self, Control { payload, waiter }) {
+    pub(super) fn post_control(&self, payload: Vec<u8>, concerns: Concerns) {
+        if let Err(error) = self.outbox.post_control(self, Control { payload, concerns }) {
             self.die(error);
         }
     }

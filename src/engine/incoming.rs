@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::core::Core;
 use super::link::{ChannelLink, Link};
-use super::outbox::Waiter;
+use super::outbox::Concerns;
 use super::slot::{Phase, Slot};
 use super::sync::Mutex;
 use crate::error::{Error, Result};
@@ -39,6 +39,8 @@ pub(super) struct Tickets(Mutex<TicketQueue>);
 struct TicketQueue {
     first: u64,
     answers: VecDeque<Option<Vec<u8>>>,
+    /// Somebody posts what may leave. Two who did would post out of order: no lock is held meanwhile.
+    posting: bool,
 }
 
 impl Tickets {
@@ -53,19 +55,33 @@ impl Tickets {
         Ok(ticket)
     }
 
-    /// Notes an answer; returns those that may leave now, in order.
-    fn answer(&self, ticket: u64, payload: Vec<u8>) -> Vec<Vec<u8>> {
+    /// Notes an answer, and posts those that may leave now, in order. If another thread is at that, it
+    /// posts this one too.
+    fn answer(&self, ticket: u64, payload: Vec<u8>, post: impl Fn(Vec<u8>)) {
         let mut queue = self.0.lock();
         let at = usize::try_from(ticket.saturating_sub(queue.first)).unwrap_or(usize::MAX);
         if let Some(answer) = queue.answers.get_mut(at) {
             *answer = Some(payload);
         }
-        let mut ready = Vec::new();
-        while queue.answers.front().is_some_and(Option::is_some) {
-            ready.extend(queue.answers.pop_front().flatten());
-            queue.first = queue.first.saturating_add(1);
+        if std::mem::replace(&mut queue.posting, true) {
+            return;
         }
-        ready
+        while let Some(payload) = queue.next() {
+            drop(queue);
+            post(payload);
+            queue = self.0.lock();
+        }
+        queue.posting = false;
+    }
+}
+
+impl TicketQueue {
+    /// The next answer that may leave.
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let answer = self.answers.front_mut()?.take()?;
+        self.answers.pop_front();
+        self.first = self.first.saturating_add(1);
+        Some(answer)
     }
 }
 
@@ -116,28 +132,26 @@ impl Reply {
 
     fn send(&mut self, yes: Option<&[u8]>) {
         let Some(ticket) = self.ticket.take() else { return };
-        let ready = match &self.scope {
+        let core = &self.core;
+        match &self.scope {
             Scope::Connection => {
                 let payload = match yes {
                     Some(rest) => RequestSuccess { rest: Rest(rest) }.to_vec(),
                     None => RequestFailure {}.to_vec(),
                 };
-                self.core.global_tickets.answer(ticket, payload)
+                core.global_tickets
+                    .answer(ticket, payload, |payload| core.post_control(payload, Concerns::Nobody));
             }
             Scope::Channel(slot) => {
-                let state = slot.state.lock();
-                let (recipient, closed) = (state.remote, state.flow.close_sent || state.phase != Phase::Open);
-                drop(state);
+                let recipient = slot.state.lock().remote;
                 let payload = match yes {
                     Some(_) => ChannelSuccess { recipient }.to_vec(),
                     None => ChannelFailure { recipient }.to_vec(),
                 };
-                let ready = slot.tickets.answer(ticket, payload);
-                if closed { Vec::new() } else { ready }
+                slot.tickets.answer(ticket, payload, |payload| {
+                    core.post_control(payload, Concerns::Channel(Arc::clone(slot)));
+                });
             }
-        };
-        for payload in ready {
-            self.core.post_control(payload, Waiter::Nobody);
         }
     }
 }
@@ -253,5 +267,27 @@ impl Drop for OpenRequest {
         if !self.answered {
             self.send_refusal(ADMINISTRATIVELY_PROHIBITED, "refused");
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_posted_in_order_whoever_answers_while_one_is_posted() {
+        let (tickets, posted) = (Tickets::default(), Mutex::new(Vec::new()));
+        let [first, second, third] = [0; 3].map(|_| tickets.take(3).unwrap());
+        let post = |payload: Vec<u8>| posted.lock().extend(payload);
+        tickets.answer(first, vec![1], |payload| {
+            // Another thread answers the next question in between; this one posts both.
+            if payload == [1] {
+                tickets.answer(second, vec![2], post);
+            }
+            post(payload);
+        });
+        assert_eq!(*posted.lock(), [1, 2]);
+        tickets.answer(third, vec![3], post);
+        assert_eq!(*posted.lock(), [1, 2, 3]);
     }
 }

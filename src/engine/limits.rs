@@ -78,7 +78,7 @@ pub struct Limits {
     pub startups: usize,
     /// Unauthenticated connections of a listener from one address.
     pub startups_per_source: usize,
-    /// Sessions open at once on one connection of a server.
+    /// Sessions at once on one connection of a server, also those whose channel is closed and which run on.
     pub sessions: usize,
 }
 
@@ -154,7 +154,7 @@ impl Limits {
     pub const DATA_BYTES: u32 = flow::MAX_PACKET;
     /// What a channel queues to be sent before a write waits.
     pub const SEND_BUFFER: usize = slot::SEND_BUFFER;
-    /// Packets that are kept while the first key exchange runs.
+    /// Packets that are kept while keys are exchanged anew before somebody is authenticated.
     pub const PACKETS_IN_KEX: usize = login::HELD_BACK;
     /// Extensions of one EXT_INFO, RFC 8308.
     pub const EXTENSIONS: u32 = login::EXTENSIONS;

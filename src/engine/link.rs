@@ -11,7 +11,7 @@ use crossbeam_channel::RecvTimeoutError;
 use super::core::Core;
 use super::exit::ExitStatus;
 use super::incoming::{ChannelTaker, Incoming};
-use super::outbox::Waiter;
+use super::outbox::Concerns;
 use super::poll::Signal;
 use super::slot::{Answer, Lane, Phase as SlotPhase, Request, Slot, State};
 use super::sync::{Condvar, MutexGuard};
@@ -61,6 +61,13 @@ impl Link {
 
     /// Opens a channel and waits for the peer's answer.
     pub(crate) fn open(&self, kind: &str, rest: &[u8], deadline: Option<Instant>) -> Result<ChannelLink> {
+        let channel = self.begin_open(kind, rest)?;
+        channel.wait_open(deadline)?;
+        Ok(channel)
+    }
+
+    /// Asks the peer for a channel, which is of no use before [`ChannelLink::wait_open`]. Never waits.
+    pub(crate) fn begin_open(&self, kind: &str, rest: &[u8]) -> Result<ChannelLink> {
         let core = self.core();
         let slot = core.new_slot(kind)?;
         let open = ChannelOpen {
@@ -70,26 +77,9 @@ impl Link {
             max_packet: super::flow::MAX_PACKET,
             rest: Rest(rest),
         };
-        core.post_control(open.to_vec(), Waiter::Nobody);
+        core.post_control(open.to_vec(), Concerns::Nobody);
         // From here on dropping it closes the channel as soon as the peer has confirmed it.
-        let channel = ChannelLink::new(Arc::clone(&slot), self.clone());
-        let mut state = slot.state.lock();
-        loop {
-            match &state.phase {
-                SlotPhase::Opening if state.dead.is_some() => return Err(core.closed()),
-                SlotPhase::Opening => {}
-                SlotPhase::Refused { code, text } => {
-                    return Err(Error::ChannelRefused { code: *code, text: text.clone() });
-                }
-                SlotPhase::Open | SlotPhase::Closed => {
-                    drop(state);
-                    return Ok(channel);
-                }
-            }
-            if !wait(&slot.incoming, &mut state, deadline) {
-                return Err(Error::Timeout(Phase::Open));
-            }
-        }
+        Ok(ChannelLink::new(slot, self.clone()))
     }
 
     /// Asks the peer something of the connection and waits for the answer.
@@ -117,14 +107,28 @@ impl Link {
     }
 
     /// From now on channels of this kind that the peer opens are handed to `run`, on a thread each, at
-    /// most `limit` at once. Who serves gets them as before.
+    /// most `limit` at once, unless `asking` for them fails. Who serves gets them as before.
     pub(crate) fn take_channels(
         &self,
         kind: &'static str,
         limit: usize,
         run: impl Fn(ChannelLink) + Send + Sync + 'static,
-    ) {
-        self.core().takers.lock().insert(kind, Arc::new(ChannelTaker::new(limit, run)));
+        asking: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        let taker = Arc::new(ChannelTaker::new(limit, run));
+        let before = self.core().takers.lock().insert(kind, Arc::clone(&taker));
+        let asked = asking();
+        if asked.is_err() {
+            let mut takers = self.core().takers.lock();
+            // Unless somebody else has asked meanwhile.
+            if takers.get(kind).is_some_and(|known| Arc::ptr_eq(known, &taker)) {
+                match before {
+                    Some(before) => takers.insert(kind, before),
+                    None => takers.remove(kind),
+                };
+            }
+        }
+        asked
     }
 
     /// What ties an agent's signature to this connection: the host key that the server proved in the
@@ -169,7 +173,7 @@ pub(crate) fn global_request(
 ) -> Result<Vec<u8>> {
     let request = GlobalRequest { kind: Escaped(kind.as_bytes()), want_reply: true, rest: Rest(rest) };
     let (sender, receiver) = crossbeam_channel::bounded::<Answer>(1);
-    core.post_control(request.to_vec(), Waiter::Global(sender));
+    core.post_control(request.to_vec(), Concerns::Global(sender));
     answered(&receiver, core, kind, deadline)
 }
 
@@ -257,6 +261,26 @@ impl ChannelLink {
 
     fn core(&self) -> &Arc<Core> {
         self.0.link.core()
+    }
+
+    /// Waits until the peer has opened it, or somebody closes it here.
+    pub(crate) fn wait_open(&self, deadline: Option<Instant>) -> Result<()> {
+        let slot = &self.0.slot;
+        let mut state = slot.state.lock();
+        loop {
+            match &state.phase {
+                SlotPhase::Opening if state.dead.is_some() => return Err(self.core().closed()),
+                SlotPhase::Opening if state.want_close => return Err(Error::Closed(None)),
+                SlotPhase::Opening => {}
+                SlotPhase::Refused { code, text } => {
+                    return Err(Error::ChannelRefused { code: *code, text: text.clone() });
+                }
+                SlotPhase::Open | SlotPhase::Closed => return Ok(()),
+            }
+            if !wait(&slot.incoming, &mut state, deadline) {
+                return Err(Error::Timeout(Phase::Open));
+            }
+        }
     }
 
     /// Puts the slot into the data lane if it has something to send.

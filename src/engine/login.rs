@@ -55,6 +55,7 @@ pub(crate) struct Login {
     pub(crate) setup: Setup,
     pub(crate) host_keys: Vec<PKey>,
     pub(crate) deadline: Instant,
+    bytes_limit: u64,
     bytes_left: u64,
     phase: Phase,
     /// `server-sig-algs` of the peer's EXT_INFO.
@@ -100,6 +101,7 @@ impl Login {
             setup: opening.setup,
             host_keys: opening.host_keys,
             deadline: opening.deadline,
+            bytes_limit: opening.bytes_limit,
             bytes_left: opening.bytes_limit,
             phase: Phase::Handshake,
             peer_signatures: None,
@@ -302,7 +304,7 @@ impl Login {
     fn ext_info(&mut self, payload: &[u8]) -> Result<()> {
         let message = ExtInfo::decode_packet(payload)?;
         if message.count > EXTENSIONS {
-            return Err(Error::Limit { which: "extensions", limit: u64::from(EXTENSIONS) });
+            return Err(Error::Limit { which: "EXTENSIONS", limit: u64::from(EXTENSIONS) });
         }
         let mut reader = Reader::new(message.extensions.0);
         for _ in 0..message.count {
@@ -387,10 +389,12 @@ impl Login {
             return Err(self.io_error("reading from", closed));
         }
         self.read.quick_ack();
-        self.bytes_left = self
-            .bytes_left
-            .checked_sub(count as u64)
-            .ok_or(Error::Limit { which: "bytes_before_auth", limit: 0 })?;
+        let which = match self.setup.role {
+            Role::Client => "client_bytes_before_auth",
+            Role::Server => "bytes_before_auth",
+        };
+        let left = self.bytes_left.checked_sub(count as u64);
+        self.bytes_left = left.ok_or(Error::Limit { which, limit: self.bytes_limit })?;
         Ok(())
     }
 

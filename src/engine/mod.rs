@@ -34,7 +34,7 @@ pub(crate) use self::core::{Core, RequestTaker, Start};
 #[cfg(any(test, fuzzing))]
 pub(crate) use bare::Bare;
 #[cfg(unix)]
-pub(crate) use child::Running;
+pub(crate) use child::{Program, Running};
 pub use exit::ExitStatus;
 pub(crate) use incoming::{Incoming, OpenRequest, RESOURCE_SHORTAGE, Reply, UNKNOWN_CHANNEL_TYPE};
 pub use limits::Limits;
@@ -52,6 +52,19 @@ const STACK: usize = 256 * 1024;
 /// Threads of all transports that run now.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
+#[cfg(test)]
+thread_local! {
+    /// The stack of the threads that a test's thread starts: more than there is, and none starts.
+    pub(crate) static STACK_HERE: std::cell::Cell<usize> = const { std::cell::Cell::new(STACK) };
+}
+
+fn stack() -> usize {
+    #[cfg(test)]
+    return STACK_HERE.get();
+    #[cfg(not(test))]
+    STACK
+}
+
 struct Counted;
 
 impl Drop for Counted {
@@ -66,7 +79,7 @@ pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<J
     let counted = Counted;
     std::thread::Builder::new()
         .name(name.to_owned())
-        .stack_size(STACK)
+        .stack_size(stack())
         .spawn(move || {
             let _counted = counted;
             run();

@@ -40,16 +40,19 @@ pub(super) enum KexItem {
     },
 }
 
-/// Who is told the answer to a control message.
-pub(super) enum Waiter {
+/// Whom a control message concerns when it leaves.
+pub(super) enum Concerns {
     Nobody,
+    /// Who waits for the answer to a request of the connection.
     Global(Sender<Answer>),
+    /// It answers on that channel: after our CLOSE it does not leave any more.
+    Channel(Arc<Slot>),
 }
 
 /// An item of the control lane.
 pub(super) struct Control {
     pub(super) payload: Vec<u8>,
-    pub(super) waiter: Waiter,
+    pub(super) concerns: Concerns,
 }
 
 impl Control {
@@ -310,11 +313,15 @@ impl Outbox {
                 let mut lanes = self.lanes.lock();
                 lanes.rekeying = lanes.kex.iter().any(|item| matches!(item, KexItem::Init(_)));
             }
-            Item::Control(Control { payload, waiter }) => {
-                core.trace_out(&payload);
-                if let Waiter::Global(sender) = waiter {
-                    core.expect_global_reply(sender);
+            Item::Control(Control { payload, concerns }) => {
+                match concerns {
+                    Concerns::Nobody => {}
+                    Concerns::Global(sender) => core.expect_global_reply(sender),
+                    // Whoever seals holds the token: no CLOSE leaves meanwhile.
+                    Concerns::Channel(slot) if slot.state.lock().flow.close_sent => return Ok(()),
+                    Concerns::Channel(_) => {}
                 }
+                core.trace_out(&payload);
                 sealer.seal(&[&payload], buffer)?;
             }
             Item::Data(slot) => {
@@ -364,8 +371,8 @@ impl Outbox {
         lanes.writer_parked = false;
     }
 
-    /// The writer's work: seals and writes until nothing is left, the timer passes, or it is to stop.
-    /// Returns whether everything has left.
+    /// The writer's work: seals and writes until nothing is left, the timer passes or is another, or it is to
+    /// end. Returns whether everything has left.
     pub(super) fn drain(&self, core: &Core, timer: Option<Instant>) -> Result<bool, Error> {
         let mut outgoing = self.token.lock();
         loop {
@@ -379,9 +386,21 @@ impl Outbox {
                     return Ok(false);
                 }
             }
-            self.lanes.lock().stalled = !outgoing.buffer.is_empty();
             core.after_seal(outgoing.sealer.usage().bytes, outgoing.sealer.rekey_due());
+            // A stream that takes bytes for ever keeps nobody from the timers.
+            if self.interrupted(!outgoing.buffer.is_empty(), timer) {
+                return Ok(false);
+            }
         }
+    }
+
+    /// Between two writes: whether the writer has to look at its timers, or to end.
+    fn interrupted(&self, stalled: bool, timer: Option<Instant>) -> bool {
+        let now = Instant::now();
+        let mut lanes = self.lanes.lock();
+        lanes.stalled = stalled;
+        let ends = lanes.stop.as_ref().is_some_and(|stop| stop.flush_until.is_none_or(|until| until <= now));
+        ends || lanes.retime || timer.is_some_and(|timer| timer <= now)
     }
 
     fn gather(&self, core: &Core, outgoing: &mut Outgoing) -> Result<(), Error> {

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::core::{Core, GOODBYE};
-use super::outbox::Waiter;
+use super::outbox::Concerns;
 use crate::error::{Error, Phase};
 use crate::msg::connection::GlobalRequest;
 use crate::wire::{Encode, Escaped, Rest};
@@ -117,6 +117,6 @@ impl Timers {
             GlobalRequest { kind: Escaped(b"keepalive@openssh.com"), want_reply: true, rest: Rest(b"") };
         // The answer matters to nobody but the reader, which counts it as heard.
         let (sender, _) = crossbeam_channel::bounded(1);
-        core.post_control(ask.to_vec(), Waiter::Global(sender));
+        core.post_control(ask.to_vec(), Concerns::Global(sender));
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use openssl::bn::BigNumContext;
 use openssl::dsa::{Dsa, DsaSig};
@@ -32,6 +33,15 @@ pub trait Signer: Send + Sync {
     /// # Errors
     /// [`KeyError::Signer`] with the reason.
     fn sign(&self, algorithm: &str, data: &[u8]) -> Result<Vec<u8>, KeyError>;
+
+    /// The same for a login that is given up at `deadline`. Unless there is more to it, as [`sign`](Self::sign).
+    ///
+    /// # Errors
+    /// [`KeyError::Signer`] with the reason.
+    fn sign_before(&self, deadline: Instant, algorithm: &str, data: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let _ = deadline;
+        self.sign(algorithm, data)
+    }
 
     /// What the key is called.
     fn comment(&self) -> &str {
@@ -256,13 +266,29 @@ impl PKey {
         algorithm: &str,
         data: &[u8],
     ) -> Result<Vec<u8>, KeyError> {
+        self.sign_until(None, rsa_bits, algorithm, data)
+    }
+
+    /// The same for a login that is given up at `deadline`.
+    pub(crate) fn sign_until(
+        &self,
+        deadline: Option<Instant>,
+        rsa_bits: usize,
+        algorithm: &str,
+        data: &[u8],
+    ) -> Result<Vec<u8>, KeyError> {
         let public = &self.0.public;
         let spec = public.signature(algorithm).ok_or_else(|| {
             KeyError::Unsupported(format!("{algorithm} with a key of type {}", public.key_type()))
         })?;
         public.check_size(rsa_bits)?;
         let key = match &self.0.holder {
-            Holder::Elsewhere(signer) => return signer.sign(spec.label, data),
+            Holder::Elsewhere(signer) => {
+                return match deadline {
+                    Some(deadline) => signer.sign_before(deadline, spec.label, data),
+                    None => signer.sign(spec.label, data),
+                };
+            }
             Holder::Here(key) => key,
         };
         let raw = match (spec.key_type, spec.hash) {

@@ -9,6 +9,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -16,16 +17,25 @@ use super::session::Session;
 use crate::agent::relay;
 use crate::channel::{AGENT_CHANNEL, Channel};
 use crate::crypto::rand;
-use crate::engine::{Link, spawn};
+use crate::engine::{ChannelLink, Link, spawn};
 use crate::error::Result;
 use crate::sys::socket::{listen_unix, shut_listener};
 
 /// Connections of programs at once; each asks one question at a time.
 const CONNECTIONS: usize = 16;
 
+/// Time for the client to open a channel; it asks nobody.
+const OPEN: Duration = Duration::from_secs(30);
+
+/// A program's connection, and the channel to the client's agent that was asked for to serve it.
+struct Program {
+    stream: UnixStream,
+    channel: ChannelLink,
+}
+
 /// The connections of programs, to be cut with the socket: a program that was left behind would keep its
 /// thread.
-type Programs = Arc<Mutex<HashMap<u64, UnixStream>>>;
+type Programs = Arc<Mutex<HashMap<u64, Program>>>;
 
 /// A socket that the client's agent answers on, for its user only. When this is dropped it is gone, and
 /// the connections to it are cut.
@@ -68,35 +78,41 @@ impl AgentSocket {
 
 /// Serves a program on a thread of its own, unless there are too many.
 fn serve(link: &Link, programs: &Programs, number: u64, mut stream: UnixStream) -> io::Result<()> {
-    let cutter = stream.try_clone()?;
-    {
-        let mut programs = programs.lock();
-        if programs.len() >= CONNECTIONS {
-            return Err(io::Error::other("there are too many"));
-        }
-        programs.insert(number, cutter);
+    if programs.lock().len() >= CONNECTIONS {
+        return Err(io::Error::other("there are too many"));
     }
-    let (link, there) = (link.clone(), Arc::clone(programs));
+    let channel = link.begin_open(AGENT_CHANNEL, b"")?;
+    let program = Program { stream: stream.try_clone()?, channel: channel.clone() };
+    programs.lock().insert(number, program);
+    let there = Arc::clone(programs);
     let started = spawn("feramiko agent program", move || {
-        if let Err(error) = pass_on(&link, &mut stream) {
+        if let Err(error) = pass_on(channel, &mut stream) {
             log::debug!(target: "feramiko::agent", "a program is served no more: {error}");
         }
-        there.lock().remove(&number);
+        forget(&there, number);
     });
     started.map(drop).map_err(|error| {
-        programs.lock().remove(&number);
+        forget(programs, number);
         error.into()
     })
 }
 
-/// Passes a program's requests to the client's agent, over a channel that is opened for it.
-fn pass_on(link: &Link, program: &mut UnixStream) -> Result<()> {
-    let mut channel = Channel::new(link.open(AGENT_CHANNEL, b"", None)?);
-    Ok(relay(program, &mut channel)?)
+fn forget(programs: &Programs, number: u64) {
+    // Closes the channel: not under the lock.
+    let program = programs.lock().remove(&number);
+    drop(program);
+}
+
+/// Passes a program's requests to the client's agent, over the channel that was asked for.
+fn pass_on(channel: ChannelLink, program: &mut UnixStream) -> Result<()> {
+    channel.wait_open(Instant::now().checked_add(OPEN))?;
+    Ok(relay(program, &mut Channel::new(channel))?)
 }
 
 fn cut(programs: &Programs) {
-    for stream in programs.lock().values() {
+    let programs = std::mem::take(&mut *programs.lock());
+    for Program { stream, channel } in programs.into_values() {
+        channel.close();
         if let Err(error) = stream.shutdown(Shutdown::Both) {
             log::debug!(target: "feramiko::agent", "cutting a program off: {error}");
         }
@@ -127,5 +143,24 @@ impl Session {
             return Ok(None);
         }
         AgentSocket::open(self.channel().link().link()).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::soon;
+    use super::*;
+    use crate::engine::Bare;
+    use crate::kex::Role;
+
+    #[test]
+    fn a_client_that_opens_no_channel_keeps_no_thread_of_a_program_that_was_cut_off() {
+        let client = Bare::new(Role::Server).unwrap();
+        let programs = Programs::default();
+        let (_program, stream) = UnixStream::pair().unwrap();
+        serve(client.link(), &programs, 0, stream).unwrap();
+        assert_eq!(Arc::strong_count(&programs), 2);
+        cut(&programs);
+        soon("nobody waits any more", || Arc::strong_count(&programs) == 1);
     }
 }

@@ -11,7 +11,9 @@ use super::session::{Session, SessionEvent};
 use super::{Config, Peer, hostkeys, login};
 use crate::auth::AuthInfo;
 use crate::channel::{Channel, FORWARD_AGENT, PtyRequest};
-use crate::engine::{self, ExitStatus, Incoming, Link, Login, OpenRequest, Opening, Reply, Start, Stream};
+use crate::engine::{
+    self, Closer, Core, ExitStatus, Incoming, Link, Login, OpenRequest, Opening, Reply, Start, Stream,
+};
 use crate::error::{Error, Result};
 use crate::hostkeys::PROVE;
 use crate::interface::{Answer, ServerInterface, SessionKind, SessionRequest};
@@ -25,6 +27,8 @@ const ENV: usize = 256;
 
 /// What the rest of the server is told of a connection.
 pub(super) enum Milestone {
+    /// The stream is ours; what ends it while nobody is authenticated.
+    Connected(Arc<dyn Closer>),
     /// Somebody is authenticated; the link ends the connection at shutdown.
     Authenticated(Link),
 }
@@ -37,17 +41,39 @@ pub(super) fn serve<I: ServerInterface>(
     peer: &Peer,
     told: &mut dyn FnMut(Milestone),
 ) -> Result<()> {
-    let link = log_in(config, stream, interface, peer)?;
-    told(Milestone::Authenticated(link.0.clone()));
-    hostkeys::announce(&link.0, config);
-    let mut serving =
-        Serving { interface, link: link.0, auth: link.1, config, sessions: HashMap::new(), proofs: 0 };
+    let (link, auth) = log_in(config, stream, interface, peer, told)?;
+    let served = Served(Arc::clone(link.core()));
+    told(Milestone::Authenticated(link.clone()));
+    hostkeys::announce(&link, config);
+    let mut serving = Serving {
+        interface,
+        link,
+        auth,
+        config,
+        sessions: HashMap::new(),
+        places: Place::default(),
+        proofs: 0,
+    };
     loop {
         match serving.link.next_incoming(None) {
-            Ok(incoming) => serving.incoming(incoming)?,
+            Ok(incoming) => {
+                if let Err(error) = serving.incoming(incoming) {
+                    served.0.die(error.clone());
+                    return Err(error);
+                }
+            }
             Err(Error::Closed(cause)) => return ended(cause.as_deref()),
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// A connection lives while somebody serves it: it ends with this, also by a panic of the application.
+struct Served(Arc<Core>);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.0.die(Error::Misuse("nobody serves the connection any more"));
     }
 }
 
@@ -65,8 +91,11 @@ fn log_in<I: ServerInterface>(
     stream: Box<dyn Stream>,
     interface: &Arc<I>,
     peer: &Peer,
+    told: &mut dyn FnMut(Milestone),
 ) -> Result<(Link, AuthInfo)> {
     let halves = stream.split().map_err(|error| Error::io("preparing the stream", error))?;
+    told(Milestone::Connected(Arc::clone(&halves.closer)));
+    let mut unfinished = Unfinished(Some(Arc::clone(&halves.closer)));
     let deadline = Instant::now().checked_add(config.limits.login_grace);
     let setup = Setup {
         role: Role::Server,
@@ -108,7 +137,19 @@ fn log_in<I: ServerInterface>(
         taker: None,
     };
     let link = engine::start(finished, start)?;
+    unfinished.0 = None;
     Ok((link, auth))
+}
+
+/// A login that is given up, also by a panic of the application, closes its stream.
+struct Unfinished(Option<Arc<dyn Closer>>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(closer) = &self.0 {
+            closer.close();
+        }
+    }
 }
 
 /// A session before it runs, and what reaches it while it does.
@@ -123,7 +164,13 @@ struct SessionState {
     pty: Option<PtyRequest>,
     /// Looks whether the channel still lives, without keeping it open.
     closed: Box<dyn Fn() -> bool + Send>,
+    /// Taken when it starts.
+    place: Option<Place>,
 }
+
+/// Each session holds one, until what it runs has ended: a client that closes the channels of programs
+/// which run on gets no more of them.
+type Place = Arc<()>;
 
 struct Serving<'a, I: ServerInterface> {
     interface: &'a Arc<I>,
@@ -131,6 +178,8 @@ struct Serving<'a, I: ServerInterface> {
     auth: AuthInfo,
     config: &'a Config,
     sessions: HashMap<u32, SessionState>,
+    /// The one that all places of sessions are clones of.
+    places: Place,
     /// How often the client has asked for proofs of the host keys.
     proofs: u32,
 }
@@ -174,7 +223,7 @@ impl<I: ServerInterface> Serving<'_, I> {
         if request.kind != "session" {
             return request.refuse(engine::UNKNOWN_CHANNEL_TYPE, "this server does not open such channels");
         }
-        if self.sessions.len() >= self.config.limits.sessions {
+        if Arc::strong_count(&self.places) > self.config.limits.sessions {
             return request.refuse(engine::RESOURCE_SHORTAGE, "too many sessions");
         }
         if let Some(link) = request.accept(&self.link) {
@@ -192,6 +241,7 @@ impl<I: ServerInterface> Serving<'_, I> {
                 pty: None,
                 closed: Box::new(closed),
                 channel: Some(channel.clone()),
+                place: Some(Arc::clone(&self.places)),
             };
             self.sessions.insert(channel.id(), state);
         }
@@ -204,10 +254,13 @@ impl<I: ServerInterface> Serving<'_, I> {
             return Ok(());
         };
         session.env = Vec::new();
+        let place = session.place.take();
         let interface = Arc::clone(self.interface);
         reply.accept(b"");
-        engine::spawn("feramiko session", move || run_session(&*interface, channel, *request, receiver))
-            .map(drop)
+        engine::spawn("feramiko session", move || {
+            run_session(&*interface, channel, *request, receiver, place);
+        })
+        .map(drop)
     }
 }
 
@@ -216,6 +269,7 @@ fn run_session<I: ServerInterface>(
     channel: Channel,
     request: SessionRequest,
     events: Receiver<SessionEvent>,
+    place: Option<Place>,
 ) {
     let session = Session::new(channel.clone(), request, events);
     let run = std::panic::AssertUnwindSafe(|| interface.session(session));
@@ -230,6 +284,8 @@ fn run_session<I: ServerInterface>(
             ExitStatus::Missing
         }
     };
+    // Before the client can know of it and ask for the next.
+    drop(place);
     channel.send_exit_status(&status);
     channel.close();
 }

@@ -13,7 +13,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::Config;
 use super::connection::{self, Milestone};
-use crate::engine::{self, Link, Stream};
+use crate::engine::{self, Closer, Link, Stream};
 use crate::error::Result;
 use crate::interface::ServerInterface;
 
@@ -85,14 +85,34 @@ impl Listen for UnixListener {
 /// After a failed accept (out of descriptors), so that the listener does not spin.
 const BREATH: Duration = Duration::from_millis(100);
 
+/// What ends a connection at shutdown.
+enum End {
+    /// Nobody is authenticated yet.
+    Login(Arc<dyn Closer>),
+    Running(Link),
+}
+
+impl End {
+    /// Never waits.
+    fn begin(&self) {
+        match self {
+            Self::Login(closer) => closer.close(),
+            Self::Running(link) => link.core().close_gracefully(),
+        }
+    }
+}
+
 #[derive(Default)]
 struct Counts {
+    /// Nobody is accepted any more.
     stopping: bool,
+    /// The time of a shutdown is over: whoever comes this far now is ended too.
+    ended: bool,
     /// Connections that are not authenticated, by source.
     startups: HashMap<String, usize>,
     connections: usize,
-    /// Authenticated ones, to be ended at shutdown.
-    links: HashMap<u64, Link>,
+    /// To be ended at shutdown.
+    ends: HashMap<u64, End>,
     next: u64,
 }
 
@@ -196,12 +216,16 @@ impl ServerHandle {
     pub fn shutdown(self, drain: Duration) -> bool {
         self.stop();
         let drained = self.wait_idle(drain);
-        let links: Vec<_> = self.shared.counts.lock().links.drain().map(|(_, link)| link).collect();
-        for link in &links {
-            link.core().close_gracefully();
-        }
-        for link in links {
-            link.close();
+        let ends = {
+            let mut counts = self.shared.counts.lock();
+            counts.ended = true;
+            std::mem::take(&mut counts.ends)
+        };
+        ends.values().for_each(End::begin);
+        for end in ends.into_values() {
+            if let End::Running(link) = end {
+                link.close();
+            }
         }
         drained
     }
@@ -215,9 +239,14 @@ impl ServerHandle {
         let deadline = Instant::now().checked_add(patience);
         let mut counts = self.shared.counts.lock();
         while counts.connections > 0 {
-            let Some(deadline) = deadline else { return false };
-            if self.shared.changed.wait_until(&mut counts, deadline).timed_out() {
-                return counts.connections == 0;
+            match deadline {
+                // Beyond the end of time: as long as it takes.
+                None => self.shared.changed.wait(&mut counts),
+                Some(deadline) => {
+                    if self.shared.changed.wait_until(&mut counts, deadline).timed_out() {
+                        return counts.connections == 0;
+                    }
+                }
             }
         }
         true
@@ -243,15 +272,13 @@ fn begin<I: ServerInterface>(
         log::info!(target: "feramiko::server", "{source}: refused, too many connections are logging in");
         return;
     }
-    let (config, there, interface) = (Arc::clone(config), Arc::clone(shared), Arc::clone(interface));
-    let name = source.clone();
+    let mut ticket = Ticket { shared: Arc::clone(shared), source: source.clone(), end: None, login: true };
+    let (config, interface) = (Arc::clone(config), Arc::clone(interface));
     let started = engine::spawn("feramiko server", move || {
-        let mut ticket = Ticket { shared: there, source: name, link: None };
         let application = interface(&peer);
-        let result =
-            connection::serve(&config, stream, &application, &peer, &mut |Milestone::Authenticated(link)| {
-                ticket.authenticated(link);
-            });
+        let result = connection::serve(&config, stream, &application, &peer, &mut |milestone| {
+            ticket.reached(milestone);
+        });
         if let Err(error) = result {
             log::info!(target: "feramiko::server", "{}: {error}", ticket.source);
         }
@@ -261,43 +288,58 @@ fn begin<I: ServerInterface>(
     }
 }
 
-/// One connection's place in the counts; given back when dropped, also by a panic.
+/// One connection's place in the counts; given back when dropped, also by a panic or by a thread that
+/// did not start.
 struct Ticket {
     shared: Arc<Shared>,
     source: String,
-    link: Option<u64>,
+    /// Where in the counts what ends it is.
+    end: Option<u64>,
+    /// Nobody is authenticated yet.
+    login: bool,
 }
 
 impl Ticket {
-    fn authenticated(&mut self, link: Link) {
+    fn reached(&mut self, milestone: Milestone) {
         let mut counts = self.shared.counts.lock();
-        counts.startup_over(&self.source);
-        let id = counts.next;
-        counts.next = counts.next.saturating_add(1);
-        counts.links.insert(id, link);
-        self.link = Some(id);
+        let end = match milestone {
+            Milestone::Connected(closer) => End::Login(closer),
+            Milestone::Authenticated(link) => {
+                counts.startup_over(&self.source);
+                self.login = false;
+                End::Running(link)
+            }
+        };
+        if counts.ended {
+            drop(counts);
+            return end.begin();
+        }
+        let id = self.end.unwrap_or(counts.next);
+        counts.next = counts.next.max(id.saturating_add(1));
+        self.end = Some(id);
+        let before = counts.ends.insert(id, end);
+        drop(counts);
+        drop(before);
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut counts = self.shared.counts.lock();
-        let link = match self.link {
-            Some(id) => counts.links.remove(&id),
-            None => {
-                counts.startup_over(&self.source);
-                None
-            }
-        };
+        if self.login {
+            counts.startup_over(&self.source);
+        }
+        let end = self.end.and_then(|id| counts.ends.remove(&id));
         counts.connections = counts.connections.saturating_sub(1);
         drop(counts);
-        drop(link);
+        drop(end);
         self.shared.changed.notify_all();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::{Starved, TOO_MUCH, server};
     use super::*;
 
     #[test]
@@ -320,5 +362,21 @@ mod tests {
         assert_eq!((0..30).filter(|_| counts.started("b", &limits)).count(), 4);
         counts.startup_over("a");
         assert!(counts.started("c", &limits));
+    }
+
+    #[test]
+    fn a_connection_whose_thread_does_not_start_keeps_no_place() {
+        let shared = Arc::new(Shared::default());
+        let (near, _far) = crate::MemoryStream::pair(1);
+        engine::STACK_HERE.set(TOO_MUCH);
+        begin(
+            &server().0,
+            &shared,
+            &Arc::new(|_: &Peer| Arc::new(Starved)),
+            Box::new(near),
+            Peer::named("test"),
+        );
+        let counts = shared.counts.lock();
+        assert_eq!((counts.connections, counts.startups.len()), (0, 0));
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::process::pass_on;
 use super::session::Session;
 use crate::channel::PtyRequest;
-use crate::engine::{ExitStatus, Running, spawn};
+use crate::engine::{ExitStatus, Program, spawn};
 use crate::interface::SessionKind;
 use crate::sys::launch::{self, Launch};
 use crate::sys::modes::TerminalModes;
@@ -93,12 +93,9 @@ impl Session {
             .stdin(Stdio::from(far.try_clone()?))
             .stdout(Stdio::from(far.try_clone()?))
             .stderr(Stdio::from(far));
-        let mut child = command.spawn()?;
-        // The command holds the far side; only the program shall.
-        drop(command);
-        let running = Running::new(child.id());
+        let program = Program::start(command)?;
         let resized = Arc::clone(&pty);
-        pass_on(self.events().clone(), &running, move |characters, pixels| {
+        pass_on(self.events().clone(), program.running(), (), move |characters, pixels| {
             if let Err(error) = resized.set_size(size(characters, pixels)) {
                 log::debug!(target: "feramiko::server", "resizing a terminal: {error}");
             }
@@ -111,9 +108,8 @@ impl Session {
         // behind does not keep the session.
         let (over, end) = UnixStream::pair()?;
         let (sender, ended) = crossbeam_channel::bounded(1);
-        let waiting = Arc::clone(&running);
         spawn("feramiko wait", move || {
-            let status = waiting.wait(&mut child);
+            let status = program.wait();
             drop(end);
             // Nobody waits any more when the session ended early.
             let _ = sender.send(status);

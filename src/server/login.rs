@@ -35,7 +35,8 @@ pub(super) fn authenticate<I: ServerInterface>(
             if let Some(text) = banner.take() {
                 login.queue(&UserauthBanner { text: Escaped(text.as_bytes()), language: b"" }.to_vec())?;
             }
-            let user = user_of(&payload);
+            // A name that is none gets the methods that nobody in particular has: it looks like any other.
+            let user = machine.user_of(&payload).unwrap_or_default();
             delay = config.delays.of(&user, config.limits.failure_delay);
             machine.set_methods(interface.allowed_auths(&user));
         }
@@ -93,13 +94,6 @@ fn refuse_after(delay: Duration, asked: Instant) {
         until = until.saturating_mul(2);
     }
     std::thread::sleep(until.saturating_sub(asked.elapsed()));
-}
-
-/// The user that a request names, for the list of methods; the machine checks it properly.
-fn user_of(payload: &[u8]) -> String {
-    crate::msg::auth::UserauthRequest::decode_packet(payload)
-        .map(|request| String::from_utf8_lossy(request.user.0).into_owned())
-        .unwrap_or_default()
 }
 
 /// Asks the application.

@@ -13,6 +13,8 @@ mod login;
 mod process;
 mod session;
 mod sftp;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -5,17 +5,21 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::session::{Session, SessionEvent, SessionEvents};
 use crate::channel::{Channel, ChannelStderr};
-use crate::engine::{ExitStatus, Running, spawn};
+use crate::engine::{ExitStatus, Program, Running, spawn};
 use crate::sys::process::wait_readable;
 
 /// How much is read of a program's output at a time; a pipe holds as much.
 const PIECE: usize = 64 * 1024;
+/// Time for a program to end by itself when its channel is gone; then it is killed.
+const HANG_UP: Duration = Duration::from_secs(5);
 
 /// Copies until the end of input, an error, or a closed output.
 pub(super) fn pump(mut from: impl Read, mut to: impl Write) {
@@ -34,10 +38,12 @@ pub(super) fn pump(mut from: impl Read, mut to: impl Write) {
     }
 }
 
-/// Passes on what happens while the program runs, and hangs it up when the channel closes.
+/// Passes on what happens while the program runs. When the channel closes, drops `until_closed` and hangs
+/// the program up.
 pub(super) fn pass_on(
     events: SessionEvents,
     running: &Arc<Running>,
+    until_closed: impl Send + 'static,
     resize: impl Fn((u32, u32), (u32, u32)) + Send + 'static,
 ) -> io::Result<()> {
     let running = Arc::clone(running);
@@ -49,14 +55,20 @@ pub(super) fn pass_on(
                 SessionEvent::Break(_) => {}
             }
         }
-        running.signal("HUP");
+        drop(until_closed);
+        running.hang_up(HANG_UP);
     })?;
     Ok(())
 }
 
-/// Copies both outputs until both have ended, or the channel takes no more. One thread loses nothing:
-/// the streams of a channel share its window.
-fn join_outputs(stdout: ChildStdout, stderr: ChildStderr, channel: &Channel, errors: ChannelStderr) {
+/// Copies both outputs until both have ended, the channel takes no more, or `closed` ends with it. One
+/// thread loses nothing: the streams of a channel share its window.
+fn join_outputs(
+    (stdout, stderr): (ChildStdout, ChildStderr),
+    closed: &UnixStream,
+    channel: &Channel,
+    errors: ChannelStderr,
+) {
     let mut piece = vec![0; PIECE];
     let mut outputs: [(Option<File>, &mut dyn Write); 2] = [
         (Some(OwnedFd::from(stdout).into()), &mut &*channel),
@@ -64,8 +76,10 @@ fn join_outputs(stdout: ChildStdout, stderr: ChildStderr, channel: &Channel, err
     ];
     while outputs.iter().any(|(from, _)| from.is_some()) {
         let [first, second] = &outputs;
-        let ready = match wait_readable([first, second].map(|(from, _)| from.as_ref().map(File::as_fd))) {
-            Ok(ready) => ready,
+        let pipes = [first, second].map(|(from, _)| from.as_ref().map(File::as_fd));
+        let ready = match wait_readable(pipes, closed.as_fd()) {
+            Ok(Some(ready)) => ready,
+            Ok(None) => return,
             Err(error) => return log::warn!(target: "feramiko::server", "waiting for output: {error}"),
         };
         for ((from, to), _) in outputs.iter_mut().zip(ready).filter(|(_, ready)| *ready) {
@@ -84,7 +98,8 @@ fn join_outputs(stdout: ChildStdout, stderr: ChildStderr, channel: &Channel, err
 
 impl Session {
     /// Runs a program with the session as its standard streams, to its end. It leads a process group
-    /// of its own, which signals of the client reach and which is hung up when the channel closes.
+    /// of its own, which signals of the client reach and which is hung up when the channel closes; what has
+    /// not ended five seconds later is killed.
     ///
     /// ```no_run
     /// # use feramiko::*;
@@ -102,12 +117,11 @@ impl Session {
 
     /// Runs a program that makes its own process group.
     pub(super) fn run_prepared(self, mut command: Command) -> io::Result<ExitStatus> {
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        drop(command);
-        let running = Running::new(child.id());
-        pass_on(self.events().clone(), &running, |_, _| {})?;
-        if let Some(stdin) = child.stdin.take() {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut program = Program::start(command)?;
+        let (closed, until_closed) = UnixStream::pair()?;
+        pass_on(self.events().clone(), program.running(), until_closed, |_, _| {})?;
+        if let Some(stdin) = program.child.stdin.take() {
             let channel = self.channel().clone();
             spawn("feramiko stdin", move || {
                 pump(&channel, stdin);
@@ -116,10 +130,10 @@ impl Session {
                 channel.send_eow();
             })?;
         }
-        if let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) {
+        if let (Some(stdout), Some(stderr)) = (program.child.stdout.take(), program.child.stderr.take()) {
             // Ends with the program's last holders of the pipes, or with the channel.
-            join_outputs(stdout, stderr, self.channel(), self.stderr());
+            join_outputs((stdout, stderr), &closed, self.channel(), self.stderr());
         }
-        running.wait(&mut child)
+        program.wait()
     }
 }

@@ -67,20 +67,24 @@ pub(crate) fn signal_group(pid: u32, leader: Leader, name: &str) -> io::Result<(
     }
 }
 
-/// Waits until at least one of two pipes can be read or has ended, and says which. One alone is not
-/// waited for: reading it does that.
-pub(crate) fn wait_readable(pipes: [Option<BorrowedFd<'_>>; 2]) -> io::Result<[bool; 2]> {
-    let [Some(first), Some(second)] = pipes else {
-        return Ok(pipes.map(|pipe| pipe.is_some()));
-    };
-    let mut fds = [first, second].map(|pipe| PollFd::from_borrowed_fd(pipe, PollFlags::IN));
+/// Waits until at least one of two pipes can be read or has ended, and says which; none as soon as `stop`
+/// can be read or has ended.
+pub(crate) fn wait_readable(
+    pipes: [Option<BorrowedFd<'_>>; 2],
+    stop: BorrowedFd<'_>,
+) -> io::Result<Option<[bool; 2]>> {
+    // A pipe that is no more stands for nothing: it is not looked at unless `stop` is ready too.
+    let [first, second] = pipes.map(|pipe| pipe.unwrap_or(stop));
+    let mut fds = [first, second, stop].map(|pipe| PollFd::from_borrowed_fd(pipe, PollFlags::IN));
     loop {
         match poll(&mut fds, None) {
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
-            Ok(_) => return Ok(fds.map(|fd| !fd.revents().is_empty())),
+            Ok(_) => break,
         }
     }
+    let [first, second, stop] = fds.map(|fd| !fd.revents().is_empty());
+    Ok((!stop).then_some([first, second]))
 }
 
 /// Waits until process `pid`, a child of ours, has ended, and leaves it to be waited for again.

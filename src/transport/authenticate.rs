@@ -1,12 +1,14 @@
 //! The client's authentication: one attempt after the other, on the caller's thread.
 
+use std::time::Instant;
+
 use super::{Transport, algorithm_for};
 use crate::auth::{
     Attempt, AuthClient, ClientAction, ClientLimits, HostClaim, InteractiveQuery, service_request,
 };
 use crate::crypto::secret::Secret;
 use crate::engine::Login;
-use crate::error::{AuthAttempt, Error, Result};
+use crate::error::{AuthAttempt, Error, Phase, Result};
 use crate::key::{PKey, PublicKey};
 use crate::wire::Escaped;
 
@@ -18,7 +20,7 @@ pub(super) struct ClientLogin {
     service_asked: bool,
     pub(super) done: bool,
     attempts: Vec<AuthAttempt>,
-    banners: Vec<String>,
+    pub(super) banners: Vec<String>,
 }
 
 /// What came of an attempt.
@@ -87,8 +89,11 @@ impl ClientLogin {
                     }
                     ClientAction::Sign { key, algorithm, data } => {
                         let least = self.login.setup.algorithms.rsa_bits;
-                        match key.sign_sized(least, algorithm, &data) {
+                        match key.sign_until(Some(self.login.deadline), least, algorithm, &data) {
                             Ok(signature) => actions = self.machine(user).signed(&signature)?,
+                            Err(_) if self.login.deadline <= Instant::now() => {
+                                return Err(Error::Timeout(Phase::Auth));
+                            }
                             Err(error) => {
                                 self.machine(user).give_up();
                                 self.login.flush()?;
@@ -119,7 +124,7 @@ impl ClientLogin {
                         actions = self.machine(user).new_password(new)?;
                     }
                     ClientAction::Banner(text) => self.banners.push(Escaped(&text).to_string()),
-                    ClientAction::Success => return Ok(Outcome::Success(std::mem::take(&mut self.banners))),
+                    ClientAction::Success => return Ok(Outcome::Success(self.banners.clone())),
                     ClientAction::Failure { methods, partial } => {
                         return Ok(Outcome::Failure { methods, partial });
                     }
@@ -155,7 +160,7 @@ impl Transport {
             Attempt::Hostbased(claim) => ("hostbased", Some(claim.key.public_key().fingerprint())),
             Attempt::Interactive => ("keyboard-interactive", None),
         };
-        let (outcome, _) = self.step(|login| {
+        self.step(|login| {
             let outcome = login.attempt(user, attempt, answers)?;
             match &outcome {
                 Outcome::Success(_) => login.done = true,
@@ -168,8 +173,7 @@ impl Transport {
                 Outcome::Unusable(why) => login.note(method, key, why.clone(), &[]),
             }
             Ok(outcome)
-        })?;
-        Ok(outcome)
+        })
     }
 
     /// What ties an agent's signatures to this connection: the host key, the session's identifier, and
@@ -205,7 +209,7 @@ impl Transport {
     pub fn banners(&self) -> Vec<String> {
         match &*self.0.stage.lock() {
             super::Stage::Login(login) => login.banners.clone(),
-            _ => Vec::new(),
+            _ => self.0.banners.get().cloned().unwrap_or_default(),
         }
     }
 

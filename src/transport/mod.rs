@@ -3,7 +3,7 @@
 
 mod authenticate;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -56,6 +56,8 @@ struct Shared {
     options: TransportOptions,
     /// For the engine, when it starts.
     taker: Mutex<Option<RequestTaker>>,
+    /// What the server told before it let somebody in; kept from then on.
+    banners: OnceLock<Vec<String>>,
 }
 
 impl Drop for Shared {
@@ -133,6 +135,7 @@ impl Transport {
             stage: Mutex::new(Stage::Login(Box::new(ClientLogin::new(login, options.limits.auth_client())))),
             options,
             taker: Mutex::new(None),
+            banners: OnceLock::new(),
         };
         Ok(Self(Arc::new(shared)))
     }
@@ -265,40 +268,40 @@ impl Transport {
     }
 
     /// Runs a step of authentication with the login taken out, so that no lock is held meanwhile.
-    fn step<T>(&self, step: impl FnOnce(&mut ClientLogin) -> Result<T>) -> Result<(T, bool)> {
-        let stage = std::mem::replace(&mut *self.0.stage.lock(), Stage::Busy);
-        let mut login = match stage {
-            Stage::Login(login) => login,
-            other => {
-                let error = match &other {
-                    Stage::Running(_) => Error::Misuse("somebody is authenticated already"),
-                    Stage::Busy => Error::Misuse("another thread is authenticating"),
-                    _ => Error::Closed(None),
-                };
-                *self.0.stage.lock() = other;
-                return Err(error);
-            }
-        };
+    fn step<T>(&self, step: impl FnOnce(&mut ClientLogin) -> Result<T>) -> Result<T> {
+        let mut login = self.take_login()?;
+        let busy = Busy(Some(&self.0));
         match step(&mut login) {
-            Ok(value) if login.done => {
-                let link = self.run(*login)?;
-                *self.0.stage.lock() = Stage::Running(link);
-                Ok((value, true))
-            }
             Ok(value) => {
-                *self.0.stage.lock() = Stage::Login(login);
-                Ok((value, false))
+                let next = if login.done { Stage::Running(self.run(*login)?) } else { Stage::Login(login) };
+                busy.over(next).map(|()| value)
             }
             Err(error) => {
                 login.login.abort(&error);
-                *self.0.stage.lock() = Stage::Closed;
                 Err(error)
+            }
+        }
+    }
+
+    fn take_login(&self) -> Result<Box<ClientLogin>> {
+        let mut stage = self.0.stage.lock();
+        match std::mem::replace(&mut *stage, Stage::Busy) {
+            Stage::Login(login) => Ok(login),
+            other => {
+                *stage = other;
+                Err(match &*stage {
+                    Stage::Running(_) => Error::Misuse("somebody is authenticated already"),
+                    Stage::Closed => Error::Closed(None),
+                    _ => Error::Misuse("another thread is authenticating"),
+                })
             }
         }
     }
 
     /// The engine takes over.
     fn run(&self, login: ClientLogin) -> Result<Link> {
+        // Nobody else sets them.
+        let _ = self.0.banners.set(login.banners);
         let (finished, parts) = login.login.finish();
         let start = Start {
             role: Role::Client,
@@ -315,6 +318,34 @@ impl Transport {
             taker: self.0.taker.lock().take(),
         };
         engine::start(finished, start)
+    }
+}
+
+/// A step of authentication. It ends with what it came to; if it comes to nothing, also by a panic, the
+/// connection is closed.
+struct Busy<'a>(Option<&'a Shared>);
+
+impl Busy<'_> {
+    /// Goes on to `next`, unless somebody has closed the connection meanwhile.
+    fn over(mut self, next: Stage) -> Result<()> {
+        let Some(shared) = self.0.take() else { return Ok(()) };
+        let mut stage = shared.stage.lock();
+        if !matches!(*stage, Stage::Busy) {
+            drop(stage);
+            // Ends it.
+            drop(next);
+            return Err(Error::Closed(None));
+        }
+        *stage = next;
+        Ok(())
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        let Some(shared) = self.0 else { return };
+        *shared.stage.lock() = Stage::Closed;
+        shared.closer.close();
     }
 }
 

@@ -21,6 +21,9 @@ pub(super) trait Endpoint: fmt::Debug + Send + Sync {
     fn connect(&self, timeout: Duration) -> io::Result<Box<dyn Connection>>;
 }
 
+/// Ends a connection, from any thread: a call that waits returns.
+pub(super) type Cutter = Box<dyn Fn() + Send>;
+
 /// A connection to an agent. A call that reaches its deadline fails with `TimedOut` or `WouldBlock`;
 /// without a deadline it waits as long as it takes.
 pub(crate) trait Connection: Send {
@@ -28,6 +31,10 @@ pub(crate) trait Connection: Send {
     fn read(&mut self, buf: &mut [u8], deadline: Option<Instant>) -> io::Result<usize>;
     /// Writes what fits, at least one byte.
     fn write(&mut self, bytes: &[u8], deadline: Option<Instant>) -> io::Result<usize>;
+    /// What ends it, where the system can do that from another thread.
+    fn cutter(&self) -> Option<Cutter> {
+        None
+    }
 }
 
 /// The socket at `path`.

@@ -1,11 +1,12 @@
 //! A UNIX socket, with the deadlines that sockets have.
 
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::{Connection, Endpoint, left};
+use super::{Connection, Cutter, Endpoint, left};
 
 #[derive(Debug)]
 pub(super) struct Socket(pub(super) PathBuf);
@@ -25,5 +26,11 @@ impl Connection for UnixStream {
     fn write(&mut self, bytes: &[u8], deadline: Option<Instant>) -> io::Result<usize> {
         self.set_write_timeout(left(deadline)?)?;
         Write::write(self, bytes)
+    }
+
+    fn cutter(&self) -> Option<Cutter> {
+        let there = self.try_clone().ok()?;
+        // One that is closed already needs no cutting.
+        Some(Box::new(move || drop(there.shutdown(Shutdown::Both))))
     }
 }

@@ -176,3 +176,19 @@ fn refusals_count_and_another_user_starts_anew() {
     let [ServerAction::Success(info, _)] = &actions[..] else { panic!("{actions:?}") };
     assert!(info.hostbased.is_none() && info.methods == ["password"]);
 }
+
+#[test]
+fn a_hosts_key_is_as_long_as_users_must_be() {
+    let text = openssl::rsa::Rsa::generate(1024).unwrap().private_key_to_pem().unwrap();
+    let key = PKey::from_bytes(&text, None).unwrap();
+    let parts = Parts { algorithm: "rsa-sha2-512", ..Parts::of(&key) };
+    let data = hostbased::signed_data(parts.session, parts.user.as_bytes(), &parts.fields());
+    let request = parts.request(&key.sign_sized(1024, "rsa-sha2-512", &data).unwrap());
+    for (bits, good) in [(1024, true), (2048, false)] {
+        let mut server = listing(&["hostbased"]);
+        server.require_rsa(bits);
+        let (asked, actions) = verdict(&mut server, &request);
+        assert!(asked);
+        assert_eq!(matches!(actions[..], [ServerAction::Success(..)]), good, "{bits}: {actions:?}");
+    }
+}

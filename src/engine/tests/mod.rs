@@ -10,7 +10,9 @@ mod orders;
 mod rekey;
 mod replies;
 mod still;
+mod takers;
 mod throttle;
+mod timers;
 
 use std::sync::mpsc;
 use std::sync::{Arc, LazyLock};

@@ -13,12 +13,12 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::still::{Still, receive_payload};
-use crate::engine::{ChannelLink, Core, ExitStatus, Lane, Link, writer};
+use crate::engine::{ChannelLink, Core, ExitStatus, Incoming, Lane, Link, Reply, writer};
 use crate::error::{Error, Result};
 use crate::kex::{Kex, Role};
 use crate::msg::connection::{
-    ChannelClose, ChannelData, ChannelEof, ChannelExtendedData, ChannelOpenConfirmation, ChannelRequest,
-    ChannelWindowAdjust,
+    ChannelClose, ChannelData, ChannelEof, ChannelExtendedData, ChannelOpen, ChannelOpenConfirmation,
+    ChannelRequest, ChannelWindowAdjust, GlobalRequest,
 };
 use crate::wire::{Encode, Escaped, Rest};
 
@@ -256,7 +256,7 @@ fn loom_who_asks_while_the_connection_dies_is_told() {
         let (sender, receiver) = crossbeam_channel::bounded(1);
         let core = Arc::clone(&still.core);
         let asking = thread::spawn(move || {
-            core.post_control(vec![80], crate::engine::outbox::Waiter::Global(sender));
+            core.post_control(vec![80], crate::engine::outbox::Concerns::Global(sender));
         });
         still.core.die(Error::protocol("test"));
         asking.join().unwrap();
@@ -294,5 +294,50 @@ fn loom_two_who_write_and_close_lose_nothing() {
         assert_eq!(sent.len(), 4, "data, stderr, EOF, CLOSE");
         receive_payload(&still.core, &[97, 0, 0, 0, 0]).unwrap();
         assert_eq!(still.core.table.lock().len(), 0);
+    });
+}
+
+/// The peer asks something; the answer that it is owed.
+fn asked(core: &Arc<Core>, question: &impl Encode) -> Reply {
+    receive(core, question).unwrap();
+    match core.incoming().try_recv().unwrap() {
+        Incoming::Global { reply, .. } | Incoming::Channel { reply, .. } => reply,
+        Incoming::Open(_) => panic!("no question"),
+    }
+}
+
+#[test]
+fn loom_answers_leave_in_the_order_of_the_questions() {
+    in_every_order(PREEMPTIONS, || {
+        let mut still = Still::new(Role::Server);
+        let question = GlobalRequest { kind: Escaped(b"which"), want_reply: true, rest: Rest(b"") };
+        let (first, second) = (asked(&still.core, &question), asked(&still.core, &question));
+        let answering = thread::spawn(move || first.accept(b"1"));
+        second.accept(b"2");
+        answering.join().unwrap();
+        assert_eq!(all_sent(&mut still), [[81, b'1'], [81, b'2']]);
+    });
+}
+
+#[test]
+fn loom_no_answer_follows_our_close() {
+    in_every_order(PREEMPTIONS, || {
+        let mut still = Still::new(Role::Server);
+        let link = Link::new(Arc::clone(&still.core));
+        let (kind, rest) = (Escaped(b"session"), Rest(b""));
+        let open = ChannelOpen { kind, sender: PEERS_NUMBER, window: 1000, max_packet: 1000, rest };
+        receive(&still.core, &open).unwrap();
+        let Ok(Incoming::Open(request)) = still.core.incoming().try_recv() else { panic!("no channel") };
+        let channel = request.accept(&link).unwrap();
+        let kind = Escaped(b"exec");
+        let reply = asked(
+            &still.core,
+            &ChannelRequest { recipient: channel.id(), kind, want_reply: true, rest: Rest(b"") },
+        );
+        let answering = thread::spawn(move || reply.accept(b""));
+        channel.close();
+        answering.join().unwrap();
+        let sent: Vec<_> = all_sent(&mut still).iter().map(|packet| packet[0]).collect();
+        assert!(sent == [91, 99, 96, 97] || sent == [91, 96, 97], "{sent:?}");
     });
 }

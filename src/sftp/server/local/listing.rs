@@ -12,6 +12,7 @@ use crate::sftp::packet::long::Long;
 use crate::sftp::packet::{RemoteName, SFTPEntry, SFTPTime};
 use crate::sftp::server::refusal::SFTPResult;
 use crate::sys::dir::Entries;
+use crate::sys::entry::Stat;
 use crate::sys::user;
 
 /// Half a year in seconds, as `ls` has it: half of 365.2425 days.
@@ -54,16 +55,30 @@ impl Names {
     }
 }
 
-/// The entries, each looked at when it is asked for.
+/// The entries, `.` and `..` first, each looked at when it is asked for.
 pub(super) struct Listing {
+    /// The last first.
+    dots: Vec<(&'static str, Stat)>,
     entries: Entries,
     names: Arc<Names>,
     now: i64,
 }
 
 impl Listing {
-    pub(super) fn new(entries: Entries, names: Arc<Names>) -> Self {
-        Self { entries, names, now: SFTPTime::from(SystemTime::now()).seconds }
+    pub(super) fn new(here: Stat, above: Stat, entries: Entries, names: Arc<Names>) -> Self {
+        let now = SFTPTime::from(SystemTime::now()).seconds;
+        Self { dots: vec![("..", above), (".", here)], entries, names, now }
+    }
+
+    fn entry(&self, name: &[u8], stat: &Stat) -> SFTPEntry {
+        let attributes = attributes(stat);
+        let (user, group) = (self.names.user(stat.owner.0), self.names.group(stat.owner.1));
+        let recent = self.now.saturating_sub(HALF_YEAR)..=self.now;
+        let long = Long { links: Some(stat.links), user: &user, group: &group, recent: Some(recent) };
+        let mut line = long.show(&attributes).into_bytes();
+        line.push(b' ');
+        line.extend_from_slice(name);
+        SFTPEntry::new(name, attributes).with_longname(RemoteName::from(line))
     }
 }
 
@@ -71,23 +86,18 @@ impl Iterator for Listing {
     type Item = SFTPResult<SFTPEntry>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if let Some((name, stat)) = self.dots.pop() {
+            return Some(Ok(self.entry(name.as_bytes(), &stat)));
+        }
         loop {
             let name = match self.entries.next()? {
                 Ok((name, _)) => name,
                 Err(error) => return Some(Err(error.into())),
             };
             // What is gone by now was not there.
-            let Ok(stat) = self.entries.stat(&name) else { continue };
-            let attributes = attributes(&stat);
-            let (user, group) = (self.names.user(stat.owner.0), self.names.group(stat.owner.1));
-            let recent = self.now.saturating_sub(HALF_YEAR)..=self.now;
-            let long = Long { links: Some(stat.links), user: &user, group: &group, recent: Some(recent) };
-            let mut line = long.show(&attributes).into_bytes();
-            line.push(b' ');
-            line.extend_from_slice(name.as_bytes());
-            return Some(Ok(
-                SFTPEntry::new(name.as_bytes(), attributes).with_longname(RemoteName::from(line))
-            ));
+            if let Ok(stat) = self.entries.stat(&name) {
+                return Some(Ok(self.entry(name.as_bytes(), &stat)));
+            }
         }
     }
 }

@@ -42,7 +42,8 @@ impl SFTPServerInterface for LocalServer {
 
     fn list_folder(&self, path: &[u8]) -> SFTPResult<SFTPListing> {
         let entries = self.spot_following(path)?.open_dir()?.entries()?;
-        Ok(Box::new(Listing::new(entries, Arc::clone(&self.names))))
+        let (here, above) = (self.known(path)?, self.known(&[path, b"/.."].concat())?);
+        Ok(Box::new(Listing::new(here, above, entries, Arc::clone(&self.names))))
     }
 
     fn stat(&self, path: &[u8]) -> SFTPResult<SFTPAttributes> {

@@ -132,7 +132,11 @@ fn directories_are_made_listed_and_removed() {
         symlink("a", directory.file("link")).unwrap();
         assert_eq!(peer.list("link").unwrap(), names);
         let handle = peer.opendir("a").unwrap();
-        let entry = peer.readdir(&handle).unwrap().remove(0);
+        let entries = peer.readdir(&handle).unwrap();
+        let [here, above, entry, ..] = entries.as_slice() else { panic!("{entries:?}") };
+        assert!(
+            here.name == "." && above.name == ".." && here.attributes.is_dir() && above.attributes.is_dir()
+        );
         assert_eq!((entry.attributes.size, entry.attributes.is_file()), (Some(1), true));
         let long = entry.longname.to_string();
         let columns: Vec<_> = long.split_whitespace().collect();

@@ -134,6 +134,7 @@ impl Peer {
     }
 
     /// The sorted names of a directory.
+    /// The names in a directory, sorted, without the two that every one has.
     fn list(&mut self, path: &str) -> Result<Vec<String>, SFTPStatus> {
         let handle = self.opendir(path)?;
         let mut names = Vec::new();
@@ -145,6 +146,7 @@ impl Peer {
             }
         }
         assert_eq!(self.close(&handle), SFTPStatus::OK);
+        names.retain(|name| name != "." && name != "..");
         names.sort();
         Ok(names)
     }
