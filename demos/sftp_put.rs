@@ -3,8 +3,7 @@
 
 mod support;
 
-use support::connect::Outcome;
-use support::copying::{Copying, local};
+use support::copying::{Copying, Outcome, local};
 
 const USAGE: &str = "\
 usage: sftp_put [-46Cpqrv] [--resume] [--verify] [--limit=BYTES] [-P port] [-c ciphers] [-i identity]
@@ -17,7 +16,7 @@ usage: sftp_put [-46Cpqrv] [--resume] [--verify] [--limit=BYTES] [-P port] [-c c
   -q, --quiet       no bars and no summary";
 
 fn run() -> Outcome<()> {
-    let mut copying = Copying::from_env(USAGE)?;
+    let copying = Copying::from_env(USAGE)?;
     let (from, to) = (copying.words[0].clone(), copying.words[1].clone());
     let (client, sftp, path) = copying.connect(&to)?;
     copying.run(&sftp, |transfer| transfer.put(local(&from), path))?;

@@ -337,7 +337,7 @@ fn command_lines_end_as_openssh_s_do() {
         ("-J jump host", "-J is not built"),
         ("-A host", "-A is not built"),
         ("-o ProxyCommand=x host", "not built"),
-        ("-o Port=x host", "Bad port"),
+        ("-o Port=x host", "no number"),
         ("-S /none/ssh host", "Connection closed"),
         ("-S /bin/false host", "Connection closed"),
         ("-D /none/server", "Connection closed"),

@@ -11,7 +11,9 @@ use feramiko::{SFTPClient, SSHClient};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::settings::{Settings, Way, program};
-use crate::support::connect::Outcome;
+use crate::support::destination::Destination;
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// Ends the way when it is dropped.
 pub(crate) enum Link {
@@ -35,7 +37,7 @@ impl Drop for Link {
 }
 
 /// Opens the way, and what the user is told then.
-pub(crate) fn open(settings: &mut Settings) -> Outcome<(SFTPClient, Link, Vec<u8>)> {
+pub(crate) fn open(settings: &Settings) -> Outcome<(SFTPClient, Link, Vec<u8>)> {
     match &settings.way {
         Way::Direct(line) => {
             let words = program(line)?;
@@ -48,7 +50,8 @@ pub(crate) fn open(settings: &mut Settings) -> Outcome<(SFTPClient, Link, Vec<u8
             Ok((client, child, format!("Connected to {}.", settings.destination.host).into_bytes()))
         }
         Way::Ours => {
-            let connection = std::mem::take(&mut settings.connect).connect(&settings.destination)?;
+            let Destination { host, user, port, .. } = &settings.destination;
+            let connection = settings.connect.connect(host, user.as_deref(), *port)?;
             if !settings.silent {
                 for banner in connection.banners() {
                     eprint!("{banner}");

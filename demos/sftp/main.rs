@@ -29,8 +29,8 @@ use settings::{Settings, USAGE, Wrong};
 /// What cannot even begin.
 const FATAL: i32 = 255;
 
-fn run(settings: &mut Settings) -> Result<i32, String> {
-    let named = settings.connect.log_level.as_deref().and_then(support::log::level_named);
+fn run(settings: &Settings) -> Result<i32, String> {
+    let named = settings.connect.level();
     let level = match (settings.silent, settings.verbose, named) {
         (true, ..) => LevelFilter::Error,
         (false, 0, Some(level)) => level,
@@ -56,7 +56,7 @@ fn run(settings: &mut Settings) -> Result<i32, String> {
 }
 
 fn main() {
-    let mut settings = match Settings::read(std::env::args_os().skip(1)) {
+    let settings = match Settings::read(std::env::args_os().skip(1)) {
         Ok(settings) => settings,
         Err(Wrong::Usage(why)) => {
             let gap = if why.is_empty() { "" } else { "\n" };
@@ -71,7 +71,7 @@ fn main() {
     if settings.silent {
         messages::be_quiet();
     }
-    let status = run(&mut settings).unwrap_or_else(|why| {
+    let status = run(&settings).unwrap_or_else(|why| {
         complain(&[why.as_bytes()]);
         FATAL
     });

@@ -4,7 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::support::args::{Args, Options};
-use crate::support::connect::{Connect, Destination, port_of};
+use crate::support::connect::Connect;
+use crate::support::destination::{self, Destination, port_of};
 use crate::transfer::Manner;
 
 pub(crate) const USAGE: &str = "\
@@ -97,7 +98,7 @@ impl Settings {
         if this.way == Way::Ours {
             // What our own connection does not know, somebody's ssh may.
             for (letter, value) in &letters {
-                this.connect.letter(*letter, value).map_err(Wrong::Fatal)?;
+                destination::letter(&mut this.connect, *letter, value).map_err(Wrong::Fatal)?;
             }
         }
         if !matches!(this.way, Way::Direct(_)) {
@@ -135,7 +136,7 @@ impl Settings {
             'b' => {
                 self.batch = Some(value.clone());
                 self.manner = Manner { quiet: true, progress: false, ..self.manner };
-                self.connect.batch.get_or_insert(true);
+                self.connect.set("BatchMode", "yes").map_err(Wrong::Fatal)?;
                 self.ssh.push("-obatchmode yes".into());
             }
             'f' => self.manner.sync = true,

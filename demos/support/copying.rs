@@ -6,7 +6,8 @@ use std::path::Path;
 use feramiko::{RemoteName, SFTPClient, SFTPTransfer, SSHClient, TransferSummary};
 
 use super::args::{Args, Options};
-use super::connect::{Connect, Destination, Outcome};
+use super::connect::Connect;
+use super::destination::{Destination, letter};
 use super::progress::Progress as Bar;
 
 const OPTIONS: Options = Options {
@@ -22,6 +23,8 @@ const OPTIONS: Options = Options {
         ("limit", 'X'),
     ],
 };
+
+pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// What the command line asks for.
 #[derive(Debug, Default)]
@@ -44,10 +47,10 @@ impl Copying {
         let mut args = Args::from_env(OPTIONS);
         let mut this = Self::default();
         loop {
-            while let Some((letter, value)) = args.option().map_err(|wrong| format!("{wrong}\n{usage}"))? {
-                match letter {
+            while let Some((option, value)) = args.option().map_err(|wrong| format!("{wrong}\n{usage}"))? {
+                match option {
                     'h' => return Err(usage.into()),
-                    'P' => this.connect.option(&format!("Port={}", value.display()))?,
+                    'P' => this.connect.set("Port", &value.to_string_lossy())?,
                     'p' => this.preserve = true,
                     'q' => this.quiet = true,
                     'r' => this.recursive = true,
@@ -55,7 +58,7 @@ impl Copying {
                     'V' => this.verify = true,
                     'v' => this.verbose += 1,
                     'X' => this.limit = Some(super::given::size(&value.to_string_lossy())?),
-                    _ => this.connect.letter(letter, &value)?,
+                    _ => letter(&mut this.connect, option, &value)?,
                 }
             }
             // Options may stand anywhere.
@@ -70,12 +73,13 @@ impl Copying {
     }
 
     /// The server and the path that a word names: `[user@]host:path` or `sftp://[user@]host[:port]/path`.
-    pub(crate) fn connect(&mut self, word: &OsString) -> Outcome<(SSHClient, SFTPClient, Vec<u8>)> {
+    pub(crate) fn connect(&self, word: &OsString) -> Outcome<(SSHClient, SFTPClient, Vec<u8>)> {
         let destination =
             Destination::from_uri("sftp", word).unwrap_or_else(|| Destination::from_word(word))?;
         let path = destination.path.clone();
         let path = path.ok_or_else(|| format!("{}: no host:path", word.display()))?;
-        let client = std::mem::take(&mut self.connect).connect(&destination)?;
+        let client =
+            self.connect.connect(&destination.host, destination.user.as_deref(), destination.port)?;
         let sftp = client.open_sftp()?;
         Ok((client, sftp, path))
     }

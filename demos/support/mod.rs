@@ -8,6 +8,8 @@ pub(crate) mod args;
 pub(crate) mod connect;
 #[cfg(unix)]
 pub(crate) mod copying;
+#[cfg(unix)]
+pub(crate) mod destination;
 pub(crate) mod given;
 pub(crate) mod home;
 pub(crate) mod log;
