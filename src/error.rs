@@ -12,6 +12,7 @@ use crate::hostkeys::HostKeysError;
 use crate::kex::KexError;
 use crate::key::{KeyError, PublicKey};
 use crate::packet::{IdentError, PacketError};
+use crate::scp::SCPError;
 use crate::sftp::SFTPError;
 use crate::wire::Malformed;
 
@@ -161,6 +162,8 @@ pub enum Error {
     Agent(AgentError),
     /// An SFTP server refused an operation.
     Sftp(SFTPError),
+    /// Some of a copy by SCP failed.
+    Scp(SCPError),
     /// Something that is not built, or not on this system.
     Unsupported(String),
     /// The connection or channel is closed; why it was, if there was a reason.
@@ -269,6 +272,7 @@ impl fmt::Display for Error {
             Self::Exit(status) => write!(f, "the command failed: {status}"),
             Self::Agent(error) => error.fmt(f),
             Self::Sftp(error) => error.fmt(f),
+            Self::Scp(error) => error.fmt(f),
             Self::Unsupported(what) => write!(f, "{what} is not supported"),
             Self::Closed(None) => f.write_str("closed"),
             Self::Closed(Some(cause)) => write!(f, "closed: {cause}"),
@@ -287,6 +291,7 @@ impl std::error::Error for Error {
             Self::HostKeys(error) => Some(error),
             Self::Agent(error) => Some(error),
             Self::Sftp(error) => Some(error),
+            Self::Scp(error) => Some(error),
             Self::Crypto(error) => Some(error),
             Self::Closed(Some(cause)) => Some(&**cause),
             _ => None,
@@ -306,6 +311,7 @@ impl From<Error> for io::Error {
             Error::HostKey { .. } | Error::Auth { .. } => io::ErrorKind::PermissionDenied,
             Error::ChannelRefused { .. } | Error::RequestRefused(_) => io::ErrorKind::ConnectionRefused,
             Error::Sftp(error) => error.status.kind(),
+            Error::Scp(error) => error.kind(),
             Error::Unsupported(_) => io::ErrorKind::Unsupported,
             Error::Closed(_) => io::ErrorKind::BrokenPipe,
             Error::WouldDeadlock(_) => io::ErrorKind::Deadlock,

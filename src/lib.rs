@@ -23,6 +23,7 @@ mod pattern;
 #[cfg(test)]
 #[path = "../tests/peers/programs.rs"]
 mod programs;
+mod scp;
 mod server;
 mod sftp;
 mod sys;
@@ -64,6 +65,7 @@ pub use packet::{
     StartCompression, StartMac,
 };
 pub use pattern::glob::glob_matches;
+pub use scp::*;
 #[cfg(unix)]
 pub use server::{AgentSocket, child_entry};
 pub use server::{

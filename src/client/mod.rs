@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use crate::channel::{Channel, PtyRequest};
 use crate::error::Result;
 use crate::hostkeys::HostKeys;
+use crate::scp::SCPClient;
 use crate::sftp::SFTPClient;
 use crate::transport::Transport;
 
@@ -113,6 +114,12 @@ impl SSHClient {
         let channel = self.open_session()?;
         channel.invoke_subsystem("sftp")?;
         SFTPClient::from_channel(channel, self.transport.peer_version())
+    }
+
+    /// Copies files by the old protocol of scp, for servers without SFTP.
+    #[must_use]
+    pub fn scp(&self) -> SCPClient {
+        SCPClient::from_transport(&self.transport)
     }
 
     /// The connection itself.

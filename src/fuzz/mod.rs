@@ -9,6 +9,7 @@ mod hosts;
 mod lists;
 mod machines;
 mod packets;
+mod scp;
 mod session;
 mod sftp;
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub use hosts::host_keys;
 pub use lists::{revoked_keys, signatures};
 pub use machines::{auth_client, auth_server, kex_client, kex_server};
 pub use packets::{ident, messages, open};
+pub use scp::{scp_client, scp_server};
 pub use session::session;
 pub use sftp::sftp_server;
 
@@ -45,6 +47,8 @@ pub const TARGETS: &[Target] = &[
     ("agent_server", agent_server),
     ("agent_client", agent_client),
     ("sftp_server", sftp_server),
+    ("scp_client", scp_client),
+    ("scp_server", scp_server),
 ];
 
 /// The input as a source of small decisions; 0 when it has ended.

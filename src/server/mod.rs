@@ -11,6 +11,7 @@ mod local;
 mod login;
 #[cfg(unix)]
 mod process;
+mod scp;
 mod session;
 mod sftp;
 #[cfg(test)]

@@ -77,6 +77,11 @@ impl Dir {
         by(options).open(self.at(name)?)
     }
 
+    /// The same, but a link is followed.
+    pub(crate) fn open_following(&self, name: &OsStr, options: &FileOptions) -> io::Result<File> {
+        by(options).open(self.at(name)?)
+    }
+
     /// What is known of the directory itself.
     pub(crate) fn stat_itself(&self) -> io::Result<Stat> {
         Ok(known(&self.0.metadata()?))

@@ -251,9 +251,16 @@ async def tunnel(connection, asked):
     return dict(stdout=peer.text(await reader.read()))
 
 
+async def scp(connection, asked):
+    there = (connection, asked["remote"])
+    ends = (asked["local"], there) if asked["up"] else (there, asked["local"])
+    await asyncssh.scp(*ends, recurse=True, preserve=True)
+    return {}
+
+
 ACTIONS = {
     "exec": exec_, "down": down, "up": up, "channels": channels, "sftp": sftp, "tunnel": tunnel, "shell": shell,
-    "learn": learn, "files": files,
+    "learn": learn, "files": files, "scp": scp,
 }
 
 

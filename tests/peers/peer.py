@@ -21,7 +21,8 @@ for a client also
   known_hosts         the text of a known_hosts file that the server must satisfy (AsyncSSH only)
   action              exec, down, up, channels, sftp, files (a round of all operations of SFTP; failed
                       lists what came out otherwise), tunnel, learn (the further host keys that the
-                      server proves; AsyncSSH only) or shell (stty size, a resize to
+                      server proves; AsyncSSH only), scp (a tree `local`, `up` or down from
+                      `remote`; AsyncSSH only) or shell (stty size, a resize to
                       132x50, stty size until it shows, exit 5)
   command             what exec runs; down, up and channels have one of their own
   stdin               text that exec and tunnel send

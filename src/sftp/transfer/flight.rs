@@ -1,11 +1,11 @@
 //! Requests under way, each with what it is for; and how fast they may go.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::BURST;
 use crate::error::{Error, Result};
 use crate::sftp::client::{Mailbox, Reply, SFTPClient};
+use crate::sys::pace::Pace;
 
 /// Requests of one transfer.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct Flight<K> {
 
 impl<K> Flight<K> {
     pub(super) fn new(client: &SFTPClient, bandwidth: Option<u64>) -> Self {
-        let pace = bandwidth.map(|bytes| Pace { bytes, began: Instant::now(), spent: 0 });
+        let pace = bandwidth.map(|bytes| Pace::new(bytes, Instant::now()));
         Self { client: client.clone(), mailbox: client.mailbox(), asked: HashMap::new(), next_tag: 0, pace }
     }
 
@@ -65,51 +65,5 @@ impl<K> Flight<K> {
             }
             None => Ok(()),
         }
-    }
-}
-
-/// An average that is not exceeded.
-#[derive(Debug)]
-struct Pace {
-    /// Bytes in a second.
-    bytes: u64,
-    began: Instant,
-    spent: u64,
-}
-
-impl Pace {
-    /// When the bytes may go, if not now.
-    fn spend(&mut self, bytes: usize, now: Instant) -> Option<Instant> {
-        let passed = now.saturating_duration_since(self.began);
-        let due = self.due();
-        // What a pause did not use is not made up for.
-        if passed > due + BURST {
-            self.began += passed - due - BURST;
-        }
-        self.spent = self.spent.saturating_add(bytes as u64);
-        self.began.checked_add(self.due()).filter(|until| *until > now + BURST)
-    }
-
-    /// How long all so far should take.
-    fn due(&self) -> Duration {
-        let nanoseconds = u128::from(self.spent).saturating_mul(1_000_000_000) / u128::from(self.bytes);
-        Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pace_is_kept_on_average_and_makes_up_for_nothing() {
-        let began = Instant::now();
-        let mut pace = Pace { bytes: 1000, began, spent: 0 };
-        assert_eq!(pace.spend(100, began), None);
-        let until = pace.spend(900, began).unwrap();
-        assert_eq!(until, began + Duration::from_secs(1));
-        // After an hour of nothing, a second's worth takes a second again.
-        let later = began + Duration::from_secs(3600);
-        assert!(pace.spend(1000, later).unwrap() > later + Duration::from_millis(800));
     }
 }

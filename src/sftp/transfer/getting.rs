@@ -188,7 +188,7 @@ impl<'t, 'a> Getting<'t, 'a> {
             // Others may have files open too.
             max_open: if handles == 0 { MAX_OPEN } else { (handles / 2).clamp(1, MAX_OPEN) },
             depth: client.read_depth(),
-            size: client.read_size(),
+            size: options.size(client.read_size()),
             options,
             hasher: RandomState::new(),
         }
@@ -373,7 +373,7 @@ impl<'t, 'a> Getting<'t, 'a> {
 
     /// Keeps as much under way as may be.
     fn ask_more(&mut self) -> Result<()> {
-        self.depth = self.client().read_depth();
+        self.depth = self.options.depth(self.client().read_depth(), self.size);
         while let Some(key) = self.hungry.front().copied() {
             if !self.ask_read(key)? {
                 break;

@@ -12,7 +12,6 @@ mod resume;
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::sftp::client::SFTPClient;
@@ -81,6 +80,23 @@ struct Options {
     permissions: bool,
     /// Bytes in a second.
     bandwidth: Option<u64>,
+    /// Bytes of one request.
+    buffer: Option<u32>,
+    /// Requests under way.
+    requests: Option<usize>,
+}
+
+impl Options {
+    /// Bytes of one request, where the server takes `limit`.
+    fn size(&self, limit: u32) -> u32 {
+        self.buffer.map_or(limit, |buffer| buffer.min(limit)).max(1)
+    }
+
+    /// Bytes under way, where `depth` would do.
+    fn depth(&self, depth: usize, size: u32) -> usize {
+        let asked = self.requests.map(|requests| requests.max(1).saturating_mul(size as usize));
+        asked.map_or(depth, |asked| asked.min(depth))
+    }
 }
 
 type OnProgress<'a> = Box<dyn FnMut(&Progress<'_>) + 'a>;
@@ -227,6 +243,19 @@ impl<'a> SFTPTransfer<'a> {
         self
     }
 
+    /// The most bytes that one request reads or writes; never more than the server takes, which is what is
+    /// used without it.
+    pub fn buffer(mut self, bytes: u32) -> Self {
+        self.options.buffer = Some(bytes);
+        self
+    }
+
+    /// The most requests for data under way at once; fewer where the connection takes in less.
+    pub fn requests(mut self, requests: usize) -> Self {
+        self.options.requests = Some(requests);
+        self
+    }
+
     /// Called on this thread when a file begins and ends, and now and then in between.
     pub fn progress(mut self, progress: impl FnMut(&Progress<'_>) + 'a) -> Self {
         self.callbacks.progress = Some(Box::new(progress));
@@ -292,6 +321,3 @@ impl<'a> SFTPTransfer<'a> {
         putting::from_reader(self, source, remote.as_ref())
     }
 }
-
-/// The bandwidth that a duration of this much allows is let through at once.
-const BURST: Duration = Duration::from_millis(100);

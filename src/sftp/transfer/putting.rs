@@ -138,6 +138,7 @@ impl<'t, 'a> Putting<'t, 'a> {
     fn new(transfer: SFTPTransfer<'a>, reader: Option<&'t mut dyn Read>) -> Self {
         let SFTPTransfer { client, options, callbacks } = transfer;
         let handles = usize::try_from(client.limits().handles).unwrap_or(usize::MAX);
+        let size = options.size(client.write_size());
         Self {
             flight: Flight::new(&client, options.bandwidth),
             watch: Watch::new(callbacks),
@@ -152,8 +153,8 @@ impl<'t, 'a> Putting<'t, 'a> {
             held: 0,
             // Others may have files open too.
             max_open: if handles == 0 { MAX_OPEN } else { (handles / 2).clamp(1, MAX_OPEN) },
-            depth: client.depth(),
-            size: client.write_size() as usize,
+            depth: options.depth(client.depth(), size),
+            size: size as usize,
             options,
         }
     }
