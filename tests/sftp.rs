@@ -238,3 +238,51 @@ fn patterns_and_trees() {
     sftp.copy("data", "copy").unwrap();
     assert!(std::fs::read(local.folder.file("copy")).unwrap() == noise(500_000));
 }
+
+#[test]
+fn transfers_tell_of_directories_keep_permissions_and_are_cancelled() {
+    use std::os::unix::fs::PermissionsExt;
+    let Some(local) = Local::start() else { return };
+    let here = Folder::new();
+    let mode = |path: std::path::PathBuf| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let tree = here.file("tree");
+    std::fs::create_dir_all(tree.join("closed")).unwrap();
+    std::fs::write(tree.join("program"), b"x").unwrap();
+    std::fs::write(tree.join("closed/inside"), b"x").unwrap();
+    for (name, mode) in [("program", 0o750), ("closed/inside", 0o440), ("closed", 0o500)] {
+        std::fs::set_permissions(tree.join(name), PermissionsExt::from_mode(mode)).unwrap();
+    }
+    let mut told = Vec::new();
+    let transfer = local.sftp.transfer().recursive(true).permissions(true);
+    transfer.on_directory(|name| told.push(name.to_string())).put(&tree, "there").unwrap();
+    told.sort();
+    assert_eq!(told, ["there", "there/closed"]);
+    told.clear();
+    let transfer = local.sftp.transfer().recursive(true).permissions(true);
+    transfer.on_directory(|name| told.push(name.to_string())).get("there", here.file("back")).unwrap();
+    told.sort();
+    assert_eq!(told, ["there", "there/closed"]);
+    for folder in [local.folder.file("there"), here.file("back")] {
+        let found = ["program", "closed", "closed/inside"].map(|name| mode(folder.join(name)));
+        // What is written must be writable: a file that is got stays so for its owner.
+        assert_eq!((found[0] & 0o700, found[1] & 0o500, found[2] & 0o400), (0o700, 0o500, 0o400));
+        assert_eq!(found[1] & 0o222, 0);
+    }
+
+    std::fs::write(here.file("big"), noise(20_000_000)).unwrap();
+    let mut answers = 0;
+    let few = || {
+        answers += 1;
+        answers > 5
+    };
+    let outcome = local.sftp.transfer().cancel_when(few).put(here.file("big"), "big");
+    assert!(matches!(outcome, Err(Error::Cancelled)), "{outcome:?}");
+    assert!(local.sftp.stat("big").unwrap().size < Some(20_000_000));
+    // It can be gone on with, and the connection too.
+    local.sftp.transfer().resume(true).put(here.file("big"), "big").unwrap();
+    let outcome = local.sftp.transfer().cancel_when(|| true).get("big", here.file("part"));
+    assert!(matches!(outcome, Err(Error::Cancelled)), "{outcome:?}");
+    let done = local.sftp.transfer().resume(true).verify(false).get("big", here.file("part")).unwrap();
+    assert_eq!(done.files, 1);
+    assert!(std::fs::read(here.file("part")).unwrap() == noise(20_000_000));
+}

@@ -13,13 +13,13 @@ use std::process::exit;
 use std::time::Duration;
 
 use feramiko::{
-    AcceptNewPolicy, Agent, Channel, ExitStatus, HostAddressCheck, HostKeyAnswer, HostKeysChange, Limits,
-    MissingHostKeyPolicy, PKey, PtyRequest, PublicKey, RejectPolicy, SSHClient, SSHClientBuilder, Secret,
-    UnknownHostKey,
+    AcceptNewPolicy, Agent, Channel, ExitStatus, HostAddressCheck, HostKeysChange, Limits, PKey, PtyRequest,
+    PublicKey, RejectPolicy, SSHClient, SSHClientBuilder,
 };
 use options::{Checking, Family, Options, Tty, Update};
 use support::output::{complain, say};
 use support::prompt::{Echo, ask};
+use support::questions::{AskPolicy, questions};
 use support::terminal::{self, Mode};
 
 const USAGE: &str =
@@ -37,26 +37,6 @@ const HOST_KEYS: [&str; 3] =
     ["/etc/ssh/ssh_host_ed25519_key", "/etc/ssh/ssh_host_ecdsa_key", "/etc/ssh/ssh_host_rsa_key"];
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
-
-/// Asks the user about unknown hosts, as ssh does.
-#[derive(Debug)]
-struct AskPolicy;
-
-impl MissingHostKeyPolicy for AskPolicy {
-    fn missing_host_key(&self, unknown: &UnknownHostKey) -> HostKeyAnswer {
-        let text = format!(
-            "The authenticity of host '{}' can't be established.\n{} key fingerprint is {}.\nAre you sure you want \
-             to continue connecting (yes/no)? ",
-            unknown.host,
-            unknown.key.key_type(),
-            unknown.key.fingerprint()
-        );
-        match ask(&text, Echo::On) {
-            Ok(Some(answer)) if answer.matches("yes") => HostKeyAnswer::AcceptAndSave,
-            _ => HostKeyAnswer::Reject,
-        }
-    }
-}
 
 /// This host vouches for its user, with each key that can be read.
 fn hostbased(mut builder: SSHClientBuilder) -> Outcome<SSHClientBuilder> {
@@ -93,11 +73,6 @@ fn may_update(change: &HostKeysChange) -> bool {
     }
     let answer = ask("Accept updated hostkeys? (yes/no): ", Echo::On).ok().flatten();
     answer.is_some_and(|answer| answer.matches("yes"))
-}
-
-/// Asks without showing the answer.
-fn hidden(question: &str) -> Option<Secret> {
-    ask(question, Echo::Off).ok().flatten()
 }
 
 fn run() -> Outcome<i32> {
@@ -204,19 +179,6 @@ fn host_keys(mut builder: SSHClientBuilder, options: &Options, may_ask: bool) ->
         Some(update) => builder.update_host_keys(update == Update::Yes),
         None => builder,
     }
-}
-
-fn questions(builder: SSHClientBuilder, host: &str) -> SSHClientBuilder {
-    let shown = host.to_owned();
-    builder
-        .passphrase_callback(|path| hidden(&format!("Enter passphrase for key '{}': ", path.display())))
-        .password_callback(move |user| hidden(&format!("{user}@{shown}'s password: ")))
-        .interactive(|query| {
-            let echo = |echo: bool| if echo { Echo::On } else { Echo::Off };
-            let answer = |prompt: &feramiko::Prompt| ask(&prompt.text, echo(prompt.echo)).ok().flatten();
-            let answers: Option<Vec<Secret>> = query.prompts.iter().map(answer).collect();
-            answers.ok_or(feramiko::Error::Cancelled)
-        })
 }
 
 fn session(client: &SSHClient, options: &Options) -> Outcome<i32> {

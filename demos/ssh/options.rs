@@ -268,6 +268,9 @@ impl Options {
             "loglevel" => {
                 first(&mut self.log_level, level_named(value).ok_or("there is no such level")?);
             }
+            // What is not built is not done, and need not be allowed.
+            "clearallforwardings" => _ = yes(value)?,
+            "forwardx11" | "forwardx11trusted" | "permitlocalcommand" if !yes(value)? => {}
             _ => return Err("not built".to_owned()),
         }
         Ok(())

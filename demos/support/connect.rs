@@ -5,21 +5,37 @@ use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 use feramiko::{
-    AcceptNewPolicy, Algorithms, HostAddressCheck, HostKeyAnswer, Limits, MissingHostKeyPolicy, RejectPolicy,
-    SSHClient, SSHClientBuilder, Secret, UnknownHostKey,
+    AcceptNewPolicy, Algorithms, HostAddressCheck, Limits, RejectPolicy, SSHClient, SSHClientBuilder,
 };
 use log::LevelFilter;
 
 use super::given::{choice, interval_of, number, one, option, rekey, yes};
 use super::home::expand;
 use super::log::level_named;
-use super::prompt::{Echo, ask};
+use super::questions::{AskPolicy, questions};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 const PORT: u16 = 22;
 /// As ssh_config(5).
 const DEFAULT_ALIVE_COUNT: u32 = 3;
+
+/// What becomes of hosts that are not known.
+#[derive(Debug, Clone, Copy)]
+enum Checking {
+    Strict,
+    Ask,
+    New,
+}
+
+/// StrictHostKeyChecking's words. A key that has changed is refused with any.
+const CHECKING: &[(&str, Checking)] = &[
+    ("yes", Checking::Strict),
+    ("ask", Checking::Ask),
+    ("accept-new", Checking::New),
+    ("no", Checking::New),
+    ("off", Checking::New),
+];
 
 /// What a connection is made with.
 #[derive(Debug, Clone, Default)]
@@ -29,29 +45,6 @@ pub(crate) struct Connect {
     keys: Vec<PathBuf>,
     /// `-4` or `-6`.
     pub(crate) family: Option<u8>,
-}
-
-#[derive(Debug)]
-struct AskPolicy;
-
-impl MissingHostKeyPolicy for AskPolicy {
-    fn missing_host_key(&self, unknown: &UnknownHostKey) -> HostKeyAnswer {
-        let text = format!(
-            "The authenticity of host '{}' can't be established.\n{} key fingerprint is {}.\nAre you sure you want \
-             to continue connecting (yes/no)? ",
-            unknown.host,
-            unknown.key.key_type(),
-            unknown.key.fingerprint()
-        );
-        match ask(&text, Echo::On) {
-            Ok(Some(answer)) if answer.matches("yes") => HostKeyAnswer::AcceptAndSave,
-            _ => HostKeyAnswer::Reject,
-        }
-    }
-}
-
-fn hidden(question: &str) -> Option<Secret> {
-    ask(question, Echo::Off).ok().flatten()
 }
 
 impl Connect {
@@ -106,7 +99,9 @@ impl Connect {
             let files = || words.iter().filter(|name| *name != "none").map(expand);
             let value = || one(words);
             match name.as_str() {
-                "user" | "batchmode" | "stricthostkeychecking" => drop(value()?),
+                "user" => drop(value()?),
+                "batchmode" => drop(yes(value()?)?),
+                "stricthostkeychecking" => drop(choice(value()?, CHECKING)?),
                 "port" => drop(number::<u16>(value()?)?),
                 "loglevel" => drop(level_named(value()?).ok_or("there is no such level")?),
                 "identitiesonly" => builder = builder.identities_only(yes(value()?)?),
@@ -160,10 +155,9 @@ impl Connect {
         builder = self.keys.iter().fold(builder, |builder, path| builder.key_file(path, None));
         let (batch, here) = (self.says("batchmode"), io::stdin().is_terminal());
         let checking = self.get("stricthostkeychecking").and_then(<[String]>::first);
-        let known = [("yes", 0), ("ask", 1), ("accept-new", 2), ("no", 2), ("off", 2)];
-        builder = match checking.map_or(Ok(1), |word| choice(word, &known))? {
-            2 => builder.missing_host_key(AcceptNewPolicy),
-            1 if here && !batch => builder.missing_host_key(AskPolicy),
+        builder = match checking.map_or(Ok(Checking::Ask), |word| choice(word, CHECKING))? {
+            Checking::New => builder.missing_host_key(AcceptNewPolicy),
+            Checking::Ask if here && !batch => builder.missing_host_key(AskPolicy),
             _ => builder.missing_host_key(RejectPolicy),
         };
         if !batch && (here || std::env::var_os("SSH_ASKPASS_REQUIRE").is_some()) {
@@ -194,17 +188,4 @@ impl Connect {
         let options = self.set.iter().map(|(name, words)| format!("-o{name}={}", value(words)));
         family.into_iter().chain(keys).chain(options).collect()
     }
-}
-
-fn questions(builder: SSHClientBuilder, host: &str) -> SSHClientBuilder {
-    let shown = host.to_owned();
-    builder
-        .passphrase_callback(|path| hidden(&format!("Enter passphrase for key '{}': ", path.display())))
-        .password_callback(move |user| hidden(&format!("{user}@{shown}'s password: ")))
-        .interactive(|query| {
-            let echo = |echo: bool| if echo { Echo::On } else { Echo::Off };
-            let answer = |prompt: &feramiko::Prompt| ask(&prompt.text, echo(prompt.echo)).ok().flatten();
-            let answers: Option<Vec<Secret>> = query.prompts.iter().map(answer).collect();
-            answers.ok_or(feramiko::Error::Cancelled)
-        })
 }

@@ -6,6 +6,10 @@
 pub(crate) mod args;
 #[cfg(unix)]
 pub(crate) mod connect;
+#[cfg(unix)]
+pub(crate) mod copying;
+#[cfg(unix)]
+pub(crate) mod destination;
 pub(crate) mod given;
 pub(crate) mod home;
 pub(crate) mod log;
@@ -13,5 +17,7 @@ pub(crate) mod output;
 pub(crate) mod progress;
 #[cfg(unix)]
 pub(crate) mod prompt;
+#[cfg(unix)]
+pub(crate) mod questions;
 #[cfg(unix)]
 pub(crate) mod terminal;

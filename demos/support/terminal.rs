@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 
@@ -136,10 +137,26 @@ fn put_back_whatever_happens() -> io::Result<()> {
     signals
 }
 
+/// Whether SIGINT is somebody else's.
+static INTERRUPTS_TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Calls `interrupted` for every SIGINT from now on, on a thread of its own, instead of ending the program.
+pub(crate) fn on_interrupt(interrupted: impl Fn() + Send + 'static) -> io::Result<()> {
+    let mut signals = Signals::new([SIGINT])?;
+    INTERRUPTS_TAKEN.store(true, Ordering::Relaxed);
+    thread::Builder::new().name("interrupts".into()).spawn(move || {
+        signals.forever().for_each(|_| interrupted());
+    })?;
+    Ok(())
+}
+
 fn watch_signals() -> io::Result<()> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP])?;
     thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
+            if signal == SIGINT && INTERRUPTS_TAKEN.load(Ordering::Relaxed) {
+                continue;
+            }
             put_back();
             // Ends the program, or stops it and returns when it is continued.
             let _ = signal_hook::low_level::emulate_default_handler(signal);

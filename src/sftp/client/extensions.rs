@@ -215,12 +215,10 @@ impl SFTPClient {
         fields.put(subject.0).put(wanted.join(",").as_str()).put(&offset).put(&length).put(&block);
         self.extended_reply(name, &fields, subject.1, MAX_PACKET, |rest| {
             let mut reader = Reader::new(rest.0);
-            let mut first = reader.string()?;
-            // The first draft has the request's name in front, and most servers with it.
-            if first == extension::CHECK_FILE.as_bytes() {
-                first = reader.string()?;
-            }
-            let taken = std::str::from_utf8(first).map_err(|_| Malformed::Value)?;
+            // The draft has the hash first, but servers, paramiko's and ours among them, say `check-file` before it.
+            let first = reader.string()?;
+            let taken = if first == extension::CHECK_FILE.as_bytes() { reader.string()? } else { first };
+            let taken = std::str::from_utf8(taken).map_err(|_| Malformed::Value)?;
             let taken = HashAlgorithm::by_name(taken).filter(|taken| algorithms.contains(taken));
             let taken = taken.ok_or(Malformed::Value)?;
             let mut hashes = Vec::new();

@@ -154,11 +154,11 @@ pub(super) fn into_writer(transfer: SFTPTransfer<'_>, remote: &[u8], writer: &mu
 
 impl<'t, 'a> Getting<'t, 'a> {
     fn new(transfer: SFTPTransfer<'a>, writer: Option<&'t mut dyn Write>) -> Self {
-        let SFTPTransfer { client, options, progress, on_error } = transfer;
+        let SFTPTransfer { client, options, callbacks } = transfer;
         let handles = usize::try_from(client.limits().handles).unwrap_or(usize::MAX);
         Self {
             flight: Flight::new(&client, options.bandwidth),
-            watch: Watch::new(progress, on_error),
+            watch: Watch::new(callbacks),
             writer,
             dirs: Vec::new(),
             dirs_bytes: 0,
@@ -242,6 +242,10 @@ impl<'t, 'a> Getting<'t, 'a> {
                 break;
             }
             let mut replies = self.flight.next_all()?.into_iter();
+            if let Err(error) = self.watch.go_on() {
+                self.flight.abandon(replies);
+                return Err(error);
+            }
             while let Some((ask, reply)) = replies.next() {
                 if let Err(error) = self.answered(ask, reply) {
                     self.flight.abandon(replies);
@@ -340,10 +344,8 @@ impl<'t, 'a> Getting<'t, 'a> {
         job.handle = handle;
         let made = match (&job.task.place, &job.sink) {
             (_, Sink::File(_) | Sink::Writer(_)) => Ok(()),
-            (Some(place), Sink::None) => {
-                Target::make(place, job.task.begin, self.options.atomic, self.options.sparse)
-                    .map(|target| job.sink = Sink::File(target))
-            }
+            (Some(place), Sink::None) => Target::make(place, job.task.begin, &self.options, &job.task.known)
+                .map(|target| job.sink = Sink::File(target)),
             (None, Sink::None) => match self.writer.take() {
                 Some(writer) => {
                     job.sink = Sink::Writer(writer);

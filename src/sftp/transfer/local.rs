@@ -7,6 +7,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
+use super::Options;
 use crate::error::{Error, Result};
 use crate::sftp::packet::{RemoteName, SFTPAttributes, SFTPTime};
 use crate::sys::dir::Dir;
@@ -140,16 +141,14 @@ pub(super) struct Target {
 
 impl Target {
     /// Makes the file, or goes on with it from `begin`.
-    pub(super) fn make(place: &Place, begin: u64, atomic: bool, sparse: bool) -> Result<Self> {
+    pub(super) fn make(place: &Place, begin: u64, options: &Options, known: &SFTPAttributes) -> Result<Self> {
+        // What is being written can be written, whatever its permissions.
+        let mode = known.mode.filter(|_| options.permissions).map_or(MODE, |mode| mode & 0o777 | 0o200);
+        let (atomic, sparse) = (options.atomic, options.sparse);
         let temporary = atomic.then(|| place.part().name);
         let name = temporary.as_ref().unwrap_or(&place.name);
-        let options = FileOptions {
-            write: true,
-            create: true,
-            truncate: begin == 0,
-            mode: MODE,
-            ..FileOptions::default()
-        };
+        let options =
+            FileOptions { write: true, create: true, truncate: begin == 0, mode, ..FileOptions::default() };
         let mut file = place.open_by(name, &options)?;
         if begin > 0 {
             file.seek(SeekFrom::Start(begin)).map_err(|error| place.error(error))?;
@@ -250,8 +249,8 @@ pub(super) fn attributes(stat: &Stat) -> SFTPAttributes {
 }
 
 /// Whether a directory is there, or can be made.
-pub(super) fn make_dir(dir: &Dir, name: &OsStr) -> io::Result<Dir> {
-    match dir.create_dir(name, 0o777) {
+pub(super) fn make_dir(dir: &Dir, name: &OsStr, mode: u32) -> io::Result<Dir> {
+    match dir.create_dir(name, mode) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             if dir.stat(name)?.kind != Kind::Directory {

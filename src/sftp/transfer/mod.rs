@@ -15,7 +15,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::sftp::client::SFTPClient;
-use crate::sftp::packet::RemoteName;
+use crate::sftp::packet::{RemoteName, SFTPAttributes};
 
 pub use progress::Progress;
 
@@ -77,6 +77,7 @@ struct Options {
     sparse: bool,
     remove_partial: bool,
     links: LinkMode,
+    permissions: bool,
     /// Bytes in a second.
     bandwidth: Option<u64>,
     /// Bytes of one request.
@@ -91,6 +92,23 @@ impl Options {
         self.buffer.map_or(limit, |buffer| buffer.min(limit)).max(1)
     }
 
+    /// With which permissions a directory is made here, and what is set of it when all in it is there; none
+    /// where nothing is set of any.
+    fn of_directory(&self, known: SFTPAttributes) -> (u32, Option<SFTPAttributes>) {
+        if !self.permissions {
+            return (0o777, self.preserve.then_some(known));
+        }
+        let mode = known.mode.map_or(0o777, |mode| mode & 0o777);
+        // What is to go into it must be able to.
+        let made = mode | 0o300;
+        let last = match (self.preserve, made == mode) {
+            (true, _) => known,
+            (false, true) => SFTPAttributes::new(),
+            (false, false) => SFTPAttributes::new().with_mode(mode),
+        };
+        (made, Some(last))
+    }
+
     /// Bytes under way, where `depth` would do.
     fn depth(&self, depth: usize, size: u32) -> usize {
         let asked = self.requests.map(|requests| requests.max(1).saturating_mul(size as usize));
@@ -100,6 +118,17 @@ impl Options {
 
 type OnProgress<'a> = Box<dyn FnMut(&Progress<'_>) + 'a>;
 type OnError<'a> = Box<dyn FnMut(&TransferFailure) -> bool + 'a>;
+type OnDirectory<'a> = Box<dyn FnMut(&RemoteName) + 'a>;
+type CancelWhen<'a> = Box<dyn FnMut() -> bool + 'a>;
+
+/// Whom a transfer calls while it runs.
+#[derive(Default)]
+struct Callbacks<'a> {
+    progress: Option<OnProgress<'a>>,
+    on_error: Option<OnError<'a>>,
+    on_directory: Option<OnDirectory<'a>>,
+    cancel_when: Option<CancelWhen<'a>>,
+}
 
 /// A transfer to be configured and started.
 ///
@@ -114,8 +143,7 @@ type OnError<'a> = Box<dyn FnMut(&TransferFailure) -> bool + 'a>;
 pub struct SFTPTransfer<'a> {
     client: SFTPClient,
     options: Options,
-    progress: Option<OnProgress<'a>>,
-    on_error: Option<OnError<'a>>,
+    callbacks: Callbacks<'a>,
 }
 
 impl fmt::Debug for SFTPTransfer<'_> {
@@ -127,7 +155,7 @@ impl fmt::Debug for SFTPTransfer<'_> {
 impl SFTPClient {
     /// A transfer of files or trees, to be configured.
     pub fn transfer<'a>(&self) -> SFTPTransfer<'a> {
-        SFTPTransfer { client: self.clone(), options: Options::default(), progress: None, on_error: None }
+        SFTPTransfer { client: self.clone(), options: Options::default(), callbacks: Callbacks::default() }
     }
 
     /// Copies a file of the server to a local one, which is replaced.
@@ -174,6 +202,14 @@ impl<'a> SFTPTransfer<'a> {
     /// Whether permissions and times are copied too. Setuid, setgid and sticky bits never are.
     pub fn preserve(mut self, preserve: bool) -> Self {
         self.options.preserve = preserve;
+        self
+    }
+
+    /// Whether new files and directories get the permissions of what they are copied from, less what the
+    /// umask takes away, as `sftp` and `cp` have it. Otherwise what is got is for whom the umask says; what
+    /// is put always has them.
+    pub fn permissions(mut self, permissions: bool) -> Self {
+        self.options.permissions = permissions;
         self
     }
 
@@ -239,14 +275,27 @@ impl<'a> SFTPTransfer<'a> {
 
     /// Called on this thread when a file begins and ends, and now and then in between.
     pub fn progress(mut self, progress: impl FnMut(&Progress<'_>) + 'a) -> Self {
-        self.progress = Some(Box::new(progress));
+        self.callbacks.progress = Some(Box::new(progress));
         self
     }
 
     /// Called for every file of a tree that cannot be copied; true goes on with the rest. Without it the
     /// first failure ends the transfer.
     pub fn on_error(mut self, on_error: impl FnMut(&TransferFailure) -> bool + 'a) -> Self {
-        self.on_error = Some(Box::new(on_error));
+        self.callbacks.on_error = Some(Box::new(on_error));
+        self
+    }
+
+    /// Called for every directory before what is in it is copied, with its name on the server.
+    pub fn on_directory(mut self, on_directory: impl FnMut(&RemoteName) + 'a) -> Self {
+        self.callbacks.on_directory = Some(Box::new(on_directory));
+        self
+    }
+
+    /// Asked whenever the server has answered; true ends the transfer with [`Error::Cancelled`]. What is there
+    /// by then stays, as after a failure.
+    pub fn cancel_when(mut self, cancel_when: impl FnMut() -> bool + 'a) -> Self {
+        self.callbacks.cancel_when = Some(Box::new(cancel_when));
         self
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{OnError, OnProgress, TransferFailure, TransferSummary};
+use super::{Callbacks, TransferFailure, TransferSummary};
 use crate::error::{Error, Result};
 use crate::sftp::packet::RemoteName;
 
@@ -29,23 +29,22 @@ pub struct Progress<'a> {
 
 /// Tells of the transfer and keeps its summary.
 pub(super) struct Watch<'a> {
-    progress: Option<OnProgress<'a>>,
-    on_error: Option<OnError<'a>>,
+    callbacks: Callbacks<'a>,
     pub(super) summary: TransferSummary,
     began: Instant,
     told: Instant,
 }
 
 impl<'a> Watch<'a> {
-    pub(super) fn new(progress: Option<OnProgress<'a>>, on_error: Option<OnError<'a>>) -> Self {
+    pub(super) fn new(callbacks: Callbacks<'a>) -> Self {
         let now = Instant::now();
-        Self { progress, on_error, summary: TransferSummary::default(), began: now, told: now }
+        Self { callbacks, summary: TransferSummary::default(), began: now, told: now }
     }
 
     /// `bytes` more have come of a file.
     pub(super) fn moved(&mut self, bytes: usize, file: (&RemoteName, u64, Option<u64>, u64)) {
         self.summary.bytes = self.summary.bytes.saturating_add(bytes as u64);
-        if self.progress.is_some() && self.told.elapsed() >= BETWEEN {
+        if self.callbacks.progress.is_some() && self.told.elapsed() >= BETWEEN {
             self.tell(file, false);
         }
     }
@@ -56,7 +55,7 @@ impl<'a> Watch<'a> {
         (remote, done, total, began): (&RemoteName, u64, Option<u64>, u64),
         finished: bool,
     ) {
-        if let Some(progress) = &mut self.progress {
+        if let Some(progress) = &mut self.callbacks.progress {
             let seconds = self.began.elapsed().as_secs_f64().max(1e-6);
             let rate = self.summary.bytes as f64 / seconds;
             progress(&Progress { remote, done, total, began, rate, finished });
@@ -64,12 +63,25 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// A directory comes next.
+    pub(super) fn directory(&mut self, remote: &RemoteName) {
+        if let Some(on_directory) = &mut self.callbacks.on_directory {
+            on_directory(remote);
+        }
+    }
+
+    /// Whether the transfer is to go on.
+    pub(super) fn go_on(&mut self) -> Result<()> {
+        let cancelled = self.callbacks.cancel_when.as_mut().is_some_and(|cancel_when| cancel_when());
+        if cancelled { Err(Error::Cancelled) } else { Ok(()) }
+    }
+
     /// A file could not be copied: an error where that ends the transfer.
     pub(super) fn failed(&mut self, remote: &RemoteName, error: Error) -> Result<()> {
         // Where the connection is gone, every file to come would fail.
         let of_one_file =
             matches!(error, Error::Sftp(_) | Error::Io { .. } | Error::Misuse(_) | Error::Protocol { .. });
-        match &mut self.on_error {
+        match &mut self.callbacks.on_error {
             Some(on_error) if of_one_file => {
                 let failure = TransferFailure { remote: remote.clone(), error };
                 if on_error(&failure) {

@@ -137,12 +137,12 @@ pub(super) fn from_reader(transfer: SFTPTransfer<'_>, reader: &mut dyn Read, rem
 
 impl<'t, 'a> Putting<'t, 'a> {
     fn new(transfer: SFTPTransfer<'a>, reader: Option<&'t mut dyn Read>) -> Self {
-        let SFTPTransfer { client, options, progress, on_error } = transfer;
+        let SFTPTransfer { client, options, callbacks } = transfer;
         let handles = usize::try_from(client.limits().handles).unwrap_or(usize::MAX);
         let size = options.size(client.write_size());
         Self {
             flight: Flight::new(&client, options.bandwidth),
-            watch: Watch::new(progress, on_error),
+            watch: Watch::new(callbacks),
             reader,
             dirs: Vec::new(),
             making: HashMap::new(),
@@ -289,6 +289,10 @@ impl<'t, 'a> Putting<'t, 'a> {
                 break;
             }
             let mut replies = self.flight.next_all()?.into_iter();
+            if let Err(error) = self.watch.go_on() {
+                self.flight.abandon(replies);
+                return Err(error);
+            }
             while let Some((ask, reply)) = replies.next() {
                 if let Err(error) = self.answered(ask, reply) {
                     self.flight.abandon(replies);
@@ -388,8 +392,10 @@ impl<'t, 'a> Putting<'t, 'a> {
     fn list(&mut self, key: u64) -> Result<()> {
         let Some(task) = self.making.remove(&key) else { return Ok(()) };
         self.watch.summary.directories = self.watch.summary.directories.saturating_add(1);
-        if self.options.preserve {
-            let kept = SFTPAttributes { size: None, owner: None, ..task.known.clone() };
+        self.watch.directory(&task.remote);
+        if self.options.preserve || self.options.permissions {
+            let times = task.known.times.filter(|_| self.options.preserve);
+            let kept = SFTPAttributes { size: None, owner: None, times, ..task.known.clone() };
             self.finals.push((task.remote.clone(), kept));
         }
         let names = self.open_dir(&task).and_then(|dir| {

@@ -34,6 +34,8 @@ pub(super) struct DirTask {
     pub(super) remote: Arc<RemoteName>,
     pub(super) parent: Arc<Dir>,
     pub(super) name: OsString,
+    /// Of the one that is made here.
+    pub(super) mode: u32,
     pub(super) depth: usize,
     /// Its place among `finals`, if it has one.
     pub(super) last: Option<usize>,
@@ -96,7 +98,7 @@ impl Getting<'_, '_> {
         };
         let (remote, dir) = (Arc::new(remote), Arc::new(dir));
         self.root = Some(Root { remote: Arc::clone(&remote), dir: Arc::clone(&dir), last });
-        self.list(DirTask { remote, parent: dir, name: OsString::new(), depth: 0, last: None })
+        self.list(DirTask { remote, parent: dir, name: OsString::new(), mode: 0, depth: 0, last: None })
     }
 
     /// What a listing says of one name.
@@ -149,10 +151,10 @@ impl Getting<'_, '_> {
                 Err(Error::Limit { which: "directories below each other", limit: MAX_DEPTH as u64 })
             }
             Some(FileKind::Directory) => {
-                let last = self.options.preserve.then_some(self.finals.len());
-                if last.is_some() {
-                    let name = place.name.clone();
-                    self.finals.push(Final { parent: below.last, name, attributes: known });
+                let (mode, attributes) = self.options.of_directory(known);
+                let last = attributes.is_some().then_some(self.finals.len());
+                if let Some(attributes) = attributes {
+                    self.finals.push(Final { parent: below.last, name: place.name.clone(), attributes });
                 }
                 self.dirs_bytes = self.dirs_bytes.saturating_add(remote.as_bytes().len()).saturating_add(128);
                 if self.dirs_bytes > MAX_WAITING_BYTES {
@@ -160,7 +162,8 @@ impl Getting<'_, '_> {
                     return Err(Error::Limit { which: "bytes of the paths of directories to come", limit });
                 }
                 let (remote, depth) = (Arc::new(remote), below.depth + 1);
-                self.dirs.push(DirTask { remote, parent: place.dir, name: place.name, depth, last });
+                let Place { dir: parent, name, .. } = place;
+                self.dirs.push(DirTask { remote, parent, name, mode, depth, last });
                 Ok(())
             }
             Some(_) => {
@@ -223,7 +226,7 @@ impl Getting<'_, '_> {
         let dir = match task.depth {
             0 => Arc::clone(&task.parent),
             _ => Arc::new(
-                make_dir(&task.parent, &task.name)
+                make_dir(&task.parent, &task.name, task.mode)
                     .map_err(|error| failed(task.name.display().to_string(), error))?,
             ),
         };
@@ -241,6 +244,7 @@ impl Getting<'_, '_> {
         match self.flight.client.read_answer(reply, asked) {
             Ok(Answer::Handle(handle)) => {
                 listed.handle = handle;
+                self.watch.directory(&listed.task.remote);
                 self.watch.summary.directories = self.watch.summary.directories.saturating_add(1);
                 Ok(())
             }

@@ -1,0 +1,32 @@
+//! Copies a file or a tree from a server, with a bar for each file; goes on with what is there in part, and
+//! compares hashes if asked.
+
+mod support;
+
+use support::copying::{Copying, Outcome, local};
+
+const USAGE: &str = "\
+usage: sftp_get [-46Cpqrv] [--resume] [--verify] [--limit=BYTES] [-P port] [-c ciphers] [-i identity]
+                [-o option=value] [user@]host:path local
+  -r, --recursive   a directory with all that is in it
+  -R, --resume      go on with files that are there in part; those that are whole stay
+  -V, --verify      compare each file's hash with the server's
+  -p, --preserve    permissions and times too
+  --limit=BYTES     so many in a second, on average: 500K, 10M
+  -q, --quiet       no bars and no summary";
+
+fn run() -> Outcome<()> {
+    let copying = Copying::from_env(USAGE)?;
+    let (from, to) = (copying.words[0].clone(), copying.words[1].clone());
+    let (client, sftp, path) = copying.connect(&from)?;
+    copying.run(&sftp, |transfer| transfer.get(path, local(&to)))?;
+    client.close();
+    Ok(())
+}
+
+fn main() {
+    if let Err(error) = run() {
+        eprintln!("{error}");
+        std::process::exit(1);
+    }
+}

@@ -1,0 +1,142 @@
+//! What `sftp_get` and `sftp_put` share: the command line, the connection, a bar for what comes.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use feramiko::{RemoteName, SFTPClient, SFTPTransfer, SSHClient, TransferSummary};
+
+use super::args::{Args, Options};
+use super::connect::Connect;
+use super::destination::{Destination, letter};
+use super::progress::Progress as Bar;
+
+const OPTIONS: Options = Options {
+    letters: "46CF:J:P:X:c:i:o:hpqRrVv",
+    names: &[
+        ("help", 'h'),
+        ("port", 'P'),
+        ("preserve", 'p'),
+        ("quiet", 'q'),
+        ("recursive", 'r'),
+        ("resume", 'R'),
+        ("verify", 'V'),
+        ("limit", 'X'),
+    ],
+};
+
+pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// What the command line asks for.
+#[derive(Debug, Default)]
+pub(crate) struct Copying {
+    connect: Connect,
+    recursive: bool,
+    resume: bool,
+    verify: bool,
+    preserve: bool,
+    quiet: bool,
+    /// Bytes in a second.
+    limit: Option<u64>,
+    verbose: usize,
+    pub(crate) words: Vec<OsString>,
+}
+
+impl Copying {
+    /// Reads the program's command line; without two words and no wrong ones it is `usage` that is told.
+    pub(crate) fn from_env(usage: &str) -> Outcome<Self> {
+        let mut args = Args::from_env(OPTIONS);
+        let mut this = Self::default();
+        loop {
+            while let Some((option, value)) = args.option().map_err(|wrong| format!("{wrong}\n{usage}"))? {
+                match option {
+                    'h' => return Err(usage.into()),
+                    'P' => this.connect.set("Port", &value.to_string_lossy())?,
+                    'p' => this.preserve = true,
+                    'q' => this.quiet = true,
+                    'r' => this.recursive = true,
+                    'R' => this.resume = true,
+                    'V' => this.verify = true,
+                    'v' => this.verbose += 1,
+                    'X' => this.limit = Some(super::given::size(&value.to_string_lossy())?),
+                    _ => letter(&mut this.connect, option, &value)?,
+                }
+            }
+            // Options may stand anywhere.
+            let Some(word) = args.operand() else { break };
+            this.words.push(word);
+        }
+        if this.words.len() != 2 {
+            return Err(usage.into());
+        }
+        super::log::start(super::log::level(this.verbose), None)?;
+        Ok(this)
+    }
+
+    /// The server and the path that a word names: `[user@]host:path` or `sftp://[user@]host[:port]/path`.
+    pub(crate) fn connect(&self, word: &OsString) -> Outcome<(SSHClient, SFTPClient, Vec<u8>)> {
+        let destination =
+            Destination::from_uri("sftp", word).unwrap_or_else(|| Destination::from_word(word))?;
+        let path = destination.path.clone();
+        let path = path.ok_or_else(|| format!("{}: no host:path", word.display()))?;
+        let client =
+            self.connect.connect(&destination.host, destination.user.as_deref(), destination.port)?;
+        let sftp = client.open_sftp()?;
+        Ok((client, sftp, path))
+    }
+
+    /// Copies as was asked, with a bar for each file; what failed is told.
+    pub(crate) fn run(
+        &self,
+        sftp: &SFTPClient,
+        copy: impl FnOnce(SFTPTransfer<'_>) -> feramiko::Result<TransferSummary>,
+    ) -> Outcome<()> {
+        let mut bar: Option<(RemoteName, Bar)> = None;
+        let quiet = self.quiet;
+        let mut transfer = sftp
+            .transfer()
+            .recursive(self.recursive)
+            .resume(self.resume)
+            .verify(self.verify)
+            .preserve(self.preserve)
+            .permissions(true)
+            .on_error(|failure| {
+                eprintln!("{failure}");
+                true
+            })
+            .progress(|at| {
+                let fresh = || {
+                    let bar = Bar::new(String::from_utf8_lossy(at.remote.file_name()), at.began, at.total);
+                    if quiet { bar.quiet() } else { bar }
+                };
+                match &mut bar {
+                    _ if quiet => {}
+                    Some((name, bar)) if name == at.remote => bar.update(at.done),
+                    Some(_) if at.finished => return fresh().finish(at.done),
+                    Some(_) => return,
+                    None => bar = Some((at.remote.clone(), fresh())),
+                }
+                if at.finished
+                    && let Some((_, bar)) = bar.take()
+                {
+                    bar.finish(at.done);
+                }
+            });
+        if let Some(limit) = self.limit {
+            transfer = transfer.bandwidth(limit);
+        }
+        let done = copy(transfer)?;
+        if !quiet {
+            let same = if self.verify { ", verified" } else { "" };
+            println!("{} files, {} bytes{same}; {} left as they were", done.files, done.bytes, done.skipped);
+        }
+        match done.failures.len() {
+            0 => Ok(()),
+            count => Err(format!("{count} files were not copied").into()),
+        }
+    }
+}
+
+/// A path of this machine.
+pub(crate) fn local(word: &OsString) -> &Path {
+    Path::new(word)
+}
