@@ -22,7 +22,8 @@ use std::thread;
 use std::time::Duration;
 
 use feramiko::{ExitStatus, Session, SessionKind};
-pub(crate) use programs::{Running, output, program, require};
+#[allow(unused_imports, reason = "no test uses everything")]
+pub(crate) use programs::{Running, command, output, program, require};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 

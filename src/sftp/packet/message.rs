@@ -17,8 +17,9 @@ messages! {
     Close<'a> = 4 { id: u32, handle: &'a [u8] }
     /// §6.4
     Read<'a> = 5 { id: u32, handle: &'a [u8], offset: u64, length: u32 }
-    /// §6.4
-    Write<'a> = 6 { id: u32, handle: &'a [u8], offset: u64, data: &'a [u8] }
+    /// §6.4. Programs in Go send packets that are longer than what they say of the data (pkg/sftp of 2022,
+    /// as rclone has it): the rest means nothing.
+    Write<'a> = 6 { id: u32, handle: &'a [u8], offset: u64, data: &'a [u8], rest: Rest<'a> }
     /// §6.8
     Lstat<'a> = 7 { id: u32, path: &'a [u8] }
     /// §6.8

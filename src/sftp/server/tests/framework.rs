@@ -160,7 +160,7 @@ fn reads_of_a_file_overlap_and_nothing_else_overtakes_them() {
         }
         let id = peer.id();
         written.push(id);
-        sent.extend(framed(&msg::Write { id, handle, offset: 0, data: b"x" }));
+        sent.extend(framed(&msg::Write { id, handle, offset: 0, data: b"x", rest: Rest(b"") }));
     }
     peer.send_bytes(&sent);
     let answers: Vec<_> = (0..8).map(|_| peer.receive()).collect();

@@ -232,3 +232,15 @@ fn what_is_made_gets_no_more_than_the_umask_leaves() {
     assert_eq!((mode("file"), mode("dir")), (0o600, 0o700));
     peer.end().unwrap();
 }
+
+/// As rclone 1.60 sends them.
+#[test]
+fn writes_may_be_longer_than_their_data() {
+    served(|directory, peer| {
+        let handle = peer.open("file", OpenFlags::WRITE | OpenFlags::CREATE).unwrap();
+        let id = peer.id();
+        let rest = Rest(b"left over");
+        assert_eq!(peer.status(&msg::Write { id, handle: &handle, offset: 0, data: b"data", rest }), OK);
+        assert_eq!(fs::read(directory.file("file")).unwrap(), b"data");
+    });
+}

@@ -162,7 +162,7 @@ impl Peer {
 
     fn write(&mut self, handle: &[u8], offset: u64, data: &[u8]) -> SFTPStatus {
         let id = self.id();
-        self.status(&msg::Write { id, handle, offset, data })
+        self.status(&msg::Write { id, handle, offset, data, rest: Rest(b"") })
     }
 
     fn close(&mut self, handle: &[u8]) -> SFTPStatus {
