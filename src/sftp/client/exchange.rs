@@ -29,7 +29,7 @@ pub(in crate::sftp) const SMALL_ANSWER: usize = 1024;
 const MAX_QUEUED: usize = 1024 * 1024;
 /// Requests under way, those included that nobody waits for any more: a server that answers none is given up.
 const MAX_PENDING: usize = 65_536;
-/// Buffers kept for answers to come.
+/// Buffers kept for requests and answers to come.
 const MAX_SPARE: usize = 16;
 /// Answers that are taken in at once, before they are looked at.
 const AT_ONCE: usize = 64;
@@ -157,15 +157,19 @@ impl Exchange {
 
     /// Takes back the buffer of an answer.
     pub(in crate::sftp) fn recycle(&self, body: Vec<u8>) {
-        let mut state = self.state.lock();
-        if body.capacity() > SMALL_ANSWER && state.spare.len() < MAX_SPARE {
-            state.spare.push(body);
-        }
+        self.state.lock().keep(body);
     }
 
     /// Lets go of an answer that nobody has a use for.
     pub(in crate::sftp) fn discard(&self, reply: &Reply) {
         self.state.lock().discard(reply);
+    }
+
+    /// A buffer for a request, empty. One that was used before costs no new pages.
+    pub(in crate::sftp) fn buffer(&self) -> Vec<u8> {
+        let mut buffer = self.state.lock().spare.pop().unwrap_or_default();
+        buffer.clear();
+        buffer
     }
 
     /// Sends a request whose answer nobody waits for, as far as that goes without waiting; the rest leaves
@@ -278,9 +282,12 @@ impl Exchange {
                 MutexGuard::unlocked(&mut state, std::thread::yield_now);
             }
             let mut packets = std::mem::take(&mut state.queue);
-            let written =
-                MutexGuard::unlocked(&mut state, || write_all(&mut *outgoing, &mut packets, deadline));
+            let mut done = Vec::new();
+            let written = MutexGuard::unlocked(&mut state, || {
+                write_all(&mut *outgoing, &mut packets, &mut done, deadline)
+            });
             state.outgoing = Some(outgoing);
+            done.into_iter().for_each(|buffer| state.keep(buffer));
             state.queued = packets.iter().chain(&state.queue).map(Vec::len).sum();
             state.wake_starved();
             match written {
@@ -313,15 +320,16 @@ fn closed_by(cause: &Error) -> Error {
     }
 }
 
-/// Writes the packets from the front; what was not written stays.
+/// Writes the packets from the front; what was not written stays, what was is `written`.
 fn write_all(
     half: &mut dyn WriteHalf,
     packets: &mut VecDeque<Vec<u8>>,
+    written: &mut Vec<Vec<u8>>,
     deadline: Option<Instant>,
 ) -> Result<()> {
     while let Some(packet) = packets.front_mut() {
         let mut done = 0;
-        let written = loop {
+        let outcome = loop {
             let rest = packet.get(done..).unwrap_or_default();
             if rest.is_empty() {
                 break Ok(());
@@ -338,11 +346,11 @@ fn write_all(
                 Err(error) => break Err(broken(error)),
             }
         };
-        if let Err(error) = written {
+        if let Err(error) = outcome {
             packet.drain(..done);
             return Err(error);
         }
-        packets.pop_front();
+        written.extend(packets.pop_front());
     }
     Ok(())
 }
@@ -375,6 +383,13 @@ impl State {
         let handle = Reader::new(&reply.body).string();
         if let (message::Handle::NUMBER, Ok(handle), None) = (reply.kind, handle, &self.dead) {
             self.register(None, 0, SMALL_ANSWER, message::framed(&Close { id: 0, handle }));
+        }
+    }
+
+    /// Keeps a large buffer for later.
+    fn keep(&mut self, buffer: Vec<u8>) {
+        if buffer.capacity() > SMALL_ANSWER && self.spare.len() < MAX_SPARE {
+            self.spare.push(buffer);
         }
     }
 

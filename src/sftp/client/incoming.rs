@@ -4,6 +4,7 @@
 use std::io;
 use std::time::Instant;
 
+use super::exchange::SMALL_ANSWER;
 use crate::engine::ReadHalf;
 use crate::error::{Error, Phase, Result};
 use crate::sftp::packet::MAX_PACKET;
@@ -57,7 +58,8 @@ impl Incoming {
                 self.head_filled = HEAD.saturating_sub(1);
                 return Err(Error::protocol(format!("an SFTP packet of {length} bytes")));
             };
-            self.body = body.take().unwrap_or_default();
+            // A small one is not worth a large buffer.
+            self.body = if rest > SMALL_ANSWER { body.take().unwrap_or_default() } else { Vec::new() };
             self.body.resize(rest, 0);
         }
         fill(&mut *self.half, &mut self.body, &mut self.body_filled, wait)?;

@@ -10,10 +10,11 @@ use crate::sftp::packet::message::{Write, frame};
 use crate::wire::Writer;
 
 /// A WRITE whose data are still to come: they are appended, then [`end_write`] makes it whole.
-pub(in crate::sftp) fn begin_write(handle: &[u8], offset: u64, room: usize) -> Vec<u8> {
+/// `packet` is an empty buffer.
+pub(in crate::sftp) fn begin_write(mut packet: Vec<u8>, handle: &[u8], offset: u64, room: usize) -> Vec<u8> {
     // Length, type, number, handle with its length, offset, length of the data.
     let front = 4 + 1 + 4 + 4 + 8 + 4;
-    let mut packet = Vec::with_capacity(room.saturating_add(front).saturating_add(handle.len()));
+    packet.reserve(room.saturating_add(front).saturating_add(handle.len()));
     packet.put_raw(&[0; 4]).put(&Write::NUMBER).put(&0_u32).put(handle).put(&offset).put(&0_u32);
     packet
 }
@@ -69,7 +70,7 @@ impl Writing {
     pub(in crate::sftp) fn write(&mut self, buf: &[u8], offset: u64) -> Result<()> {
         let mut offset = offset;
         for piece in buf.chunks(self.client.write_size() as usize) {
-            let mut packet = begin_write(&self.handle, offset, piece.len());
+            let mut packet = begin_write(self.mailbox.exchange().buffer(), &self.handle, offset, piece.len());
             let front = packet.len();
             packet.put_raw(piece);
             self.send(packet, front)?;

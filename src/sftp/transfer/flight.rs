@@ -56,6 +56,11 @@ impl<K> Flight<K> {
         }
     }
 
+    /// An empty buffer for a large request.
+    pub(super) fn buffer(&self) -> Vec<u8> {
+        self.mailbox.exchange().buffer()
+    }
+
     /// Gives the buffer of an answer back.
     pub(super) fn recycle(&self, buffer: Vec<u8>) {
         self.mailbox.exchange().recycle(buffer);

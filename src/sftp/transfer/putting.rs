@@ -3,24 +3,24 @@
 //! What is written of a file, its times and its CLOSE leave together, without waiting for answers between
 //! them: a server handles what is asked of one file in order.
 
+mod tree;
+
 use std::collections::{HashMap, VecDeque};
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
-use std::sync::Arc;
 
 use super::flight::Flight;
 use super::local::{HeldDirs, PART, Place, attributes, failed, remote_name};
 use super::progress::Watch;
-use super::{LinkMode, Options, SFTPTransfer, TransferSummary, resume};
+use super::{Options, SFTPTransfer, TransferSummary, resume};
 use crate::error::{Error, Result};
 use crate::sftp::client::{Answer, Asked, Reply, SFTPClient, SMALL_ANSWER, begin_write, end_write};
-use crate::sftp::packet::message::{Close, Fsetstat, Mkdir, Open, Stat, framed};
-use crate::sftp::packet::{OpenFlags, RemoteName, SFTPAttributes, SFTPError, SFTPStatus, extension};
-use crate::sys::dir::Dir;
-use crate::sys::entry::Kind;
+use crate::sftp::packet::message::{Close, Fsetstat, Mkdir, Open, framed};
+use crate::sftp::packet::{OpenFlags, RemoteName, SFTPAttributes, SFTPStatus, extension};
 use crate::wire::{Encode, Rest, Writer};
+
+use tree::DirTask;
 
 /// Files open at once, here and, if it allows as many, on the server.
 const MAX_OPEN: usize = 64;
@@ -72,15 +72,6 @@ struct Job<'t> {
     hole: bool,
     close_sent: bool,
     failure: Option<Error>,
-}
-
-/// A directory to be made, and then listed.
-struct DirTask {
-    remote: RemoteName,
-    parent: Arc<Dir>,
-    /// Empty for the first one, which is `parent` itself.
-    name: OsString,
-    known: SFTPAttributes,
 }
 
 struct Putting<'t, 'a> {
@@ -172,14 +163,6 @@ impl<'t, 'a> Putting<'t, 'a> {
 
     // ---- what is to be put
 
-    fn add_root(&mut self, remote: RemoteName, local: &Path) -> Result<()> {
-        let held = Dir::open(local).and_then(|dir| Ok((dir.stat_itself()?, dir)));
-        let (found, dir) = held.map_err(|error| failed(local.display().to_string(), error))?;
-        let (parent, name) = (Arc::new(dir), OsString::new());
-        self.dirs.push(DirTask { remote, parent, name, known: attributes(&found) });
-        Ok(())
-    }
-
     fn add_file(&mut self, remote: RemoteName, place: Place, known: SFTPAttributes) -> Result<()> {
         let begin = match self.options.resume {
             true => self.begin(&remote, &place, &known)?,
@@ -222,46 +205,6 @@ impl<'t, 'a> Putting<'t, 'a> {
             return Ok(resume::Begin::Complete);
         }
         resume::of_put(self.client(), remote, &mut place.open()?, size, there.unwrap_or_default())
-    }
-
-    fn add_entry(&mut self, dir: &Arc<Dir>, below: &RemoteName, name: OsString) -> Result<()> {
-        let place = Place { dir: Arc::clone(dir), name, follow: self.options.links == LinkMode::Follow };
-        let remote = below.join(remote_name(&place.name)?);
-        let added = self.add(remote.clone(), place);
-        added.or_else(|error| self.watch.failed(&remote, error))
-    }
-
-    fn add(&mut self, remote: RemoteName, place: Place) -> Result<()> {
-        let Some(found) = place.stat()? else { return Err(place.error(io::ErrorKind::NotFound.into())) };
-        match found.kind {
-            Kind::File => self.add_file(remote, place, attributes(&found)),
-            Kind::Directory => {
-                let Place { dir, name, .. } = place;
-                self.dirs.push(DirTask { remote, parent: dir, name, known: attributes(&found) });
-                Ok(())
-            }
-            Kind::Symlink if self.options.links == LinkMode::Keep => self.put_link(&remote, &place),
-            Kind::Symlink | Kind::Other => {
-                self.watch.summary.skipped = self.watch.summary.skipped.saturating_add(1);
-                Ok(())
-            }
-        }
-    }
-
-    /// A link that is there already and says the same stays.
-    fn put_link(&mut self, remote: &RemoteName, place: &Place) -> Result<()> {
-        let target = place.dir.read_link(&place.name).map_err(|error| place.error(error))?;
-        let target = remote_name(&target)?;
-        match self.client().symlink(&target, remote) {
-            Err(Error::Sftp(error)) => {
-                if self.client().readlink(remote).ok().as_ref() != Some(&target) {
-                    return Err(error.into());
-                }
-            }
-            outcome => outcome?,
-        }
-        self.watch.summary.links = self.watch.summary.links.saturating_add(1);
-        Ok(())
     }
 
     // ---- the loop
@@ -353,78 +296,6 @@ impl<'t, 'a> Putting<'t, 'a> {
         }
     }
 
-    // ---- directories
-
-    fn dir_made(&mut self, key: u64, reply: Reply) -> Result<()> {
-        let Some(task) = self.making.get(&key) else { return Ok(()) };
-        let asked = Asked { operation: "mkdir", path: task.remote.as_bytes() };
-        match self.flight.client.read_answer(reply, asked) {
-            Ok(Answer::Done) => self.list(key),
-            Ok(other) => Err(self.flight.client.wrong(&other, asked)),
-            // It may be there: version 3 has no word for that.
-            Err(Error::Sftp(_)) => {
-                let packet = framed(&Stat { id: 0, path: asked.path });
-                self.flight.ask(Ask::Looked(key), packet, SMALL_ANSWER)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn dir_looked_at(&mut self, key: u64, reply: Reply) -> Result<()> {
-        let Some(task) = self.making.get(&key) else { return Ok(()) };
-        let asked = Asked { operation: "mkdir", path: task.remote.as_bytes() };
-        let error = match self.flight.client.read_answer(reply, asked) {
-            Ok(Answer::Attributes(found)) if found.is_dir() || found.kind().is_none() => {
-                return self.list(key);
-            }
-            Ok(Answer::Attributes(_)) => {
-                SFTPError::new(SFTPStatus::FAILURE, b"something else is in the way", "mkdir", asked.path)
-                    .into()
-            }
-            Ok(other) => return Err(self.flight.client.wrong(&other, asked)),
-            Err(error) => error,
-        };
-        let Some(task) = self.making.remove(&key) else { return Ok(()) };
-        self.watch.failed(&task.remote, error)
-    }
-
-    /// The directory is there: what is in the local one is to follow.
-    fn list(&mut self, key: u64) -> Result<()> {
-        let Some(task) = self.making.remove(&key) else { return Ok(()) };
-        self.watch.summary.directories = self.watch.summary.directories.saturating_add(1);
-        self.watch.directory(&task.remote);
-        if self.options.preserve || self.options.permissions {
-            let times = task.known.times.filter(|_| self.options.preserve);
-            let kept = SFTPAttributes { size: None, owner: None, times, ..task.known.clone() };
-            self.finals.push((task.remote.clone(), kept));
-        }
-        let names = self.open_dir(&task).and_then(|dir| {
-            let names: io::Result<Vec<OsString>> =
-                dir.entries()?.map(|entry| entry.map(|(name, _)| name)).collect();
-            names.map(|names| (dir, names))
-        });
-        match names {
-            Ok((dir, names)) => {
-                self.local_dirs.add(&dir);
-                names.into_iter().try_for_each(|name| self.add_entry(&dir, &task.remote, name))
-            }
-            Err(error) => {
-                let error = failed(task.name.display().to_string(), error);
-                self.watch.failed(&task.remote, error)
-            }
-        }
-    }
-
-    fn open_dir(&self, task: &DirTask) -> io::Result<Arc<Dir>> {
-        if task.name.is_empty() {
-            return Ok(Arc::clone(&task.parent));
-        }
-        if self.options.links == LinkMode::Follow {
-            return task.parent.open_dir_following(&task.name).map(Arc::new);
-        }
-        task.parent.open_dir(&task.name).map(Arc::new)
-    }
-
     // ---- files
 
     fn open(&mut self, task: FileTask) -> Result<()> {
@@ -488,7 +359,7 @@ impl<'t, 'a> Putting<'t, 'a> {
             return Ok(());
         };
         let offset = job.next;
-        let mut packet = begin_write(&job.handle, offset, self.size);
+        let mut packet = begin_write(self.flight.buffer(), &job.handle, offset, self.size);
         let front = packet.len();
         let read = job.source.read(&mut packet, self.size);
         read.map_err(|error| failed("reading what is to be sent", error))?;
