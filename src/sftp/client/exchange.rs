@@ -13,7 +13,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -31,6 +31,9 @@ const MAX_QUEUED: usize = 1024 * 1024;
 const MAX_PENDING: usize = 65_536;
 /// Buffers kept for requests and answers to come.
 const MAX_SPARE: usize = 16;
+/// How long who reads trusts that another one, who writes at that moment, does not give up: nothing else wakes
+/// a reader for what that one leaves in the queue.
+const LOOK_UP: Duration = Duration::from_secs(1);
 /// Answers that are taken in at once, before they are looked at.
 const AT_ONCE: usize = 64;
 /// Bytes of them.
@@ -200,14 +203,21 @@ impl Exchange {
             if let Some(cause) = &state.dead {
                 return Err(closed_by(cause));
             }
+            // What somebody gave up writing, ours perhaps among it.
+            if !state.queue.is_empty() && state.outgoing.is_some() {
+                MutexGuard::unlocked(&mut state, || self.write_queued(deadline))?;
+                continue;
+            }
             if let Some(mut incoming) = state.incoming.take() {
                 let mut spare = state.spare.pop();
-                let read =
-                    MutexGuard::unlocked(&mut state, || incoming.next(Wait::Until(deadline), &mut spare));
+                let look_up = state.outgoing.is_none().then(|| Instant::now().checked_add(LOOK_UP)).flatten();
+                let until = [deadline, look_up].into_iter().flatten().min();
+                let read = MutexGuard::unlocked(&mut state, || incoming.next(Wait::Until(until), &mut spare));
                 state.incoming = Some(incoming);
                 state.spare.extend(spare);
                 match read {
                     Ok(reply) => self.route(&mut state, reply),
+                    Err(Error::Timeout(_)) if until != deadline => {}
                     Err(Error::Timeout(phase)) => {
                         state.pass_on_reading();
                         return Err(Error::Timeout(phase));
@@ -296,6 +306,7 @@ impl Exchange {
                     // The rest keeps its place before what others have queued since.
                     packets.append(&mut state.queue);
                     state.queue = packets;
+                    state.pass_on_writing();
                     return Err(Error::Timeout(phase));
                 }
                 Err(error) => {
@@ -398,6 +409,11 @@ impl State {
         if self.incoming.is_some() {
             self.wake(self.waiting.first());
         }
+    }
+
+    /// Wakes one who can go on with what was given up.
+    fn pass_on_writing(&self) {
+        self.wake(self.waiting.last());
     }
 
     fn wake(&self, key: Option<&u64>) {

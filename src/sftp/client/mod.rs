@@ -1,6 +1,17 @@
 //! `SFTPClient`: the files of a server, as paramiko has them. The handle may be shared by any number of
 //! threads; each waits for its own answers only.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::arithmetic_side_effects
+    )
+)]
+
 mod answer;
 mod exchange;
 mod extensions;
@@ -12,6 +23,8 @@ mod prefetch;
 mod reading;
 mod readv;
 mod start;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod writing;
 

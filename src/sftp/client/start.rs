@@ -34,7 +34,10 @@ pub(super) fn on_channel(channel: Channel, peer_version: &str) -> Result<SFTPCli
     let (round_trip, timeout) = (core.round_trip(), core.limits.request_timeout);
     let link = channel.link().watch_window();
     // An eighth may be consumed and not yet told to the server.
-    let capacity = Box::new(move || link() / 8 * 7);
+    let capacity = Box::new(move || {
+        let window = link();
+        window.saturating_sub(window / 8)
+    });
     let halves = Box::new(channel).split().map_err(|error| Error::io("preparing the channel", error))?;
     start(halves, capacity, target_first, round_trip, timeout)
 }

@@ -17,6 +17,8 @@ use crate::sys::entry::{FileOptions, Kind, Stat, Time};
 const MODE: u32 = 0o666;
 /// What zeros are looked for in: a page of most file systems.
 const PAGE: usize = 4096;
+/// The bits of an offset that tell its place in one.
+const IN_A_PAGE: u64 = PAGE as u64 - 1;
 
 /// What follows the name of a file that is not whole yet: WinSCP's word for it, as `.part` is that of
 /// programs whose files one may well have in a tree beside the whole ones.
@@ -167,8 +169,8 @@ impl Target {
 
     /// Pages are the file's, not the answer's: an answer may end within one.
     fn write_sparse(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let within = usize::try_from(self.written % PAGE as u64).unwrap_or_default();
-        let (first, rest) = bytes.split_at(bytes.len().min(PAGE - within));
+        let within = usize::try_from(self.written & IN_A_PAGE).unwrap_or_default();
+        let (first, rest) = bytes.split_at(bytes.len().min(PAGE.saturating_sub(within)));
         for page in std::iter::once(first).chain(rest.chunks(PAGE)).filter(|page| !page.is_empty()) {
             self.hole = page.iter().all(|byte| *byte == 0);
             if self.hole {

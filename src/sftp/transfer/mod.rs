@@ -2,6 +2,17 @@
 //!
 //! One thread keeps many requests of many files under way; the round trip is paid once, not per file.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::arithmetic_side_effects
+    )
+)]
+
 mod flight;
 mod getting;
 mod local;

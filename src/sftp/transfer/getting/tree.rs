@@ -161,7 +161,7 @@ impl Getting<'_, '_> {
                     let limit = MAX_WAITING_BYTES as u64;
                     return Err(Error::Limit { which: "bytes of the paths of directories to come", limit });
                 }
-                let (remote, depth) = (Arc::new(remote), below.depth + 1);
+                let (remote, depth) = (Arc::new(remote), below.depth.saturating_add(1));
                 let Place { dir: parent, name, .. } = place;
                 self.dirs.push(DirTask { remote, parent, name, mode, depth, last });
                 Ok(())
