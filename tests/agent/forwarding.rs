@@ -78,7 +78,8 @@ fn two_servers_in_all_combinations() {
             // On the way there is nothing to log in with but the agent.
             let line = on(far, from_ours, "-A", "ssh-add -l && echo there").replace('\'', "\"");
             let shown = run(&mut shell(&on(near, by_ours, "-A", &line), &socket), 0);
-            assert!(shown.contains("ED25519") && shown.ends_with("there\n"), "{shown}");
+            // The user's shell may say something of its own, at any time.
+            assert!(shown.contains("ED25519") && shown.lines().any(|line| line == "there"), "{shown}");
         }
     }
 }
