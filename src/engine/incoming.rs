@@ -200,7 +200,11 @@ impl ChannelTaker {
         let live = Live(self);
         let started = super::spawn("feramiko channel", move || {
             if let Some(channel) = request.accept(&link) {
+                let open = channel.clone();
                 (live.0.run)(channel);
+                // Its place is free before the peer can know of its end and ask for the next.
+                drop(live);
+                drop(open);
             }
         });
         if let Err(error) = started {
