@@ -64,6 +64,7 @@ pub use packet::{
     CipherSpec, CompressionSpec, CompressionState, IdentError, MacSpec, MacState, PacketError, StartCipher,
     StartCompression, StartMac,
 };
+pub use pattern::endpoint::Endpoint;
 pub use pattern::glob::glob_matches;
 pub use scp::*;
 #[cfg(unix)]

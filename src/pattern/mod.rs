@@ -3,6 +3,7 @@
 //! Bytes against bytes; knows not what the names are of.
 
 mod address;
+pub(crate) mod endpoint;
 pub(crate) mod glob;
 #[cfg(test)]
 mod tests;
