@@ -10,7 +10,7 @@ use crossbeam_channel::RecvTimeoutError;
 
 use super::core::Core;
 use super::exit::ExitStatus;
-use super::incoming::{ChannelTaker, Incoming};
+use super::incoming::{ChannelTaker, Incoming, OpenRequest};
 use super::outbox::Concerns;
 use super::poll::Signal;
 use super::slot::{Answer, Lane, Phase as SlotPhase, Request, Slot, State};
@@ -107,12 +107,13 @@ impl Link {
     }
 
     /// From now on channels of this kind that the peer opens are handed to `run`, on a thread each, at
-    /// most `limit` at once, unless `asking` for them fails. Who serves gets them as before.
+    /// most `limit` at once, unless `asking` for them fails. Who serves gets them as before. `run` accepts the
+    /// request or refuses it, and gives back the channel when it is done with it.
     pub(crate) fn take_channels(
         &self,
         kind: &'static str,
         limit: usize,
-        run: impl Fn(ChannelLink) + Send + Sync + 'static,
+        run: impl Fn(OpenRequest, &Self) -> Option<ChannelLink> + Send + Sync + 'static,
         asking: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
         let taker = Arc::new(ChannelTaker::new(limit, run));
