@@ -132,6 +132,18 @@ impl Link {
         asked
     }
 
+    /// The one thing of its type that is kept with the connection, made when it is first asked for. It must
+    /// not hold the connection.
+    pub(crate) fn shared<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+        let mut shared = self.core().shared.lock();
+        if let Some(known) = shared.iter().find_map(|thing| Arc::clone(thing).downcast().ok()) {
+            return known;
+        }
+        let made = Arc::new(T::default());
+        shared.push(Arc::<T>::clone(&made));
+        made
+    }
+
     /// What ties an agent's signature to this connection: the host key that the server proved in the
     /// first exchange, the session's identifier, and the proof.
     pub(crate) fn session_binding(&self) -> Option<(PublicKey, Vec<u8>, Vec<u8>)> {
@@ -409,6 +421,15 @@ impl ChannelLink {
         state.wake_watchers();
         self.post_if_due(state, 0);
         self.0.slot.incoming.notify_all();
+    }
+
+    /// Waits until either side has closed it, or the transport died.
+    pub(crate) fn wait_closed(&self) {
+        let slot = &self.0.slot;
+        let mut state = slot.state.lock();
+        while !(state.want_close || state.phase == SlotPhase::Closed || state.dead.is_some()) {
+            wait(&slot.incoming, &mut state, None);
+        }
     }
 
     /// Closes it; what is queued leaves first. Idempotent.
