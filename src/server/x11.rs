@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -200,7 +200,7 @@ fn accept(link: &Link, programs: &Arc<Programs>, listeners: &[TcpListener], at: 
 }
 
 /// Joins a connection of a program to a channel of the client's, on a thread of its own.
-fn serve(link: &Link, programs: &Arc<Programs>, stream: TcpStream, from: SocketAddr) -> io::Result<()> {
+fn serve(link: &Link, programs: &Arc<Programs>, stream: impl Stream, from: SocketAddr) -> io::Result<()> {
     let stream = Box::new(stream).split()?;
     let mut rest = string_of(from.ip().to_canonical().to_string().as_bytes());
     rest.put(&u32::from(from.port()));
