@@ -96,7 +96,7 @@ fn generate(options: &X11Options) -> Result<Cookie> {
     if let Some(authority) = &options.authority {
         command.env("XAUTHORITY", authority);
     }
-    let status = run(command).map_err(failed)?;
+    let status = run(command, PATIENCE).map_err(failed)?;
     if status == ExitStatus::Code(0) {
         // What it has written is for the display by whatever name it knows it.
         if let Ok(Some(cookie)) = in_file(&path, &options.display) {
@@ -109,7 +109,7 @@ fn generate(options: &X11Options) -> Result<Cookie> {
 }
 
 /// Runs a program to its end, and no longer than it may take.
-fn run(mut command: Command) -> io::Result<ExitStatus> {
+fn run(mut command: Command, patience: Duration) -> io::Result<ExitStatus> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let program = Program::start(command)?;
     let running = program.running().clone();
@@ -118,7 +118,7 @@ fn run(mut command: Command) -> io::Result<ExitStatus> {
         // Nobody waits any more when it has taken too long.
         let _ = sender.send(program.wait());
     })?;
-    ended.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+    ended.recv_timeout(patience).unwrap_or_else(|_| {
         running.signal("KILL");
         Err(io::Error::new(io::ErrorKind::TimedOut, "the X server does not answer it"))
     })
@@ -150,4 +150,47 @@ fn connect_here(number: u16) -> io::Result<std::os::unix::net::UnixStream> {
     let by_path =
         by_path.or_else(|error| connect_unix(format!("\0{path}").as_ref(), CONNECT).map_err(|_| error));
     by_path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::x11::Entry;
+
+    #[test]
+    fn a_program_that_takes_too_long_is_killed() {
+        let mut sleep = Command::new("/bin/sleep");
+        sleep.arg("600.125");
+        let begun = std::time::Instant::now();
+        let error = run(sleep, Duration::from_millis(20)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(begun.elapsed() < PATIENCE);
+    }
+
+    #[test]
+    fn no_more_of_a_file_is_read_than_any_has() {
+        let folder = PrivateFolder::new(rand::array().unwrap()).unwrap();
+        let entry = |number| {
+            let cookie = Cookie::from_bytes(&[1; 16]).unwrap();
+            Entry { address: Address::Wild, number, cookie }.encode().unwrap().expose().to_vec()
+        };
+        let display = Display::parse(":10").unwrap();
+        let mut bytes = entry(11).repeat(1024);
+        let found = |name: &str, bytes: &[u8]| {
+            in_file(&folder.write(name, bytes).unwrap(), &display).unwrap().is_some()
+        };
+        assert!(found("short", &[&bytes[..], &entry(10)].concat()));
+        bytes = bytes.repeat(usize::try_from(LARGEST).unwrap() / bytes.len() + 1);
+        assert!(!found("long", &[&bytes[..], &entry(10)].concat()));
+    }
+
+    #[test]
+    fn displays_here_go_by_the_name_of_the_host() {
+        let addresses = |text| addresses(&Display::parse(text).unwrap());
+        let here = [Address::Local(host_name())];
+        for text in [":0", "unix:0", "localhost:10", "127.0.0.1:10", "[::1]:10", "/tmp/x:0"] {
+            assert_eq!(addresses(text), here, "{text}");
+        }
+        assert_eq!(addresses("10.0.0.1:0"), [Address::Internet([10, 0, 0, 1].into())]);
+    }
 }

@@ -226,7 +226,7 @@ fn serve(forwards: &Forwards, request: OpenRequest, link: &Link) -> Option<Chann
 
 /// Joins a channel to the display whose made-up cookie it shows. No display is connected to before.
 fn join(forwards: &Forwards, channel: &Channel) -> io::Result<()> {
-    let first = first_packet(channel)?;
+    let first = first_packet(channel, Instant::now().checked_add(FIRST))?;
     let forward = forwards.with(first.cookie()).ok_or_else(|| refused("wrong cookie"))?;
     if !forward.takes() {
         return Err(refused("too late, or one too many"));
@@ -242,8 +242,7 @@ fn refused(text: &str) -> io::Error {
 }
 
 /// Reads the first packet of a program; nothing of what follows.
-fn first_packet(channel: &Channel) -> io::Result<FirstPacket> {
-    let deadline = Instant::now().checked_add(FIRST);
+fn first_packet(channel: &Channel, deadline: Option<Instant>) -> io::Result<FirstPacket> {
     let read = |piece: &mut [u8]| -> io::Result<()> {
         let mut filled = 0;
         while let Some(left) = piece.get_mut(filled..).filter(|left| !left.is_empty()) {
@@ -266,6 +265,8 @@ fn first_packet(channel: &Channel) -> io::Result<FirstPacket> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Bare;
+    use crate::kex::Role;
     use crate::wire::string_of;
 
     #[test]
@@ -283,5 +284,42 @@ mod tests {
         assert!(X11Options::new(":0").is_ok());
         let error = X11Options::new("$(id)\n:0").unwrap_err().to_string();
         assert_eq!(error, "forwarding X11: $(id)\\n:0 is no display's name");
+    }
+
+    #[test]
+    fn who_sends_no_first_packet_is_not_waited_for() {
+        let bare = Bare::new(Role::Client).unwrap();
+        let channel = Channel::new(bare.link().begin_open(CHANNEL, b"").unwrap());
+        let late = first_packet(&channel, Some(Instant::now()));
+        assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn connections_are_taken_once_in_time_and_while_the_session_runs() {
+        let closed = Arc::new(AtomicBool::new(false));
+        let forward = |single, until| {
+            let closed = Arc::clone(&closed);
+            Forward {
+                options: X11Options::new(":0").unwrap().single_connection(single),
+                made_up: Cookie::random().unwrap(),
+                real: None,
+                until,
+                used: AtomicBool::new(false),
+                session_closed: Box::new(move || closed.load(Ordering::SeqCst)),
+            }
+        };
+        let (single, many) = (forward(true, None), forward(false, None));
+        assert!(single.takes_more() && single.takes() && !single.takes_more() && !single.takes());
+        assert!(many.takes() && many.takes());
+        assert!(!forward(false, Some(Instant::now())).takes());
+        let forwards = Forwards(Mutex::new(vec![Arc::new(single), Arc::new(many)]));
+        let all = forwards.live();
+        for forward in &all {
+            assert!(Arc::ptr_eq(&forwards.with(&forward.made_up).unwrap(), forward));
+        }
+        assert!(forwards.with(&Cookie::random().unwrap()).is_none());
+        closed.store(true, Ordering::SeqCst);
+        assert!(!all.iter().any(|forward| forward.takes()));
+        assert!(forwards.with(&all[0].made_up).is_none() && forwards.0.lock().is_empty());
     }
 }

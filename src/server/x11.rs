@@ -231,3 +231,62 @@ impl Session {
         request.map(|request| X11Display::open(self.channel().link().link(), request)).transpose()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::soon;
+    use super::*;
+    use crate::engine::Bare;
+    use crate::interface::X11Displays;
+    use crate::kex::Role;
+    use crate::x11::Cookie;
+    use std::net::TcpStream;
+
+    fn request(offset: u16) -> X11Request {
+        let displays = X11Displays { offset, localhost: true };
+        X11Request { single_connection: false, screen: 0, cookie: Cookie::random().unwrap(), displays }
+    }
+
+    /// A display of which somebody else has one half is no display.
+    #[test]
+    fn displays_are_free_for_both_families() {
+        const OFFSET: u16 = 300;
+        let port = BASE_PORT + OFFSET;
+        let taken = [
+            listen(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port), 1).unwrap(),
+            listen(SocketAddr::new(Ipv6Addr::LOCALHOST.into(), port + 1), 1).unwrap(),
+        ];
+        let (number, listeners) = allocate(&request(OFFSET)).unwrap();
+        assert_eq!((number, listeners.len()), (OFFSET + 2, 2));
+        drop(taken);
+        // There is no port for a higher one.
+        let last = u16::MAX - BASE_PORT;
+        let held = allocate(&request(last)).unwrap();
+        assert_eq!(held.0, last);
+        assert_eq!(allocate(&request(last)).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn programs_are_counted_and_cut_off_though_the_client_opens_nothing() {
+        let client = Bare::new(Role::Server).unwrap();
+        let display = X11Display::open(client.link(), &request(400)).unwrap();
+        let number = display.listeners[0].local_addr().unwrap().port() - BASE_PORT;
+        let connect = || TcpStream::connect((Ipv4Addr::LOCALHOST, BASE_PORT + number)).unwrap();
+        let there = Arc::clone(&display.programs);
+        let waiting = || there.channels.lock().as_ref().map(HashMap::len);
+        let mut programs = Vec::new();
+        for count in 1..=CONNECTIONS {
+            programs.push(connect());
+            soon("it waits", || waiting() == Some(count));
+        }
+        let cut = |mut program: TcpStream| {
+            let read = io::Read::read(&mut program, &mut [0]);
+            read.map_or_else(|error| error.kind() == io::ErrorKind::ConnectionReset, |count| count == 0)
+        };
+        assert!(cut(connect()), "one too many");
+        assert_eq!(waiting(), Some(CONNECTIONS));
+        drop(display);
+        assert!(programs.into_iter().all(cut));
+        soon("no thread holds them", || Arc::strong_count(&there) == 1);
+    }
+}
