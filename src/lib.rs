@@ -29,6 +29,7 @@ mod sftp;
 mod sys;
 mod transport;
 mod wire;
+mod x11;
 
 pub use agent::{AddOptions, Agent, AgentError, AgentKey, AgentServer, AgentServerBuilder, Destination, Hop};
 pub use auth::{
@@ -37,12 +38,12 @@ pub use auth::{
 };
 pub use authorized::{AuthorizedKeys, BadLine, KeyLogin};
 pub use channel::{Channel, ChannelStderr, Poll, PtyRequest, Ready, Waker};
-#[cfg(unix)]
-pub use client::ProxyCommand;
 pub use client::{
     Cancel, Command, HostAddressCheck, HostKeysChange, HostKeysUpdate, KnownHostsQuery, KnownHostsReason,
     Output, Process, ProcessStderr, ProcessStdin, ProcessStdout, SSHClient, SSHClientBuilder,
 };
+#[cfg(unix)]
+pub use client::{ProxyCommand, X11Options};
 pub use crypto::bulk::{CipherState, CipherWay};
 pub use crypto::secret::Secret;
 pub use crypto::{CryptoError, Rank};
@@ -51,7 +52,9 @@ pub use engine::{
 };
 pub use error::{AuthAttempt, Error, Phase, Result};
 pub use hostkeys::*;
-pub use interface::{Answer, ServerInterface, SessionKind, SessionRequest};
+pub use interface::{
+    Answer, ServerInterface, SessionKind, SessionRequest, X11Answer, X11Displays, X11Request,
+};
 pub use kex::{Algorithms, KexAnswer, KexError, KexFinish, KexHash, KexOffer, KexSpec, Negotiated};
 pub use key::{
     AllowedSigners, Argon2Kind, BadSignerLine, Certificate, CertificateBuilder, CertificateError,
@@ -68,7 +71,7 @@ pub use pattern::endpoint::Endpoint;
 pub use pattern::glob::glob_matches;
 pub use scp::*;
 #[cfg(unix)]
-pub use server::{AgentSocket, child_entry};
+pub use server::{AgentSocket, X11Display, child_entry};
 pub use server::{
     HostbasedRules, Listen, Peer, SSHServer, SSHServerBuilder, ServerHandle, Session, SessionEvent,
     SessionEvents,

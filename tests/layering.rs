@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 /// Rooms by floor, lowest first.
 const FLOORS: &[&[&str]] = &[
     &["wire", "pattern", "crypto", "sys"],
-    &["packet", "msg", "key"],
+    &["packet", "msg", "key", "x11"],
     &["kex", "auth"],
     &["error"],
     &["engine", "hostkeys", "agent", "authorized"],

@@ -4,6 +4,7 @@ mod options;
 mod query;
 #[path = "../support/mod.rs"]
 mod support;
+mod x11;
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::net::Shutdown;
@@ -23,9 +24,9 @@ use support::stdio;
 use support::terminal::{self, Mode};
 
 const USAGE: &str =
-    "usage: ssh [-46AaCNnqsTtVv] [-c ciphers] [-E log] [-F none] [-i identity] [-l user] [-m macs]
+    "usage: ssh [-46AaCNnqsTtVvXxY] [-c ciphers] [-E log] [-F none] [-i identity] [-l user] [-m macs]
            [-o option=value] [-p port] [-Q query] destination [command ...]
-Not built yet: -B -b -D -e -f -G -g -I -J -K -k -L -M -O -R -S -W -w -X -x -Y -y, and -F other than none:
+Not built yet: -B -b -D -e -f -G -g -I -J -K -k -L -M -O -R -S -W -w -y, and -F other than none:
 no configuration file is read, ~/.ssh/config neither. A terminal knows no escapes (~. and others).
 A host whose key has changed is refused, with StrictHostKeyChecking=no too.";
 /// The exit status when it is not the command's.
@@ -193,6 +194,7 @@ fn session(client: &SSHClient, options: &Options) -> Outcome<i32> {
             log::warn!(target: "ssh", "the agent is not forwarded: {error}");
         }
     }
+    options.x11.forward(&channel);
     let raw = open_terminal(&channel, options)?;
     if options.subsystem {
         channel.invoke_subsystem(&options.command)?;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use feramiko::{
     Answer, AuthAnswer, AuthInfo, AuthorizedKeys, ExitStatus, HostbasedClient, InteractiveAnswer,
     InteractiveQuery, KeyLogin, LocalServer, Peer, PtyRequest, PublicKey, RevokedKeys, Secret,
-    ServerInterface, Session, SessionKind, SessionRequest,
+    ServerInterface, Session, SessionKind, SessionRequest, X11Answer, X11Displays, X11Request,
 };
 
 use crate::hosts::Hosts;
@@ -29,6 +29,8 @@ pub(crate) struct Site {
     pub(crate) revoked: Option<PathBuf>,
     pub(crate) user_environment: bool,
     pub(crate) agent_forwarding: bool,
+    pub(crate) x11_forwarding: bool,
+    pub(crate) x11: X11Displays,
     pub(crate) user: String,
     pub(crate) banner: Option<String>,
     /// Which hosts are believed, where any are.
@@ -46,6 +48,8 @@ impl Site {
             revoked: None,
             user_environment: false,
             agent_forwarding: true,
+            x11_forwarding: false,
+            x11: X11Displays::default(),
             user: user.ok_or("whoever runs this has no name")?.name,
             banner: None,
             hosts: None,
@@ -198,6 +202,10 @@ impl ServerInterface for Application {
 
     fn check_channel_forward_agent_request(&self, _: &AuthInfo) -> Answer {
         Answer::when(self.site.agent_forwarding)
+    }
+
+    fn check_channel_x11_request(&self, _: &AuthInfo, _: &X11Request) -> X11Answer {
+        if self.site.x11_forwarding { X11Answer::Accept(self.site.x11) } else { X11Answer::Refuse }
     }
 
     fn check_channel_env_request(&self, name: &str, _: &str) -> Answer {

@@ -5,6 +5,8 @@
 mod agent;
 mod carry;
 mod poll;
+#[cfg(unix)]
+mod relay;
 mod stderr;
 
 use std::io::{self, Read, Write};
@@ -22,6 +24,8 @@ use crate::wire::{Writer, string_of};
 pub(crate) use agent::CHANNEL as AGENT_CHANNEL;
 pub(crate) use agent::REQUEST as FORWARD_AGENT;
 pub use poll::{Poll, Ready, Waker};
+#[cfg(unix)]
+pub(crate) use relay::relay;
 pub use stderr::ChannelStderr;
 
 /// A pseudo-terminal as a client asks for it, RFC 4254 §6.2.
@@ -162,7 +166,7 @@ impl Channel {
 
     // ---- requests of a client
 
-    fn ask(&self, kind: &str, rest: &[u8]) -> Result<()> {
+    pub(crate) fn ask(&self, kind: &str, rest: &[u8]) -> Result<()> {
         let deadline = default_deadline(self.link.link().core(), self.timeouts.lock().read);
         self.link.request(kind, rest, Some(deadline))
     }

@@ -4,12 +4,16 @@ mod authenticate;
 mod builder;
 mod cancel;
 mod dial;
+#[cfg(unix)]
+mod display;
 mod hostcheck;
 mod hostoptions;
 mod hostupdate;
 mod process;
 #[cfg(unix)]
 mod proxy;
+#[cfg(unix)]
+mod x11;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +34,8 @@ pub use hostupdate::{HostKeysChange, HostKeysUpdate};
 pub use process::{Command, Output, Process, ProcessStderr, ProcessStdin, ProcessStdout};
 #[cfg(unix)]
 pub use proxy::ProxyCommand;
+#[cfg(unix)]
+pub use x11::X11Options;
 
 /// A client of an SSH server. Clones share the connection; it ends with the last handle.
 ///

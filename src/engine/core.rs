@@ -2,6 +2,7 @@
 //!
 //! Never two of its locks at a time; none is held across I/O or a callback.
 
+use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -115,6 +116,8 @@ pub(crate) struct Core {
     pub(super) global_tickets: Tickets,
     /// Who takes channels that the peer opens where nobody serves, by their kind.
     pub(super) takers: Mutex<HashMap<&'static str, Arc<ChannelTaker>>>,
+    /// What rooms above keep with the connection, one of each type. Taken by users.
+    pub(super) shared: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
     incoming: Mutex<Option<Sender<Incoming>>>,
     incoming_receiver: Receiver<Incoming>,
     /// Whether anybody takes what the peer opens and asks.
@@ -151,6 +154,7 @@ impl Core {
             global_replies: Mutex::default(),
             global_tickets: Tickets::default(),
             takers: Mutex::default(),
+            shared: Mutex::default(),
             incoming: Mutex::new(Some(sender)),
             incoming_receiver: receiver,
             serving: start.serving,

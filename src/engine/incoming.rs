@@ -15,7 +15,7 @@ use super::slot::{Phase, Slot};
 use super::sync::Mutex;
 use crate::error::{Error, Result};
 use crate::msg::connection::{
-    ChannelFailure, ChannelOpenConfirmation, ChannelOpenFailure, ChannelSuccess, RequestFailure,
+    ChannelFailure, ChannelOpen, ChannelOpenConfirmation, ChannelOpenFailure, ChannelSuccess, RequestFailure,
     RequestSuccess,
 };
 use crate::wire::{Encode, Escaped, Rest};
@@ -166,6 +166,8 @@ impl Drop for Reply {
 pub(crate) struct OpenRequest {
     core: Arc<Core>,
     pub(crate) kind: String,
+    /// What follows the fields that every kind has.
+    pub(crate) rest: Vec<u8>,
     sender: u32,
     window: u32,
     max_packet: u32,
@@ -178,15 +180,22 @@ impl fmt::Debug for OpenRequest {
     }
 }
 
+/// Does what a channel is for, from its request to its end; gives it back, if it came to be. It is closed
+/// when its place is free, so that the peer never knows of the end before.
+type RunChannel = Box<dyn Fn(OpenRequest, &Link) -> Option<ChannelLink> + Send + Sync>;
+
 /// Takes channels of one kind that the peer opens, on a thread each.
 pub(super) struct ChannelTaker {
     limit: usize,
     live: AtomicUsize,
-    run: Box<dyn Fn(ChannelLink) + Send + Sync>,
+    run: RunChannel,
 }
 
 impl ChannelTaker {
-    pub(super) fn new(limit: usize, run: impl Fn(ChannelLink) + Send + Sync + 'static) -> Self {
+    pub(super) fn new(
+        limit: usize,
+        run: impl Fn(OpenRequest, &Link) -> Option<ChannelLink> + Send + Sync + 'static,
+    ) -> Self {
         Self { limit, live: AtomicUsize::new(0), run: Box::new(run) }
     }
 
@@ -199,13 +208,9 @@ impl ChannelTaker {
         let link = Link::aside(Arc::clone(&request.core));
         let live = Live(self);
         let started = super::spawn("feramiko channel", move || {
-            if let Some(channel) = request.accept(&link) {
-                let open = channel.clone();
-                (live.0.run)(channel);
-                // Its place is free before the peer can know of its end and ask for the next.
-                drop(live);
-                drop(open);
-            }
+            let open = (live.0.run)(request, &link);
+            drop(live);
+            drop(open);
         });
         if let Err(error) = started {
             log::warn!(target: "feramiko::connection", "a channel of the peer's: {error}");
@@ -228,8 +233,16 @@ pub(crate) const UNKNOWN_CHANNEL_TYPE: u32 = 3;
 pub(crate) const RESOURCE_SHORTAGE: u32 = 4;
 
 impl OpenRequest {
-    pub(super) fn new(core: &Arc<Core>, kind: String, sender: u32, window: u32, max_packet: u32) -> Self {
-        Self { core: Arc::clone(core), kind, sender, window, max_packet, answered: false }
+    pub(super) fn new(core: &Arc<Core>, message: &ChannelOpen<'_>) -> Self {
+        Self {
+            core: Arc::clone(core),
+            kind: message.kind.to_string(),
+            rest: message.rest.0.to_vec(),
+            sender: message.sender,
+            window: message.window,
+            max_packet: message.max_packet,
+            answered: false,
+        }
     }
 
     /// Opens it. The link keeps the connection alive, as every handle does.

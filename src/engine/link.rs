@@ -10,7 +10,7 @@ use crossbeam_channel::RecvTimeoutError;
 
 use super::core::Core;
 use super::exit::ExitStatus;
-use super::incoming::{ChannelTaker, Incoming};
+use super::incoming::{ChannelTaker, Incoming, OpenRequest};
 use super::outbox::Concerns;
 use super::poll::Signal;
 use super::slot::{Answer, Lane, Phase as SlotPhase, Request, Slot, State};
@@ -107,12 +107,13 @@ impl Link {
     }
 
     /// From now on channels of this kind that the peer opens are handed to `run`, on a thread each, at
-    /// most `limit` at once, unless `asking` for them fails. Who serves gets them as before.
+    /// most `limit` at once, unless `asking` for them fails. Who serves gets them as before. `run` accepts the
+    /// request or refuses it, and gives back the channel when it is done with it.
     pub(crate) fn take_channels(
         &self,
         kind: &'static str,
         limit: usize,
-        run: impl Fn(ChannelLink) + Send + Sync + 'static,
+        run: impl Fn(OpenRequest, &Self) -> Option<ChannelLink> + Send + Sync + 'static,
         asking: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
         let taker = Arc::new(ChannelTaker::new(limit, run));
@@ -129,6 +130,18 @@ impl Link {
             }
         }
         asked
+    }
+
+    /// The one thing of its type that is kept with the connection, made when it is first asked for. It must
+    /// not hold the connection.
+    pub(crate) fn shared<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+        let mut shared = self.core().shared.lock();
+        if let Some(known) = shared.iter().find_map(|thing| Arc::clone(thing).downcast().ok()) {
+            return known;
+        }
+        let made = Arc::new(T::default());
+        shared.push(Arc::<T>::clone(&made));
+        made
     }
 
     /// What ties an agent's signature to this connection: the host key that the server proved in the
@@ -408,6 +421,15 @@ impl ChannelLink {
         state.wake_watchers();
         self.post_if_due(state, 0);
         self.0.slot.incoming.notify_all();
+    }
+
+    /// Waits until either side has closed it, or the transport died.
+    pub(crate) fn wait_closed(&self) {
+        let slot = &self.0.slot;
+        let mut state = slot.state.lock();
+        while !(state.want_close || state.phase == SlotPhase::Closed || state.dead.is_some()) {
+            wait(&slot.incoming, &mut state, None);
+        }
     }
 
     /// Closes it; what is queued leaves first. Idempotent.

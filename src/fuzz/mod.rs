@@ -15,6 +15,7 @@ mod sftp;
 mod sftp_client;
 #[cfg(test)]
 mod tests;
+mod x11;
 
 pub use agent::{agent_client, agent_server};
 pub use connection::connection;
@@ -27,6 +28,7 @@ pub use scp::{scp_client, scp_server};
 pub use session::session;
 pub use sftp::sftp_server;
 pub use sftp_client::sftp_client;
+pub use x11::x11;
 
 /// A target's name and its door.
 pub type Target = (&'static str, fn(&[u8]));
@@ -52,6 +54,7 @@ pub const TARGETS: &[Target] = &[
     ("sftp_client", sftp_client),
     ("scp_client", scp_client),
     ("scp_server", scp_server),
+    ("x11", x11),
 ];
 
 /// The input as a source of small decisions; 0 when it has ended.

@@ -16,9 +16,12 @@ use crate::engine::{
 };
 use crate::error::{Error, Result};
 use crate::hostkeys::PROVE;
-use crate::interface::{Answer, ServerInterface, SessionKind, SessionRequest};
+use crate::interface::{
+    Answer, ServerInterface, SessionKind, SessionRequest, X11Answer, X11Displays, X11Request,
+};
 use crate::kex::{Role, Setup};
 use crate::wire::{Escaped, Malformed, Reader};
+use crate::x11::{Cookie, PROTOCOL};
 
 /// Events of a session that nobody takes; more are dropped.
 const EVENTS: usize = 64;
@@ -161,6 +164,7 @@ struct SessionState {
     receiver: Option<Receiver<SessionEvent>>,
     env: Vec<(String, String)>,
     agent: bool,
+    x11: Option<X11Request>,
     pty: Option<PtyRequest>,
     /// Looks whether the channel still lives, without keeping it open.
     closed: Box<dyn Fn() -> bool + Send>,
@@ -238,6 +242,7 @@ impl<I: ServerInterface> Serving<'_, I> {
                 receiver: Some(receiver),
                 env: Vec::new(),
                 agent: false,
+                x11: None,
                 pty: None,
                 closed: Box::new(closed),
                 channel: Some(channel.clone()),
@@ -330,6 +335,9 @@ fn request<I: ServerInterface>(
             session.agent = may && interface.check_channel_forward_agent_request(auth) == Answer::Yes;
             Ok(session.agent.then_some(Granted::Done))
         }
+        // Elsewhere there is nothing that would listen.
+        "x11-req" if !auth.permissions.x11_forwarding || cfg!(not(unix)) => Ok(None),
+        "x11-req" => x11(interface, auth, session, &mut reader),
         "env" => env(interface, session, &mut reader),
         "shell" | "exec" | "subsystem" => {
             let kind = match kind {
@@ -362,6 +370,30 @@ fn pty<I: ServerInterface>(interface: &I, session: &mut SessionState, reader: &m
     Ok(granted.then_some(Granted::Done))
 }
 
+fn x11<I: ServerInterface>(
+    interface: &I,
+    auth: &AuthInfo,
+    session: &mut SessionState,
+    reader: &mut Reader<'_>,
+) -> Judged {
+    let single_connection = reader.get()?;
+    let (protocol, cookie) = (reader.string()?, Cookie::from_hex(reader.string()?));
+    let screen = reader.get()?;
+    reader.clone().finish()?;
+    let Some(cookie) = cookie.filter(|_| protocol == PROTOCOL.as_bytes() && session.x11.is_none()) else {
+        return Ok(None);
+    };
+    let mut request = X11Request { single_connection, screen, cookie, displays: X11Displays::default() };
+    match interface.check_channel_x11_request(auth, &request) {
+        X11Answer::Refuse => Ok(None),
+        X11Answer::Accept(displays) => {
+            request.displays = displays;
+            session.x11 = Some(request);
+            Ok(Some(Granted::Done))
+        }
+    }
+}
+
 fn env<I: ServerInterface>(interface: &I, session: &mut SessionState, reader: &mut Reader<'_>) -> Judged {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok().filter(|text| !text.contains('\0'));
     let (name, value) = (text(reader.string()?), text(reader.string()?));
@@ -390,6 +422,7 @@ fn may_start<I: ServerInterface>(
         kind,
         original,
         agent: session.agent,
+        x11: session.x11.clone(),
         pty: session.pty.clone(),
         env,
         auth: auth.clone(),

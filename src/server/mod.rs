@@ -16,6 +16,8 @@ mod session;
 mod sftp;
 #[cfg(test)]
 mod tests;
+#[cfg(unix)]
+mod x11;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +35,8 @@ pub use listener::{Listen, Peer, ServerHandle};
 #[cfg(unix)]
 pub use local::child_entry;
 pub use session::{Session, SessionEvent, SessionEvents};
+#[cfg(unix)]
+pub use x11::X11Display;
 
 /// What every connection of a server shares.
 #[derive(Debug)]
