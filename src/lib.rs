@@ -8,6 +8,7 @@ mod client;
 mod crypto;
 mod engine;
 mod error;
+mod forward;
 #[cfg(fuzzing)]
 pub mod fuzz;
 #[cfg(all(test, not(fuzzing)))]
@@ -50,8 +51,12 @@ pub use engine::{
     Closer, ExitStatus, Halves, Limits, MemoryStream, ReadHalf, Stream, WriteHalf, running_threads,
 };
 pub use error::{AuthAttempt, Error, Phase, Result};
+pub use forward::{Forward, ForwardListener, ForwardRules, ForwardedConnection, relay};
 pub use hostkeys::*;
-pub use interface::{Answer, ServerInterface, SessionKind, SessionRequest};
+pub use interface::{
+    Answer, DirectAnswer, DirectRequest, GatewayPorts, ListenAnswer, ListenOptions, ListenRequest,
+    ServerInterface, SessionKind, SessionRequest,
+};
 pub use kex::{Algorithms, KexAnswer, KexError, KexFinish, KexHash, KexOffer, KexSpec, Negotiated};
 pub use key::{
     AllowedSigners, Argon2Kind, BadSignerLine, Certificate, CertificateBuilder, CertificateError,

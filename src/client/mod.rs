@@ -4,6 +4,7 @@ mod authenticate;
 mod builder;
 mod cancel;
 mod dial;
+mod forward;
 mod hostcheck;
 mod hostoptions;
 mod hostupdate;

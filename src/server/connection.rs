@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
+use super::forwarding::Forwarding;
 use super::session::{Session, SessionEvent};
 use super::{Config, Peer, hostkeys, login};
 use crate::auth::AuthInfo;
@@ -18,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::hostkeys::PROVE;
 use crate::interface::{Answer, ServerInterface, SessionKind, SessionRequest};
 use crate::kex::{Role, Setup};
+use crate::transport::NO_MORE_SESSIONS;
 use crate::wire::{Escaped, Malformed, Reader};
 
 /// Events of a session that nobody takes; more are dropped.
@@ -47,12 +49,14 @@ pub(super) fn serve<I: ServerInterface>(
     hostkeys::announce(&link, config);
     let mut serving = Serving {
         interface,
+        forwarding: Forwarding::new(&link, interface, &auth)?,
         link,
         auth,
         config,
         sessions: HashMap::new(),
         places: Place::default(),
         proofs: 0,
+        no_more_sessions: false,
     };
     loop {
         match serving.link.next_incoming(None) {
@@ -182,6 +186,9 @@ struct Serving<'a, I: ServerInterface> {
     places: Place,
     /// How often the client has asked for proofs of the host keys.
     proofs: u32,
+    forwarding: Forwarding,
+    /// The client has said that it will open no more.
+    no_more_sessions: bool,
 }
 
 impl<I: ServerInterface> Serving<'_, I> {
@@ -189,8 +196,13 @@ impl<I: ServerInterface> Serving<'_, I> {
         match incoming {
             Incoming::Open(request) => self.open(request),
             Incoming::Global { kind, rest, reply } => {
+                let Some(reply) = self.forwarding.request(&kind, &rest, reply) else { return Ok(()) };
                 let answer = match kind.as_str() {
                     PROVE => hostkeys::prove(&self.link, self.config, &mut self.proofs, &rest),
+                    NO_MORE_SESSIONS => {
+                        self.no_more_sessions = true;
+                        Some(Vec::new())
+                    }
                     _ => self.interface.check_global_request(&kind, &rest),
                 };
                 match answer {
@@ -222,6 +234,9 @@ impl<I: ServerInterface> Serving<'_, I> {
         self.sessions.retain(|_, session| !(session.closed)());
         if request.kind != "session" {
             return request.refuse(engine::UNKNOWN_CHANNEL_TYPE, "this server does not open such channels");
+        }
+        if self.no_more_sessions {
+            return request.refuse(engine::ADMINISTRATIVELY_PROHIBITED, "there were to be no more sessions");
         }
         if Arc::strong_count(&self.places) > self.config.limits.sessions {
             return request.refuse(engine::RESOURCE_SHORTAGE, "too many sessions");
