@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use feramiko::{
-    Answer, AuthAnswer, AuthInfo, AuthorizedKeys, ExitStatus, HostbasedClient, InteractiveAnswer,
-    InteractiveQuery, KeyLogin, LocalServer, Peer, PtyRequest, PublicKey, RevokedKeys, Secret,
-    ServerInterface, Session, SessionKind, SessionRequest,
+    Answer, AuthAnswer, AuthInfo, AuthorizedKeys, DirectAnswer, DirectRequest, ExitStatus, ForwardRules,
+    HostbasedClient, InteractiveAnswer, InteractiveQuery, KeyLogin, ListenAnswer, ListenRequest, LocalServer,
+    Peer, PtyRequest, PublicKey, RevokedKeys, Secret, ServerInterface, Session, SessionKind, SessionRequest,
 };
 
 use crate::hosts::Hosts;
@@ -29,6 +29,7 @@ pub(crate) struct Site {
     pub(crate) revoked: Option<PathBuf>,
     pub(crate) user_environment: bool,
     pub(crate) agent_forwarding: bool,
+    pub(crate) forwarding: ForwardRules,
     pub(crate) user: String,
     pub(crate) banner: Option<String>,
     /// Which hosts are believed, where any are.
@@ -46,6 +47,7 @@ impl Site {
             revoked: None,
             user_environment: false,
             agent_forwarding: true,
+            forwarding: ForwardRules::new(),
             user: user.ok_or("whoever runs this has no name")?.name,
             banner: None,
             hosts: None,
@@ -214,6 +216,22 @@ impl ServerInterface for Application {
 
     fn check_channel_subsystem_request(&self, _: &SessionRequest, name: &str) -> Answer {
         Answer::when(name == "sftp")
+    }
+
+    fn check_channel_direct_tcpip_request(&self, request: &DirectRequest) -> DirectAnswer {
+        self.site.forwarding.direct(request)
+    }
+
+    fn check_channel_direct_streamlocal_request(&self, request: &DirectRequest) -> DirectAnswer {
+        self.site.forwarding.direct(request)
+    }
+
+    fn check_port_forward_request(&self, request: &ListenRequest) -> ListenAnswer {
+        self.site.forwarding.listen(request)
+    }
+
+    fn check_streamlocal_forward_request(&self, request: &ListenRequest) -> ListenAnswer {
+        self.site.forwarding.listen(request)
     }
 
     fn session(&self, session: Session) -> io::Result<ExitStatus> {
