@@ -15,16 +15,14 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ends::{Duplex, connect, data, reaches, refused, talk, tcp_service, unix, unix_service};
+use ends::{connect, reaches, refused, talk, tcp_service, unix, unix_service};
 use feramiko::{
     AuthAnswer, Channel, DirectAnswer, DirectRequest, Endpoint, Error, ForwardListener, ForwardRules,
     GatewayPorts, Limits, ListenAnswer, ListenOptions, ListenRequest, PKey, Peer, Permissions, SSHClient,
-    SSHServer, Secret, ServerHandle, ServerInterface, running_threads,
+    SSHServer, Secret, ServerHandle, ServerInterface,
 };
 use peers::{Folder, Keys, Python, Server, our_sshd, sshd, user};
 
-/// Tests that count threads, or make thousands, run alone.
-static ALONE: Mutex<()> = Mutex::new(());
 const LONG: Duration = Duration::from_secs(30);
 const CONNECT_FAILED: u32 = 2;
 const PROHIBITED: u32 = 1;
@@ -206,7 +204,8 @@ fn a_handler_decides_where_a_connection_leads() {
     let client = client(&server);
     let (one, two) = (tcp_service("one"), tcp_service("two"));
     let turns = Arc::new(Mutex::new(vec![Some(two), None, Some(one)]));
-    let forward = client.forward_local_with(local(0), move |_| turns.lock().unwrap().pop().flatten()).unwrap();
+    let forward =
+        client.forward_local_with(local(0), move |_| turns.lock().unwrap().pop().flatten()).unwrap();
     reaches(forward.endpoint(), "one");
     assert!(refused(forward.endpoint()));
     reaches(forward.endpoint(), "two");
@@ -361,7 +360,9 @@ fn one_that_waits_delays_no_other() {
     let wait = Mutex::new(Some(Slow(Mutex::new(wait))));
     let server = SSHServer::builder()
         .host_key(given::host_key())
-        .serve(TcpListener::bind("127.0.0.1:0").unwrap(), move |_: &Peer| wait.lock().unwrap().take().unwrap())
+        .serve(TcpListener::bind("127.0.0.1:0").unwrap(), move |_: &Peer| {
+            wait.lock().unwrap().take().unwrap()
+        })
         .unwrap();
     let client = client(&server);
     let there = client.clone();
@@ -398,66 +399,6 @@ fn connections_have_a_limit() {
     soon("a place is free", || open().is_ok());
     let _listening = client.forward_remote(local(0), local(port)).unwrap();
     assert!(matches!(client.forward_remote(local(0), local(port)), Err(Error::RequestRefused(_))));
-}
-
-/// The end of the connection ends everything that is forwarded over it, on both sides: sockets, threads and
-/// the files of UNIX sockets.
-#[test]
-fn the_end_of_the_connection_ends_all() {
-    let _alone = ALONE.lock();
-    let _watch = given::within(60);
-    let folder = Folder::new();
-    let server = gate(ForwardRules::all(), Permissions::default());
-    soon("others are done", || running_threads() == 1);
-    let before = running_threads();
-    for round in 0..5 {
-        let client = client(&server);
-        let service = tcp_service("tcp");
-        let forwards = [
-            client.forward_local(local(0), service.clone()).unwrap(),
-            client.forward_local(unix(folder.file("local")), service.clone()).unwrap(),
-            client.forward_remote(local(0), service.clone()).unwrap(),
-            client.forward_remote(unix(folder.file("remote")), service.clone()).unwrap(),
-            client.forward_socks(local(0)).unwrap(),
-        ];
-        let mut held: Vec<Box<dyn Duplex>> =
-            forwards.iter().map(|forward| connect(forward.endpoint()).unwrap()).collect();
-        for stream in &mut held[..4] {
-            stream.write_all(b"x").unwrap();
-        }
-        client.close();
-        for mut stream in held {
-            let mut rest = Vec::new();
-            // An end or a reset, and no waiting for either.
-            let _ = stream.read_to_end(&mut rest);
-        }
-        soon("all threads have ended", || running_threads() <= before);
-        assert!(!folder.file("local").exists() && !folder.file("remote").exists(), "round {round}");
-        for forward in &forwards {
-            assert!(connect(forward.endpoint()).is_err());
-        }
-    }
-}
-
-/// A thousand at once through one connection, from one end to the other and back.
-#[test]
-fn a_thousand_at_once() {
-    let _alone = ALONE.lock();
-    let _watch = given::within(120);
-    const COUNT: usize = 1000;
-    let server = gate(ForwardRules::all(), Permissions::default());
-    let client = client(&server);
-    let forward = client.forward_local(local(0), tcp_service("tcp")).unwrap();
-    let mut streams: Vec<_> = (0..COUNT).map(|_| connect(forward.endpoint()).unwrap()).collect();
-    let sent = data(4096);
-    for stream in &mut streams {
-        stream.write_all(&sent).unwrap();
-    }
-    // All are open: nobody has been answered yet.
-    for stream in streams {
-        let back = talk(stream, b"").unwrap();
-        assert!(back.len() == 3 + sent.len() && back.ends_with(&sent), "{} bytes", back.len());
-    }
 }
 
 /// A reset here is an end there, and nobody is left behind.

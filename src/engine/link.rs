@@ -145,6 +145,16 @@ impl Link {
         Ok(Taking { core: Arc::clone(self.core()), taker })
     }
 
+    /// Hands a channel that reached whoever serves to who takes it by now; gives it back if nobody does. The
+    /// first ones come before whoever serves has said who takes what.
+    pub(crate) fn hand_on(&self, request: OpenRequest) -> Option<OpenRequest> {
+        match self.core().taker_of(&request) {
+            Some(taker) => taker.take(request),
+            None => return Some(request),
+        }
+        None
+    }
+
     /// A link that neither keeps the transport alive nor ends it.
     pub(crate) fn beside(&self) -> Self {
         Self::aside(Arc::clone(self.core()))

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::listen::{Accepted, ForwardListener, Listening};
 use super::message::Carried;
-use super::relay::join;
+use super::relay::{Cut, join};
 use super::socks::{Outcome, Socks, Step, Wanted};
 use crate::channel::Channel;
 use crate::engine::{Halves, Link, default_deadline, spawn};
@@ -254,6 +254,8 @@ fn open(link: &Link, kind: &str, rest: &[u8]) -> Result<Channel> {
 fn carry_socks(link: &Link, accepted: Accepted) -> Result<()> {
     let originator = accepted.originator.clone();
     let mut halves = split(accepted)?;
+    // Nobody waits for what a client wants of a connection that is gone.
+    let _held = link.hold(Cut(Arc::clone(&halves.closer)));
     let broken = |error| Error::io("talking to a SOCKS client", error);
     let Some(wanted) = wanted(&mut halves).map_err(broken)? else { return Ok(()) };
     let (kind, rest) = Carried { to: wanted.to.clone(), originator }.direct();

@@ -41,7 +41,7 @@ pub fn relay(channel: &Channel, stream: impl Stream) -> Result<()> {
 }
 
 /// Closes a stream when it is dropped.
-struct Cut(Arc<dyn Closer>);
+pub(crate) struct Cut(pub(crate) Arc<dyn Closer>);
 
 impl Drop for Cut {
     fn drop(&mut self) {

@@ -232,6 +232,7 @@ impl<I: ServerInterface> Serving<'_, I> {
 
     fn open(&mut self, request: OpenRequest) {
         self.sessions.retain(|_, session| !(session.closed)());
+        let Some(request) = self.link.hand_on(request) else { return };
         if request.kind != "session" {
             return request.refuse(engine::UNKNOWN_CHANNEL_TYPE, "this server does not open such channels");
         }

@@ -1,5 +1,7 @@
 //! Both ends of a forwarded connection: a service that answers when it has read all, and who asks it.
 
+#![allow(dead_code, reason = "no test uses everything")]
+
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};

@@ -259,8 +259,7 @@ fn paramiko_forwards_through_our_program() {
     let Some((host, own)) = Keys::named("host").zip(Keys::named("user")) else { return };
     let server = our_sshd(&host, &own);
     let tcp = port_of(&tcp_service("tcp"));
-    let arguments =
-        [server.port().to_string(), shown(&own.private("ed25519")), user(), tcp.to_string()];
+    let arguments = [server.port().to_string(), shown(&own.private("ed25519")), user(), tcp.to_string()];
     let Some(said) = script("paramiko", PARAMIKO, &arguments) else { return };
     assert_eq!(said.lines().collect::<Vec<_>>(), ["tcpforward", "rforward", "answer", "gone"]);
 }
