@@ -117,6 +117,12 @@ impl Socks {
         self.input.extend_from_slice(bytes);
     }
 
+    /// How many bytes are kept.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn kept(&self) -> usize {
+        self.input.len()
+    }
+
     /// What to do next.
     pub(crate) fn step(&mut self) -> Step {
         let (version, read, refusal) = match self.input.first() {

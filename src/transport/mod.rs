@@ -275,6 +275,14 @@ impl Transport {
         }
     }
 
+    /// Waits until the connection has ended, at most for `timeout`; whether it has.
+    #[must_use]
+    pub fn wait_closed(&self, timeout: Option<Duration>) -> bool {
+        // What happens to a connection that nobody is authenticated on is told to who authenticates.
+        let Ok(link) = self.link() else { return !self.is_active() };
+        link.core().wait_end(timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
+    }
+
     /// Why the connection ended, if it has.
     #[must_use]
     pub fn closed_by(&self) -> Option<Error> {

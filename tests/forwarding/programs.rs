@@ -4,7 +4,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::ends::{connect, data, reaches, tcp_service, unix, unix_service};
-use super::peers::{Folder, Keys, Running, command, free_port, our_sshd, output, python, require, user};
+use super::peers::{
+    Folder, Keys, Running, command, example, free_port, our_sshd, output, python, require, user,
+};
 use super::{client, gate, given, local};
 use feramiko::{Endpoint, ForwardRules, Permissions};
 
@@ -262,4 +264,26 @@ fn paramiko_forwards_through_our_program() {
     let arguments = [server.port().to_string(), shown(&own.private("ed25519")), user(), tcp.to_string()];
     let Some(said) = script("paramiko", PARAMIKO, &arguments) else { return };
     assert_eq!(said.lines().collect::<Vec<_>>(), ["tcpforward", "rforward", "answer", "gone"]);
+}
+
+/// paramiko's demos, ours: a port here and a port there.
+#[test]
+fn our_demos_forward() {
+    let _watch = given::within(60);
+    let Some((host, own)) = Keys::named("host").zip(Keys::named("user")) else { return };
+    let server = our_sshd(&host, &own);
+    let home = Folder::new();
+    let service = tcp_service("tcp");
+    for demo in ["forward", "rforward"] {
+        let port = free_port();
+        let mut command = Command::new(example(demo));
+        command.args(["-p", &port.to_string(), "-r", &service.to_string(), "--no-key", "-K"]);
+        command.arg(own.private("ed25519")).args(["--user", &user()]);
+        command.arg(format!("127.0.0.1:{}", server.port()));
+        command.env("HOME", home.path()).env_remove("SSH_AUTH_SOCK");
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let mut running = Running::start(&mut command);
+        reaches(&local(port), "tcp");
+        assert!(running.0.try_wait().unwrap().is_none());
+    }
 }
