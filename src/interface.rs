@@ -3,6 +3,8 @@
 //! Questions are asked on the thread that serves the connection, never on the engine's. One that
 //! takes long delays that connection only.
 
+mod forwarding;
+
 use std::io;
 
 use crate::auth::{AuthAnswer, AuthInfo, HostbasedClient, InteractiveAnswer};
@@ -12,6 +14,8 @@ use crate::engine::ExitStatus;
 use crate::key::PublicKey;
 use crate::server::Session;
 use crate::x11::Cookie;
+
+pub use forwarding::{DirectAnswer, DirectRequest, GatewayPorts, ListenAnswer, ListenOptions, ListenRequest};
 
 /// An application's answer to a request.
 #[must_use]
@@ -217,6 +221,31 @@ pub trait ServerInterface: Send + Sync + 'static {
     fn check_channel_subsystem_request(&self, request: &SessionRequest, name: &str) -> Answer {
         Answer::No
     }
+
+    /// May the server connect to a host and port for the client? Asked, as the other questions about
+    /// forwarding, on a thread of its own; what a key or certificate forbids is refused before. See
+    /// [`ForwardRules`](crate::ForwardRules) for answers.
+    fn check_channel_direct_tcpip_request(&self, request: &DirectRequest) -> DirectAnswer {
+        DirectAnswer::Refuse
+    }
+
+    /// May the server connect to a UNIX socket for the client?
+    fn check_channel_direct_streamlocal_request(&self, request: &DirectRequest) -> DirectAnswer {
+        DirectAnswer::Refuse
+    }
+
+    /// May the server listen on a port for the client?
+    fn check_port_forward_request(&self, request: &ListenRequest) -> ListenAnswer {
+        ListenAnswer::Refuse
+    }
+
+    /// May the server listen on a UNIX socket for the client?
+    fn check_streamlocal_forward_request(&self, request: &ListenRequest) -> ListenAnswer {
+        ListenAnswer::Refuse
+    }
+
+    /// The server no longer listens there for the client, which has said so.
+    fn cancel_port_forward_request(&self, request: &ListenRequest) {}
 
     /// A request that concerns the connection: the bytes of a positive answer, or none to refuse.
     fn check_global_request(&self, kind: &str, rest: &[u8]) -> Option<Vec<u8>> {

@@ -8,6 +8,7 @@ mod client;
 mod crypto;
 mod engine;
 mod error;
+mod forward;
 #[cfg(fuzzing)]
 pub mod fuzz;
 #[cfg(all(test, not(fuzzing)))]
@@ -51,9 +52,11 @@ pub use engine::{
     Closer, ExitStatus, Halves, Limits, MemoryStream, ReadHalf, Stream, WriteHalf, running_threads,
 };
 pub use error::{AuthAttempt, Error, Phase, Result};
+pub use forward::{Forward, ForwardListener, ForwardRules, ForwardedConnection, relay};
 pub use hostkeys::*;
 pub use interface::{
-    Answer, ServerInterface, SessionKind, SessionRequest, X11Answer, X11Displays, X11Request,
+    Answer, DirectAnswer, DirectRequest, GatewayPorts, ListenAnswer, ListenOptions, ListenRequest,
+    ServerInterface, SessionKind, SessionRequest, X11Answer, X11Displays, X11Request,
 };
 pub use kex::{Algorithms, KexAnswer, KexError, KexFinish, KexHash, KexOffer, KexSpec, Negotiated};
 pub use key::{

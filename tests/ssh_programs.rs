@@ -257,6 +257,8 @@ fn demos_say_what_is_wrong() {
     for (program, arguments, text) in [
         ("demo", &[][..], "usage: demo user@host[:port] [command]"),
         ("demo_simple", &[], "usage: demo_simple [user@]host[:port]"),
+        ("forward", &[], "usage: forward "),
+        ("rforward", &["host"], "-r host:port is missing"),
         ("demo_keygen", &[], "usage: demo_keygen FILE"),
         ("demo_keygen", &[file], "is there already"),
         ("demo_keygen", &[missing], "No such file"),

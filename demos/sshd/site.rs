@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use feramiko::{
-    Answer, AuthAnswer, AuthInfo, AuthorizedKeys, ExitStatus, HostbasedClient, InteractiveAnswer,
-    InteractiveQuery, KeyLogin, LocalServer, Peer, PtyRequest, PublicKey, RevokedKeys, Secret,
-    ServerInterface, Session, SessionKind, SessionRequest, X11Answer, X11Displays, X11Request,
+    Answer, AuthAnswer, AuthInfo, AuthorizedKeys, DirectAnswer, DirectRequest, ExitStatus, ForwardRules,
+    HostbasedClient, InteractiveAnswer, InteractiveQuery, KeyLogin, ListenAnswer, ListenRequest, LocalServer,
+    Peer, PtyRequest, PublicKey, RevokedKeys, Secret, ServerInterface, Session, SessionKind, SessionRequest,
+    X11Answer, X11Displays, X11Request,
 };
 
 use crate::hosts::Hosts;
@@ -31,6 +32,7 @@ pub(crate) struct Site {
     pub(crate) agent_forwarding: bool,
     pub(crate) x11_forwarding: bool,
     pub(crate) x11: X11Displays,
+    pub(crate) forwarding: ForwardRules,
     pub(crate) user: String,
     pub(crate) banner: Option<String>,
     /// Which hosts are believed, where any are.
@@ -50,6 +52,7 @@ impl Site {
             agent_forwarding: true,
             x11_forwarding: false,
             x11: X11Displays::default(),
+            forwarding: ForwardRules::new(),
             user: user.ok_or("whoever runs this has no name")?.name,
             banner: None,
             hosts: None,
@@ -222,6 +225,22 @@ impl ServerInterface for Application {
 
     fn check_channel_subsystem_request(&self, _: &SessionRequest, name: &str) -> Answer {
         Answer::when(name == "sftp")
+    }
+
+    fn check_channel_direct_tcpip_request(&self, request: &DirectRequest) -> DirectAnswer {
+        self.site.forwarding.direct(request)
+    }
+
+    fn check_channel_direct_streamlocal_request(&self, request: &DirectRequest) -> DirectAnswer {
+        self.site.forwarding.direct(request)
+    }
+
+    fn check_port_forward_request(&self, request: &ListenRequest) -> ListenAnswer {
+        self.site.forwarding.listen(request)
+    }
+
+    fn check_streamlocal_forward_request(&self, request: &ListenRequest) -> ListenAnswer {
+        self.site.forwarding.listen(request)
     }
 
     fn session(&self, session: Session) -> io::Result<ExitStatus> {

@@ -6,7 +6,6 @@ mod agent;
 mod carry;
 mod poll;
 #[cfg(unix)]
-mod relay;
 mod stderr;
 
 use std::io::{self, Read, Write};
@@ -25,7 +24,6 @@ pub(crate) use agent::CHANNEL as AGENT_CHANNEL;
 pub(crate) use agent::REQUEST as FORWARD_AGENT;
 pub use poll::{Poll, Ready, Waker};
 #[cfg(unix)]
-pub(crate) use relay::relay;
 pub use stderr::ChannelStderr;
 
 /// A pseudo-terminal as a client asks for it, RFC 4254 §6.2.

@@ -6,6 +6,7 @@ mod cancel;
 mod dial;
 #[cfg(unix)]
 mod display;
+mod forward;
 mod hostcheck;
 mod hostoptions;
 mod hostupdate;

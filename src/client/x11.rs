@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::display;
-use crate::channel::{Channel, relay};
+use crate::channel::Channel;
 use crate::engine::{ChannelLink, Lane, Link, OpenRequest};
 use crate::error::{Error, Result};
+use crate::forward::relay;
 use crate::wire::{Escaped, Malformed, Reader, Writer};
 use crate::x11::{Cookie, Display, FirstPacket, HEADER, PROTOCOL};
 
@@ -185,7 +186,7 @@ impl Channel {
             session_closed: Box::new(self.watch_closed()),
         });
         let link = self.link().link();
-        let forwards = link.shared::<Forwards>();
+        let forwards = link.companion::<Forwards>();
         forwards.0.lock().push(Arc::clone(&forward));
         let serving = Arc::clone(&forwards);
         let run = move |request: OpenRequest, link: &Link| serve(&serving, request, link);
@@ -234,7 +235,7 @@ fn join(forwards: &Forwards, channel: &Channel) -> io::Result<()> {
     let mut stream = display::connect(&forward.options.display)?;
     let deadline = Instant::now().checked_add(FIRST);
     stream.write.write_all(&first.with(forward.real.as_ref()), deadline)?;
-    relay(channel, stream)
+    relay::join(channel, stream)
 }
 
 fn refused(text: &str) -> io::Error {

@@ -184,19 +184,51 @@ impl fmt::Debug for OpenRequest {
 /// when its place is free, so that the peer never knows of the end before.
 type RunChannel = Box<dyn Fn(OpenRequest, &Link) -> Option<ChannelLink> + Send + Sync>;
 
+/// Whether a channel that the peer opens is one that somebody waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fit {
+    No,
+    /// If nobody else waits for one like it.
+    Perhaps,
+    Yes,
+}
+
+/// Tells that by what came with the request. Asked by the reader.
+type Fits = Box<dyn Fn(&[u8]) -> Fit + Send + Sync>;
+
 /// Takes channels of one kind that the peer opens, on a thread each.
 pub(super) struct ChannelTaker {
+    pub(super) kind: &'static str,
     limit: usize,
     live: AtomicUsize,
+    fits: Fits,
     run: RunChannel,
 }
 
 impl ChannelTaker {
     pub(super) fn new(
+        kind: &'static str,
         limit: usize,
+        fits: impl Fn(&[u8]) -> Fit + Send + Sync + 'static,
         run: impl Fn(OpenRequest, &Link) -> Option<ChannelLink> + Send + Sync + 'static,
     ) -> Self {
-        Self { limit, live: AtomicUsize::new(0), run: Box::new(run) }
+        Self { kind, limit, live: AtomicUsize::new(0), fits: Box::new(fits), run: Box::new(run) }
+    }
+
+    /// Who of `takers`, the last of whom came last, takes the channel.
+    pub(super) fn of(takers: &[Arc<Self>], request: &OpenRequest) -> Option<Arc<Self>> {
+        let mut perhaps = Vec::new();
+        for taker in takers.iter().rev().filter(|taker| taker.kind == request.kind) {
+            match (taker.fits)(&request.rest) {
+                Fit::Yes => return Some(Arc::clone(taker)),
+                Fit::Perhaps => perhaps.push(taker),
+                Fit::No => {}
+            }
+        }
+        match perhaps[..] {
+            [only] => Some(Arc::clone(only)),
+            _ => None,
+        }
     }
 
     /// Called by the reader: never waits.
@@ -229,6 +261,7 @@ impl Drop for Live {
 
 /// RFC 4254 §5.1.
 pub(crate) const ADMINISTRATIVELY_PROHIBITED: u32 = 1;
+pub(crate) const CONNECT_FAILED: u32 = 2;
 pub(crate) const UNKNOWN_CHANNEL_TYPE: u32 = 3;
 pub(crate) const RESOURCE_SHORTAGE: u32 = 4;
 

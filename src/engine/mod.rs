@@ -36,9 +36,12 @@ pub(crate) use bare::Bare;
 #[cfg(unix)]
 pub(crate) use child::{Program, Running};
 pub use exit::ExitStatus;
-pub(crate) use incoming::{Incoming, OpenRequest, RESOURCE_SHORTAGE, Reply, UNKNOWN_CHANNEL_TYPE};
+pub(crate) use incoming::{
+    ADMINISTRATIVELY_PROHIBITED, CONNECT_FAILED, Fit, Incoming, OpenRequest, RESOURCE_SHORTAGE, Reply,
+    UNKNOWN_CHANNEL_TYPE,
+};
 pub use limits::Limits;
-pub(crate) use link::{ChannelLink, Link, default_deadline, global_request};
+pub(crate) use link::{ChannelLink, Held, Link, Taking, default_deadline, global_request};
 pub(crate) use login::{Login, Opening};
 pub(crate) use poll::Signal;
 pub(crate) use slot::Lane;

@@ -127,12 +127,10 @@ fn open(core: &Arc<Core>, message: &ChannelOpen<'_>) -> Result<()> {
         request.refuse(ADMINISTRATIVELY_PROHIBITED, "a largest packet of 0 bytes");
     } else if core.table.lock().len() >= core.limits.channels {
         request.refuse(RESOURCE_SHORTAGE, "too many channels");
+    } else if let Some(taker) = core.taker_of(&request) {
+        taker.take(request);
     } else if !core.serving {
-        let taker = core.takers.lock().get(request.kind.as_str()).cloned();
-        match taker {
-            Some(taker) => taker.take(request),
-            None => request.refuse(ADMINISTRATIVELY_PROHIBITED, "nobody asked for it"),
-        }
+        request.refuse(ADMINISTRATIVELY_PROHIBITED, "nobody asked for it");
     } else if let Err(Incoming::Open(request)) = core.hand_in(Incoming::Open(request)) {
         request.refuse(RESOURCE_SHORTAGE, "too many requests");
     }

@@ -5,6 +5,7 @@
 mod agent;
 mod connection;
 mod files;
+mod forward;
 mod hosts;
 mod lists;
 mod machines;
@@ -20,6 +21,7 @@ mod x11;
 pub use agent::{agent_client, agent_server};
 pub use connection::connection;
 pub use files::key_files;
+pub use forward::{forwards, socks};
 pub use hosts::host_keys;
 pub use lists::{revoked_keys, signatures};
 pub use machines::{auth_client, auth_server, kex_client, kex_server};
@@ -55,6 +57,8 @@ pub const TARGETS: &[Target] = &[
     ("scp_client", scp_client),
     ("scp_server", scp_server),
     ("x11", x11),
+    ("socks", socks),
+    ("forwards", forwards),
 ];
 
 /// The input as a source of small decisions; 0 when it has ended.

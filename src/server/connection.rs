@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
+use super::forwarding::Forwarding;
 use super::session::{Session, SessionEvent};
 use super::{Config, Peer, hostkeys, login};
 use crate::auth::AuthInfo;
@@ -20,6 +21,7 @@ use crate::interface::{
     Answer, ServerInterface, SessionKind, SessionRequest, X11Answer, X11Displays, X11Request,
 };
 use crate::kex::{Role, Setup};
+use crate::transport::NO_MORE_SESSIONS;
 use crate::wire::{Escaped, Malformed, Reader};
 use crate::x11::{Cookie, PROTOCOL};
 
@@ -50,12 +52,14 @@ pub(super) fn serve<I: ServerInterface>(
     hostkeys::announce(&link, config);
     let mut serving = Serving {
         interface,
+        forwarding: Forwarding::new(&link, interface, &auth)?,
         link,
         auth,
         config,
         sessions: HashMap::new(),
         places: Place::default(),
         proofs: 0,
+        no_more_sessions: false,
     };
     loop {
         match serving.link.next_incoming(None) {
@@ -186,6 +190,9 @@ struct Serving<'a, I: ServerInterface> {
     places: Place,
     /// How often the client has asked for proofs of the host keys.
     proofs: u32,
+    forwarding: Forwarding,
+    /// The client has said that it will open no more.
+    no_more_sessions: bool,
 }
 
 impl<I: ServerInterface> Serving<'_, I> {
@@ -193,8 +200,13 @@ impl<I: ServerInterface> Serving<'_, I> {
         match incoming {
             Incoming::Open(request) => self.open(request),
             Incoming::Global { kind, rest, reply } => {
+                let Some(reply) = self.forwarding.request(&kind, &rest, reply) else { return Ok(()) };
                 let answer = match kind.as_str() {
                     PROVE => hostkeys::prove(&self.link, self.config, &mut self.proofs, &rest),
+                    NO_MORE_SESSIONS => {
+                        self.no_more_sessions = true;
+                        Some(Vec::new())
+                    }
                     _ => self.interface.check_global_request(&kind, &rest),
                 };
                 match answer {
@@ -224,8 +236,12 @@ impl<I: ServerInterface> Serving<'_, I> {
 
     fn open(&mut self, request: OpenRequest) {
         self.sessions.retain(|_, session| !(session.closed)());
+        let Some(request) = self.link.hand_on(request) else { return };
         if request.kind != "session" {
             return request.refuse(engine::UNKNOWN_CHANNEL_TYPE, "this server does not open such channels");
+        }
+        if self.no_more_sessions {
+            return request.refuse(engine::ADMINISTRATIVELY_PROHIBITED, "there were to be no more sessions");
         }
         if Arc::strong_count(&self.places) > self.config.limits.sessions {
             return request.refuse(engine::RESOURCE_SHORTAGE, "too many sessions");

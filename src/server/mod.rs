@@ -3,6 +3,7 @@
 #[cfg(unix)]
 mod agent;
 mod connection;
+mod forwarding;
 mod hostbased;
 mod hostkeys;
 mod listener;

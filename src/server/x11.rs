@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::session::Session;
-use crate::channel::{Channel, relay};
+use crate::channel::Channel;
 use crate::crypto::rand;
 use crate::crypto::secret::Secret;
 use crate::engine::{ChannelLink, Link, Stream, spawn};
+use crate::forward::relay;
 use crate::interface::X11Request;
 use crate::sys::private::{PrivateFolder, host_name};
 use crate::sys::socket::shut_listener;
@@ -209,7 +210,7 @@ fn serve(link: &Link, programs: &Arc<Programs>, stream: impl Stream, from: Socke
     let (there, id) = (Arc::clone(programs), channel.id());
     let started = spawn("feramiko x11 program", move || {
         let opened = channel.wait_open(Instant::now().checked_add(OPEN)).map_err(io::Error::from);
-        if let Err(error) = opened.and_then(|()| relay(&Channel::new(channel), stream)) {
+        if let Err(error) = opened.and_then(|()| relay::join(&Channel::new(channel), stream)) {
             log::debug!(target: "feramiko::x11", "a program's connection ends: {error}");
         }
         there.forget(id);

@@ -100,12 +100,17 @@ const BACKLOG: i32 = 128;
 
 /// Listens on a new UNIX socket at `path` that only its owner may connect to.
 pub(crate) fn listen_unix(path: &Path) -> io::Result<UnixListener> {
+    listen_unix_as(path, 0o600)
+}
+
+/// Listens on a new UNIX socket at `path` with that mode.
+pub(crate) fn listen_unix_as(path: &Path, mode: u32) -> io::Result<UnixListener> {
     use std::os::unix::fs::PermissionsExt;
 
     let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
     socket.bind(&socket2::SockAddr::unix(path)?)?;
     // Nobody can connect before `listen`.
-    let listening = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+    let listening = std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
         .and_then(|()| socket.listen(BACKLOG));
     if let Err(error) = listening {
         // It is ours and of no use.

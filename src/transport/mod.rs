@@ -20,6 +20,9 @@ use crate::key::{PKey, PublicKey};
 use authenticate::ClientLogin;
 pub(crate) use authenticate::{Answers, ChangePassword, Outcome};
 
+/// OpenSSH's PROTOCOL, section 2.2.
+pub(crate) const NO_MORE_SESSIONS: &str = "no-more-sessions@openssh.com";
+
 /// How a connection is made: algorithms, limits, keepalive.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -226,6 +229,21 @@ impl Transport {
         link.global_request(kind, rest, deadline)
     }
 
+    /// Tells the server to open no more sessions, so that whoever gets hold of this connection cannot run
+    /// anything. Only OpenSSH and this library know that; others are not told, and whether they are is
+    /// returned. Forwardings go on, and may be asked for.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] when the connection is closed.
+    pub fn no_more_sessions(&self) -> Result<bool> {
+        let link = self.link()?;
+        let known = ["OpenSSH", "feramiko"].iter().any(|name| self.0.peer_ident.contains(name));
+        if known {
+            link.tell(NO_MORE_SESSIONS, b"");
+        }
+        Ok(known)
+    }
+
     /// Exchanges new keys now; returns at once, the exchange runs beside everything else.
     ///
     /// # Errors
@@ -255,6 +273,14 @@ impl Transport {
             Stage::Busy => self.0.closer.close(),
             Stage::Closed => {}
         }
+    }
+
+    /// Waits until the connection has ended, at most for `timeout`; whether it has.
+    #[must_use]
+    pub fn wait_closed(&self, timeout: Option<Duration>) -> bool {
+        // What happens to a connection that nobody is authenticated on is told to who authenticates.
+        let Ok(link) = self.link() else { return !self.is_active() };
+        link.core().wait_end(timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
     }
 
     /// Why the connection ended, if it has.

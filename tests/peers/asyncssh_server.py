@@ -47,6 +47,15 @@ class Server(asyncssh.SSHServer):
     def connection_requested(self, dest_host, dest_port, orig_host, orig_port):
         return True
 
+    def unix_connection_requested(self, dest_path):
+        return True
+
+    def server_requested(self, listen_host, listen_port):
+        return True
+
+    def unix_server_requested(self, listen_path):
+        return True
+
 
 async def run(process):
     command = ["/bin/sh", "-c", process.command] if process.command else ["/bin/sh"]
