@@ -12,7 +12,7 @@ const FLOORS: &[&[&str]] = &[
     &["channel"],
     &["interface"],
     &["transport"],
-    &["sftp", "scp"],
+    &["sftp", "scp", "mux"],
     &["client", "server"],
 ];
 
@@ -55,10 +55,10 @@ const MEANS: &[(&str, &[&str])] = &[
     ("thread::spawn", &[]),
     ("thread::scope", &[]),
     ("std::thread", &["engine", "hostkeys", "scp", "sftp", "server"]),
-    ("Mutex", &["engine", "agent", "channel", "transport", "sftp", "client", "server"]),
+    ("Mutex", &["engine", "agent", "channel", "transport", "sftp", "mux", "client", "server"]),
     ("RwLock", &[]),
-    ("Condvar", &["engine", "agent", "sftp", "client", "server"]),
-    ("crossbeam_channel", &["engine", "sftp", "client", "server"]),
+    ("Condvar", &["engine", "agent", "sftp", "mux", "client", "server"]),
+    ("crossbeam_channel", &["engine", "sftp", "mux", "client", "server"]),
     (
         // `key` passes a deadline on to a signer; it looks at no clock.
         "Instant",
@@ -72,6 +72,7 @@ const MEANS: &[(&str, &[&str])] = &[
             "transport",
             "scp",
             "sftp",
+            "mux",
             "client",
             "server",
         ],
@@ -80,10 +81,10 @@ const MEANS: &[(&str, &[&str])] = &[
     ("TcpStream", &["sys", "engine", "client"]),
     ("TcpListener", &["sys", "server"]),
     ("UdpSocket", &["sys"]),
-    ("UnixStream", &["sys", "engine", "agent", "client", "server"]),
-    ("UnixListener", &["sys", "agent", "server"]),
+    ("UnixStream", &["sys", "engine", "agent", "mux", "client", "server"]),
+    ("UnixListener", &["sys", "agent", "mux", "server"]),
     ("ToSocketAddrs", &["client"]),
-    ("std::process", &["sys", "engine", "client", "server"]),
+    ("std::process", &["sys", "engine", "mux", "client", "server"]),
 ];
 
 /// What stands beside the floors: it names every room, and no room names it.

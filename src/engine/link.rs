@@ -115,6 +115,8 @@ impl Link {
         run: impl Fn(ChannelLink) + Send + Sync + 'static,
         asking: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
+        // What the server opens goes to the program that holds the connection.
+        self.core().not_shared(kind)?;
         let taker = Arc::new(ChannelTaker::new(limit, run));
         let before = self.core().takers.lock().insert(kind, Arc::clone(&taker));
         let asked = asking();
@@ -171,6 +173,8 @@ pub(crate) fn global_request(
     rest: &[u8],
     deadline: Option<Instant>,
 ) -> Result<Vec<u8>> {
+    // OpenSSH's master hangs up on most, and gives nobody the answers.
+    core.not_shared(kind)?;
     let request = GlobalRequest { kind: Escaped(kind.as_bytes()), want_reply: true, rest: Rest(rest) };
     let (sender, receiver) = crossbeam_channel::bounded::<Answer>(1);
     core.post_control(request.to_vec(), Concerns::Global(sender));

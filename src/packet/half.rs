@@ -33,6 +33,11 @@ impl<C> Half<C> {
         }
     }
 
+    /// The same without padding, where another program has the keys.
+    pub(super) fn shared(start: fn(&CompressionSpec) -> C) -> Self {
+        Self { protection: Protection::Shared, counter: Counter::shared(), ..Self::plain(start) }
+    }
+
     /// How much the length field counts for a packet's alignment.
     pub(super) fn aligned(&self) -> usize {
         if self.protection.aligns_length() { super::LENGTH_FIELD } else { 0 }

@@ -29,6 +29,8 @@ pub(crate) mod local_time;
 pub(crate) mod modes;
 pub(crate) mod pace;
 #[cfg(unix)]
+pub(crate) mod passing;
+#[cfg(unix)]
 pub(crate) mod process;
 #[cfg(unix)]
 pub(crate) mod pty;

@@ -1,0 +1,1 @@
+//! Clients of our master that keep to no protocol.
