@@ -1,5 +1,4 @@
-//! Connection sharing: our client on OpenSSH's master, OpenSSH's client on ours, ours on ours, and what is
-//! no client at all.
+//! Connection sharing: our client on OpenSSH's master, OpenSSH's client on ours, ours on ours.
 
 #![cfg(unix)]
 
@@ -8,12 +7,12 @@ mod peers;
 
 #[path = "mux/client.rs"]
 mod client;
-#[path = "mux/hostile.rs"]
-mod hostile;
 #[path = "mux/master.rs"]
 mod master;
 #[path = "mux/packets.rs"]
 mod packets;
+#[path = "given/terminal.rs"]
+mod terminal;
 
 use std::fs::File;
 use std::io::{PipeReader, Read};

@@ -175,6 +175,12 @@ impl State {
             terminals: Vec::new(),
         }
     }
+
+    /// It ends; the first cause stays. What is to be dropped, the first time.
+    fn finish(&mut self, end: MasterEnd) -> Option<UnixStream> {
+        self.end.get_or_insert(end);
+        self.stops.take()
+    }
 }
 
 pub(super) struct Shared {
@@ -205,11 +211,12 @@ impl Shared {
 
     /// Everything ends; the first cause stays.
     pub(super) fn end(&self, end: MasterEnd) {
-        let stops = {
-            let mut state = self.state.lock();
-            state.end.get_or_insert(end);
-            state.stops.take()
-        };
+        let stops = self.state.lock().finish(end);
+        self.wake(stops);
+    }
+
+    /// Wakes whatever waits, once it is to end.
+    fn wake(&self, stops: Option<UnixStream>) {
         if stops.is_some() {
             self.stop_listening();
         }
@@ -329,8 +336,10 @@ impl ControlMaster {
             match until {
                 None => self.0.changed.wait(&mut state),
                 Some(until) if until <= Instant::now() => {
+                    // Under the lock: no client comes in between.
+                    let stops = state.finish(MasterEnd::Idle);
                     drop(state);
-                    self.0.end(MasterEnd::Idle);
+                    self.0.wake(stops);
                     state = self.0.state.lock();
                 }
                 Some(until) => drop(self.0.changed.wait_until(&mut state, until)),

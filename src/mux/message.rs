@@ -91,7 +91,7 @@ mod kind {
     pub(super) const DYNAMIC: u32 = 3;
 }
 
-/// What a remote forwarding leads to that speaks SOCKS; with port 0.
+/// Where a forwarding leads to whose connections speak SOCKS; with port 0. OpenSSH's figure.
 const SOCKS: &[u8] = b"socks";
 
 /// The number of a message.
@@ -124,7 +124,7 @@ fn text(bytes: &[u8]) -> Result<String, Malformed> {
 }
 
 /// One end of a forwarding as it is sent.
-fn end_of(endpoint: &Endpoint) -> (Vec<u8>, u32) {
+pub(super) fn fields(endpoint: &Endpoint) -> (Vec<u8>, u32) {
     match endpoint {
         Endpoint::Tcp { host, port } => (host.clone().into_bytes(), u32::from(*port)),
         Endpoint::Unix(path) => (path.clone(), UNIX_PORT),
@@ -145,16 +145,11 @@ pub(super) fn endpoint(host: &[u8], number: u32) -> Result<Endpoint, Malformed> 
     }
 }
 
-/// A place to connect to, as two fields.
-pub(super) fn fields(endpoint: &Endpoint) -> (Vec<u8>, u32) {
-    end_of(endpoint)
-}
-
 impl ForwardRequest {
     /// The message that opens it, or closes it.
     pub(super) fn message(&self, id: u32, opens: bool) -> Vec<u8> {
         // No host means the loopback addresses to a master, and an asterisk all.
-        let (listen, listen_port) = match end_of(&self.listen) {
+        let (listen, listen_port) = match fields(&self.listen) {
             (host, port) if host.is_empty() => (b"*".to_vec(), port),
             end => end,
         };
@@ -163,11 +158,7 @@ impl ForwardRequest {
             (ForwardKind::Local, None) => kind::DYNAMIC,
             (ForwardKind::Remote, _) => kind::REMOTE,
         };
-        let (connect, connect_port) = match (&self.to, self.kind) {
-            (Some(to), _) => end_of(to),
-            (None, ForwardKind::Local) => (Vec::new(), 0),
-            (None, ForwardKind::Remote) => (SOCKS.to_vec(), 0),
-        };
+        let (connect, connect_port) = self.to.as_ref().map_or_else(|| (SOCKS.to_vec(), 0), fields);
         let (listen, connect) = (listen.as_slice(), connect.as_slice());
         if opens {
             OpenForward { id, kind, listen, listen_port, connect, connect_port }.to_vec()

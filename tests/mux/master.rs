@@ -1,5 +1,6 @@
 //! Our master, and OpenSSH's client on it.
 
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
@@ -9,7 +10,7 @@ use feramiko::{
     SSHClient,
 };
 
-use super::given::terminal::Terminal;
+use super::terminal::Terminal;
 use super::*;
 
 impl Host {
@@ -180,7 +181,7 @@ fn forwardings_are_asked_of_our_master() {
     assert!(output.status.success(), "{}", said(&output));
     let all = |arguments: &[&str]| {
         let output = host.ssh_runs(arguments, "").unwrap();
-        (output.status.code(), String::from_utf8(output.stdout).unwrap(), said(&output))
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned(), said(&output))
     };
     // Opened already: the same again is no other.
     assert_eq!(all(&["-O", "forward", "-L", "8000:a:1", "host"]).0, Some(0));
@@ -320,9 +321,9 @@ fn a_master_tells_about_itself_and_passes_no_packets_on() {
     let (near, far) = UnixStream::pair().unwrap();
     let session = host.mux().start(&MuxCommand::new("cat >&2"), &far, &far, &far).unwrap();
     drop(far);
-    std::io::Write::write_all(&mut &near, b"hello").unwrap();
+    (&near).write_all(b"hello").unwrap();
     near.shutdown(std::net::Shutdown::Write).unwrap();
     let mut back = Vec::new();
-    std::io::Read::read_to_end(&mut &near, &mut back).unwrap();
+    (&near).read_to_end(&mut back).unwrap();
     assert_eq!((back.as_slice(), session.wait(|| ()).unwrap()), (&b"hello"[..], ExitStatus::Code(0)));
 }

@@ -1,1 +1,0 @@
-//! Clients of our master that keep to no protocol.
