@@ -116,7 +116,9 @@ fn cut_messages(shared: &Shared) {
 }
 
 fn broken_frames(shared: &Shared) {
-    for bytes in [&u32::MAX.to_be_bytes()[..], &(256 * 1024 + 1_u32).to_be_bytes(), &[0; 4], &[0, 0, 0, 4, 0, 0, 0, 9]] {
+    for bytes in
+        [&u32::MAX.to_be_bytes()[..], &(256 * 1024 + 1_u32).to_be_bytes(), &[0; 4], &[0, 0, 0, 4, 0, 0, 0, 9]]
+    {
         let mut raw = shared.raw();
         raw.bytes(bytes);
         // What is too long or no hello is not waited for.

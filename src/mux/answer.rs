@@ -12,7 +12,7 @@ use super::master::{FORWARDS, MasterEnd, Shared};
 use super::message::{
     Alive, AliveCheck, CloseForward, Done, ExitMessage, ExtInfo, ExtInfoAnswer, Failure, Hello, INFO,
     NewSession, NewStdioForward, OpenForward, PermissionDenied, Proxy, RemotePort, SessionOpened,
-    StopListening, Terminate, TtyAllocFail, VERSION, endpoint, number, request_id, strings,
+    StopListening, Terminate, TtyAllocFail, VERSION, endpoint, extensions, number, request_id,
 };
 use super::session::{Opened, Session, forward_streams, open};
 use crate::error::{Error, Result};
@@ -36,9 +36,9 @@ fn shown(words: &impl Display) -> String {
 /// Serves a client to its end.
 pub(super) fn serve(master: &Arc<Shared>, stream: UnixStream) -> Result<()> {
     let mut connection = Connection { master, stream, greeted: false, session: None };
-    let mut extensions = Vec::new();
-    extensions.put(INFO.0).put(INFO.1);
-    connection.answer(&Hello { version: VERSION, extensions: Rest(&extensions) })?;
+    let mut told = Vec::new();
+    told.put(INFO.0).put(INFO.1);
+    connection.answer(&Hello { version: VERSION, extensions: Rest(&told) })?;
     loop {
         let ended = connection.session.as_ref().map(Session::ended);
         let ready = wait_readable([Some(connection.stream.as_fd()), ended], master.stop.as_fd())
@@ -85,7 +85,7 @@ impl Connection<'_> {
         let number = number(message)?;
         if !self.greeted {
             let hello = Hello::decode_packet(message)?;
-            strings(hello.extensions).try_for_each(|string| string.map(drop))?;
+            extensions(hello.extensions)?;
             if hello.version != VERSION {
                 return Err(Error::protocol(format!("a client with version {}", hello.version)));
             }

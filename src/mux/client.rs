@@ -12,7 +12,7 @@ use super::frame::{self, until};
 use super::message::{
     Alive, AliveCheck, Done, ExitMessage, ExtInfo, ExtInfoAnswer, Failure, Hello, INFO, NO_ESCAPE,
     NewSession, NewStdioForward, PermissionDenied, Proxy, ProxyBegins, RemotePort, SessionOpened,
-    StopListening, Terminate, TtyAllocFail, VERSION, fields, number, port, request_id, strings,
+    StopListening, Terminate, TtyAllocFail, VERSION, extensions, fields, number, port, request_id,
 };
 use crate::engine::ExitStatus;
 use crate::error::{Error, Result};
@@ -145,8 +145,7 @@ impl MuxClient {
         if hello.version != VERSION {
             return Err(Error::Unsupported(format!("version {} of connection sharing", hello.version)));
         }
-        let pairs = strings(hello.extensions).collect::<std::result::Result<Vec<_>, _>>()?;
-        let info = pairs.chunks(2).any(|pair| pair == [INFO.0, INFO.1]);
+        let info = extensions(hello.extensions)?.contains(&INFO);
         Ok(Self { stream, next: 0, info })
     }
 

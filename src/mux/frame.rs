@@ -19,6 +19,10 @@ fn failed(doing: &str, error: io::Error) -> Error {
     }
 }
 
+fn too_long() -> Error {
+    Error::Limit { which: "FRAME_BYTES", limit: u64::try_from(FRAME_BYTES).unwrap_or(u64::MAX) }
+}
+
 /// The time after which whoever owes us bytes is taken for dead.
 pub(super) fn until(time: Duration) -> Option<Instant> {
     Instant::now().checked_add(time)
@@ -32,7 +36,7 @@ pub(super) fn write(stream: &UnixStream, message: &impl Encode, deadline: Option
 /// Sends a message that is encoded already.
 pub(super) fn write_bytes(stream: &UnixStream, message: &[u8], deadline: Option<Instant>) -> Result<()> {
     if message.len() > FRAME_BYTES {
-        return Err(Error::Limit { which: "FRAME_BYTES", limit: FRAME_BYTES as u64 });
+        return Err(too_long());
     }
     let frame = string_of(message);
     let mut left = frame.as_slice();
@@ -56,7 +60,7 @@ pub(super) fn read(stream: &UnixStream, deadline: Option<Instant>) -> Result<Opt
     }
     let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
     if length > FRAME_BYTES {
-        return Err(Error::Limit { which: "FRAME_BYTES", limit: FRAME_BYTES as u64 });
+        return Err(too_long());
     }
     let mut message = vec![0; length];
     if fill(stream, &mut message, deadline)? { Ok(Some(message)) } else { Err(Error::Closed(None)) }

@@ -78,7 +78,7 @@ messages! { in u32;
 /// The one version there is.
 pub(super) const VERSION: u32 = 4;
 /// The extension of masters that answer 0x20000001, and its value.
-pub(super) const INFO: (&[u8], &[u8]) = (b"info", b"0");
+pub(super) const INFO: Pair<'_> = (b"info", b"0");
 /// No escape character.
 pub(super) const NO_ESCAPE: u32 = u32::MAX;
 /// The port that says that the host is the path of a UNIX socket.
@@ -112,6 +112,19 @@ pub(super) fn strings(rest: Rest<'_>) -> impl Iterator<Item = Result<&[u8], Malf
     std::iter::from_fn(move || (!reader.is_empty()).then(|| reader.string()))
         // What follows a string that is cut off is nothing.
         .scan(false, |cut, string| (!std::mem::replace(cut, string.is_err())).then_some(string))
+}
+
+/// A name and a value.
+type Pair<'a> = (&'a [u8], &'a [u8]);
+
+/// Reads the pairs of a hello.
+pub(super) fn extensions(rest: Rest<'_>) -> Result<Vec<Pair<'_>>, Malformed> {
+    let mut reader = Reader::new(rest.0);
+    let mut pairs = Vec::new();
+    while !reader.is_empty() {
+        pairs.push((reader.string()?, reader.string()?));
+    }
+    Ok(pairs)
 }
 
 /// A name as C has it: no byte of it is 0.

@@ -138,8 +138,7 @@ fn set_variables(master: &Shared, channel: &Channel, request: &NewSession<'_>) -
         let variable = name(variable?)?;
         let Some(at) = variable.iter().position(|byte| *byte == b'=').filter(|at| *at > 0) else { continue };
         let (key, value) = (variable.get(..at).unwrap_or_default(), variable.get(at..).unwrap_or_default());
-        let permitted =
-            master.options.send_env.iter().any(|pattern| matches(pattern, key, Letters::Exact));
+        let permitted = master.options.send_env.iter().any(|pattern| matches(pattern, key, Letters::Exact));
         if permitted && count < VARIABLES {
             channel.set_environment_variable(key, value.get(1..).unwrap_or_default())?;
         }

@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn a_descriptor_arrives_and_is_not_inherited() {
         let (near, far) = UnixStream::pair().unwrap();
-        let (mut reader, writer) = std::io::pipe().unwrap();
+        let (mut reader, writer) = io::pipe().unwrap();
         send(&near, writer.as_fd(), soon()).unwrap();
         drop(writer);
         let passed = receive(&far, soon()).unwrap();
@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn two_with_one_byte_are_none_and_do_not_stay_open() {
         let (near, far) = UnixStream::pair().unwrap();
-        let (mut reader, writer) = std::io::pipe().unwrap();
+        let (mut reader, writer) = io::pipe().unwrap();
         let both = [writer.as_fd(), writer.as_fd()];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut control = SendAncillaryBuffer::new(&mut space);
@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn pipes_and_sockets_are_never_waited_for() {
-        let (reader, writer) = std::io::pipe().unwrap();
+        let (reader, writer) = io::pipe().unwrap();
         let kept = writer.try_clone().unwrap();
         let (reader, writer): (OwnedFd, OwnedFd) = (reader.into(), writer.into());
         let looked = |descriptor, way| Passed { descriptor, kind: Kind::Looked, way };

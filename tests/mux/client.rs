@@ -91,7 +91,8 @@ fn forwardings_are_opened_and_closed_over_openssh() {
     mux.cancel_forward(&remote).unwrap();
 
     // By SOCKS, and to UNIX sockets.
-    let dynamic = ForwardRequest { kind: ForwardKind::Local, listen: Endpoint::tcp("127.0.0.1", port), to: None };
+    let dynamic =
+        ForwardRequest { kind: ForwardKind::Local, listen: Endpoint::tcp("127.0.0.1", port), to: None };
     mux.forward(&dynamic).unwrap();
     TcpStream::connect(("127.0.0.1", port)).unwrap();
     mux.cancel_forward(&dynamic).unwrap();
@@ -102,9 +103,12 @@ fn forwardings_are_opened_and_closed_over_openssh() {
         to: Some(echo),
     };
     mux.forward(&unix).unwrap();
-    assert_eq!(says_hello(std::os::unix::net::UnixStream::connect(&path).unwrap(), |it| {
-        it.shutdown(Shutdown::Write).unwrap();
-    }), b"hello");
+    assert_eq!(
+        says_hello(std::os::unix::net::UnixStream::connect(&path).unwrap(), |it| {
+            it.shutdown(Shutdown::Write).unwrap();
+        }),
+        b"hello"
+    );
     mux.cancel_forward(&unix).unwrap();
 }
 
@@ -132,7 +136,8 @@ fn streams_lead_to_a_host_over_openssh() {
 impl Host {
     /// What comes back from behind the server, by a master.
     pub(crate) fn by_streams(&self, to: &Endpoint) -> Vec<u8> {
-        let ((input, mut ours), (output, their_output)) = (std::io::pipe().unwrap(), std::io::pipe().unwrap());
+        let ((input, mut ours), (output, their_output)) =
+            (std::io::pipe().unwrap(), std::io::pipe().unwrap());
         let session = self.mux().stdio_forward(to, &input, &their_output).unwrap();
         drop((input, their_output));
         ours.write_all(b"hello").unwrap();

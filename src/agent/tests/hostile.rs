@@ -246,7 +246,8 @@ fn what_is_no_signature_by_the_key_is_not_passed_on() {
     *flipped.last_mut().unwrap() ^= 1;
     let mut long = good.clone();
     long.push(0);
-    let number = |found| AgentError::Malformed(Malformed::Number { found, expected: SignResponse::NUMBER.into() });
+    let number =
+        |found| AgentError::Malformed(Malformed::Number { found, expected: SignResponse::NUMBER.into() });
     for (answer, expected) in [
         (signature(&good), Ok(good.clone())),
         (signature(&flipped), Err(AgentError::BadSignature)),
