@@ -11,12 +11,14 @@ mod client;
 mod master;
 #[path = "mux/packets.rs"]
 mod packets;
+#[path = "mux/program.rs"]
+mod program;
 #[path = "given/terminal.rs"]
 mod terminal;
 
 use std::fs::File;
 use std::io::{PipeReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};

@@ -39,7 +39,7 @@ type Ask = Box<dyn Fn(&str) -> bool + Send + Sync>;
 pub enum MasterEnd {
     /// A client asked for it (`ssh -O exit`).
     Asked,
-    /// It had no client for as long as it was to persist.
+    /// There was no client for as long as it was to persist.
     Idle,
     /// The connection ended.
     Closed,
@@ -52,7 +52,6 @@ pub struct ControlMasterBuilder {
     pub(super) forwards: Option<Box<dyn Forwards>>,
     pub(super) agent: Option<Agent>,
     pub(super) send_env: Vec<Vec<u8>>,
-    persist: Option<Duration>,
     pub(super) stall: Option<Duration>,
 }
 
@@ -62,7 +61,6 @@ impl fmt::Debug for ControlMasterBuilder {
             .field("ask", &self.ask.is_some())
             .field("forwards", &self.forwards.is_some())
             .field("agent", &self.agent.is_some())
-            .field("persist", &self.persist)
             .finish_non_exhaustive()
     }
 }
@@ -96,14 +94,6 @@ impl ControlMasterBuilder {
     #[must_use]
     pub fn send_env(mut self, pattern: impl AsRef<[u8]>) -> Self {
         self.send_env.push(pattern.as_ref().to_vec());
-        self
-    }
-
-    /// How long [`ControlMaster::wait`] waits for the next client when there is none: `ControlPersist`. For
-    /// ever unless said.
-    #[must_use]
-    pub fn persist(mut self, time: Duration) -> Self {
-        self.persist = Some(time);
         self
     }
 
@@ -299,7 +289,7 @@ fn accept(shared: &Arc<Shared>) {
 /// let client = SSHClient::connect("ci@build.example.org")?;
 /// let master = ControlMaster::builder().serve(client.transport(), "/run/user/1000/ssh.sock")?;
 /// // ssh -S /run/user/1000/ssh.sock build.example.org uname -a
-/// println!("{:?}", master.wait());
+/// println!("{:?}", master.wait(None));
 /// # Ok::<(), feramiko::Error>(())
 /// ```
 pub struct ControlMaster(Arc<Shared>);
@@ -321,15 +311,16 @@ impl ControlMaster {
     }
 
     /// Waits until a client asks for the end, which closes the connection, until the connection has ended, or
-    /// until there was no client for as long as [`persist`](ControlMasterBuilder::persist) says.
+    /// until there was no client for as long as `persist` says (`ControlPersist`; a zero waits for those that
+    /// there are). Then the master ends.
     #[must_use]
-    pub fn wait(&self) -> MasterEnd {
+    pub fn wait(&self, persist: Option<Duration>) -> MasterEnd {
         let mut state = self.0.state.lock();
         loop {
             if let Some(end) = state.end {
                 return end;
             }
-            let until = match (state.clients, self.0.options.persist) {
+            let until = match (state.clients, persist) {
                 (0, Some(time)) => state.idle.checked_add(time),
                 _ => None,
             };

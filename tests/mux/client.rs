@@ -51,7 +51,7 @@ fn a_dropped_session_ends_and_its_master_does_not() {
     soon("the command runs", || file.exists());
     let pid = std::fs::read_to_string(&file).unwrap();
     drop(session);
-    soon("the command has ended", || !std::path::Path::new(&format!("/proc/{}", pid.trim())).exists());
+    soon("the command has ended", || !Path::new(&format!("/proc/{}", pid.trim())).exists());
     drop(kept);
     host.mux().check().unwrap();
 }

@@ -281,7 +281,7 @@ fn a_master_ends_as_it_is_told() {
     let session = host.mux().start(&MuxCommand::new("sleep 600"), null(), null(), null()).unwrap();
     let output = host.ssh_runs(&["-O", "exit", "host"], "").unwrap();
     assert_eq!(said(&output).trim(), "Exit request sent.");
-    assert_eq!(master.wait(), MasterEnd::Asked);
+    assert_eq!(master.wait(None), MasterEnd::Asked);
     assert_eq!(session.wait(|| ()).unwrap(), ExitStatus::Missing);
     soon("the connection is closed", || !client.transport().is_active());
     assert!(!host.path().exists());
@@ -289,10 +289,10 @@ fn a_master_ends_as_it_is_told() {
 
     // It has persisted long enough.
     let time = Duration::from_millis(300);
-    let (client, master) = host.our_master(ControlMaster::builder().persist(time));
+    let (client, master) = host.our_master(ControlMaster::builder());
     let started = Instant::now();
     host.mux().check().unwrap();
-    assert_eq!(master.wait(), MasterEnd::Idle);
+    assert_eq!(master.wait(Some(time)), MasterEnd::Idle);
     assert!(started.elapsed() >= time);
     assert!(!host.path().exists() && client.transport().is_active());
     drop((client, master));
@@ -300,7 +300,7 @@ fn a_master_ends_as_it_is_told() {
     // The connection ends.
     let (client, master) = host.our_master(ControlMaster::builder());
     client.close();
-    assert_eq!(master.wait(), MasterEnd::Closed);
+    assert_eq!(master.wait(None), MasterEnd::Closed);
     soon("the socket is gone", || !host.path().exists());
     drop((client, master));
     // What other tests of this process run ends too.
