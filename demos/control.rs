@@ -22,7 +22,7 @@ const USAGE: &str = "usage: control -S path [-P seconds] [-t] [-i identity] [-o 
        control -S path -O check|stop|exit|conninfo|channels
        control -S path -O forward|cancel -L port:host:hostport ...
 Runs a command over the shared connection at a path. Where there is none, one is made in the
-background and held until it had no client for as many seconds; 600 unless said.";
+background and held until it had no client for as many seconds; 600 unless said, 0 for ever.";
 
 const LETTERS: Options = Options { letters: "S:O:L:P:i:o:p:t", names: &[] };
 /// How long a connection is held, in seconds.
@@ -97,7 +97,9 @@ impl Given {
         // Another may have been faster; then that one is used.
         let Some(master) = sharing.hold(&client, ControlMaster::builder())? else { return Ok(()) };
         sharing::detach()?;
-        sharing::wait(master, Some(Duration::from_secs(self.persist.unwrap_or(PERSIST))))?;
+        // As ControlPersist has it.
+        let persist = Some(self.persist.unwrap_or(PERSIST)).filter(|seconds| *seconds > 0);
+        sharing::wait(master, persist.map(Duration::from_secs))?;
         client.close();
         Ok(())
     }

@@ -47,7 +47,7 @@ fn a_master_nobody_uses_goes() {
     let _watch = given::within(120);
     let Some(host) = Host::start() else { return };
     let destination = format!("{}@127.0.0.1", user());
-    assert_eq!(host.control_says(&["-P", "0", &destination, "exit 3"], "").0, Some(3));
+    assert_eq!(host.control_says(&["-P", "2", &destination, "exit 3"], "").0, Some(3));
     soon("the master has gone", || !host.path().exists());
     // One that cannot connect leaves nothing, and says why.
     let (code, _, err) =
