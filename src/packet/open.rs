@@ -61,6 +61,7 @@ impl Opener {
 
     /// The opener of a connection that another program made and holds: OpenSSH's PROTOCOL.mux §9. What is no
     /// message of the connection layer is an error.
+    #[cfg_attr(not(unix), allow(dead_code, reason = "only UNIX sockets have masters"))]
     pub(crate) fn shared() -> Self {
         Self::of(Half::shared(CompressionSpec::decompressor))
     }

@@ -75,6 +75,7 @@ pub(super) enum Protection {
     Plain,
     /// On another program's connection, which has keys of its own: OpenSSH's PROTOCOL.mux §9. There is
     /// no padding either.
+    #[cfg_attr(not(unix), allow(dead_code, reason = "only UNIX sockets have masters"))]
     Shared,
     Gcm(AesGcm),
     ChaChaPoly(ChaChaPoly),

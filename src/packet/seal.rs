@@ -47,6 +47,7 @@ impl Sealer {
 
     /// The sealer of a connection that another program made and holds: OpenSSH's PROTOCOL.mux §9. What is
     /// no message of the connection layer is left out: it would reach the server as the other's own.
+    #[cfg_attr(not(unix), allow(dead_code, reason = "only UNIX sockets have masters"))]
     pub(crate) fn shared() -> Self {
         Self { half: Half::shared(CompressionSpec::compressor), padding: PaddingPool::new() }
     }
