@@ -247,17 +247,17 @@ impl Connection<'_> {
         let Some(request) = ForwardRequest::from_message(message)? else {
             return self.fail(id, "Invalid forwarding request");
         };
-        let known = {
-            let mut state = self.master.state.lock();
-            let at = state.forwards.iter().position(|(known, _)| *known == request);
-            at.map(|at| state.forwards.swap_remove(at))
+        let is = |(known, _): &(ForwardRequest, Option<u16>)| *known == request;
+        let known = self.master.state.lock().forwards.iter().any(is);
+        let Some(forwards) = self.master.options.forwards.as_ref().filter(|_| known) else {
+            return self.fail(id, "port not forwarded");
         };
-        match (&self.master.options.forwards, known) {
-            (Some(forwards), Some(_)) => match forwards.close(&request) {
-                Ok(()) => self.answer(&Done { id }),
-                Err(error) => self.fail(id, &error.to_string()),
-            },
-            _ => self.fail(id, "port not forwarded"),
+        match forwards.close(&request) {
+            Ok(()) => {
+                self.master.state.lock().forwards.retain(|forward| !is(forward));
+                self.answer(&Done { id })
+            }
+            Err(error) => self.fail(id, &error.to_string()),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::crypto::rand;
@@ -18,6 +19,8 @@ const LIVES: Duration = Duration::from_secs(5);
 pub(super) struct Place {
     path: PathBuf,
     found: (u64, u64),
+    /// Once removed the number of our socket may be another's.
+    removed: AtomicBool,
 }
 
 fn identity(metadata: &Metadata) -> (u64, u64) {
@@ -35,7 +38,7 @@ impl Place {
         let listener = listen_unix(&bound)?;
         let placed = fs::symlink_metadata(&bound).and_then(|metadata| {
             link(&bound, path)?;
-            Ok(Self { path: path.to_owned(), found: identity(&metadata) })
+            Ok(Self { path: path.to_owned(), found: identity(&metadata), removed: AtomicBool::new(false) })
         });
         // It has its name, or is of no use.
         let unbound = fs::remove_file(&bound);
@@ -46,6 +49,9 @@ impl Place {
 
     /// Removes the path, unless it leads elsewhere by now.
     pub(super) fn remove(&self) {
+        if self.removed.swap(true, Ordering::SeqCst) {
+            return;
+        }
         let ours = fs::symlink_metadata(&self.path).is_ok_and(|metadata| identity(&metadata) == self.found);
         if let Some(error) = ours.then(|| fs::remove_file(&self.path).err()).flatten() {
             log::debug!(target: "feramiko::mux", "{}: {error}", self.path.display());

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::pattern::endpoint::Endpoint;
 use crate::pattern::{Letters, matches};
 use crate::sys::passing::{Passed, Way, terminal_size};
-use crate::wire::{Malformed, Writer, string_of};
+use crate::wire::{Malformed, Rest, Writer, string_of};
 
 /// Time for the server to open a channel: as long as it may take to connect somewhere.
 const OPEN: Duration = Duration::from_secs(130);
@@ -84,6 +84,8 @@ pub(super) fn open(
 ) -> Result<Opened> {
     let command = name(request.command)?.to_vec();
     let channel = master.transport.open_channel("session", b"", Some(OPEN))?;
+    // For the requests that follow.
+    channel.set_read_timeout(Some(OPEN));
     if request.x11 != 0 {
         log::warn!(target: "feramiko::mux", "X11 forwarding is not built over a shared connection");
     }
@@ -95,7 +97,9 @@ pub(super) fn open(
     }
     let tty = request.tty != 0;
     let given = tty && ask_terminal(&channel, request.term, &input)?;
-    set_variables(master, &channel, request)?;
+    for (name, value) in permitted(&master.options.send_env, request.env)? {
+        channel.set_environment_variable(name, value)?;
+    }
     let terminal = match given {
         true => Some(Arc::new(Terminal { descriptor: cloned(&input)?, channel: channel.clone() })),
         false => None,
@@ -132,18 +136,19 @@ fn ask_terminal(channel: &Channel, term: &[u8], terminal: &OwnedFd) -> Result<bo
     }
 }
 
-/// Sends the variables that the master lets pass.
-fn set_variables(master: &Shared, channel: &Channel, request: &NewSession<'_>) -> Result<()> {
-    for (count, variable) in strings(request.env).enumerate() {
+/// The variables that the master lets pass: their names and values.
+fn permitted<'a>(patterns: &[Vec<u8>], env: Rest<'a>) -> Result<Vec<(&'a [u8], &'a [u8])>> {
+    let mut found = Vec::new();
+    for variable in strings(env) {
         let variable = name(variable?)?;
-        let Some(at) = variable.iter().position(|byte| *byte == b'=').filter(|at| *at > 0) else { continue };
-        let (key, value) = (variable.get(..at).unwrap_or_default(), variable.get(at..).unwrap_or_default());
-        let permitted = master.options.send_env.iter().any(|pattern| matches(pattern, key, Letters::Exact));
-        if permitted && count < VARIABLES {
-            channel.set_environment_variable(key, value.get(1..).unwrap_or_default())?;
+        let Some(at) = variable.iter().position(|byte| *byte == b'=') else { continue };
+        let Some((key, [_, value @ ..])) = variable.split_at_checked(at) else { continue };
+        let may = patterns.iter().any(|pattern| matches(pattern, key, Letters::Exact));
+        if may && !key.is_empty() && found.len() < VARIABLES {
+            found.push((key, value));
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 /// Opens a channel to somewhere behind the server.
@@ -212,6 +217,7 @@ impl Opened {
             Runs::Command(command) => (channel.exec_command(command), "exec"),
         };
         let stop = Arc::new(stop);
+        channel.set_read_timeout(None);
         if let Err(error) = started {
             let text = format!("{what} request failed on channel {}: {error}\r\n", session.id);
             self.words.iter().for_each(|words| copying::say(words, text.as_bytes(), &stop));
@@ -255,5 +261,34 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.channel.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(variables: &[&[u8]]) -> Vec<u8> {
+        variables.iter().flat_map(|variable| string_of(variable)).collect()
+    }
+
+    #[test]
+    fn only_named_variables_pass() {
+        let patterns = [b"LC_*".to_vec(), b"LANG".to_vec()];
+        let variables: [&[u8]; 7] =
+            [b"LC_ALL=C", b"LANG=a=b", b"LANG", b"=x", b"LD_PRELOAD=/x", b"LC_X=", b"XLANG=1"];
+        let env = env(&variables);
+        let passed: [(&[u8], &[u8]); 3] = [(b"LC_ALL", b"C"), (b"LANG", b"a=b"), (b"LC_X", b"")];
+        assert_eq!(permitted(&patterns, Rest(&env)).unwrap(), passed);
+        assert_eq!(permitted(&[], Rest(&env)).unwrap(), []);
+        assert_eq!(permitted(&[b"*".to_vec()], Rest(&env)).unwrap().len(), 5);
+        assert!(permitted(&patterns, Rest(&env[..env.len() - 1])).is_err());
+        assert!(permitted(&patterns, Rest(&string_of(b"LANG=a\0b"))).is_err());
+    }
+
+    #[test]
+    fn variables_have_a_limit() {
+        let many = env(&vec![&b"A=1"[..]; VARIABLES + 1]);
+        assert_eq!(permitted(&[b"A".to_vec()], Rest(&many)).unwrap().len(), VARIABLES);
     }
 }

@@ -6,6 +6,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
@@ -117,11 +118,12 @@ pub(crate) struct Passed {
 
 impl Passed {
     pub(crate) fn new(descriptor: OwnedFd, way: Way) -> io::Result<Self> {
-        let found = FileType::from_raw_mode(rustix::fs::fstat(&descriptor)?.st_mode);
-        let (descriptor, kind) = match found {
+        let stat = rustix::fs::fstat(&descriptor)?;
+        let (descriptor, kind) = match FileType::from_raw_mode(stat.st_mode) {
             FileType::Socket => (descriptor, Kind::Socket),
             FileType::Fifo => reopened(descriptor, way),
-            FileType::CharacterDevice if isatty(&descriptor) => reopened(descriptor, way),
+            FileType::CharacterDevice if is_pseudo_terminal(&stat) => reopened(descriptor, way),
+            FileType::CharacterDevice if isatty(&descriptor) => (descriptor, Kind::Looked),
             _ => (descriptor, Kind::Ready),
         };
         Ok(Self { descriptor, kind, way })
@@ -168,6 +170,15 @@ impl Passed {
         let [_, stop] = &both;
         Ok(stop.revents().is_empty())
     }
+}
+
+/// The major numbers of what terminal windows are on Linux. Other terminals are not opened once more:
+/// /dev/tty and its like would be ours then, not the client's.
+const PSEUDO_TERMINALS: RangeInclusive<u32> = 136..=143;
+
+fn is_pseudo_terminal(stat: &rustix::fs::Stat) -> bool {
+    let linux = cfg!(any(target_os = "linux", target_os = "android"));
+    linux && PSEUDO_TERMINALS.contains(&rustix::fs::major(stat.st_rdev))
 }
 
 /// The same pipe or terminal with flags of its own, where the system opens it by its descriptor.

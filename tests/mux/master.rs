@@ -207,6 +207,13 @@ fn forwardings_are_asked_of_our_master() {
             "-local forward localhost:8000 -> a:1",
         ]
     );
+    // There is a limit.
+    let mut mux = host.mux();
+    let many = |port| ForwardRequest { kind: ForwardKind::Local, listen: Endpoint::tcp("", port), to: None };
+    let refused = (10_000..12_000).find_map(|port| mux.forward(&many(port)).err()).unwrap();
+    assert!(refused.to_string().contains("too many forwardings"), "{refused}");
+    mux.cancel_forward(&many(10_000)).unwrap();
+    mux.forward(&many(12_001)).unwrap();
     drop((_client, _master));
     // Without anybody who forwards.
     let (_client, _master) = host.our_master(ControlMaster::builder());

@@ -32,6 +32,11 @@ fn a_client_works_over_the_connection_of_openssh() {
     sftp.open(&there, "r").unwrap().read_to_end(&mut back).unwrap();
     assert!(back == data);
 
+    // The server is not known, and still a link leads where it is to.
+    let link = host.folder.file("link");
+    sftp.symlink("there", link.display().to_string()).unwrap();
+    assert_eq!(std::fs::read_link(&link).unwrap(), Path::new("there"));
+
     // Somewhere behind the server.
     let Endpoint::Tcp { host: address, port } = echoing() else { return };
     let mut rest = Vec::new();
