@@ -124,7 +124,10 @@ impl Passed {
             FileType::Fifo => reopened(descriptor, way),
             FileType::CharacterDevice if is_pseudo_terminal(&stat) => reopened(descriptor, way),
             FileType::CharacterDevice if isatty(&descriptor) => (descriptor, Kind::Looked),
-            _ => (descriptor, Kind::Ready),
+            FileType::RegularFile | FileType::CharacterDevice | FileType::BlockDevice => {
+                (descriptor, Kind::Ready)
+            }
+            _ => (descriptor, Kind::Looked),
         };
         Ok(Self { descriptor, kind, way })
     }

@@ -21,7 +21,7 @@ impl Host {
     }
 
     /// OpenSSH's `ssh`, that can come to a server by the master only.
-    fn ssh(&self) -> Option<Command> {
+    pub(crate) fn ssh(&self) -> Option<Command> {
         let mut command = self.openssh("ssh")?;
         command.args(["-o", "ProxyCommand=false"]);
         Some(command)

@@ -93,3 +93,30 @@ fn a_terminal_and_orders_over_openssh() {
     assert!(!host.path().exists());
     master.0.kill().unwrap();
 }
+
+#[test]
+fn openssh_has_a_terminal_over_the_program() {
+    let _watch = given::within(120);
+    let Some(host) = Host::start() else { return };
+    let destination = format!("{}@127.0.0.1", user());
+    assert_eq!(host.control_says(&[&destination, "true"], "").0, Some(0));
+    let Some(ssh) = host.ssh() else { return };
+    let (mut terminal, far) = Terminal::open(80, 24);
+    // The signal of a change goes to whoever has the terminal, and from there to the master.
+    let mut command = Command::new("setsid");
+    command.args(["-c", "-w"]).arg(ssh.get_program()).args(ssh.get_args()).args(["-tt", "host"]);
+    command.stdin(far.try_clone().unwrap()).stdout(far.try_clone().unwrap()).stderr(far);
+    let mut running = Running::start(&mut command);
+    drop(command);
+    terminal.types("stty size\n");
+    terminal.shows("24 80");
+    terminal.resize(132, 50);
+    let asked = Instant::now();
+    while !terminal.shows_within(Duration::from_millis(200), "50 132") {
+        assert!(asked.elapsed() < PATIENCE, "the size does not change");
+        terminal.types("stty size\n");
+    }
+    terminal.types("exit 6\n");
+    assert_eq!(running.ended().code(), Some(6));
+    assert_eq!(host.control_says(&["-O", "exit"], "").0, Some(0));
+}
