@@ -334,3 +334,22 @@ fn a_master_tells_about_itself_and_passes_no_packets_on() {
     (&near).read_to_end(&mut back).unwrap();
     assert_eq!((back.as_slice(), session.wait(|| ()).unwrap()), (&b"hello"[..], ExitStatus::Code(0)));
 }
+
+#[test]
+fn output_that_is_taken_late_is_not_lost() {
+    let _watch = given::within(120);
+    let Some(host) = Host::start() else { return };
+    let (_client, _master) = host.our_master(ControlMaster::builder());
+    // More than is kept of a stream that nobody reads.
+    let command = MuxCommand::new("echo first >&2; head -c 20000000 /dev/zero; echo last >&2; exit 3");
+    let (output, their_output) = std::io::pipe().unwrap();
+    let (errors, their_errors) = std::io::pipe().unwrap();
+    let session = host.mux().start(&command, null(), &their_output, &their_errors).unwrap();
+    drop((their_output, their_errors));
+    (&errors).read_exact(&mut [0; 6]).unwrap();
+    thread::sleep(Duration::from_millis(500));
+    let errors = all(errors);
+    assert_eq!(all(output).join().unwrap().len(), 20_000_000);
+    assert_eq!(errors.join().unwrap(), b"last\n");
+    assert_eq!(session.wait(|| ()).unwrap(), ExitStatus::Code(3));
+}
