@@ -8,6 +8,8 @@ mod files;
 mod hosts;
 mod lists;
 mod machines;
+#[cfg(unix)]
+mod mux;
 mod packets;
 mod scp;
 mod session;
@@ -22,6 +24,8 @@ pub use files::key_files;
 pub use hosts::host_keys;
 pub use lists::{revoked_keys, signatures};
 pub use machines::{auth_client, auth_server, kex_client, kex_server};
+#[cfg(unix)]
+pub use mux::{mux_client, mux_master};
 pub use packets::{ident, messages, open};
 pub use scp::{scp_client, scp_server};
 pub use session::session;
@@ -52,6 +56,10 @@ pub const TARGETS: &[Target] = &[
     ("sftp_client", sftp_client),
     ("scp_client", scp_client),
     ("scp_server", scp_server),
+    #[cfg(unix)]
+    ("mux_master", mux_master),
+    #[cfg(unix)]
+    ("mux_client", mux_client),
 ];
 
 /// The input as a source of small decisions; 0 when it has ended.

@@ -114,20 +114,9 @@ impl ControlMasterBuilder {
     pub fn serve(self, transport: &Transport, path: impl AsRef<Path>) -> Result<ControlMaster> {
         let path = path.as_ref();
         let link = transport.link()?;
-        let (listener, place) = Place::listen(path)
+        let at = Place::listen(path)
             .map_err(|error| Error::io(format!("listening at {}", path.display()), error))?;
-        let (stop, stops) =
-            UnixStream::pair().map_err(|error| Error::io("making a pair of sockets", error))?;
-        let shared = Arc::new(Shared {
-            options: self,
-            transport: transport.clone(),
-            peer: link.core().peer.clone(),
-            place,
-            listener,
-            stop,
-            state: Mutex::new(State::new(stops)),
-            changed: Condvar::new(),
-        });
+        let shared = Shared::new(self, transport, at)?;
         // From here on whatever fails ends what there is.
         let master = ControlMaster(Arc::clone(&shared));
         let (core, watching) = (Arc::clone(link.core()), Arc::downgrade(&shared));
@@ -188,6 +177,35 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    fn new(
+        options: ControlMasterBuilder,
+        transport: &Transport,
+        (listener, place): (UnixListener, Place),
+    ) -> Result<Arc<Self>> {
+        let (stop, stops) =
+            UnixStream::pair().map_err(|error| Error::io("making a pair of sockets", error))?;
+        Ok(Arc::new(Self {
+            options,
+            transport: transport.clone(),
+            peer: transport.link()?.core().peer.clone(),
+            place,
+            listener,
+            stop,
+            state: Mutex::new(State::new(stops)),
+            changed: Condvar::new(),
+        }))
+    }
+
+    /// A master that listens nowhere.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn unlisted(options: ControlMasterBuilder, transport: &Transport) -> Result<Arc<Self>> {
+        use std::os::fd::OwnedFd;
+
+        let (nowhere, _) =
+            UnixStream::pair().map_err(|error| Error::io("making a pair of sockets", error))?;
+        Self::new(options, transport, (UnixListener::from(OwnedFd::from(nowhere)), Place::nowhere()))
+    }
+
     /// Time for what a client owes us.
     pub(super) fn stall(&self) -> Option<Instant> {
         Instant::now().checked_add(self.options.stall.unwrap_or(STALL))

@@ -19,6 +19,8 @@
 mod answer;
 mod client;
 mod copying;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod doors;
 mod escape;
 mod forward;
 mod frame;

@@ -47,6 +47,12 @@ impl Place {
         Ok((listener, place))
     }
 
+    /// No path at all.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn nowhere() -> Self {
+        Self { path: PathBuf::new(), found: (0, 0), removed: AtomicBool::new(true) }
+    }
+
     /// Removes the path, unless it leads elsewhere by now.
     pub(super) fn remove(&self) {
         if self.removed.swap(true, Ordering::SeqCst) {
