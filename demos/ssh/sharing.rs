@@ -14,7 +14,7 @@ use feramiko::{
     ControlMaster, ControlMasterBuilder, Error, ExitStatus, ForwardRequest, MuxClient, MuxCommand, SSHClient,
 };
 use rustix::process::{Pid, Signal, kill_process, setsid};
-use signal_hook::consts::SIGWINCH;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 use signal_hook::iterator::Signals;
 
 use crate::support::output::{complain, say, say_bytes};
@@ -194,22 +194,28 @@ impl Sharing {
 }
 
 /// Waits until a master is done with: for ever, or until it had no client for `persist`. Clients that resize
-/// their terminals are followed.
+/// their terminals are followed. A signal that ends the program leaves no socket behind.
 pub(crate) fn wait(master: ControlMaster, persist: Option<Duration>) -> io::Result<()> {
     let master = Arc::new(master);
-    let resized = Arc::downgrade(&master);
-    // Of the size of a terminal of ours nothing is known, and nothing need be: clients have their own.
-    let mut signals = Signals::new([SIGWINCH])?;
+    let there = Arc::downgrade(&master);
+    let mut signals = Signals::new([SIGWINCH, SIGHUP, SIGINT, SIGTERM])?;
     let handle = signals.handle();
-    let following = std::thread::Builder::new().name("resize".into()).spawn(move || {
-        for _ in signals.forever() {
-            resized.upgrade().iter().for_each(|master| master.resized());
+    let following = std::thread::Builder::new().name("signals".into()).spawn(move || {
+        for signal in signals.forever() {
+            let master = there.upgrade();
+            if signal == SIGWINCH {
+                master.iter().for_each(|master| master.resized());
+            } else {
+                master.iter().for_each(|master| master.stop_listening());
+                // Ends the program.
+                let _ = signal_hook::low_level::emulate_default_handler(signal);
+            }
         }
     })?;
     let end = master.wait(persist);
     log::debug!(target: "ssh", "the master ends: {end:?}");
     handle.close();
-    following.join().map_err(|_| io::Error::other("the thread of resizes panicked"))
+    following.join().map_err(|_| io::Error::other("the thread of signals panicked"))
 }
 
 /// Starts this program again, with `arguments` behind [`HIDDEN`], to connect and hold the connection in the

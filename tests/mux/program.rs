@@ -1,5 +1,7 @@
 //! The program `control`, which shares connections by what `ssh` shares them by.
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::terminal::Terminal;
 use super::*;
 
@@ -48,6 +50,11 @@ fn a_master_nobody_uses_goes() {
     let Some(host) = Host::start() else { return };
     let destination = format!("{}@127.0.0.1", user());
     assert_eq!(host.control_says(&["-P", "2", &destination, "exit 3"], "").0, Some(3));
+    soon("the master has gone", || !host.path().exists());
+    // So does one that is ended by a signal.
+    assert_eq!(host.control_says(&[&destination, "exit 4"], "").0, Some(4));
+    let pid = host.mux().check().unwrap().try_into().ok().and_then(Pid::from_raw).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
     soon("the master has gone", || !host.path().exists());
     // One that cannot connect leaves nothing, and says why.
     let (code, _, err) =
