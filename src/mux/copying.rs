@@ -56,9 +56,9 @@ fn write_all(to: &Passed, mut bytes: &[u8], stop: &UnixStream) -> io::Result<()>
     Ok(())
 }
 
-/// Tells the user something, as far as it is taken.
-pub(super) fn say(to: &Passed, text: &[u8], stop: &UnixStream) {
-    if let Err(error) = write_all(to, text, stop) {
+/// Tells the user something, as far as it is taken at once.
+pub(super) fn say(to: &Passed, text: &str) {
+    if let Err(error) = to.write_now(text.as_bytes()) {
         log::debug!(target: "feramiko::mux", "the user is not told: {error}");
     }
 }
@@ -147,7 +147,7 @@ impl Input {
                 Typed::Both(first, second) => typed.extend([first, second]),
                 Typed::Help => {
                     let help = escapes.help();
-                    self.words.iter().for_each(|words| say(words, help.as_bytes(), &self.stop));
+                    self.words.iter().for_each(|words| say(words, &help));
                 }
                 Typed::Break => {
                     let sent = (&self.channel).write_all(&typed).is_ok()

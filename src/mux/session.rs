@@ -220,7 +220,7 @@ impl Opened {
         channel.set_read_timeout(None);
         if let Err(error) = started {
             let text = format!("{what} request failed on channel {}: {error}\r\n", session.id);
-            self.words.iter().for_each(|words| copying::say(words, text.as_bytes(), &stop));
+            self.words.iter().for_each(|words| copying::say(words, &text));
             channel.close();
         }
         let stream = |to, lane| Output { channel: channel.clone(), lane, to, stop: Arc::clone(&stop) };
