@@ -154,6 +154,13 @@ pub enum Error {
         /// The peer's words, escaped.
         text: String,
     },
+    /// The master of a shared connection refused.
+    MasterRefused {
+        /// What it was asked for.
+        what: &'static str,
+        /// Its words, escaped.
+        reason: String,
+    },
     /// The peer refused a request.
     RequestRefused(String),
     /// A command did not end with exit status 0.
@@ -268,6 +275,9 @@ impl fmt::Display for Error {
             Self::ChannelRefused { code, text } => {
                 write!(f, "the peer refused to open the channel (code {code}): {text}")
             }
+            Self::MasterRefused { what, reason } => {
+                write!(f, "the master of the connection refused {what}: {reason}")
+            }
             Self::RequestRefused(what) => write!(f, "the peer refused the request {what}"),
             Self::Exit(status) => write!(f, "the command failed: {status}"),
             Self::Agent(error) => error.fmt(f),
@@ -309,7 +319,9 @@ impl From<Error> for io::Error {
             Error::Protocol { .. } | Error::Limit { .. } => io::ErrorKind::InvalidData,
             Error::Disconnected { .. } => io::ErrorKind::ConnectionReset,
             Error::HostKey { .. } | Error::Auth { .. } => io::ErrorKind::PermissionDenied,
-            Error::ChannelRefused { .. } | Error::RequestRefused(_) => io::ErrorKind::ConnectionRefused,
+            Error::ChannelRefused { .. } | Error::RequestRefused(_) | Error::MasterRefused { .. } => {
+                io::ErrorKind::ConnectionRefused
+            }
             Error::Sftp(error) => error.status.kind(),
             Error::Scp(error) => error.kind(),
             Error::Unsupported(_) => io::ErrorKind::Unsupported,

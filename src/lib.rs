@@ -19,6 +19,8 @@ mod interface;
 mod kex;
 mod key;
 mod msg;
+#[cfg(unix)]
+mod mux;
 mod packet;
 mod pattern;
 #[cfg(test)]
@@ -65,6 +67,11 @@ pub use key::{
     KeySpec, OpensshParams, PKey, PpkParams, PpkVersion, PublicFormat, PublicKey, Revoked, RevokedKeys,
     RevokedKeysError, SignatureHash, Signer, SignerVerdict, SshSignature, SshSignatureError, SshfpRecord,
     TokenUse, parse_time,
+};
+#[cfg(unix)]
+pub use mux::{
+    ControlMaster, ControlMasterBuilder, ForwardKind, ForwardRequest, Forwards, MasterEnd, MuxClient,
+    MuxCommand, MuxSession,
 };
 pub use packet::{
     CipherSpec, CompressionSpec, CompressionState, IdentError, MacSpec, MacState, PacketError, StartCipher,

@@ -12,7 +12,7 @@ const FLOORS: &[&[&str]] = &[
     &["channel"],
     &["interface"],
     &["transport"],
-    &["sftp", "scp", "forward"],
+    &["sftp", "scp", "forward", "mux"],
     &["client", "server"],
 ];
 
@@ -55,10 +55,10 @@ const MEANS: &[(&str, &[&str])] = &[
     ("thread::spawn", &[]),
     ("thread::scope", &[]),
     ("std::thread", &["engine", "hostkeys", "scp", "sftp", "forward", "server"]),
-    ("Mutex", &["engine", "agent", "channel", "transport", "sftp", "client", "server"]),
+    ("Mutex", &["engine", "agent", "channel", "transport", "sftp", "client", "server", "mux"]),
     ("RwLock", &[]),
-    ("Condvar", &["engine", "agent", "sftp", "client", "server"]),
-    ("crossbeam_channel", &["engine", "sftp", "client", "server"]),
+    ("Condvar", &["engine", "agent", "sftp", "mux", "client", "server"]),
+    ("crossbeam_channel", &["engine", "sftp", "mux", "client", "server"]),
     (
         // `key` passes a deadline on to a signer; it looks at no clock.
         "Instant",
@@ -73,6 +73,7 @@ const MEANS: &[(&str, &[&str])] = &[
             "scp",
             "sftp",
             "forward",
+            "mux",
             "client",
             "server",
         ],
@@ -81,10 +82,10 @@ const MEANS: &[(&str, &[&str])] = &[
     ("TcpStream", &["sys", "engine", "forward", "client"]),
     ("TcpListener", &["sys", "forward", "server"]),
     ("UdpSocket", &["sys"]),
-    ("UnixStream", &["sys", "engine", "agent", "client", "server"]),
-    ("UnixListener", &["sys", "agent", "forward", "server"]),
+    ("UnixStream", &["sys", "engine", "agent", "client", "server", "mux"]),
+    ("UnixListener", &["sys", "agent", "forward", "server", "mux"]),
     ("ToSocketAddrs", &["forward", "client"]),
-    ("std::process", &["sys", "engine", "client", "server"]),
+    ("std::process", &["sys", "engine", "client", "server", "mux"]),
 ];
 
 /// What stands beside the floors: it names every room, and no room names it.

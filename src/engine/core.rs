@@ -87,6 +87,8 @@ pub(crate) struct Start {
     pub(crate) closer: Arc<dyn Closer>,
     /// Whether somebody takes what the peer opens and asks; nobody: it is refused.
     pub(crate) serving: bool,
+    /// Whether another program holds the connection and passes on what concerns channels.
+    pub(crate) shared: bool,
     pub(crate) taker: Option<RequestTaker>,
 }
 
@@ -131,6 +133,8 @@ pub(crate) struct Core {
     incoming_receiver: Receiver<Incoming>,
     /// Whether anybody takes what the peer opens and asks.
     pub(super) serving: bool,
+    /// Whether another program holds the connection: it sees to the keys, and to all but channels.
+    shared: bool,
     /// Taken by the reader, and by whoever ends the transport.
     taker: Mutex<Option<RequestTaker>>,
     cause: Mutex<Option<Arc<Error>>>,
@@ -168,6 +172,7 @@ impl Core {
             incoming: Mutex::new(Some(sender)),
             incoming_receiver: receiver,
             serving: start.serving,
+            shared: start.shared,
             taker: Mutex::new(start.taker),
             cause: Mutex::new(None),
             dying: AtomicBool::new(false),
@@ -413,9 +418,18 @@ impl Core {
         self.kex.lock().negotiated().map(|agreed| agreed.host_key.clone()).unwrap_or_default()
     }
 
-    /// Starts an exchange unless one is under way: our KEXINIT leaves.
+    /// An error where another program holds the connection, which does not pass `what` on.
+    pub(crate) fn not_shared(&self, what: &str) -> Result<()> {
+        match self.shared {
+            true => Err(Error::Unsupported(format!("{what} over the connection of a master"))),
+            false => Ok(()),
+        }
+    }
+
+    /// Starts an exchange unless one is under way: our KEXINIT leaves. Not where another program has the
+    /// keys.
     pub(crate) fn begin_rekey(&self) -> Result<()> {
-        if self.alive() && !self.outbox.rekeying() {
+        if self.alive() && !self.shared && !self.outbox.rekeying() {
             self.outbox.begin_rekey(self, Kex::kexinit(&self.setup, false)?);
         }
         Ok(())

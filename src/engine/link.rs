@@ -116,6 +116,8 @@ impl Link {
         run: impl Fn(OpenRequest, &Self) -> Option<ChannelLink> + Send + Sync + 'static,
         asking: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
+        // What the server opens goes to the program that holds the connection.
+        self.core().not_shared(kind)?;
         let taker = Arc::new(ChannelTaker::new(kind, limit, |_| Fit::Yes, run));
         if !self.core().add_taker(Arc::clone(&taker)) {
             return Err(self.core().closed());
@@ -150,6 +152,7 @@ impl Link {
         fits: impl Fn(&[u8]) -> Fit + Send + Sync + 'static,
         run: impl Fn(OpenRequest, &Self) -> Option<ChannelLink> + Send + Sync + 'static,
     ) -> Result<Taking> {
+        self.core().not_shared(kind)?;
         let taker = Arc::new(ChannelTaker::new(kind, limit, fits, run));
         if !self.core().add_taker(Arc::clone(&taker)) {
             return Err(self.core().closed());
@@ -239,6 +242,8 @@ fn request_of_connection(
     deadline: Option<Instant>,
     install: Option<Install>,
 ) -> Result<Vec<u8>> {
+    // OpenSSH's master hangs up on most, and gives nobody the answers.
+    core.not_shared(kind)?;
     let request = GlobalRequest { kind: Escaped(kind.as_bytes()), want_reply: true, rest: Rest(rest) };
     let (sender, receiver) = crossbeam_channel::bounded::<Answer>(1);
     core.post_control(request.to_vec(), Concerns::Global(GlobalWaiter { sender, install }));

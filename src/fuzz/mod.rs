@@ -9,6 +9,8 @@ mod forward;
 mod hosts;
 mod lists;
 mod machines;
+#[cfg(unix)]
+mod mux;
 mod packets;
 mod scp;
 mod session;
@@ -25,6 +27,8 @@ pub use forward::{forwards, socks};
 pub use hosts::host_keys;
 pub use lists::{revoked_keys, signatures};
 pub use machines::{auth_client, auth_server, kex_client, kex_server};
+#[cfg(unix)]
+pub use mux::{mux_client, mux_master};
 pub use packets::{ident, messages, open};
 pub use scp::{scp_client, scp_server};
 pub use session::session;
@@ -59,6 +63,10 @@ pub const TARGETS: &[Target] = &[
     ("x11", x11),
     ("socks", socks),
     ("forwards", forwards),
+    #[cfg(unix)]
+    ("mux_master", mux_master),
+    #[cfg(unix)]
+    ("mux_client", mux_client),
 ];
 
 /// The input as a source of small decisions; 0 when it has ended.

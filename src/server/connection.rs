@@ -141,6 +141,7 @@ fn log_in<I: ServerInterface>(
         round_trip: parts.round_trip,
         closer: parts.closer,
         serving: true,
+        shared: false,
         taker: None,
     };
     let link = engine::start(finished, start)?;

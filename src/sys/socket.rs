@@ -48,9 +48,9 @@ pub(crate) fn read_now(socket: impl AsFd, buf: &mut [u8]) -> io::Result<usize> {
 /// Nor is a signal sent for a peer that is gone. Apple has an option of the socket for that, which std
 /// and socket2 set.
 #[cfg(not(target_vendor = "apple"))]
-const WITHOUT_WAITING: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+pub(super) const WITHOUT_WAITING: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 #[cfg(target_vendor = "apple")]
-const WITHOUT_WAITING: SendFlags = SendFlags::DONTWAIT;
+pub(super) const WITHOUT_WAITING: SendFlags = SendFlags::DONTWAIT;
 
 /// Writes what fits, or fails with `WouldBlock`.
 pub(crate) fn write_now(socket: impl AsFd, buf: &[u8]) -> io::Result<usize> {
@@ -65,6 +65,11 @@ pub(crate) fn write_now(socket: impl AsFd, buf: &[u8]) -> io::Result<usize> {
 /// Waits until the socket takes bytes, at most until `deadline`.
 pub(crate) fn wait_writable(socket: impl AsFd, deadline: Option<Instant>) -> io::Result<()> {
     wait(socket.as_fd(), PollFlags::OUT, deadline)
+}
+
+/// Waits until there is something to read, or the stream has ended, at most until `deadline`.
+pub(crate) fn wait_readable(socket: impl AsFd, deadline: Option<Instant>) -> io::Result<()> {
+    wait(socket.as_fd(), PollFlags::IN, deadline)
 }
 
 fn wait(socket: BorrowedFd<'_>, events: PollFlags, deadline: Option<Instant>) -> io::Result<()> {
