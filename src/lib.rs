@@ -6,6 +6,7 @@ mod authorized;
 mod channel;
 mod client;
 mod crypto;
+mod editor;
 mod engine;
 mod error;
 #[cfg(fuzzing)]
@@ -46,6 +47,7 @@ pub use client::{
 pub use crypto::bulk::{CipherState, CipherWay};
 pub use crypto::secret::Secret;
 pub use crypto::{CryptoError, Rank};
+pub use editor::{Key, KeyAction, Line, LineEditorOptions};
 pub use engine::{
     Closer, ExitStatus, Halves, Limits, MemoryStream, ReadHalf, Stream, WriteHalf, running_threads,
 };
@@ -70,7 +72,7 @@ pub use scp::*;
 #[cfg(unix)]
 pub use server::{AgentSocket, child_entry};
 pub use server::{
-    HostbasedRules, Listen, Peer, SSHServer, SSHServerBuilder, ServerHandle, Session, SessionEvent,
+    HostbasedRules, LineEditor, LineEditorWriter, Listen, Peer, SSHServer, SSHServerBuilder, ServerHandle, Session, SessionEvent,
     SessionEvents,
 };
 pub use sftp::*;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// Rooms by floor, lowest first.
 const FLOORS: &[&[&str]] = &[
-    &["wire", "pattern", "crypto", "sys"],
+    &["wire", "pattern", "crypto", "sys", "editor"],
     &["packet", "msg", "key"],
     &["kex", "auth"],
     &["error"],

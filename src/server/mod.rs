@@ -5,6 +5,7 @@ mod agent;
 mod connection;
 mod hostbased;
 mod hostkeys;
+mod line_editor;
 mod listener;
 #[cfg(unix)]
 mod local;
@@ -29,6 +30,7 @@ use crate::key::PKey;
 #[cfg(unix)]
 pub use agent::AgentSocket;
 pub use hostbased::HostbasedRules;
+pub use line_editor::{LineEditor, LineEditorWriter};
 pub use listener::{Listen, Peer, ServerHandle};
 #[cfg(unix)]
 pub use local::child_entry;
