@@ -72,8 +72,8 @@ pub use scp::*;
 #[cfg(unix)]
 pub use server::{AgentSocket, child_entry};
 pub use server::{
-    HostbasedRules, LineEditor, LineEditorWriter, Listen, Peer, SSHServer, SSHServerBuilder, ServerHandle, Session, SessionEvent,
-    SessionEvents,
+    HostbasedRules, LineEditor, LineEditorWriter, Listen, Peer, SSHServer, SSHServerBuilder, ServerHandle,
+    Session, SessionEvent, SessionEvents,
 };
 pub use sftp::*;
 pub use transport::{Transport, TransportOptions};

@@ -27,7 +27,8 @@ impl Editor {
             reading.ring = true;
             return;
         };
-        let mut shared = candidates.iter().fold(first.as_str(), |shared, other| shared_start(shared, other)).to_owned();
+        let mut shared =
+            candidates.iter().fold(first.as_str(), |shared, other| shared_start(shared, other)).to_owned();
         if candidates.len() == 1 && !reading.draft.after().starts_with(' ') {
             shared.push(' ');
         }

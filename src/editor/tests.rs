@@ -263,7 +263,11 @@ fn words_are_completed() {
     let mut desk = Desk::new(80, 24);
     desk.editor.complete_with(Some(Box::new(|before, word| {
         let known = ["read", "remove", "restore", "b\u{fc}cher"];
-        known.iter().filter(|known| before.is_empty() && known.starts_with(word)).map(ToString::to_string).collect()
+        known
+            .iter()
+            .filter(|known| before.is_empty() && known.starts_with(word))
+            .map(ToString::to_string)
+            .collect()
     })));
     assert_eq!(desk.line("rea\tall\r"), text("read all"));
     assert_eq!(desk.line("b\t\r"), text("b\u{fc}cher "));

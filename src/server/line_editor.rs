@@ -310,7 +310,10 @@ impl LineEditorWriter {
             return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the session has ended"));
         }
         if waiting.text.len().saturating_add(text.len()) >= WAITING {
-            return Err(io::Error::new(io::ErrorKind::WouldBlock, "the session shows no messages; try later"));
+            return Err(io::Error::new(
+                io::ErrorKind::WouldBlock,
+                "the session shows no messages; try later",
+            ));
         }
         waiting.text.extend_from_slice(text.as_bytes());
         if !text.ends_with('\n') {
