@@ -28,6 +28,7 @@ mod scp;
 mod server;
 mod sftp;
 mod sys;
+mod text;
 mod transport;
 mod wire;
 
@@ -37,7 +38,7 @@ pub use auth::{
     Prompt,
 };
 pub use authorized::{AuthorizedKeys, BadLine, KeyLogin};
-pub use channel::{Channel, ChannelStderr, Poll, PtyRequest, Ready, Waker};
+pub use channel::{Channel, ChannelStderr, Poll, PtyRequest, Ready, TimedRead, Waker};
 #[cfg(unix)]
 pub use client::ProxyCommand;
 pub use client::{
@@ -76,6 +77,7 @@ pub use server::{
     Session, SessionEvent, SessionEvents,
 };
 pub use sftp::*;
+pub use text::{ByteReader, Encoding, TextReader, TextWriter, Until};
 pub use transport::{Transport, TransportOptions};
 pub use wire::Malformed;
 

@@ -12,7 +12,7 @@ const FLOORS: &[&[&str]] = &[
     &["channel"],
     &["interface"],
     &["transport"],
-    &["sftp", "scp"],
+    &["sftp", "scp", "text"],
     &["client", "server"],
 ];
 
@@ -29,6 +29,8 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
 /// Crates and the rooms that may name them.
 const CRATES: &[(&str, &[&str])] = &[
     ("openssl", &["crypto", "key"]),
+    ("unicode_width", &["editor"]),
+    ("encoding_rs", &["text"]),
     ("flate2", &["packet"]),
     ("rustix", &["sys"]),
     ("nix", &["sys"]),
@@ -72,6 +74,7 @@ const MEANS: &[(&str, &[&str])] = &[
             "transport",
             "scp",
             "sftp",
+            "text",
             "client",
             "server",
         ],

@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use feramiko::{
-    Answer, AuthAnswer, Channel, ExitStatus, Line, LineEditorOptions, LineEditorWriter, PtyRequest, SSHClient,
-    SSHServer, ServerHandle, ServerInterface, Session, SessionRequest,
+    Answer, AuthAnswer, Channel, ExitStatus, Line, LineEditorOptions, LineEditorWriter, PtyRequest,
+    SSHClient, SSHServer, ServerHandle, ServerInterface, Session, SessionRequest,
 };
 use peers::{Folder, Keys, Python, Running, example, output, program, require};
 use rustix::process::{Pid, Signal, kill_process};
@@ -146,7 +146,13 @@ fn ssh(known: &Folder, port: u16, options: &[&str]) -> Option<Command> {
     let ssh = require("ssh", program("ssh"))?;
     // A terminal is given to the program that has the session.
     let mut command = Command::new("setsid");
-    command.arg("-w").args(options.contains(&"-tt").then_some("-c")).arg(ssh).args(["-F", "none", "-q", "-o", "StrictHostKeyChecking=no"]);
+    command.arg("-w").args(options.contains(&"-tt").then_some("-c")).arg(ssh).args([
+        "-F",
+        "none",
+        "-q",
+        "-o",
+        "StrictHostKeyChecking=no",
+    ]);
     command.arg("-o").arg(format!("UserKnownHostsFile={}", known.file("known").display()));
     command.args(options).args(["-p", &port.to_string(), "robey@127.0.0.1"]);
     Some(command)
@@ -211,7 +217,8 @@ fn asyncssh_edits_at_a_terminal() {
         ["got \"0123456789abcdef\"\r\n> ", "\u{4}", null],
         ["bye\r\n", "", null],
     ]);
-    let spec = json!({"host": "127.0.0.1", "port": here.port(), "user": "me", "action": "talk", "steps": steps});
+    let spec =
+        json!({"host": "127.0.0.1", "port": here.port(), "user": "me", "action": "talk", "steps": steps});
     let Some(answer) = Python::AsyncSsh.client(&spec) else { return };
     assert_eq!(answer["exit"], 7, "{answer}");
 }

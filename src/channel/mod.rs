@@ -6,6 +6,7 @@ mod agent;
 mod carry;
 mod poll;
 mod stderr;
+mod timed;
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -23,6 +24,7 @@ pub(crate) use agent::CHANNEL as AGENT_CHANNEL;
 pub(crate) use agent::REQUEST as FORWARD_AGENT;
 pub use poll::{Poll, Ready, Waker};
 pub use stderr::ChannelStderr;
+pub use timed::TimedRead;
 
 /// A pseudo-terminal as a client asks for it, RFC 4254 §6.2.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
-use crate::channel::{Channel, ChannelStderr, Waker};
+use crate::channel::{Channel, ChannelStderr, TimedRead, Waker};
 use crate::interface::SessionRequest;
 
 /// Something that happens while a session runs.
@@ -123,6 +123,12 @@ impl Session {
 impl Read for Session {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.channel.read(buf)
+    }
+}
+
+impl TimedRead for Session {
+    fn read_within(&mut self, buf: &mut [u8], timeout: Duration) -> io::Result<usize> {
+        self.channel.read_within(buf, timeout)
     }
 }
 
