@@ -106,7 +106,8 @@ impl Drop for Here {
 impl Here {
     /// Does what a line says; what is to be shown, none when the caller leaves.
     fn obey(&self, line: &str) -> Option<String> {
-        let (command, text) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
+        let line = line.trim();
+        let (command, text) = line.split_once(' ').unwrap_or((line, ""));
         let text = text.trim();
         let mut board = lock(&self.board);
         let name = board.name(self.number).to_owned();

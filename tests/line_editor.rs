@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use feramiko::{
     Answer, AuthAnswer, Channel, ExitStatus, Line, LineEditorOptions, LineEditorWriter, PtyRequest,
-    SSHClient, SSHServer, ServerHandle, ServerInterface, Session, SessionRequest,
+    SSHClient, SSHServer, ServerHandle, ServerInterface, Session, SessionRequest, TextReader,
 };
 use peers::{Folder, Keys, Python, Running, example, output, program, require};
 use rustix::process::{Pid, Signal, kill_process};
@@ -317,6 +317,39 @@ fn who_types_nothing_is_let_go() {
     caller.types("hurry\r");
     caller.shows("> hurry");
     assert!(here.ends.recv().unwrap().contains("TimedOut"));
+}
+
+#[test]
+fn a_script_waits_for_prompts() {
+    let _watch = given::within(120);
+    let here = Here::new();
+    let caller = here.caller(None);
+    let (mut typed, mut shown) = (&caller.channel, TextReader::new(&caller.channel));
+    let prompts = ["Password: ", "> "];
+    let patience = Duration::from_secs(30);
+    assert_eq!(shown.read_until_within(&prompts, patience).unwrap().which, 1);
+    writeln!(typed, "password").unwrap();
+    assert_eq!(shown.read_until_within(&prompts, patience).unwrap().which, 0);
+    let late = shown.read_until_within(&prompts, Duration::from_millis(50)).unwrap_err();
+    assert_eq!((late.kind(), shown.buffered()), (ErrorKind::TimedOut, ""));
+    writeln!(typed, "wrong").unwrap();
+    assert_eq!(shown.read_until_within(&prompts, patience).unwrap().before, "wrong\n");
+
+    // OpenSSH's server: both streams of a command, each with its own reader.
+    let (Some(host), Some(own)) = (Keys::named("host"), Keys::named("user")) else { return };
+    let Some(server) = peers::sshd(&host, &own, "") else { return };
+    let key = feramiko::PKey::from_file(own.private("ed25519"), None).unwrap();
+    let client = given::client().key(key).username(&peers::user());
+    let client = client.connect(&format!("127.0.0.1:{}", server.port())).unwrap();
+    let command = r"printf 'n\303\244me: '; read -r x; printf 'it is %s\n' $x >&2; printf 'l\303'; sleep 0.1; printf '\244st'";
+    let mut process = client.command(command).spawn().unwrap();
+    let mut out = TextReader::new(process.stdout.take().unwrap());
+    let mut err = TextReader::new(process.stderr.take().unwrap());
+    assert_eq!(out.read_until_within(&["me: "], patience).unwrap().before, "n\u{e4}");
+    writeln!(process.stdin.take().unwrap(), "Ada").unwrap();
+    assert_eq!(err.read_line_within(patience).unwrap().unwrap(), "it is Ada");
+    assert_eq!(out.read_line().unwrap().unwrap(), "l\u{e4}st");
+    assert_eq!((out.read_line().unwrap(), err.read_line().unwrap()), (None, None));
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod sftp;
 mod sftp_client;
 #[cfg(test)]
 mod tests;
+mod text;
 
 pub use agent::{agent_client, agent_server};
 pub use connection::connection;
@@ -27,6 +28,7 @@ pub use scp::{scp_client, scp_server};
 pub use session::session;
 pub use sftp::sftp_server;
 pub use sftp_client::sftp_client;
+pub use text::{line_editor, text};
 
 /// A target's name and its door.
 pub type Target = (&'static str, fn(&[u8]));
@@ -52,6 +54,8 @@ pub const TARGETS: &[Target] = &[
     ("sftp_client", sftp_client),
     ("scp_client", scp_client),
     ("scp_server", scp_server),
+    ("line_editor", line_editor),
+    ("text", text),
 ];
 
 /// The input as a source of small decisions; 0 when it has ended.

@@ -124,8 +124,8 @@ fn utf8_is_always_there() {
     #[cfg(not(feature = "encoding"))]
     assert!(Encoding::named("latin1").unwrap_err().to_string().contains("feature `encoding`"));
     let mut writer = TextWriter::new(Vec::new());
-    write!(writer, "{}", '\u{5b57}').unwrap();
-    assert_eq!(writer.into_inner(), "\u{5b57}".as_bytes());
+    write!(writer, "{} \u{5b57}", 1).unwrap();
+    assert_eq!(writer.into_inner(), "1 \u{5b57}".as_bytes());
 }
 
 #[cfg(feature = "encoding")]
