@@ -42,8 +42,9 @@ use search::Search;
 
 /// As AsyncSSH's editor: enough for what somebody types, a few screens of a terminal.
 const MAX_LINE: usize = 1024;
-/// Lines that are remembered: a long evening at a bulletin board, at most 1 MiB.
-const HISTORY: usize = 1000;
+/// Lines that are remembered: as many as OpenSSH's `sftp` does. Few enough that whoever searches them with every
+/// key keeps no processor busy.
+const HISTORY: usize = 100;
 
 /// What reading a line led to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +88,7 @@ impl LineEditorOptions {
         self
     }
 
-    /// How many lines are remembered; 1000 unless told otherwise, none with 0.
+    /// How many lines are remembered; 100 unless told otherwise, none with 0.
     #[must_use]
     pub fn history(mut self, lines: usize) -> Self {
         self.history = lines;
@@ -176,8 +177,12 @@ impl Editor {
         self.hooks.completer = completer;
     }
 
-    /// Begins to read a line. Of a prompt of several lines the last one is drawn again with what is typed.
+    /// Begins to read a line, at the terminal's left edge. Of a prompt of several lines the last one is drawn
+    /// again with what is typed.
     pub(crate) fn begin(&mut self, prompt: &str, secret: bool, out: &mut Vec<u8>) {
+        if self.screen.is_some() && self.newlines.within_line() {
+            self.print(b"\n", out);
+        }
         let (above, prompt) = prompt.rsplit_once('\n').map_or(("", prompt), |(above, last)| (above, last));
         if !above.is_empty() {
             self.print(above.as_bytes(), out);
@@ -330,7 +335,7 @@ impl Editor {
             if search.press(key, &self.history) {
                 return None;
             }
-            let cancelled = matches!(key, Key::Ctrl('g' | 'c'));
+            let cancelled = key == Key::Ctrl('g');
             let found = self.history.get(search.found()).filter(|_| !cancelled).map(str::to_owned);
             reading.search = None;
             if let Some(line) = found {

@@ -6,6 +6,7 @@
 #[derive(Debug, Default)]
 pub(super) struct Newlines {
     after_return: bool,
+    within_line: bool,
 }
 
 impl Newlines {
@@ -16,6 +17,12 @@ impl Newlines {
             }
             out.push(*byte);
             self.after_return = *byte == b'\r';
+            self.within_line = *byte != b'\n';
         }
+    }
+
+    /// Whether the last line that was written has no end yet.
+    pub(super) fn within_line(&self) -> bool {
+        self.within_line
     }
 }

@@ -211,6 +211,7 @@ fn history_is_searched() {
     assert_eq!(desk.terminal.text().last().unwrap(), "(search) m: make all");
     assert_eq!(desk.types("\x12\x05!\r"), text("make test!"));
     assert_eq!(desk.line("typed\x12ls\x07\r"), text("typed"));
+    assert_eq!(desk.line("typed\x12ls\x03"), Some(Line::Interrupted));
 }
 
 #[test]
@@ -281,6 +282,13 @@ fn words_are_completed() {
     let shown = desk.terminal.text();
     assert_eq!(shown[shown.len() - 2..], ["read  remove  restore", "> re"]);
     assert_eq!(desk.types("m\t\r"), text("remove "));
+    // Of very many some are shown.
+    let many = |_: &str, _: &str| (0..1000).map(|number| format!("{number:04}")).collect();
+    desk.editor.complete_with(Some(Box::new(many)));
+    desk.begin("> ");
+    desk.types("\t\t\t");
+    let shown = desk.terminal.text().concat();
+    assert!(shown.contains("0099  (900 more)") && !shown.contains("0100"), "{shown}");
 }
 
 #[test]
@@ -394,4 +402,9 @@ fn a_terminal_gets_both_ends_of_lines() {
     desk.out.clear();
     desk.begin("above\nand the \x1b[31mprompt> ");
     assert_eq!(desk.terminal.text(), ["above", "and the [31mprompt>"]);
+    // What was written without an end gets one: a line begins at the left edge.
+    let mut desk = Desk::new(10, 24);
+    desk.editor.print(b"Name: ", &mut desk.out);
+    assert_eq!(desk.line("a long name\r"), text("a long name"));
+    assert_eq!(desk.terminal.text(), ["Name:", "> a long n", "ame"]);
 }

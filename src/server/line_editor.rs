@@ -78,7 +78,8 @@ impl LineEditor {
     /// the last one is the prompt.
     ///
     /// # Errors
-    /// [`ErrorKind::TimedOut`](io::ErrorKind::TimedOut) when nothing was typed for too long,
+    /// [`ErrorKind::TimedOut`](io::ErrorKind::TimedOut) when nothing was typed for too long: what was typed of the
+    /// line is dropped;
     /// [`ErrorKind::InvalidData`](io::ErrorKind::InvalidData) when a line without a terminal is longer than
     /// [`max_line`](LineEditorOptions::max_line); reading can go on. Others when the connection breaks.
     pub fn read_line(&mut self, prompt: &str) -> io::Result<Line> {
@@ -185,7 +186,15 @@ impl LineEditor {
                 Some(line) => return written.map(|()| line),
                 None => written?,
             }
-            waited = self.wait(deadline)?;
+            waited = match self.wait(deadline) {
+                Ok(waited) => waited,
+                Err(error) => {
+                    // What is written next stands below the line. A broken connection takes nothing.
+                    let _ = self.editor.end(&mut out);
+                    let _ = self.channel.write_all(&out);
+                    return Err(error);
+                }
+            };
             if waited == Waited::Input {
                 deadline = self.deadline();
             }
@@ -218,14 +227,15 @@ impl LineEditor {
 
     /// Takes the events that have come; true when one of them is an interrupt.
     fn happened(&mut self, out: &mut Vec<u8>) -> bool {
-        let mut interrupted = false;
+        let (mut interrupted, mut resized) = (false, None);
         while let Some(event) = self.events.try_recv() {
             match event {
-                SessionEvent::Resize { size, .. } => self.editor.resize(size, out),
+                SessionEvent::Resize { size, .. } => resized = Some(size),
                 SessionEvent::Signal(name) => interrupted |= name == "INT",
                 SessionEvent::Break(_) => interrupted = true,
             }
         }
+        resized.into_iter().for_each(|size| self.editor.resize(size, out));
         interrupted
     }
 }
@@ -243,7 +253,8 @@ enum Waited {
     Woken,
 }
 
-/// Writes to the session, with the ends of lines that its terminal needs.
+/// Writes to the session, with the ends of lines that its terminal needs. A prompt belongs to
+/// [`read_line`](LineEditor::read_line): what is written before without an end of line is given one.
 impl Write for LineEditor {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let mut out = Vec::new();
