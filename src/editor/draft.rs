@@ -36,7 +36,6 @@ impl Word {
 }
 
 /// A line with a cursor. Wiped when dropped: it may be a password.
-#[derive(Debug, Clone, Default)]
 pub(super) struct Draft {
     before: Zeroizing<String>,
     after: Zeroizing<String>,

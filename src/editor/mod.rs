@@ -27,6 +27,8 @@ mod search;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
+
 use zeroize::{Zeroize, Zeroizing};
 
 use draft::{Draft, Word};
@@ -103,7 +105,6 @@ pub(crate) struct TooLong {
 }
 
 /// A line that is being read.
-#[derive(Debug)]
 struct Reading {
     prompt: String,
     draft: Draft,
@@ -120,7 +121,6 @@ struct Reading {
 }
 
 /// The editor of one terminal, or of input that comes from none.
-#[derive(Debug)]
 pub(crate) struct Editor {
     options: LineEditorOptions,
     keys: Keys,
@@ -183,7 +183,7 @@ impl Editor {
         if self.screen.is_some() && self.newlines.within_line() {
             self.print(b"\n", out);
         }
-        let (above, prompt) = prompt.rsplit_once('\n').map_or(("", prompt), |(above, last)| (above, last));
+        let (above, prompt) = prompt.rsplit_once('\n').unwrap_or(("", prompt));
         if !above.is_empty() {
             self.print(above.as_bytes(), out);
             self.print(b"\n", out);
@@ -451,5 +451,12 @@ impl Editor {
         reading.shown = wanted;
         let line = self.history.get(wanted).unwrap_or(&reading.kept);
         reading.draft.set(line, "");
+    }
+}
+
+/// What is typed may be a password.
+impl fmt::Debug for Editor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Editor").field("options", &self.options).finish_non_exhaustive()
     }
 }

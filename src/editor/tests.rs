@@ -222,6 +222,7 @@ fn a_password_is_neither_shown_nor_remembered() {
     desk.editor.begin("Password: ", true, &mut desk.out);
     assert_eq!(desk.types("fox\x7fo\t\x17foo\x12\x10"), None);
     assert_eq!((desk.terminal.text(), desk.terminal.at), (vec!["Password:".to_owned()], (0, 10)));
+    assert!(!format!("{:?}", desk.editor).contains("foo"));
     assert_eq!(desk.types("\r"), text("foo"));
     assert_eq!(desk.editor.history().count(), 0);
     desk.editor.hook(Key::Char('o'), None);
