@@ -282,12 +282,11 @@ impl Editor {
         match (&reading.search, reading.secret) {
             (Some(search), _) => {
                 let prompt = format!("(search) {}: ", search.text());
-                screen.draw(&prompt, line.unwrap_or_default(), out);
+                screen.draw(&prompt, line.unwrap_or_default(), "", out);
             }
-            (None, true) => screen.draw(&reading.prompt, "", out),
+            (None, true) => screen.draw(&reading.prompt, "", "", out),
             (None, false) => {
-                let before = format!("{}{}", reading.prompt, reading.draft.before());
-                screen.draw(&before, reading.draft.after(), out);
+                screen.draw(&reading.prompt, reading.draft.before(), reading.draft.after(), out);
             }
         }
     }

@@ -18,16 +18,49 @@ struct Cell {
 }
 
 fn cells(text: &str) -> Vec<Cell> {
-    let mut cells: Vec<Cell> = Vec::new();
-    for c in text.chars().filter(|c| accepts(*c)) {
-        match (width(c), cells.last_mut()) {
-            (0, Some(last)) => last.text.push(c),
-            // A mark that stands on nothing.
-            (0, None) => cells.push(Cell { text: format!(" {c}"), width: 1 }),
-            (width, _) => cells.push(Cell { text: c.to_string(), width }),
+    let mut cells = Vec::new();
+    text.chars().filter(|c| accepts(*c)).for_each(|c| add(&mut cells, "", c));
+    cells
+}
+
+/// Adds a character with the change of colour before it.
+fn add(cells: &mut Vec<Cell>, colour: &str, c: char) {
+    match (width(c), cells.last_mut()) {
+        (0, Some(last)) => {
+            last.text.push_str(colour);
+            last.text.push(c);
+        }
+        // A mark that stands on nothing.
+        (0, None) => cells.push(Cell { text: format!("{colour} {c}"), width: 1 }),
+        (width, _) => cells.push(Cell { text: format!("{colour}{c}"), width }),
+    }
+}
+
+/// The cells of a prompt, which may change colours. The last change belongs to the last cell, so that what is
+/// typed is drawn without any.
+fn prompt_cells(prompt: &str) -> Vec<Cell> {
+    let (mut cells, mut colour, mut rest) = (Vec::new(), String::new(), prompt);
+    while let Some(c) = rest.chars().next() {
+        let (change, behind) = rest.split_at_checked(colour_length(rest)).unwrap_or_default();
+        colour.push_str(change);
+        if change.is_empty() {
+            rest = rest.get(c.len_utf8()..).unwrap_or_default();
+            if accepts(c) {
+                add(&mut cells, &std::mem::take(&mut colour), c);
+            }
+        } else {
+            rest = behind;
         }
     }
+    cells.iter_mut().last().into_iter().for_each(|last| last.text.push_str(&colour));
     cells
+}
+
+/// The length of the SGR sequence (ECMA-48 §8.3.117) that `text` begins with; 0 if it begins with none.
+fn colour_length(text: &str) -> usize {
+    let Some(rest) = text.strip_prefix("\x1b[") else { return 0 };
+    let behind = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';');
+    behind.strip_prefix('m').map_or(0, |behind| text.len().saturating_sub(behind.len()))
 }
 
 type Row = Vec<Cell>;
@@ -43,13 +76,14 @@ struct Frame {
 }
 
 impl Frame {
-    fn new(before: &str, after: &str, (columns, height): (usize, usize)) -> Self {
+    fn new(prompt: &str, before: &str, after: &str, (columns, height): (usize, usize)) -> Self {
         let mut rows: Vec<Row> = Vec::new();
         let (mut row, mut column, mut cursor) = (Vec::new(), 0_usize, None);
+        let prompt = prompt_cells(prompt);
+        let until = prompt.len().saturating_add(cells(before).len());
         // Taken together: a mark after the cursor stands on the character before it.
-        let until = cells(before).len();
-        let whole = cells(&format!("{before}{after}"));
-        for (at, cell) in whole.into_iter().enumerate() {
+        let line = cells(&format!("{before}{after}"));
+        for (at, cell) in prompt.into_iter().chain(line).enumerate() {
             if column.saturating_add(cell.width) > columns {
                 rows.push(std::mem::take(&mut row));
                 column = 0;
@@ -79,6 +113,7 @@ impl Frame {
 #[derive(Debug)]
 pub(super) struct Screen {
     rows: Vec<Row>,
+    prompt: String,
     /// The row and the column where the terminal's cursor is; the column after the last one when the last
     /// was just written.
     at: (usize, usize),
@@ -88,12 +123,17 @@ pub(super) struct Screen {
 impl Screen {
     /// A terminal of so many columns and rows whose cursor is at the beginning of an empty row.
     pub(super) fn new(size: (u32, u32)) -> Self {
-        Self { rows: Vec::new(), at: (0, 0), size: usable(size) }
+        Self { rows: Vec::new(), prompt: String::new(), at: (0, 0), size: usable(size) }
     }
 
-    /// Makes the terminal show both texts with the cursor between them.
-    pub(super) fn draw(&mut self, before: &str, after: &str, out: &mut Vec<u8>) {
-        let frame = Frame::new(before, after, self.size);
+    /// Makes the terminal show the prompt and both texts with the cursor between them.
+    pub(super) fn draw(&mut self, prompt: &str, before: &str, after: &str, out: &mut Vec<u8>) {
+        if self.prompt != prompt {
+            // Where a colour was changed is not looked for.
+            self.erase(out);
+            prompt.clone_into(&mut self.prompt);
+        }
+        let frame = Frame::new(prompt, before, after, self.size);
         let old = std::mem::take(&mut self.rows);
         for (number, row) in frame.rows.iter().enumerate() {
             let shown = old.get(number).map(Vec::as_slice).unwrap_or_default();

@@ -339,6 +339,24 @@ fn a_line_may_be_higher_than_the_terminal() {
 }
 
 #[test]
+fn a_prompt_may_have_colours() {
+    let mut desk = Desk::new(10, 6);
+    desk.editor.begin("\x1b[1;32mme\x1b[0m\x1b[2J> \x1b[m", false, &mut desk.out);
+    assert_eq!(desk.out, b"\x1b[1;32mme\x1b[0m[2J> \x1b[m");
+    desk.shown();
+    desk.editor.feed(b"abc\x02\x02\x02x");
+    assert_eq!(desk.editor.step(&mut desk.out), Ok(None));
+    // What is typed takes no part in it.
+    assert_eq!(desk.out, b"xab\r\nc\x1b[1A\r\x1b[8C");
+    desk.shown();
+    assert_eq!(desk.terminal.text(), ["me[2J> xab", "c"]);
+    for prompt in ["\x1b[1;3", "\x1b[m", "\x1b", "\u{301}"] {
+        desk.begin(prompt);
+        desk.types("\u{301}\x7f\x03");
+    }
+}
+
+#[test]
 fn typing_writes_what_is_typed() {
     let mut desk = Desk::new(80, 24);
     desk.begin("> ");
@@ -402,7 +420,7 @@ fn a_terminal_gets_both_ends_of_lines() {
     assert_eq!(desk.out, b"a\r\nb\r\nc\r\n\r\n");
     desk.out.clear();
     desk.begin("above\nand the \x1b[31mprompt> ");
-    assert_eq!(desk.terminal.text(), ["above", "and the [31mprompt>"]);
+    assert_eq!(desk.terminal.text(), ["above", "and the prompt>"]);
     // What was written without an end gets one: a line begins at the left edge.
     let mut desk = Desk::new(10, 24);
     desk.editor.print(b"Name: ", &mut desk.out);

@@ -74,8 +74,8 @@ pub struct LineEditor {
 }
 
 impl LineEditor {
-    /// Reads a line. The prompt is plain text: escape sequences in it are not passed on, and of several lines
-    /// the last one is the prompt.
+    /// Reads a line. Of a prompt of several lines the last one is drawn again when the line is. Of escape sequences
+    /// in it only those that set colours (SGR) reach a terminal.
     ///
     /// # Errors
     /// [`ErrorKind::TimedOut`](io::ErrorKind::TimedOut) when nothing was typed for too long: what was typed of the

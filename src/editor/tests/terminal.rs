@@ -39,7 +39,7 @@ impl Terminal {
                     let mut number = String::new();
                     let last = loop {
                         match rest.next() {
-                            Some(digit @ '0'..='9') => number.push(digit),
+                            Some(digit @ ('0'..='9' | ';')) => number.push(digit),
                             other => break other.expect("a sequence ends"),
                         }
                     };
@@ -97,6 +97,8 @@ impl Terminal {
             'A' => self.at.0 = row.saturating_sub(number.unwrap_or(1)),
             'C' => self.at.1 = (column + number.unwrap_or(1)).min(self.columns - 1),
             'H' => self.at = (0, 0),
+            // Colours are not looked at.
+            'm' => {}
             'K' => blank(&mut self.rows[row][column..]),
             'J' if number == Some(2) => self.rows.iter_mut().for_each(|row| blank(row)),
             'J' => {
