@@ -202,7 +202,7 @@ fn openssh_sends_lines_without_a_terminal() {
         shown.replace("> ", ""),
         "got \"one\"\ngot \"two\"\nlimit max_line (1024) exceeded\ngot \"three\"\nPassword: right\ngot \"last\"\nbye\n"
     );
-    assert_eq!(output.status.code(), Some(7));
+    assert_eq!((shown.matches("> ").count(), output.status.code()), (7, Some(7)));
 }
 
 #[test]

@@ -164,23 +164,24 @@ impl LineEditor {
         let mut out = Vec::new();
         // What came while no line was read; an interrupt meant what was done then.
         self.happened(&mut out);
-        self.editor.show(&self.messages.take(), &mut out);
+        self.editor.show(&self.messages.take().0, &mut out);
         self.editor.begin(prompt, secret, &mut out);
         let mut deadline = self.deadline();
         let mut waited = Waited::Woken;
         loop {
             let interrupted = self.happened(&mut out);
-            self.editor.show(&self.messages.take(), &mut out);
-            let done = if interrupted && waited != Waited::End {
-                Some(self.editor.interrupt(&mut out))
-            } else if waited == Waited::End || self.messages.is_closed() {
-                Some(self.editor.end(&mut out))
+            let (messages, closed) = self.messages.take();
+            self.editor.show(&messages, &mut out);
+            let done = if waited == Waited::End || closed {
+                Ok(Some(self.editor.end(&mut out)))
+            } else if interrupted {
+                Ok(Some(self.editor.interrupt(&mut out)))
             } else {
-                self.editor.step(&mut out).map_err(too_long)?
+                self.editor.step(&mut out)
             };
             let written = self.channel.write_all(&out);
             out.clear();
-            match done {
+            match done.map_err(too_long)? {
                 // Who ended the input may have gone.
                 Some(line) if waited == Waited::End => return Ok(line),
                 Some(line) => return written.map(|()| line),
@@ -285,12 +286,10 @@ struct Waiting {
 }
 
 impl Messages {
-    fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut self.0.lock().text)
-    }
-
-    fn is_closed(&self) -> bool {
-        self.0.lock().closed
+    /// What waits, and whether it is the last.
+    fn take(&self) -> (Vec<u8>, bool) {
+        let mut waiting = self.0.lock();
+        (std::mem::take(&mut waiting.text), waiting.closed)
     }
 }
 
