@@ -6,6 +6,7 @@ mod authorized;
 mod channel;
 mod client;
 mod crypto;
+mod editor;
 mod engine;
 mod error;
 mod forward;
@@ -30,6 +31,7 @@ mod scp;
 mod server;
 mod sftp;
 mod sys;
+mod text;
 mod transport;
 mod wire;
 mod x11;
@@ -40,7 +42,7 @@ pub use auth::{
     Prompt,
 };
 pub use authorized::{AuthorizedKeys, BadLine, KeyLogin};
-pub use channel::{Channel, ChannelStderr, Poll, PtyRequest, Ready, Waker};
+pub use channel::{Channel, ChannelStderr, Poll, PtyRequest, Ready, TimedRead, Waker};
 pub use client::{
     Cancel, Command, HostAddressCheck, HostKeysChange, HostKeysUpdate, KnownHostsQuery, KnownHostsReason,
     Output, Process, ProcessStderr, ProcessStdin, ProcessStdout, SSHClient, SSHClientBuilder,
@@ -50,6 +52,7 @@ pub use client::{ProxyCommand, X11Options};
 pub use crypto::bulk::{CipherState, CipherWay};
 pub use crypto::secret::Secret;
 pub use crypto::{CryptoError, Rank};
+pub use editor::{Key, KeyAction, Line, LineEditorOptions};
 pub use engine::{
     Closer, ExitStatus, Halves, Limits, MemoryStream, ReadHalf, Stream, WriteHalf, running_threads,
 };
@@ -83,10 +86,11 @@ pub use scp::*;
 #[cfg(unix)]
 pub use server::{AgentSocket, X11Display, child_entry};
 pub use server::{
-    HostbasedRules, Listen, Peer, SSHServer, SSHServerBuilder, ServerHandle, Session, SessionEvent,
-    SessionEvents,
+    HostbasedRules, LineEditor, LineEditorWriter, Listen, Peer, SSHServer, SSHServerBuilder, ServerHandle,
+    Session, SessionEvent, SessionEvents,
 };
 pub use sftp::*;
+pub use text::{ByteReader, Encoding, TextReader, TextWriter, Until};
 pub use transport::{Transport, TransportOptions};
 pub use wire::Malformed;
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// Rooms by floor, lowest first.
 const FLOORS: &[&[&str]] = &[
-    &["wire", "pattern", "crypto", "sys"],
+    &["wire", "pattern", "crypto", "sys", "editor"],
     &["packet", "msg", "key", "x11"],
     &["kex", "auth"],
     &["error"],
@@ -12,7 +12,7 @@ const FLOORS: &[&[&str]] = &[
     &["channel"],
     &["interface"],
     &["transport"],
-    &["sftp", "scp", "forward", "mux"],
+    &["sftp", "scp", "forward", "mux", "text"],
     &["client", "server"],
 ];
 
@@ -29,6 +29,8 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
 /// Crates and the rooms that may name them.
 const CRATES: &[(&str, &[&str])] = &[
     ("openssl", &["crypto", "key"]),
+    ("unicode_width", &["editor"]),
+    ("encoding_rs", &["text"]),
     ("flate2", &["packet"]),
     ("rustix", &["sys"]),
     ("nix", &["sys"]),
@@ -74,6 +76,7 @@ const MEANS: &[(&str, &[&str])] = &[
             "sftp",
             "forward",
             "mux",
+            "text",
             "client",
             "server",
         ],

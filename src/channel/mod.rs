@@ -7,6 +7,7 @@ mod carry;
 mod poll;
 #[cfg(unix)]
 mod stderr;
+mod timed;
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -25,6 +26,7 @@ pub(crate) use agent::REQUEST as FORWARD_AGENT;
 pub use poll::{Poll, Ready, Waker};
 #[cfg(unix)]
 pub use stderr::ChannelStderr;
+pub use timed::TimedRead;
 
 /// A pseudo-terminal as a client asks for it, RFC 4254 §6.2.
 #[derive(Debug, Clone, PartialEq, Eq)]

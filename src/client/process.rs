@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::SSHClient;
 use crate::agent::Agent;
-use crate::channel::{Channel, Poll, PtyRequest};
+use crate::channel::{Channel, Poll, PtyRequest, TimedRead};
 use crate::engine::{ExitStatus, Lane};
 use crate::error::{Error, Result};
 
@@ -258,6 +258,12 @@ impl Read for ProcessStdout {
     }
 }
 
+impl TimedRead for ProcessStdout {
+    fn read_within(&mut self, buf: &mut [u8], timeout: Duration) -> io::Result<usize> {
+        self.0.read_within(buf, timeout)
+    }
+}
+
 /// A command's standard error. Once it is dropped, what comes is dropped too.
 #[derive(Debug)]
 pub struct ProcessStderr(Channel);
@@ -271,5 +277,11 @@ impl Drop for ProcessStderr {
 impl Read for ProcessStderr {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.0.stderr().read(buf)
+    }
+}
+
+impl TimedRead for ProcessStderr {
+    fn read_within(&mut self, buf: &mut [u8], timeout: Duration) -> io::Result<usize> {
+        self.0.stderr().read_within(buf, timeout)
     }
 }

@@ -18,6 +18,7 @@ mod sftp;
 mod sftp_client;
 #[cfg(test)]
 mod tests;
+mod text;
 mod x11;
 
 pub use agent::{agent_client, agent_server};
@@ -34,6 +35,7 @@ pub use scp::{scp_client, scp_server};
 pub use session::session;
 pub use sftp::sftp_server;
 pub use sftp_client::sftp_client;
+pub use text::{line_editor, text};
 pub use x11::x11;
 
 /// A target's name and its door.
@@ -67,6 +69,8 @@ pub const TARGETS: &[Target] = &[
     ("mux_master", mux_master),
     #[cfg(unix)]
     ("mux_client", mux_client),
+    ("line_editor", line_editor),
+    ("text", text),
 ];
 
 /// The input as a source of small decisions; 0 when it has ended.

@@ -5,10 +5,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
-
 use super::forwarding::Forwarding;
-use super::session::{Session, SessionEvent};
+use super::session::{EventSender, Session, SessionEvent, SessionEvents};
 use super::{Config, Peer, hostkeys, login};
 use crate::auth::AuthInfo;
 use crate::channel::{Channel, FORWARD_AGENT, PtyRequest};
@@ -165,8 +163,8 @@ struct SessionState {
     /// Taken when it starts.
     channel: Option<Channel>,
     /// Held by the channel, so that the events end with it.
-    events: Weak<Sender<SessionEvent>>,
-    receiver: Option<Receiver<SessionEvent>>,
+    events: Weak<EventSender>,
+    receiver: Option<SessionEvents>,
     env: Vec<(String, String)>,
     agent: bool,
     x11: Option<X11Request>,
@@ -249,7 +247,7 @@ impl<I: ServerInterface> Serving<'_, I> {
         }
         if let Some(link) = request.accept(&self.link) {
             let channel = Channel::new(link);
-            let (events, receiver) = crossbeam_channel::bounded(EVENTS);
+            let (events, receiver) = EventSender::new(EVENTS);
             let closed = channel.watch_closed();
             let events = Arc::new(events);
             let weak = Arc::downgrade(&events);
@@ -290,7 +288,7 @@ fn run_session<I: ServerInterface>(
     interface: &I,
     channel: Channel,
     request: SessionRequest,
-    events: Receiver<SessionEvent>,
+    events: SessionEvents,
     place: Option<Place>,
 ) {
     let session = Session::new(channel.clone(), request, events);
@@ -372,7 +370,7 @@ fn request<I: ServerInterface>(
 fn event(session: &SessionState, event: SessionEvent) -> Judged {
     // Before it runs there is nothing to resize or to signal.
     let runs = session.channel.is_none();
-    let taken = runs && session.events.upgrade().is_some_and(|events| events.try_send(event).is_ok());
+    let taken = runs && session.events.upgrade().is_some_and(|events| events.send(event));
     Ok(taken.then_some(Granted::Done))
 }
 

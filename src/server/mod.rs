@@ -6,6 +6,7 @@ mod connection;
 mod forwarding;
 mod hostbased;
 mod hostkeys;
+mod line_editor;
 mod listener;
 #[cfg(unix)]
 mod local;
@@ -32,6 +33,7 @@ use crate::key::PKey;
 #[cfg(unix)]
 pub use agent::AgentSocket;
 pub use hostbased::HostbasedRules;
+pub use line_editor::{LineEditor, LineEditorWriter};
 pub use listener::{Listen, Peer, ServerHandle};
 #[cfg(unix)]
 pub use local::child_entry;

@@ -28,6 +28,7 @@ pub(crate) mod launch;
 pub(crate) mod local_time;
 pub(crate) mod modes;
 pub(crate) mod pace;
+#[cfg(unix)]
 pub(crate) mod passing;
 #[cfg(unix)]
 pub(crate) mod private;

@@ -137,6 +137,25 @@ async def shell(connection, asked):
     return dict(stdout=peer.text(out), exit=process.exit_status)
 
 
+async def talk(connection, asked):
+    """Waits for a text, then types and perhaps resizes, step by step."""
+    process = await connection.create_process(encoding=None, term_type="xterm", term_size=(80, 24))
+    out = b""
+    for wanted, typed, size in asked["steps"]:
+        wanted = wanted.encode()
+        while wanted not in out:
+            if not (piece := await process.stdout.read(1 << 16)):
+                raise EOFError(f"{wanted} did not come: {out}")
+            out += piece
+        out = out.split(wanted, 1)[1]
+        if typed:
+            process.stdin.write(typed.encode())
+        if size:
+            process.change_terminal_size(*size)
+    await process.wait_closed()
+    return dict(exit=process.exit_status)
+
+
 async def down(connection, asked):
     process = await session(connection, peer.down_command(asked), asked)
     digest, count = hashlib.sha256(), 0
@@ -260,7 +279,7 @@ async def scp(connection, asked):
 
 ACTIONS = {
     "exec": exec_, "down": down, "up": up, "channels": channels, "sftp": sftp, "tunnel": tunnel, "shell": shell,
-    "learn": learn, "files": files, "scp": scp,
+    "learn": learn, "files": files, "scp": scp, "talk": talk,
 }
 
 

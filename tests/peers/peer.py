@@ -22,8 +22,9 @@ for a client also
   action              exec, down, up, channels, sftp, files (a round of all operations of SFTP; failed
                       lists what came out otherwise), tunnel, learn (the further host keys that the
                       server proves; AsyncSSH only), scp (a tree `local`, `up` or down from
-                      `remote`; AsyncSSH only) or shell (stty size, a resize to
-                      132x50, stty size until it shows, exit 5)
+                      `remote`; AsyncSSH only), talk (a shell at a terminal; AsyncSSH only) or shell
+                      (stty size, a resize to 132x50, stty size until it shows, exit 5)
+  steps               of talk: a text to wait for, one to type then, a new size or null
   command             what exec runs; down, up and channels have one of their own
   stdin               text that exec and tunnel send
   env                 variables to ask for, an object
