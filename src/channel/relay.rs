@@ -29,6 +29,10 @@ impl Drop for Both {
 
 /// Joins both until both directions have ended or one side has failed; both are closed then.
 pub(crate) fn relay(channel: &Channel, stream: Halves) -> io::Result<()> {
+    relay_within(channel, stream, REST)
+}
+
+fn relay_within(channel: &Channel, stream: Halves, patience: Duration) -> io::Result<()> {
     let Halves { mut read, mut write, closer, .. } = stream;
     let Halves { read: mut from_channel, write: mut to_channel, .. } = Box::new(channel.clone()).split()?;
     let both = Arc::new(Both(channel.clone()));
@@ -42,7 +46,7 @@ pub(crate) fn relay(channel: &Channel, stream: Halves) -> io::Result<()> {
     if back.is_ok() {
         channel.link().wait_closed();
         // Tells only by its end that all is copied.
-        let _ = rest.recv_timeout(REST);
+        let _ = rest.recv_timeout(patience);
     }
     channel.close();
     closer.close();
@@ -67,5 +71,55 @@ fn pump(from: &mut dyn ReadHalf, to: &mut dyn WriteHalf, channel: &Channel) {
     if let Err(error) = copy() {
         log::debug!(target: "feramiko::x11", "a relay ends: {error}");
         channel.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::engine::{Bare, MemoryStream};
+    use crate::kex::Role;
+    use crate::msg::connection::{ChannelClose, ChannelData, ChannelOpenConfirmation};
+    use crate::wire::{Encode, Rest};
+
+    const DATA: [u8; 1000] = [7; 1000];
+
+    /// A channel on which the peer has said all.
+    fn closed() -> (Bare, Channel) {
+        let bare = Bare::new(Role::Client).unwrap();
+        let channel = Channel::new(bare.open("x11").unwrap());
+        let recipient = channel.id();
+        let (window, max_packet) = (1 << 20, 1 << 15);
+        let confirmation =
+            ChannelOpenConfirmation { recipient, sender: 0, window, max_packet, rest: Rest(b"") };
+        bare.feed(&confirmation.to_vec());
+        bare.feed(&ChannelData { recipient, data: &DATA }.to_vec());
+        bare.feed(&ChannelClose { recipient }.to_vec());
+        (bare, channel)
+    }
+
+    #[test]
+    fn what_came_before_the_end_arrives() {
+        let (_bare, channel) = closed();
+        let (near, far) = MemoryStream::pair(1 << 16);
+        let begun = Instant::now();
+        relay(&channel, Box::new(near).split().unwrap()).unwrap();
+        assert!(begun.elapsed() < REST);
+        let mut got = [0; DATA.len() + 1];
+        let mut far = Box::new(far).split().unwrap();
+        assert_eq!(far.read.read(&mut got, None).unwrap(), DATA.len());
+        assert_eq!(far.read.read(&mut got, None).unwrap(), 0);
+    }
+
+    #[test]
+    fn who_takes_nothing_keeps_no_thread() {
+        let (_bare, channel) = closed();
+        let (near, _far) = MemoryStream::pair(1);
+        let begun = Instant::now();
+        let patience = Duration::from_millis(50);
+        relay_within(&channel, Box::new(near).split().unwrap(), patience).unwrap();
+        assert!((patience..REST).contains(&begun.elapsed()));
     }
 }

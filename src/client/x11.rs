@@ -233,7 +233,7 @@ fn join(forwards: &Forwards, channel: &Channel) -> io::Result<()> {
     }
     let mut stream = display::connect(&forward.options.display)?;
     let deadline = Instant::now().checked_add(FIRST);
-    stream.write.write_all(&first.with(forward.real.as_ref()), deadline)?;
+    stream.write.write_all(first.with(forward.real.as_ref()).expose(), deadline)?;
     relay(channel, stream)
 }
 

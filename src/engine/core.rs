@@ -2,6 +2,7 @@
 //!
 //! Never two of its locks at a time; none is held across I/O or a callback.
 
+#[cfg(unix)]
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -117,6 +118,7 @@ pub(crate) struct Core {
     /// Who takes channels that the peer opens where nobody serves, by their kind.
     pub(super) takers: Mutex<HashMap<&'static str, Arc<ChannelTaker>>>,
     /// What rooms above keep with the connection, one of each type. Taken by users.
+    #[cfg(unix)]
     pub(super) shared: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
     incoming: Mutex<Option<Sender<Incoming>>>,
     incoming_receiver: Receiver<Incoming>,
@@ -154,6 +156,7 @@ impl Core {
             global_replies: Mutex::default(),
             global_tickets: Tickets::default(),
             takers: Mutex::default(),
+            #[cfg(unix)]
             shared: Mutex::default(),
             incoming: Mutex::new(Some(sender)),
             incoming_receiver: receiver,

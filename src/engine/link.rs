@@ -134,6 +134,7 @@ impl Link {
 
     /// The one thing of its type that is kept with the connection, made when it is first asked for. It must
     /// not hold the connection.
+    #[cfg(unix)]
     pub(crate) fn shared<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
         let mut shared = self.core().shared.lock();
         if let Some(known) = shared.iter().find_map(|thing| Arc::clone(thing).downcast().ok()) {

@@ -23,7 +23,7 @@ use crate::engine::{ChannelLink, Link, Stream, spawn};
 use crate::interface::X11Request;
 use crate::sys::private::{PrivateFolder, host_name};
 use crate::sys::socket::shut_listener;
-use crate::sys::tcp::listen;
+use crate::sys::tcp::{listen, no_such_family};
 use crate::wire::{Writer, string_of};
 use crate::x11::{Address, BASE_PORT, Entry};
 
@@ -172,10 +172,9 @@ fn allocate(request: &X11Request) -> io::Result<(u16, Vec<TcpListener>)> {
         if failed.iter().any(|error| error.kind() == io::ErrorKind::AddrInUse) {
             continue;
         }
-        // A host may have no addresses of one family.
-        return match failed.into_iter().next() {
-            Some(error) if listeners.is_empty() => Err(error),
-            _ => Ok((number, listeners.into_iter().flatten().collect())),
+        return match failed.into_iter().find(|error| listeners.is_empty() || !no_such_family(error)) {
+            Some(error) => Err(error),
+            None => Ok((number, listeners.into_iter().flatten().collect())),
         };
     }
     Err(io::Error::new(io::ErrorKind::AddrInUse, "no display is free to forward X11"))

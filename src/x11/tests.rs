@@ -155,8 +155,8 @@ fn first_packets() {
         assert_eq!(FirstPacket::rest(header), Ok(packet.len() - HEADER));
         let read = FirstPacket::parse(&packet).unwrap();
         assert_eq!(*read.cookie(), cookie());
-        assert_eq!(read.with(Some(&real)), first_packet(big, PROTOCOL.as_bytes(), &[7; 16]));
-        assert_eq!(read.with(None), first_packet(big, b"", b""));
+        assert_eq!(read.with(Some(&real)).expose(), first_packet(big, PROTOCOL.as_bytes(), &[7; 16]));
+        assert_eq!(read.with(None).expose(), first_packet(big, b"", b""));
         for length in 0..packet.len() {
             assert!(FirstPacket::parse(&packet[..length]).is_err(), "{length}");
         }
