@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use super::display;
 use crate::channel::{Channel, relay};
+use crate::crypto::secret::Secret;
 use crate::engine::{ChannelLink, Lane, Link, OpenRequest};
 use crate::error::{Error, Result};
 use crate::wire::{Escaped, Malformed, Reader, Writer};
@@ -259,7 +260,7 @@ fn first_packet(channel: &Channel, deadline: Option<Instant>) -> io::Result<Firs
     let mut packet = header.to_vec();
     packet.resize(HEADER.saturating_add(FirstPacket::rest(header).map_err(other)?), 0);
     read(packet.get_mut(HEADER..).unwrap_or_default())?;
-    FirstPacket::parse(&packet).map_err(other)
+    FirstPacket::parse(Secret::new(packet).expose()).map_err(other)
 }
 
 #[cfg(test)]
