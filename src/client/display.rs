@@ -60,8 +60,11 @@ fn usual_authority() -> Option<PathBuf> {
 
 /// Reads a display's cookie.
 fn in_file(path: &Path, display: &Display) -> io::Result<Option<Cookie>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(LARGEST).read_to_end(&mut bytes)?;
+    let file = File::open(path)?;
+    // Room for all at once: what grows leaves copies behind.
+    let room = usize::try_from(file.metadata()?.len().min(LARGEST)).unwrap_or_default();
+    let mut bytes = Vec::with_capacity(room.saturating_add(1));
+    file.take(LARGEST).read_to_end(&mut bytes)?;
     let bytes = Secret::new(bytes);
     Ok(Authority(bytes.expose()).cookie(&addresses(display), display.number))
 }

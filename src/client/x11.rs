@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use super::display;
 use crate::channel::Channel;
+use crate::crypto::secret::Secret;
 use crate::engine::{ChannelLink, Lane, Link, OpenRequest};
 use crate::error::{Error, Result};
 use crate::forward::relay;
@@ -234,7 +235,7 @@ fn join(forwards: &Forwards, channel: &Channel) -> io::Result<()> {
     }
     let mut stream = display::connect(&forward.options.display)?;
     let deadline = Instant::now().checked_add(FIRST);
-    stream.write.write_all(&first.with(forward.real.as_ref()), deadline)?;
+    stream.write.write_all(first.with(forward.real.as_ref()).expose(), deadline)?;
     relay::join(channel, stream)
 }
 
@@ -260,7 +261,7 @@ fn first_packet(channel: &Channel, deadline: Option<Instant>) -> io::Result<Firs
     let mut packet = header.to_vec();
     packet.resize(HEADER.saturating_add(FirstPacket::rest(header).map_err(other)?), 0);
     read(packet.get_mut(HEADER..).unwrap_or_default())?;
-    FirstPacket::parse(&packet).map_err(other)
+    FirstPacket::parse(Secret::new(packet).expose()).map_err(other)
 }
 
 #[cfg(test)]

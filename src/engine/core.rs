@@ -2,6 +2,7 @@
 //!
 //! Never two of its locks at a time; none is held across I/O or a callback.
 
+#[cfg(unix)]
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -124,6 +125,7 @@ pub(crate) struct Core {
     /// Answers owed to the peer's global requests.
     pub(super) global_tickets: Tickets,
     /// What rooms above keep with the connection, one of each type. Taken by users.
+    #[cfg(unix)]
     pub(super) companions: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
     /// Who takes channels that the peer opens, so that whoever serves does not get them; the last came
     /// last. Taken by the reader, and by whoever asks for channels or no longer does.
@@ -167,6 +169,7 @@ impl Core {
             global_replies: Mutex::default(),
             global_tickets: Tickets::default(),
             takers: Mutex::default(),
+            #[cfg(unix)]
             companions: Mutex::default(),
             held: Mutex::default(),
             incoming: Mutex::new(Some(sender)),

@@ -132,6 +132,7 @@ impl Link {
 
     /// The one thing of its type that is kept with the connection, made when it is first asked for. It must
     /// not hold the connection.
+    #[cfg(unix)]
     pub(crate) fn companion<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
         let mut companions = self.core().companions.lock();
         if let Some(known) = companions.iter().find_map(|thing| Arc::clone(thing).downcast().ok()) {

@@ -43,7 +43,7 @@ fn cookie(text: &[u8]) {
 fn first_packet(packet: &[u8]) {
     let Ok(first) = FirstPacket::parse(packet) else { return };
     let again = first.with(Some(first.cookie()));
-    assert_eq!(again.len(), packet.len());
-    assert!(FirstPacket::parse(&again).is_ok_and(|again| again.cookie() == first.cookie()));
-    assert_eq!(first.with(None).len(), crate::x11::HEADER);
+    assert_eq!(again.expose().len(), packet.len());
+    assert!(FirstPacket::parse(again.expose()).is_ok_and(|again| again.cookie() == first.cookie()));
+    assert_eq!(first.with(None).expose().len(), crate::x11::HEADER);
 }

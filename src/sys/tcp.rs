@@ -66,6 +66,15 @@ pub(crate) fn set_buffers(stream: &TcpStream, send: Option<usize>, receive: Opti
     Ok(())
 }
 
+/// Whether nobody can listen there because the host has no addresses of that family.
+#[cfg(unix)]
+pub(crate) fn no_such_family(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+
+    Errno::from_io_error(error)
+        .is_some_and(|errno| [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL].contains(&errno))
+}
+
 /// A listening socket on `address`. It may take over an address whose last connections still
 /// linger, and one for `[::]` leaves `0.0.0.0` to another.
 pub(crate) fn listen(address: SocketAddr, backlog: u16) -> io::Result<TcpListener> {

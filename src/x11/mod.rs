@@ -15,7 +15,7 @@
         clippy::as_conversions
     )
 )]
-#![cfg_attr(not(unix), allow(dead_code, reason = "X11 is forwarded on UNIX only"))]
+#![cfg_attr(not(unix), allow(dead_code, unused_imports, reason = "X11 is forwarded on UNIX only"))]
 
 mod authority;
 mod cookie;

@@ -2,10 +2,13 @@
 //! of its authorization, each padded to four bytes.
 
 use super::cookie::{Cookie, LENGTH, PROTOCOL};
+use crate::crypto::secret::Secret;
 use crate::wire::{Malformed, Reader};
 
 /// What stands before the name: order, a pad, two version numbers, two lengths, a pad.
 pub(crate) const HEADER: usize = 12;
+/// Longer than any that is written, so that no copy of a cookie is left behind.
+const WHOLE: usize = 64;
 /// Fields are padded to multiples of it.
 const UNIT: usize = 4;
 
@@ -84,9 +87,10 @@ impl FirstPacket {
     }
 
     /// The packet with the display's own cookie; with none where the display has none.
-    pub(crate) fn with(&self, real: Option<&Cookie>) -> Vec<u8> {
+    pub(crate) fn with(&self, real: Option<&Cookie>) -> Secret {
         let (name, data) = real.map_or((&b""[..], &b""[..]), |real| (PROTOCOL.as_bytes(), real.bytes()));
-        let mut out = self.opening.to_vec();
+        let mut out = Vec::with_capacity(WHOLE);
+        out.extend(self.opening);
         for field in [name, data] {
             out.extend(self.order.write(field.len()));
         }
@@ -95,7 +99,7 @@ impl FirstPacket {
             out.extend(field);
             out.resize(padded(out.len()), 0);
         }
-        out
+        Secret::new(out)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Names of displays, files and first packets: what is read, and what is refused.
 
 use std::net::IpAddr;
+use std::slice;
 
 use super::*;
 
@@ -105,25 +106,25 @@ fn cookies_of_files() {
     let found = |addresses: &[Address], number| {
         Authority(&file).cookie(addresses, number).map(|cookie| cookie.bytes()[0])
     };
-    assert_eq!(found(&[here.clone()], 0), Some(1));
-    assert_eq!(found(&[there.clone()], 0), Some(2));
+    assert_eq!(found(slice::from_ref(&here), 0), Some(1));
+    assert_eq!(found(slice::from_ref(&there), 0), Some(2));
     assert_eq!(found(&[six.clone(), there.clone()], 0), Some(2));
     assert_eq!(found(&[six], 0), Some(3));
-    assert_eq!(found(&[here.clone()], 10), Some(4));
+    assert_eq!(found(slice::from_ref(&here), 10), Some(4));
     assert_eq!(found(&[there], 11), Some(5));
     assert_eq!(found(&[Address::Local(b"her".to_vec())], 0), None);
-    assert_eq!(found(&[here.clone()], 1), None);
+    assert_eq!(found(slice::from_ref(&here), 1), None);
     // As xauth writes it: an entry of another protocol, and one with a cookie of another length, are none.
     let other = file.windows(18).position(|bytes| bytes == PROTOCOL.as_bytes()).unwrap();
     let mut file = file.clone();
     file[other] = b'X';
-    assert_eq!(Authority(&file).cookie(&[here.clone()], 0), None);
+    assert_eq!(Authority(&file).cookie(slice::from_ref(&here), 0), None);
     // A file that ends anywhere gives what stands before.
     let one = entry(&here, 0, 1);
     for length in 0..one.len() {
-        assert_eq!(Authority(&one[..length]).cookie(&[here.clone()], 0), None);
+        assert_eq!(Authority(&one[..length]).cookie(slice::from_ref(&here), 0), None);
         let more = [&one[..], &one[..length]].concat();
-        assert!(Authority(&more).cookie(&[here.clone()], 0).is_some());
+        assert!(Authority(&more).cookie(slice::from_ref(&here), 0).is_some());
     }
     // No number: all of them.
     let mut all = one;
@@ -154,8 +155,8 @@ fn first_packets() {
         assert_eq!(FirstPacket::rest(header), Ok(packet.len() - HEADER));
         let read = FirstPacket::parse(&packet).unwrap();
         assert_eq!(*read.cookie(), cookie());
-        assert_eq!(read.with(Some(&real)), first_packet(big, PROTOCOL.as_bytes(), &[7; 16]));
-        assert_eq!(read.with(None), first_packet(big, b"", b""));
+        assert_eq!(read.with(Some(&real)).expose(), first_packet(big, PROTOCOL.as_bytes(), &[7; 16]));
+        assert_eq!(read.with(None).expose(), first_packet(big, b"", b""));
         for length in 0..packet.len() {
             assert!(FirstPacket::parse(&packet[..length]).is_err(), "{length}");
         }

@@ -4,6 +4,9 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::given;
 use super::peers::{Folder, Keys, Running, Server, example, keeper, output, program, require, sshd, start};
@@ -12,7 +15,7 @@ use super::peers::{Folder, Keys, Running, Server, example, keeper, output, progr
 struct Xvfb {
     folder: Folder,
     number: u32,
-    _server: Running,
+    server: Running,
 }
 
 impl Xvfb {
@@ -32,7 +35,7 @@ impl Xvfb {
         BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let number = line.trim().parse().unwrap();
         xauth(&folder.file("user"), &format!(":{number}"), cookie);
-        Some(Self { folder, number, _server: server })
+        Some(Self { folder, number, server })
     }
 
     /// A program of a user who sits at it.
@@ -41,6 +44,15 @@ impl Xvfb {
         command.env("DISPLAY", format!(":{}", self.number)).env("XAUTHORITY", self.folder.file("user"));
         command.env_remove("SSH_AUTH_SOCK");
         command
+    }
+}
+
+impl Drop for Xvfb {
+    fn drop(&mut self) {
+        // Killed at once it would leave its socket behind.
+        let pid = i32::try_from(self.server.0.id()).ok().and_then(Pid::from_raw);
+        let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
+        self.server.end(Instant::now() + Duration::from_secs(10));
     }
 }
 
@@ -109,7 +121,7 @@ fn options() {
     let line = "echo $DISPLAY; test -z \"$DISPLAY\" || xdpyinfo | grep -c vendor";
     let client = || example("ssh");
     let server = our_sshd(&host, &own, &["X11Forwarding=yes", "X11DisplayOffset=200", "X11UseLocalhost=no"]);
-    let name = String::from_utf8(output(&mut Command::new("uname").arg("-n"), "").stdout).unwrap();
+    let name = String::from_utf8(output(Command::new("uname").arg("-n"), "").stdout).unwrap();
     for (options, forwarded) in [
         (&["-Y"][..], true),
         (&["-oForwardX11=yes", "-oForwardX11Trusted=yes", "-oForwardX11=no"], true),
