@@ -36,12 +36,13 @@ pub use auth::{
     Prompt,
 };
 pub use authorized::{AuthorizedKeys, BadLine, KeyLogin};
-pub use channel::{Channel, ChannelStderr, Poll, PtyRequest, Ready, Waker};
+pub use channel::{Channel, ChannelStderr, Poll, PtyRequest, Ready, Redirect, Waker};
 #[cfg(unix)]
 pub use client::ProxyCommand;
 pub use client::{
-    Cancel, Command, HostAddressCheck, HostKeysChange, HostKeysUpdate, KnownHostsQuery, KnownHostsReason,
-    Output, Process, ProcessStderr, ProcessStdin, ProcessStdout, SSHClient, SSHClientBuilder,
+    Cancel, Command, HTTPProxy, HostAddressCheck, HostKeysChange, HostKeysUpdate, JumpHost, KnownHostsQuery,
+    KnownHostsReason, Output, Process, ProcessStderr, ProcessStdin, ProcessStdout, SOCKSProxy, SOCKSVersion,
+    SSHClient, SSHClientBuilder,
 };
 pub use crypto::bulk::{CipherState, CipherWay};
 pub use crypto::secret::Secret;

@@ -78,7 +78,7 @@ const MEANS: &[(&str, &[&str])] = &[
     ),
     ("SystemTime::now", &["hostkeys", "authorized", "sftp", "server"]),
     ("TcpStream", &["sys", "engine", "client"]),
-    ("TcpListener", &["sys", "server"]),
+    ("TcpListener", &["sys", "client", "server"]),
     ("UdpSocket", &["sys"]),
     ("UnixStream", &["sys", "engine", "agent", "client", "server"]),
     ("UnixListener", &["sys", "agent", "server"]),

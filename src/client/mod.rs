@@ -3,6 +3,7 @@
 mod authenticate;
 mod builder;
 mod cancel;
+mod command;
 mod dial;
 mod hostcheck;
 mod hostoptions;
@@ -10,6 +11,7 @@ mod hostupdate;
 mod process;
 #[cfg(unix)]
 mod proxy;
+mod reach;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,11 +27,14 @@ use crate::transport::Transport;
 
 pub use builder::SSHClientBuilder;
 pub use cancel::Cancel;
+pub use command::Command;
+pub(crate) use dial::dial_to;
 pub use hostoptions::{HostAddressCheck, KnownHostsQuery, KnownHostsReason};
 pub use hostupdate::{HostKeysChange, HostKeysUpdate};
-pub use process::{Command, Output, Process, ProcessStderr, ProcessStdin, ProcessStdout};
+pub use process::{Output, Process, ProcessStderr, ProcessStdin, ProcessStdout};
 #[cfg(unix)]
 pub use proxy::ProxyCommand;
+pub use reach::{HTTPProxy, JumpHost, SOCKSProxy, SOCKSVersion};
 
 /// A client of an SSH server. Clones share the connection; it ends with the last handle.
 ///

@@ -2,7 +2,9 @@
 
 #[cfg(unix)]
 mod agent;
+mod callout;
 mod connection;
+mod handover;
 mod hostbased;
 mod hostkeys;
 mod listener;
@@ -11,6 +13,7 @@ mod local;
 mod login;
 #[cfg(unix)]
 mod process;
+mod redirect;
 mod scp;
 mod session;
 mod sftp;
