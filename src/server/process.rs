@@ -121,6 +121,8 @@ impl Session {
         if let (Some(stdout), Some(stderr)) = (program.child.stdout.take(), program.child.stderr.take()) {
             // Ends with the program's last holders of the pipes, or with the channel.
             join_outputs((stdout, stderr), &closed, self.channel(), self.stderr());
+            // It may still read.
+            self.channel().shutdown(Shutdown::Write);
         }
         program.wait()
     }
