@@ -49,8 +49,8 @@ pub(super) enum Way {
     Command(CommandLine),
     Jumps(Jumps),
     Client(SSHClient),
-    HTTP(HTTPProxy),
-    SOCKS(SOCKSProxy),
+    Http(HTTPProxy),
+    Socks(SOCKSProxy),
 }
 
 impl Way {
@@ -66,8 +66,8 @@ impl Way {
             Self::Command(line) => line.open(trip),
             Self::Jumps(jumps) => jumps.open(trip),
             Self::Client(client) => Tunnel::of(client)?.open(trip),
-            Self::HTTP(proxy) => proxy.open(trip),
-            Self::SOCKS(proxy) => proxy.open(trip),
+            Self::Http(proxy) => proxy.open(trip),
+            Self::Socks(proxy) => proxy.open(trip),
         };
         Ok((stream?, None))
     }
@@ -159,14 +159,14 @@ impl SSHClientBuilder {
     /// Reaches the host through an HTTP proxy; see [`HTTPProxy`].
     #[must_use]
     pub fn http_proxy(mut self, proxy: impl Into<HTTPProxy>) -> Self {
-        self.way = Way::HTTP(proxy.into());
+        self.way = Way::Http(proxy.into());
         self
     }
 
     /// Reaches the host through a SOCKS proxy; see [`SOCKSProxy`].
     #[must_use]
     pub fn socks_proxy(mut self, proxy: impl Into<SOCKSProxy>) -> Self {
-        self.way = Way::SOCKS(proxy.into());
+        self.way = Way::Socks(proxy.into());
         self
     }
 
