@@ -17,6 +17,7 @@ mod terminal;
 
 use std::net::TcpListener;
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use feramiko::{Cancel, Error, PKey, Phase, SSHClientBuilder, SSHServer, ServerHandle};
@@ -72,6 +73,41 @@ fn a_command_that_ends_says_how() {
     let error = knowing().proxy_command("sh -c 'echo %r >&2; exit 7'").connect("robey@host").unwrap_err();
     let text = error.to_string();
     assert!(text.contains("the proxy command sh -c 'echo robey >&2; exit 7' ended: exit status 7"), "{text}");
+}
+
+/// What was logged, by anybody.
+static LOGGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+struct Log;
+
+impl log::Log for Log {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if record.target() == "feramiko::proxy" {
+            LOGGED.lock().unwrap().push(record.args().to_string());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn the_errors_of_a_command_are_logged_when_told_so() {
+    let _watch = given::within(120);
+    log::set_logger(&Log).unwrap();
+    log::set_max_level(log::LevelFilter::Warn);
+    let line = r#"sh -c "printf 'no route\nto \033[31mit\n' >&2; exit 1""#;
+    let result = knowing().proxy_command_logged(line).connect("host");
+    assert!(result.is_err());
+    let until = Instant::now() + Duration::from_secs(20);
+    while LOGGED.lock().unwrap().len() < 2 {
+        assert!(Instant::now() < until, "{:?}", LOGGED.lock().unwrap());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(*LOGGED.lock().unwrap(), ["no route", "to \\u{1b}[31mit"]);
 }
 
 #[test]

@@ -349,3 +349,22 @@ fn a_server_that_does_not_answer_is_waited_for_no_longer() {
     let result = client.command("x").timeout(Duration::from_millis(200)).output();
     assert!(matches!(result, Err(Error::Timeout(Phase::Request))), "{result:?}");
 }
+
+/// The test starts itself: as a program whose streams it has.
+#[test]
+fn a_command_has_the_streams_of_the_process() {
+    const ADDRESS: &str = "FERAMIKO_TEST_ADDRESS";
+    let _watch = given::within(120);
+    if let Ok(address) = std::env::var(ADDRESS) {
+        let client = given::client().username("me").password("x").connect(&address).unwrap();
+        let status = client.command("cat; echo error >&2; exit 6").status().unwrap();
+        std::process::exit(status.code().and_then(|code| i32::try_from(code).ok()).unwrap());
+    }
+    let (server, _client) = ours();
+    let mut own = std::process::Command::new(std::env::current_exe().unwrap());
+    own.args(["--exact", "--nocapture", "a_command_has_the_streams_of_the_process"]);
+    let answer = peers::output(own.env(ADDRESS, server.address()), "inherited");
+    assert!(answer.stdout.ends_with(b"inherited"), "{answer:?}");
+    assert!(answer.stderr.ends_with(b"error\n"), "{answer:?}");
+    assert_eq!(answer.status.code(), Some(6));
+}

@@ -233,6 +233,7 @@ impl SSHClientBuilder {
         let way = std::mem::take(&mut self.way);
         let trip = Trip {
             target,
+            #[cfg(unix)]
             user: target.user.as_deref().or(self.credentials.user.as_deref()),
             family: self.family,
             deadline,

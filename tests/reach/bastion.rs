@@ -194,15 +194,7 @@ fn a_terminal_that_is_resized() {
     ssh.stdin(far.try_clone().unwrap()).stdout(far.try_clone().unwrap()).stderr(far);
     let mut child = Running::start(&mut ssh);
     drop(ssh);
-    terminal.types("stty size\n");
-    terminal.shows("24 80");
-    terminal.resize(132, 50);
-    let deadline = Instant::now() + Duration::from_secs(60);
-    terminal.types("stty size\n");
-    while !terminal.shows_within(Duration::from_millis(200), "50 132") {
-        assert!(Instant::now() < deadline, "no new size came: {}", terminal.shows(""));
-        terminal.types("stty size\n");
-    }
+    terminal.resizes_a_shell();
     // The interrupt key reaches what runs there.
     let waiting = "trap 'echo wo''ken; exit' INT; echo be''gun; while :; do sleep 0.05; done";
     terminal.types(&format!("sh -c \"{waiting}\"\n"));

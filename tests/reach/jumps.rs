@@ -57,8 +57,8 @@ fn three_hops_each_with_its_own_settings() {
     let keys = Keys::named("user").unwrap();
     let wrong = ports[0];
     let result = knowing()
-        .proxy_jump(&path)
         .jump_with(move |jump| strict(if jump.position == 1 { wrong } else { jump.port }, &keys))
+        .proxy_jump(&path)
         .connect(&address);
     let Err(Error::Jump { host, source }) = result else { panic!("{result:?}") };
     assert_eq!(host, format!("127.0.0.1:{}", ports[1]));
@@ -134,6 +134,8 @@ fn a_circle_of_hosts_ends() {
         error = source;
     }
     assert!(matches!(error, Error::Limit { which: "jump hosts", limit: 16 }), "{error}");
+    let nowhere = knowing().jump_with(around).connect("host");
+    assert!(matches!(nowhere, Err(Error::Misuse(_))), "{nowhere:?}");
     let long = knowing().proxy_jump(&["127.0.0.1:1"; 17].join(",")).connect("host");
     assert!(matches!(long, Err(Error::Limit { .. })), "{long:?}");
 }

@@ -50,7 +50,8 @@ impl fmt::Debug for Jumps {
 }
 
 fn parse(path: &str) -> Result<Vec<Target>> {
-    let hosts: Vec<_> = path.split(',').map(|host| Target::parse(host.trim())).collect::<Result<_>>()?;
+    let named = path.split(',').filter(|_| !path.trim().is_empty());
+    let hosts: Vec<_> = named.map(|host| Target::parse(host.trim())).collect::<Result<_>>()?;
     // Whoever has come so far cannot have more.
     if hosts.len() > JUMPS { Err(too_many()) } else { Ok(hosts) }
 }
@@ -78,7 +79,10 @@ impl Jumps {
             let client = builder.connect_jump(&trip, carrier).map_err(|error| named(&name, error))?;
             through = Some(Way { client, name });
         }
-        through.ok_or(Error::Misuse("a path of jump hosts names one at least"))?.open(trip)
+        match through {
+            Some(way) => way.open(trip),
+            None => Err(Error::Misuse("a path of jump hosts names one at least")),
+        }
     }
 }
 
@@ -203,7 +207,8 @@ mod tests {
         let hosts = parse("user@a:22, [::1]:2222,ssh://b").unwrap();
         let hosts: Vec<_> = hosts.iter().map(|it| (it.user.as_deref(), it.host.as_str(), it.port)).collect();
         assert_eq!(hosts, [(Some("user"), "a", 22), (None, "::1", 2222), (None, "b", 22)]);
-        for bad in ["", "a,", ",a", "a,,b", "-oX", "a:x"] {
+        assert!(parse(" ").unwrap().is_empty());
+        for bad in ["a,", ",a", "a,,b", "-oX", "a:x"] {
             assert!(matches!(parse(bad), Err(Error::Misuse(_))), "{bad}");
         }
         assert_eq!(parse(&vec!["a"; JUMPS].join(",")).unwrap().len(), JUMPS);

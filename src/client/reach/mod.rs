@@ -32,6 +32,7 @@ pub use socks::SOCKSVersion;
 pub(super) struct Trip<'a> {
     pub(super) target: &'a Target,
     /// Who is to log in, if that is known.
+    #[cfg(unix)]
     pub(super) user: Option<&'a str>,
     pub(super) family: Family,
     pub(super) deadline: Instant,
@@ -124,7 +125,7 @@ impl SSHClientBuilder {
 
     /// What each host of [`proxy_jump`](Self::proxy_jump) is connected to with: users, keys, host keys. The
     /// first one's way (a proxy, jump hosts of its own) holds too; the others are reached through the one
-    /// before. To be named after the hosts.
+    /// before.
     ///
     /// ```no_run
     /// use feramiko::{PKey, SSHClient};
@@ -137,9 +138,11 @@ impl SSHClientBuilder {
     /// ```
     #[must_use]
     pub fn jump_with(mut self, settings: impl FnMut(&JumpHost) -> Self + Send + 'static) -> Self {
-        if let Way::Jumps(jumps) = &mut self.way {
-            jumps.settings = Some(Box::new(settings));
-        }
+        let hosts = match self.way {
+            Way::Jumps(jumps) => jumps.hosts,
+            _ => String::new(),
+        };
+        self.way = Way::Jumps(Jumps { hosts, settings: Some(Box::new(settings)) });
         self
     }
 
