@@ -175,14 +175,14 @@ fn children(house: &House, address: &str, inherited: &BTreeSet<u32>) {
         channel.exec_command("cat").unwrap();
         assert_eq!(given::echoed(&channel, b"after").unwrap(), b"after");
     }
-    for (pid, program) in sessions(&local) {
+    for (pid, program) in sessions(&local.0) {
         assert!(descriptors(&pid).iter().all(|fd| *fd <= 2), "{program} holds {:?}", descriptors(&pid));
     }
     drop(unix);
 }
 
 /// Our program with a command and a terminal running.
-fn our_terminal(keys: &Keys) -> (Server, SSHClient, Vec<feramiko::Channel>) {
+fn our_terminal(keys: &Keys) -> (Vec<feramiko::Channel>, SSHClient, Server) {
     let host = Keys::named("host").unwrap();
     let server = peers::our_sshd(&host, keys);
     let key = PKey::from_file(keys.private("ed25519"), None).unwrap();
@@ -196,11 +196,12 @@ fn our_terminal(keys: &Keys) -> (Server, SSHClient, Vec<feramiko::Channel>) {
         channel.exec_command("echo pid $$; exec sleep 600").unwrap();
         channel
     });
-    (server, client, channels.into())
+    // In the order in which they are to end.
+    (channels.into(), client, server)
 }
 
 /// The programs of the sessions, by their numbers.
-fn sessions((_, _, channels): &(Server, SSHClient, Vec<feramiko::Channel>)) -> Vec<(String, String)> {
+fn sessions(channels: &[feramiko::Channel]) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for mut channel in channels {
         let mut said = String::new();
