@@ -24,7 +24,7 @@ pub(crate) use agent::CHANNEL as AGENT_CHANNEL;
 pub(crate) use agent::REQUEST as FORWARD_AGENT;
 pub use poll::{Poll, Ready, Waker};
 pub use redirect::Redirect;
-pub(crate) use redirect::{End, Standard, copy};
+pub(crate) use redirect::{End, copy};
 pub use stderr::ChannelStderr;
 
 /// A pseudo-terminal as a client asks for it, RFC 4254 §6.2.

@@ -7,6 +7,7 @@ use std::io::{self, PipeReader, PipeWriter, Read, Write};
 
 use super::{Channel, ChannelStderr};
 use crate::error::{Error, Result};
+use crate::sys::standard::Standard;
 
 /// How much is copied at a time; a pipe holds as much.
 const PIECE: usize = 64 * 1024;
@@ -95,19 +96,19 @@ impl Redirect {
         Ok(match self.0 {
             Kind::Piped => End::Piped,
             Kind::Null => End::Null,
-            Kind::Inherit => End::There(Box::new(standard(Standard::Input)?)),
+            Kind::Inherit => End::There(Box::new(Standard::input().map_err(unopened)?)),
             Kind::From(from) => End::There(from),
             Kind::Both(both) => End::There(Box::new(both)),
             Kind::To(_) => return Err(Error::Misuse("input cannot come from what is only written")),
         })
     }
 
-    /// Where output goes to; `inherited` when it is the process's own.
-    pub(crate) fn sink(self, inherited: Standard) -> Result<End<Box<dyn Write + Send>>> {
+    /// Where output goes to; what `inherited` opens when it is the process's own.
+    pub(crate) fn sink(self, inherited: fn() -> io::Result<Standard>) -> Result<End<Box<dyn Write + Send>>> {
         Ok(match self.0 {
             Kind::Piped => End::Piped,
             Kind::Null => End::Null,
-            Kind::Inherit => End::There(Box::new(standard(inherited)?)),
+            Kind::Inherit => End::There(Box::new(inherited().map_err(unopened)?)),
             Kind::To(to) => End::There(to),
             Kind::Both(both) => End::There(Box::new(both)),
             Kind::From(_) => return Err(Error::Misuse("output cannot go to what is only read")),
@@ -115,28 +116,15 @@ impl Redirect {
     }
 }
 
+fn unopened(error: io::Error) -> Error {
+    Error::io("opening a stream of this process", error)
+}
+
 /// One end of a redirected stream.
 pub(crate) enum End<T> {
     Piped,
     Null,
     There(T),
-}
-
-/// A stream that this process was started with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Standard {
-    Input,
-    Output,
-    Error,
-}
-
-fn standard(which: Standard) -> Result<File> {
-    let opened = match which {
-        Standard::Input => crate::sys::file::duplicate(&io::stdin()),
-        Standard::Output => crate::sys::file::duplicate(&io::stdout()),
-        Standard::Error => crate::sys::file::duplicate(&io::stderr()),
-    };
-    opened.map_err(|error| Error::io("opening a stream of this process", error))
 }
 
 /// Copies to the end of input.
@@ -189,10 +177,10 @@ mod tests {
     #[test]
     fn a_stream_goes_one_way() {
         let empty = || Redirect::reader(io::empty());
-        assert!(matches!(empty().sink(Standard::Output), Err(Error::Misuse(_))));
+        assert!(matches!(empty().sink(Standard::output), Err(Error::Misuse(_))));
         assert!(matches!(empty().source(), Ok(End::There(_))));
         assert!(matches!(Redirect::writer(io::sink()).source(), Err(Error::Misuse(_))));
-        assert!(matches!(Redirect::stream(io::empty()).sink(Standard::Error), Ok(End::There(_))));
+        assert!(matches!(Redirect::stream(io::empty()).sink(Standard::error), Ok(End::There(_))));
         assert!(matches!(Redirect::inherit().source(), Ok(End::There(_))));
     }
 

@@ -12,9 +12,10 @@ use crossbeam_channel::Receiver;
 use super::SSHClient;
 use super::process::{Held, Output, Process, ProcessStderr, ProcessStdin, ProcessStdout};
 use crate::agent::Agent;
-use crate::channel::{Channel, End, PtyRequest, Redirect, Standard, copy};
+use crate::channel::{Channel, End, PtyRequest, Redirect, copy};
 use crate::engine::{ExitStatus, Lane, spawn};
 use crate::error::{Error, Result};
+use crate::sys::standard::Standard;
 
 /// A command that can be started.
 ///
@@ -169,9 +170,9 @@ impl Command {
 
     fn start(self, input: impl Fn() -> Redirect, output: impl Fn() -> Redirect) -> Result<Process> {
         let stdin = self.stdin.unwrap_or_else(input).source()?;
-        let stdout = self.stdout.unwrap_or_else(&output).sink(Standard::Output)?;
+        let stdout = self.stdout.unwrap_or_else(&output).sink(Standard::output)?;
         let stderr = match (self.combine, self.stderr) {
-            (false, stderr) => stderr.unwrap_or_else(&output).sink(Standard::Error)?,
+            (false, stderr) => stderr.unwrap_or_else(&output).sink(Standard::error)?,
             (true, None) => End::Null,
             (true, Some(_)) => return Err(Error::Misuse("standard error cannot go to two places")),
         };

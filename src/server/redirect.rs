@@ -5,8 +5,9 @@ use std::io::{self, Read};
 use std::net::Shutdown;
 
 use super::Session;
-use crate::channel::{End, Redirect, Standard, copy};
+use crate::channel::{End, Redirect, copy};
 use crate::engine::{Lane, spawn};
+use crate::sys::standard::Standard;
 
 impl Session {
     /// Writes what the client sends to `stdin`, and sends it what `stdout` and `stderr` hold as its two
@@ -35,7 +36,7 @@ impl Session {
         stdout: impl Into<Redirect>,
         stderr: impl Into<Redirect>,
     ) -> io::Result<()> {
-        let (stdin, stdout) = (stdin.into().sink(Standard::Output)?, stdout.into().source()?);
+        let (stdin, stdout) = (stdin.into().sink(Standard::output)?, stdout.into().source()?);
         let stderr = stderr.into().source()?;
         let (sender, ended) = crossbeam_channel::bounded(3);
         let whole = matches!((&stdout, &stderr), (End::Null, End::Null));

@@ -30,17 +30,6 @@ fn careful(_: u32) -> OpenOptions {
     OpenOptions::new()
 }
 
-/// Another descriptor of the same file, without what std keeps of a standard stream.
-#[cfg(unix)]
-pub(crate) fn duplicate(file: &impl std::os::fd::AsFd) -> io::Result<File> {
-    Ok(file.as_fd().try_clone_to_owned()?.into())
-}
-
-#[cfg(windows)]
-pub(crate) fn duplicate(file: &impl std::os::windows::io::AsHandle) -> io::Result<File> {
-    Ok(file.as_handle().try_clone_to_owned()?.into())
-}
-
 /// What a descriptor stands for is asked of the descriptor: the path may mean another file by now.
 fn regular(file: File) -> io::Result<(File, Metadata)> {
     let metadata = file.metadata()?;
