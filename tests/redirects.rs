@@ -167,8 +167,13 @@ fn input_and_errors_in_their_order() {
         let twice = client.command(line).stderr_to_stdout().stderr(Redirect::null()).output();
         assert!(matches!(twice, Err(Error::Misuse(_))), "{twice:?}");
     }
-    // In the middle: what has come is moved, and the window with it.
+    // More than is kept of what nobody reads: it is dropped, whichever of the outputs there are.
     let (_server, client) = ours();
+    let much = "yes | head -c 20000000; yes | head -c 20000000 >&2; exit 7";
+    assert_eq!(client.command(much).stderr_to_stdout().spawn().unwrap().wait().unwrap(), ExitStatus::Code(7));
+    let one = client.command(much).stdout(Redirect::writer(io::sink())).spawn();
+    assert_eq!(one.unwrap().wait().unwrap(), ExitStatus::Code(7));
+    // In the middle: what has come is moved, and the window with it.
     let channel = client.open_session().unwrap();
     channel.exec_command("echo err >&2; read x; head -c 9000000 /dev/zero >&2").unwrap();
     let mut poll = feramiko::Poll::new();

@@ -222,6 +222,7 @@ impl Streams {
             stderr: None,
             channel: channel.clone(),
             feeding: None,
+            piped: 0,
             copies: Vec::new(),
             deadline,
             _held: held.clone(),
@@ -247,6 +248,7 @@ impl Streams {
             End::Null => channel.link().stop_reading(Lane::Stderr),
             End::There(sink) => process.copies.push(drain(&channel, Lane::Stderr, sink)?),
         }
+        process.piped = usize::from(process.stdout.is_some()) + usize::from(process.stderr.is_some());
         Ok(process)
     }
 }

@@ -35,6 +35,8 @@ pub use process::{Output, Process, ProcessStderr, ProcessStdin, ProcessStdout};
 #[cfg(unix)]
 pub use proxy::ProxyCommand;
 pub use reach::{HTTPProxy, JumpHost, SOCKSProxy, SOCKSVersion};
+#[cfg(any(test, fuzzing))]
+pub(crate) use reach::{PROXIES, proxy_answer};
 
 /// A client of an SSH server. Clones share the connection; it ends with the last handle.
 ///

@@ -35,6 +35,8 @@ pub struct Process {
     pub(super) channel: Channel,
     /// The copy of its input.
     pub(super) feeding: Option<Copied>,
+    /// How many outputs were here at first.
+    pub(super) piped: usize,
     /// The copies of its outputs.
     pub(super) copies: Vec<Copied>,
     /// When it is ended.
@@ -65,9 +67,8 @@ impl Process {
     /// [`Error::Timeout`] when the time is over; the command runs on.
     pub fn wait_timeout(&mut self, timeout: Option<Duration>) -> Result<ExitStatus> {
         drop(self.stdin.take());
-        // Where nobody holds a stream nobody will read. One that is redirected was never here.
-        let untaken = usize::from(self.stdout.is_some()) + usize::from(self.stderr.is_some());
-        if untaken.saturating_add(self.copies.len()) >= 2 {
+        // Where nobody holds a stream nobody will read.
+        if usize::from(self.stdout.is_some()) + usize::from(self.stderr.is_some()) == self.piped {
             drop((self.stdout.take(), self.stderr.take()));
         }
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));

@@ -9,6 +9,7 @@ mod hosts;
 mod lists;
 mod machines;
 mod packets;
+mod proxies;
 mod scp;
 mod session;
 mod sftp;
@@ -23,6 +24,7 @@ pub use hosts::host_keys;
 pub use lists::{revoked_keys, signatures};
 pub use machines::{auth_client, auth_server, kex_client, kex_server};
 pub use packets::{ident, messages, open};
+pub use proxies::proxies;
 pub use scp::{scp_client, scp_server};
 pub use session::session;
 pub use sftp::sftp_server;
@@ -40,6 +42,7 @@ pub const TARGETS: &[Target] = &[
     ("kex_server", kex_server),
     ("auth_client", auth_client),
     ("auth_server", auth_server),
+    ("proxies", proxies),
     ("connection", connection),
     ("key_files", key_files),
     ("host_keys", host_keys),

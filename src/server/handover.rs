@@ -15,12 +15,17 @@ use crate::interface::{SessionKind, SessionRequest};
 
 /// How much is copied at a time.
 const PIECE: usize = 64 * 1024;
+/// The time that the other server has for each answer before the session runs: nobody sees meanwhile whether
+/// the client is still there.
+const START: Duration = Duration::from_secs(60);
 
 impl Session {
-    /// Hands the session to the server that `client` is connected to: the terminal, the environment, the
-    /// forwarded agent, the command, shell or subsystem, then the bytes of all streams, their ends,
-    /// resizes, signals and breaks, until it has ended there; how it ended. When the client is gone its
-    /// channel there is closed.
+    /// Hands the session to the server that `client` is connected to: the terminal, the environment,
+    /// the command, shell or subsystem, then the bytes of all streams, their ends, resizes, signals and breaks,
+    /// until it has ended there; how it ended. When the client is gone its channel there is closed.
+    ///
+    /// A forwarded agent is not handed on: a server that asks for one does not say for which session, and those
+    /// of several clients may share the connection. Nor are forwarded ports and X11.
     ///
     /// ```no_run
     /// # use feramiko::{ExitStatus, SSHClient, Session};
@@ -33,10 +38,12 @@ impl Session {
     /// # Errors
     /// When the other server does not run it, or the connection to it breaks.
     pub fn hand_to(self, client: &SSHClient) -> io::Result<ExitStatus> {
-        let there = client.open_session()?;
-        #[cfg(unix)]
-        let _agent = self.hand_agent(&there)?;
+        // Clients send nothing on the other stream: it is dropped, and holds nothing up.
+        self.channel().link().stop_reading(Lane::Stderr);
+        let there = client.transport().open_channel("session", b"", Some(START))?;
+        there.set_read_timeout(Some(START));
         start(self.request(), &there)?;
+        there.set_read_timeout(None);
         pass_on(self.events().clone(), there.clone())?;
         let (from, to) = (self.channel().clone(), there.clone());
         spawn("feramiko input", move || {
@@ -56,19 +63,6 @@ impl Session {
             self.channel().shutdown(Shutdown::Write);
         }
         Ok(there.wait_exit(None)?)
-    }
-
-    /// Lets the other server use the client's agent, where the client lets us.
-    #[cfg(unix)]
-    fn hand_agent(&self, there: &Channel) -> io::Result<Option<super::AgentSocket>> {
-        let socket = self.forward_agent()?;
-        if let Some(socket) = &socket {
-            let agent = crate::agent::Agent::connect(socket.path()).map_err(crate::error::Error::from)?;
-            if let Err(error) = there.request_forward_agent(&agent) {
-                log::info!(target: "feramiko::server", "the agent is not forwarded further: {error}");
-            }
-        }
-        Ok(socket)
     }
 }
 

@@ -1,11 +1,11 @@
-//! Sessions whose streams lead elsewhere: to files, pipes, programs, other channels. One stream is copied on
-//! the session's thread, the others on threads of their own.
+//! Sessions whose streams lead elsewhere: to files, pipes, programs, other channels. Each is copied by a
+//! thread of its own.
 
 use std::io::{self, Read};
 use std::net::Shutdown;
 
 use super::Session;
-use crate::channel::{End, Redirect, copy};
+use crate::channel::{Channel, End, Redirect, copy};
 use crate::engine::{Lane, spawn};
 use crate::sys::standard::Standard;
 
@@ -39,6 +39,8 @@ impl Session {
         let (stdin, stdout) = (stdin.into().sink(Standard::output)?, stdout.into().source()?);
         let stderr = stderr.into().source()?;
         let (sender, ended) = crossbeam_channel::bounded(3);
+        // Clients send nothing on the other stream: it is dropped, and holds nothing up.
+        self.channel().link().stop_reading(Lane::Stderr);
         let whole = matches!((&stdout, &stderr), (End::Null, End::Null));
         if let End::Null = stdin {
             self.channel().link().stop_reading(Lane::Data);
@@ -70,7 +72,7 @@ impl Session {
     }
 }
 
-fn sent(mut from: Box<dyn Read + Send>, channel: &crate::channel::Channel, lane: Lane) -> io::Result<()> {
+fn sent(mut from: Box<dyn Read + Send>, channel: &Channel, lane: Lane) -> io::Result<()> {
     match lane {
         Lane::Data => copy(&mut *from, &mut &*channel),
         Lane::Stderr => copy(&mut *from, &mut channel.stderr()),

@@ -96,7 +96,8 @@ impl Write for Standard {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::os::fd::OwnedFd;
 

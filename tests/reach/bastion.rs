@@ -6,8 +6,8 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use feramiko::{
-    Answer, AuthAnswer, AuthInfo, ExitStatus, PtyRequest, SSHClient, SSHServer, Secret, ServerHandle,
-    ServerInterface, Session, SessionRequest,
+    Answer, AuthAnswer, ExitStatus, PtyRequest, SSHClient, SSHServer, Secret, ServerHandle, ServerInterface,
+    Session, SessionRequest,
 };
 
 use super::terminal::Terminal;
@@ -31,10 +31,6 @@ impl ServerInterface for Bastion {
     }
 
     fn check_channel_env_request(&self, _: &str, _: &str) -> Answer {
-        Answer::Yes
-    }
-
-    fn check_channel_forward_agent_request(&self, _: &AuthInfo) -> Answer {
         Answer::Yes
     }
 

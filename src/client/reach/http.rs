@@ -12,6 +12,8 @@ use crate::wire::Escaped;
 const ANSWER: usize = 16 * 1024;
 /// Bytes of a proxy's own words that are shown.
 const SHOWN: usize = 200;
+/// Ways of authentication of a refusal that are shown; there are not so many.
+const WAYS: usize = 8;
 /// The proxy wants to know who asks.
 const AUTHENTICATION_REQUIRED: u16 = 407;
 
@@ -70,6 +72,7 @@ impl Connect {
             let text = String::from_utf8_lossy(line);
             if let Some((name, value)) = text.split_once(':')
                 && name.eq_ignore_ascii_case("proxy-authenticate")
+                && self.wanted.len() < WAYS
             {
                 self.wanted.extend(value.split_whitespace().next().map(shown));
             }
@@ -129,7 +132,7 @@ fn shown(words: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::proxied::tests::{everywhere, fed};
+    use super::super::proxied::{fed, tests::everywhere};
     use super::*;
 
     fn ask() -> Connect {
@@ -197,6 +200,9 @@ mod tests {
         assert!(fed(&mut ask(), &head).unwrap_err().contains("more than 16384 bytes"));
         let announced = b"HTTP/1.1 100 x\r\n\r\n".repeat(ANSWER / 17);
         assert!(fed(&mut ask(), &announced).unwrap_err().contains("more than 16384 bytes"));
+        let ways = b"Proxy-Authenticate: x\r\n".repeat(100);
+        let many = [&b"HTTP/1.1 407 x\r\n"[..], &ways, b"\r\n"].concat();
+        assert!(fed(&mut ask(), &many).unwrap_err().len() < 300);
         let long = [b"HTTP/1.1 500 ".to_vec(), vec![b'x'; 9000], b"\r\n\r\n".to_vec()].concat();
         assert!(fed(&mut ask(), &long).unwrap_err().len() < 300);
     }

@@ -26,6 +26,8 @@ use command::CommandLine;
 pub use jump::JumpHost;
 use jump::{Jumps, Way as Tunnel};
 pub use proxied::{HTTPProxy, SOCKSProxy};
+#[cfg(any(test, fuzzing))]
+pub(crate) use proxied::{PROXIES, proxy_answer};
 pub use socks::SOCKSVersion;
 
 /// Where a connect goes and what holds for all of its steps.

@@ -203,22 +203,41 @@ fn greet(
     }
 }
 
+/// Feeds an answer; how many bytes were taken when the proxy had done, if it had.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fed(
+    greeting: &mut (impl Greeting + ?Sized),
+    answer: &[u8],
+) -> std::result::Result<Option<usize>, String> {
+    for (at, byte) in (1..).zip(answer) {
+        if let Step::Done = greeting.take(*byte)? {
+            return Ok(Some(at));
+        }
+    }
+    Ok(None)
+}
+
+/// The kinds of proxies that answers are told of.
+#[cfg(any(test, fuzzing))]
+pub(crate) const PROXIES: usize = 4;
+
+/// What comes of an answer of one of those proxies, whatever it is.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn proxy_answer(which: usize, answer: &[u8]) -> std::result::Result<Option<usize>, String> {
+    let secret = Secret::from("secret");
+    let login = (which > 1).then_some(("me", &secret));
+    let mut greeting: Box<dyn Greeting> = match which {
+        0 => Box::new(http::Connect::new("host", 22, login)?),
+        1 => Box::new(socks::Connect::new(SOCKSVersion::V4a, "host", 22, login)?),
+        2 => Box::new(socks::Connect::new(SOCKSVersion::V5, "host", 22, login)?),
+        _ => Box::new(socks::Connect::new(SOCKSVersion::V5, "host", 22, None)?),
+    };
+    fed(&mut *greeting, answer)
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-
-    /// Feeds `answer`; how many bytes were taken when the proxy had done, if it had.
-    pub(in super::super) fn fed(
-        greeting: &mut impl Greeting,
-        answer: &[u8],
-    ) -> std::result::Result<Option<usize>, String> {
-        for (at, byte) in answer.iter().enumerate() {
-            if let Step::Done = greeting.take(*byte)? {
-                return Ok(Some(at + 1));
-            }
-        }
-        Ok(None)
-    }
 
     /// An answer that is good is so at its last byte and not before, and takes nothing of what follows.
     /// Whatever byte is changed into whatever else, it ends one way or the other.

@@ -233,7 +233,7 @@ impl Greeting for Connect {
 
 #[cfg(test)]
 mod tests {
-    use super::super::proxied::tests::{everywhere, fed};
+    use super::super::proxied::{fed, tests::everywhere};
     use super::*;
 
     fn ask(version: SOCKSVersion) -> impl Fn() -> Connect {
