@@ -68,6 +68,35 @@ fn a_command_leads_to_the_host() {
 }
 
 #[test]
+fn ssh_as_a_command() {
+    let _watch = given::within(120);
+    let Some((gate, own)) = openssh("") else { return };
+    let Some(ssh) = peers::require("ssh", peers::program("ssh")) else { return };
+    let (_server, address) = echo();
+    let folder = peers::Folder::new();
+    let line = format!(
+        "{} -F none -o StrictHostKeyChecking=no -o UserKnownHostsFile={} -i {} -p {} -W [%h]:%p {}@127.0.0.1",
+        ssh.display(),
+        folder.file("known").display(),
+        own.private("ed25519").display(),
+        gate.port(),
+        user()
+    );
+    let client = knowing().proxy_command(&line).connect(&address).unwrap();
+    let channel = client.open_session().unwrap();
+    channel.exec_command("cat").unwrap();
+    assert!(given::echoed(&channel, &[1; 2_000_000]).unwrap() == [1; 2_000_000]);
+    // Its end is the connection's, and it is told.
+    let channel = client.open_session().unwrap();
+    channel.exec_command("cat").unwrap();
+    if !jumps::kill_session_of(gate.port()) {
+        return;
+    }
+    let error = channel.wait_exit(Some(Duration::from_secs(60))).unwrap_err().to_string();
+    assert!(error.contains("the proxy command") && error.contains("ended: exit status 255"), "{error}");
+}
+
+#[test]
 fn a_command_that_ends_says_how() {
     let _watch = given::within(120);
     let error = knowing().proxy_command("sh -c 'echo %r >&2; exit 7'").connect("robey@host").unwrap_err();

@@ -151,6 +151,29 @@ fn much_in_both_directions_at_once() {
     assert!(answer.status.success());
 }
 
+/// Sessions that share one connection behind the bastion, full in both directions; one of them is not read.
+#[test]
+fn many_at_once_hold_each_other_up_nowhere() {
+    const SESSIONS: usize = 8;
+    let _watch = given::within(300);
+    let Some(house) = House::open() else { return };
+    let client = house.client();
+    let unread = client.open_session().unwrap();
+    unread.exec_command("yes").unwrap();
+    std::thread::scope(|scope| {
+        for number in 1..=SESSIONS {
+            let channel = client.open_session().unwrap();
+            channel.exec_command("cat; exit 3").unwrap();
+            scope.spawn(move || {
+                let data: Vec<u8> = (0..3_000_000 + number).map(|at| (at * number >> 5) as u8).collect();
+                assert!(given::echoed(&channel, &data).unwrap() == data, "session {number}");
+                assert_eq!(channel.wait_exit(None).unwrap(), ExitStatus::Code(3));
+            });
+        }
+    });
+    drop(unread);
+}
+
 /// Each end of a stream goes through alone, in both directions.
 #[test]
 fn half_closes() {

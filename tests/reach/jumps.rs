@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use feramiko::{Error, HostKeys, RejectPolicy, SSHClient, SSHClientBuilder};
 
 use super::{echo, given, knowing, of_user, openssh, own_key};
-use crate::peers::{Keys, user};
+use crate::peers::{Keys, command, user};
 
 /// What one jump host shows, and nobody else.
 fn known(port: u16) -> HostKeys {
@@ -76,19 +76,23 @@ fn a_host_that_dies_is_named() {
     let client = knowing().proxy_jump(&path).jump_with(settings).connect(&address).unwrap();
     let channel = client.open_session().unwrap();
     channel.exec_command("cat").unwrap();
-    let pid = session_of(one.port());
-    std::process::Command::new("kill").args(["-9", &pid]).status().unwrap();
+    if !kill_session_of(one.port()) {
+        return;
+    }
     let error = channel.wait_exit(Some(Duration::from_secs(60))).unwrap_err().to_string();
     assert!(error.contains(&format!("jump host 127.0.0.1:{}", one.port())), "{error}");
 }
 
-/// The process of sshd that serves the connection to that port, whose only one it is.
-fn session_of(port: u16) -> String {
-    let listed =
-        std::process::Command::new("ss").args(["-Htnp", &format!("sport = :{port}")]).output().unwrap();
+/// Kills the process of sshd that serves the connection to that port, whose only one it is; false where
+/// nobody can say which it is.
+pub(super) fn kill_session_of(port: u16) -> bool {
+    let Some(mut ss) = command("ss") else { return false };
+    let listed = ss.args(["-Htnp", &format!("sport = :{port}")]).output().unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();
     let (_, after) = listed.split_once("pid=").unwrap_or_else(|| panic!("nobody at {port}: {listed}"));
-    after.split(|c: char| !c.is_ascii_digit()).next().unwrap().to_owned()
+    let pid = after.split(|c: char| !c.is_ascii_digit()).next().unwrap();
+    assert!(std::process::Command::new("kill").args(["-9", pid]).status().unwrap().success());
+    true
 }
 
 #[test]
