@@ -42,10 +42,11 @@ pub use auth::{
     Prompt,
 };
 pub use authorized::{AuthorizedKeys, BadLine, KeyLogin};
-pub use channel::{Channel, ChannelStderr, Poll, PtyRequest, Ready, TimedRead, Waker};
+pub use channel::{Channel, ChannelStderr, Poll, PtyRequest, Ready, Redirect, TimedRead, Waker};
 pub use client::{
-    Cancel, Command, HostAddressCheck, HostKeysChange, HostKeysUpdate, KnownHostsQuery, KnownHostsReason,
-    Output, Process, ProcessStderr, ProcessStdin, ProcessStdout, SSHClient, SSHClientBuilder,
+    Cancel, Command, HTTPProxy, HostAddressCheck, HostKeysChange, HostKeysUpdate, JumpHost, KnownHostsQuery,
+    KnownHostsReason, Output, Process, ProcessStderr, ProcessStdin, ProcessStdout, SOCKSProxy, SOCKSVersion,
+    SSHClient, SSHClientBuilder,
 };
 #[cfg(unix)]
 pub use client::{ProxyCommand, X11Options};

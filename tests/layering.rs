@@ -83,7 +83,7 @@ const MEANS: &[(&str, &[&str])] = &[
     ),
     ("SystemTime::now", &["hostkeys", "authorized", "sftp", "server"]),
     ("TcpStream", &["sys", "engine", "forward", "client"]),
-    ("TcpListener", &["sys", "forward", "server"]),
+    ("TcpListener", &["sys", "forward", "server", "client"]),
     ("UdpSocket", &["sys"]),
     ("UnixStream", &["sys", "engine", "agent", "client", "server", "mux"]),
     ("UnixListener", &["sys", "agent", "forward", "server", "mux"]),

@@ -3,6 +3,7 @@
 mod authenticate;
 mod builder;
 mod cancel;
+mod command;
 mod dial;
 #[cfg(unix)]
 mod display;
@@ -13,6 +14,7 @@ mod hostupdate;
 mod process;
 #[cfg(unix)]
 mod proxy;
+mod reach;
 #[cfg(unix)]
 mod x11;
 
@@ -32,11 +34,16 @@ use crate::transport::TransportOptions;
 
 pub use builder::SSHClientBuilder;
 pub use cancel::Cancel;
+pub use command::Command;
+pub(crate) use dial::dial_to;
 pub use hostoptions::{HostAddressCheck, KnownHostsQuery, KnownHostsReason};
 pub use hostupdate::{HostKeysChange, HostKeysUpdate};
-pub use process::{Command, Output, Process, ProcessStderr, ProcessStdin, ProcessStdout};
+pub use process::{Output, Process, ProcessStderr, ProcessStdin, ProcessStdout};
 #[cfg(unix)]
 pub use proxy::ProxyCommand;
+pub use reach::{HTTPProxy, JumpHost, SOCKSProxy, SOCKSVersion};
+#[cfg(any(test, fuzzing))]
+pub(crate) use reach::{PROXIES, proxy_answer};
 #[cfg(unix)]
 pub use x11::X11Options;
 

@@ -517,6 +517,22 @@ impl ChannelLink {
         }
     }
 
+    /// Has what comes for standard error appended to the data, or no longer; what it was before.
+    pub(crate) fn combine_stderr(&self, combine: bool) -> bool {
+        let mut state = self.0.slot.state.lock();
+        let before = state.combine(combine);
+        state.wake_watchers();
+        self.post_if_due(state, 0);
+        self.0.slot.incoming.notify_all();
+        before
+    }
+
+    /// Gives the channel as long as somebody else holds it.
+    pub(crate) fn weak(&self) -> impl Fn() -> Option<Self> + Send + use<> {
+        let weak = Arc::downgrade(&self.0);
+        move || weak.upgrade().map(Self)
+    }
+
     /// Closes it; what is queued leaves first. Idempotent.
     pub(crate) fn close(&self) {
         close(&self.0.slot, self.core());

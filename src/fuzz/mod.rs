@@ -12,6 +12,7 @@ mod machines;
 #[cfg(unix)]
 mod mux;
 mod packets;
+mod proxies;
 mod scp;
 mod session;
 mod sftp;
@@ -31,6 +32,7 @@ pub use machines::{auth_client, auth_server, kex_client, kex_server};
 #[cfg(unix)]
 pub use mux::{mux_client, mux_master};
 pub use packets::{ident, messages, open};
+pub use proxies::proxies;
 pub use scp::{scp_client, scp_server};
 pub use session::session;
 pub use sftp::sftp_server;
@@ -50,6 +52,7 @@ pub const TARGETS: &[Target] = &[
     ("kex_server", kex_server),
     ("auth_client", auth_client),
     ("auth_server", auth_server),
+    ("proxies", proxies),
     ("connection", connection),
     ("key_files", key_files),
     ("host_keys", host_keys),

@@ -2,8 +2,10 @@
 
 #[cfg(unix)]
 mod agent;
+mod callout;
 mod connection;
 mod forwarding;
+mod handover;
 mod hostbased;
 mod hostkeys;
 mod line_editor;
@@ -13,6 +15,7 @@ mod local;
 mod login;
 #[cfg(unix)]
 mod process;
+mod redirect;
 mod scp;
 mod session;
 mod sftp;

@@ -41,6 +41,7 @@ pub(crate) mod root;
 pub(crate) mod signals;
 #[cfg(unix)]
 pub(crate) mod socket;
+pub(crate) mod standard;
 pub(crate) mod tcp;
 #[cfg(unix)]
 pub(crate) mod terminal;

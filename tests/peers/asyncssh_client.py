@@ -1,6 +1,7 @@
 """AsyncSSH as a client; see peer.py for its argument."""
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -283,12 +284,27 @@ ACTIONS = {
 }
 
 
+@contextlib.asynccontextmanager
+async def connected(asked):
+    """The connection: to a server, or with reverse from the one that calls."""
+    if not asked.get("reverse"):
+        async with asyncssh.connect(asked["host"], asked["port"], **options(asked)) as connection:
+            yield connection
+        return
+    called = asyncio.get_running_loop().create_future()
+    listener = await asyncssh.listen_reverse(
+        asked["host"], asked["port"], acceptor=called.set_result, **options(asked)
+    )
+    async with listener, await asyncio.wait_for(called, 60) as connection:
+        yield connection
+
+
 async def main():
     global learned
     asked = peer.spec()
     learned = asyncio.get_running_loop().create_future()
     note_exchanges()
-    async with asyncssh.connect(asked["host"], asked["port"], **options(asked)) as connection:
+    async with connected(asked) as connection:
         done = await ACTIONS[asked.get("action", "exec")](connection, asked)
         info = connection.get_extra_info
         peer.answer(

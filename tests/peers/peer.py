@@ -34,8 +34,11 @@ for a client also
   path                the file that sftp writes, reads and removes; the empty folder of files
   to                  [host, port] that tunnel connects to, from the server
 
+  reverse             true: waits at host and port for a server that calls (AsyncSSH only)
+
 for a server also
 
+  reverse             [host, port] of a client that waits for the server's call (AsyncSSH only)
   host_keys           paths of private keys
   host_certificates   paths of certificates of them (AsyncSSH only)
   authorized_keys     public key lines
