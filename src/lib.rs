@@ -5,6 +5,7 @@ mod auth;
 mod authorized;
 mod channel;
 mod client;
+mod config;
 mod crypto;
 mod engine;
 mod error;
@@ -43,6 +44,7 @@ pub use client::{
     Cancel, Command, HostAddressCheck, HostKeysChange, HostKeysUpdate, KnownHostsQuery, KnownHostsReason,
     Output, Process, ProcessStderr, ProcessStdin, ProcessStdout, SSHClient, SSHClientBuilder,
 };
+pub use config::{ConfigError, ConfigQuery, ForwardRule, HostConfig, SSHConfig};
 pub use crypto::bulk::{CipherState, CipherWay};
 pub use crypto::secret::Secret;
 pub use crypto::{CryptoError, Rank};

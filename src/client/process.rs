@@ -58,6 +58,7 @@ impl Command {
         if let Some(agent) = &self.agent {
             channel.request_forward_agent(agent)?;
         }
+        self.client.set_environment(&channel)?;
         for (name, value) in &self.env {
             channel.set_environment_variable(name, value)?;
         }

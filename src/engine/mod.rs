@@ -16,6 +16,7 @@ mod link;
 mod login;
 mod mux;
 mod outbox;
+mod outside;
 mod pipe;
 mod poll;
 mod reader;
@@ -40,6 +41,9 @@ pub(crate) use incoming::{Incoming, OpenRequest, RESOURCE_SHORTAGE, Reply, UNKNO
 pub use limits::Limits;
 pub(crate) use link::{ChannelLink, Link, default_deadline, global_request};
 pub(crate) use login::{Login, Opening};
+pub(crate) use outside::within;
+#[cfg(unix)]
+pub(crate) use outside::{printed, succeeds};
 pub(crate) use poll::Signal;
 pub(crate) use slot::Lane;
 pub use stream::{Closer, Halves, MemoryStream, ReadHalf, Stream, WriteHalf};
