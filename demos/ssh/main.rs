@@ -22,7 +22,8 @@ use support::prompt::{Echo, ask};
 use support::questions::{AskPolicy, questions};
 use support::terminal::{self, Mode};
 
-const USAGE: &str = "usage: ssh [-46AaCGNnqsTtVv] [-B interface] [-b address] [-c ciphers] [-E log] [-e escape]
+const USAGE: &str =
+    "usage: ssh [-46AaCGNnqsTtVv] [-B interface] [-b address] [-c ciphers] [-E log] [-e escape]
            [-F config] [-i identity] [-l user] [-m macs] [-o option=value] [-P tag] [-p port]
            [-Q query] destination [command ...]
 Not built yet: -D -f -I -J -K -k -L -M -O -R -S -W -w -X -Y -y, and the options of the same meaning.
@@ -139,7 +140,8 @@ fn command(config: &HostConfig, options: &Options) -> Outcome<Vec<u8>> {
 
 /// Refuses what is asked for and is not built: nobody is to rely on it.
 fn built(config: &HostConfig) -> Outcome<()> {
-    let asked = |name: &str, not: &str| config.is_said(name) && !is(config, name, not) && !is(config, name, "none");
+    let asked =
+        |name: &str, not: &str| config.is_said(name) && !is(config, name, not) && !is(config, name, "none");
     let wanted = [
         ("LocalForward", ""),
         ("RemoteForward", ""),

@@ -107,7 +107,9 @@ impl Options {
             'F' => self.files = Some(value.into()),
             'G' => self.show = true,
             'V' => self.version = true,
-            'i' => self.identity(&expand(value)).map_err(|wrong| format!("-i {}: {wrong}", value.display()))?,
+            'i' => {
+                self.identity(&expand(value)).map_err(|wrong| format!("-i {}: {wrong}", value.display()))?
+            }
             _ => {
                 let value = text(value).map_err(|wrong| format!("-{letter} {wrong}"))?;
                 self.keyword(letter, value)
@@ -170,7 +172,9 @@ impl Options {
     /// Reads `[user@]host` or `ssh://[user@]host[:port]`.
     fn destination(&mut self, word: &str) -> Outcome<()> {
         let mut given = self.given.clone();
-        if let Some(uri) = crate::support::destination::Destination::from_uri("ssh", OsStr::from_bytes(word.as_bytes())) {
+        if let Some(uri) =
+            crate::support::destination::Destination::from_uri("ssh", OsStr::from_bytes(word.as_bytes()))
+        {
             let uri = uri?;
             if uri.path.is_some() {
                 return Err(USAGE.into());

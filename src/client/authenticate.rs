@@ -202,7 +202,13 @@ impl Credentials {
         list
     }
 
-    fn try_key(&mut self, run: &mut Run<'_>, key: Try, agent: Option<&Agent>, deadline: Instant) -> Result<()> {
+    fn try_key(
+        &mut self,
+        run: &mut Run<'_>,
+        key: Try,
+        agent: Option<&Agent>,
+        deadline: Instant,
+    ) -> Result<()> {
         let (key, path) = match key {
             Try::Key(key) => return attempt_key(run, key),
             Try::Held(key, path) => (key, path),
@@ -355,8 +361,9 @@ fn certified(key: &PKey, file: &Path, named: bool) -> Option<PKey> {
         return None;
     }
     let certificate = PublicKey::from_file(file);
-    let others =
-        |certificate: &PublicKey| named && certificate.without_certificate() != key.public_key().without_certificate();
+    let others = |certificate: &PublicKey| {
+        named && certificate.without_certificate() != key.public_key().without_certificate()
+    };
     if certificate.as_ref().is_ok_and(|(certificate, _)| others(certificate)) {
         return None;
     }

@@ -183,7 +183,15 @@ impl SSHClientBuilder {
     #[must_use]
     pub fn algorithms(mut self, algorithms: Algorithms) -> Self {
         self.options.algorithms = algorithms;
-        self.says(&["ciphers", "macs", "kexalgorithms", "hostkeyalgorithms", "pubkeyacceptedalgorithms", "requiredrsasize", "compression"])
+        self.says(&[
+            "ciphers",
+            "macs",
+            "kexalgorithms",
+            "hostkeyalgorithms",
+            "pubkeyacceptedalgorithms",
+            "requiredrsasize",
+            "compression",
+        ])
     }
 
     /// Compresses, if the server does.
@@ -248,7 +256,10 @@ impl SSHClientBuilder {
     /// Connects to where everything leads.
     pub(super) fn dialled(self, target: &dial::Target) -> Result<SSHClient> {
         if let Some(way) = self.route {
-            return Err(Error::Unsupported(format!("{way}, which the configuration of {} says,", target.host)));
+            return Err(Error::Unsupported(format!(
+                "{way}, which the configuration of {} says,",
+                target.host
+            )));
         }
         let deadline = self.until()?;
         let stream = dial::dial(target, self.family, &self.way, deadline, &self.cancel)?;
@@ -306,7 +317,14 @@ impl SSHClientBuilder {
         let user = target.user.clone();
         let banners = self.credentials.authenticate(&transport, user, deadline, &self.cancel)?;
         let environment = self.environment.into();
-        Ok(SSHClient { transport, host_keys, updated, banners: banners.into(), environment, request_timeout: None })
+        Ok(SSHClient {
+            transport,
+            host_keys,
+            updated,
+            banners: banners.into(),
+            environment,
+            request_timeout: None,
+        })
     }
 }
 

@@ -197,7 +197,8 @@ impl SSHClientBuilder {
             ("passwordauthentication", "password"),
             ("kbdinteractiveauthentication", "keyboard-interactive"),
         ];
-        let refused = methods.iter().filter(|(name, _)| matches!(host.get(name).as_deref(), Some("no" | "false")));
+        let refused =
+            methods.iter().filter(|(name, _)| matches!(host.get(name).as_deref(), Some("no" | "false")));
         self.credentials.refused = refused.map(|(_, method)| *method).collect();
         self.credentials.preferred = host
             .said("preferredauthentications")

@@ -32,7 +32,13 @@ fn is_direct(values: &Values) -> bool {
 /// What the host is to be called. The error says why it may not be called anything.
 pub(super) fn name(host: &str, values: &Values, environment: &dyn Environment) -> Result<Found, String> {
     if let Ok(address) = host.parse::<IpAddr>() {
-        return Ok(Found::Name(address.to_string()));
+        // An address that is not to be connected to stays as it was written.
+        let fits = match values.one("addressfamily") {
+            Some("inet") => address.is_ipv4(),
+            Some("inet6") => address.is_ipv6(),
+            _ => true,
+        };
+        return Ok(if fits { Found::Name(address.to_string()) } else { Found::Nothing });
     }
     if is_address(host) {
         return Ok(Found::Nothing);

@@ -36,7 +36,8 @@ pub(super) fn host(patterns: &[String], name: &str) -> Result<bool, String> {
     }
     let mut found = false;
     for pattern in patterns {
-        let (refused, pattern) = pattern.strip_prefix('!').map_or((false, pattern.as_str()), |rest| (true, rest));
+        let (refused, pattern) =
+            pattern.strip_prefix('!').map_or((false, pattern.as_str()), |rest| (true, rest));
         if matches(pattern.as_bytes(), name.as_bytes(), Letters::Exact) {
             if refused {
                 return Ok(false);

@@ -12,8 +12,8 @@ use super::environment::Environment;
 use super::forwarding::{ForwardRule, Way, Written};
 use super::table::{Built, IDENTITIES, Own, Shape, Spec, TABLE, USERS, keyword};
 use super::tokens::{Expand, Tokens, home};
-use super::values::Values;
 use super::value::algorithm_list;
+use super::values::Values;
 use super::{ConfigError, SSH_PORT};
 
 /// What a configuration says of one host: a value for every keyword of ssh_config(5).
@@ -261,7 +261,10 @@ impl HostConfig {
     }
 
     /// The words of `KnownHostsCommand`, each with its tokens replaced; `more` are those of the question.
-    pub(crate) fn known_hosts_command(&self, more: [(char, &str); 5]) -> Result<Option<Vec<String>>, ConfigError> {
+    pub(crate) fn known_hosts_command(
+        &self,
+        more: [(char, &str); 5],
+    ) -> Result<Option<Vec<String>>, ConfigError> {
         let Some(command) = self.values.some("knownhostscommand") else { return Ok(None) };
         self.runs("knownhostscommand")?;
         let tokens = self.tokens.with(more);
@@ -270,7 +273,11 @@ impl HostConfig {
         let mut expanded = Vec::new();
         for (at, word) in words.into_iter().enumerate() {
             // The program itself is what the file says.
-            expanded.push(if at == 0 { word } else { expand.text(&word).map_err(|text| self.wrong(text))? });
+            expanded.push(if at == 0 {
+                word
+            } else {
+                expand.text(&word).map_err(|text| self.wrong(text))?
+            });
         }
         if expanded.is_empty() {
             return Err(self.wrong("KnownHostsCommand names no program, or a quote is not closed".to_owned()));
@@ -347,7 +354,8 @@ impl HostConfig {
     pub fn environment(&self) -> Vec<(std::ffi::OsString, std::ffi::OsString)> {
         use crate::pattern::{Letters, matches};
         let mut found: Vec<(std::ffi::OsString, std::ffi::OsString)> = Vec::new();
-        let set = self.values.all("setenv").unwrap_or_default().iter().filter_map(|pair| pair.split_once('='));
+        let set =
+            self.values.all("setenv").unwrap_or_default().iter().filter_map(|pair| pair.split_once('='));
         for (name, value) in set {
             found.push((name.into(), value.into()));
         }

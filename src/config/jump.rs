@@ -71,7 +71,9 @@ mod tests {
         ] {
             assert_eq!(shown(text).as_deref(), Ok(expected), "{text}");
         }
-        for text in ["", ",a", "a,", "@a", "a:x", "a:0", "-oX", "a;b", "$(x)@a", "[a", "a b", "`x`", "u'@h", "-l@h"] {
+        for text in
+            ["", ",a", "a,", "@a", "a:x", "a:0", "-oX", "a;b", "$(x)@a", "[a", "a b", "`x`", "u'@h", "-l@h"]
+        {
             assert!(shown(text).is_err(), "{text}");
         }
     }

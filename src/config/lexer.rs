@@ -55,7 +55,8 @@ pub(super) fn words(text: &str, comments: bool) -> Option<Vec<String>> {
         while let Some(letter) = letters.next_if(|letter| quote.is_some() || !matches!(letter, ' ' | '\t')) {
             match letter {
                 '\\' => {
-                    let meant = |next: &char| matches!(next, '"' | '\'' | '\\') || quote.is_none() && *next == ' ';
+                    let meant =
+                        |next: &char| matches!(next, '"' | '\'' | '\\') || quote.is_none() && *next == ' ';
                     word.push(letters.next_if(meant).unwrap_or('\\'));
                 }
                 _ if quote == Some(letter) => quote = None,

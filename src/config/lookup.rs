@@ -80,8 +80,7 @@ impl ConfigQuery {
     pub fn option(mut self, line: &str) -> Result<Self, ConfigError> {
         let environment = Arc::clone(&self.config.environment);
         let mut reading = self.reading(&*environment);
-        let scope =
-            Scope { file: COMMAND_LINE, users: true, command_line: true, dead: false, depth: 0 };
+        let scope = Scope { file: COMMAND_LINE, users: true, command_line: true, dead: false, depth: 0 };
         reading.line(line.as_bytes(), scope, 0, &mut true)?;
         self.values = reading.values;
         Ok(self)
@@ -274,18 +273,14 @@ fn finish(mut values: Values, environment: Arc<dyn Environment>, found: Found) -
         let pairs = pairs.iter().map(pair).collect::<Result<_, _>>()?;
         values.replace("setenv", pairs);
     }
-    values.forwards = values.forwards.iter().map(|forward| forward.expanded(percent)).collect::<Result<_, _>>()?;
+    values.forwards =
+        values.forwards.iter().map(|forward| forward.expanded(percent)).collect::<Result<_, _>>()?;
     let Found { host, original, may_run, .. } = found;
     HostConfig::new(values, environment, all, host, original, may_run)
 }
 
 /// Replaces the tokens of a user's name that a file gives; of what it then is nothing may reach a shell.
-fn user(
-    values: &mut Values,
-    environment: &dyn Environment,
-    all: &Tokens,
-    given: bool,
-) -> Result<(), String> {
+fn user(values: &mut Values, environment: &dyn Environment, all: &Tokens, given: bool) -> Result<(), String> {
     let Some(said) = values.one("user").filter(|_| !given).map(str::to_owned) else { return Ok(()) };
     let tokens = all.only("Ldhijklnpu");
     let user = Expand { tokens: Some(&tokens), variables: Some(environment) }.text(&said)?;

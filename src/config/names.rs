@@ -6,9 +6,8 @@
 
 /// Whether a host's name may stand anywhere.
 pub(super) fn is_host(name: &str) -> bool {
-    let bad = |letter: char| {
-        "'`\"$\\;&<>|(){},".contains(letter) || letter.is_whitespace() || letter.is_control()
-    };
+    let bad =
+        |letter: char| "'`\"$\\;&<>|(){},".contains(letter) || letter.is_whitespace() || letter.is_control();
     !name.is_empty() && !name.starts_with('-') && !name.contains(bad)
 }
 
@@ -28,13 +27,29 @@ mod tests {
         for good in ["host", "a.example.org", "::1", "fe80::1%eth0", "192.0.2.1", "_x", "h\u{e9}"] {
             assert!(is_host(good), "{good}");
         }
-        for bad in ["", "-oProxyCommand=x", "a b", "a;b", "$(x)", "`x`", "a\nb", "a\0", "a|b", "a'b", "a\\", "a,b", "a\u{85}"] {
+        for bad in [
+            "",
+            "-oProxyCommand=x",
+            "a b",
+            "a;b",
+            "$(x)",
+            "`x`",
+            "a\nb",
+            "a\0",
+            "a|b",
+            "a'b",
+            "a\\",
+            "a,b",
+            "a\u{85}",
+        ] {
             assert!(!is_host(bad), "{bad:?}");
         }
         for good in ["me", "me@home", "DOMAIN\\me", "a b", "me$"] {
             assert!(is_user(good), "{good}");
         }
-        for bad in ["-l", "a;b", "a`b", "a\nb", "a\0b", "a -b", "a\t-b", "me\\", "$(x)", "a|b", "a'b", "\u{9b}x"] {
+        for bad in
+            ["-l", "a;b", "a`b", "a\nb", "a\0b", "a -b", "a\t-b", "me\\", "$(x)", "a|b", "a'b", "\u{9b}x"]
+        {
             assert!(!is_user(bad), "{bad:?}");
         }
     }

@@ -207,7 +207,10 @@ impl Reading<'_> {
             return Err(wrong(format!("files include each other more than {DEPTH} deep")));
         }
         let pattern = self.anchored(pattern, scope).map_err(wrong)?;
-        let files = self.environment.matching(&pattern).map_err(|error| wrong(format!("include {pattern}: {error}")))?;
+        let files = self
+            .environment
+            .matching(&pattern)
+            .map_err(|error| wrong(format!("include {pattern}: {error}")))?;
         for path in files {
             self.files = self.files.saturating_add(1);
             if self.files > FILES {

@@ -48,7 +48,9 @@ impl HostConfig {
                 line(&format!("{} {}", part(0), part(1)))
             }
             _ if words.is_empty() => Vec::new(),
-            _ if UNLESS_NONE.contains(&name) && words.iter().all(|word| word.eq_ignore_ascii_case("none")) => {
+            _ if UNLESS_NONE.contains(&name)
+                && words.iter().all(|word| word.eq_ignore_ascii_case("none")) =>
+            {
                 Vec::new()
             }
             _ => line(&words.join(" ")),

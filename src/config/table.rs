@@ -249,7 +249,7 @@ pub(super) static TABLE: &[Spec] = &[
     row("canonicalizePermittedcnames", Shape::Own(Own::Cnames), &[], Built::Yes),
     row("controlpersist", Shape::Own(Own::Persist), &["no"], Built::Value),
     row("escapechar", Shape::Own(Own::Escape), &["~"], Built::Value),
-    row("ipqos", Shape::Own(Own::Qos), &["ef", "cs0"], Built::No),
+    row("ipqos", Shape::Own(Own::Qos), &["none", "none"], Built::No),
     row("rekeylimit", Shape::Own(Own::Rekey), &["0"], Built::Yes),
     row("streamlocalbindmask", Shape::Own(Own::Mask), &["0177"], Built::Value),
     row("syslogfacility", Shape::Own(Own::Facility), &["USER"], Built::No),
@@ -287,13 +287,8 @@ static ALIASES: &[(&str, &str)] = &[
 ];
 
 /// The files of keys that are tried when none is named.
-pub(super) const IDENTITIES: &[&str] = &[
-    "~/.ssh/id_rsa",
-    "~/.ssh/id_ecdsa",
-    "~/.ssh/id_ecdsa_sk",
-    "~/.ssh/id_ed25519",
-    "~/.ssh/id_ed25519_sk",
-];
+pub(super) const IDENTITIES: &[&str] =
+    &["~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ecdsa_sk", "~/.ssh/id_ed25519", "~/.ssh/id_ed25519_sk"];
 const GLOBAL: &[&str] = &["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"];
 pub(super) const USERS: &[&str] = &["~/.ssh/known_hosts", "~/.ssh/known_hosts2"];
 

@@ -94,7 +94,9 @@ fn token<'a>(after: &'a str, tokens: &'a Tokens) -> Result<(&'a str, &'a str), S
         return Ok(("%", rest));
     }
     let value = tokens.get(letter);
-    value.map(|value| (value, rest)).ok_or_else(|| format!("%{letter} stands for nothing here; write %% for a %"))
+    value
+        .map(|value| (value, rest))
+        .ok_or_else(|| format!("%{letter} stands for nothing here; write %% for a %"))
 }
 
 /// The path with `~` or `~user` at its beginning replaced by that home directory.

@@ -56,7 +56,13 @@ fn own_value(spec: &Spec, own: Own, rest: &str, words: &[String]) -> Checked {
         Own::Escape => escape(single(spec, words)?),
         Own::Facility => facility(single(spec, words)?),
         Own::Hash => {
-            let known = &[("md5", "MD5"), ("sha1", "SHA1"), ("sha256", "SHA256"), ("sha384", "SHA384"), ("sha512", "SHA512")];
+            let known = &[
+                ("md5", "MD5"),
+                ("sha1", "SHA1"),
+                ("sha256", "SHA256"),
+                ("sha384", "SHA384"),
+                ("sha512", "SHA512"),
+            ];
             choice(single(spec, words)?, known)
         }
         Own::Jump => super::jump::shown(rest).map(|shown| vec![shown]),
@@ -138,7 +144,8 @@ pub(super) fn seconds(word: &str) -> Option<u32> {
     while !rest.is_empty() || word.is_empty() {
         let end = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(rest.len());
         let (digits, after) = rest.split_at(end);
-        let (whole, fraction) = digits.split_once('.').map_or((digits, None), |(whole, part)| (whole, Some(part)));
+        let (whole, fraction) =
+            digits.split_once('.').map_or((digits, None), |(whole, part)| (whole, Some(part)));
         let mut letters = after.chars();
         let unit = match letters.next().map(|letter| letter.to_ascii_lowercase()) {
             None | Some('s') if plain => return None,
@@ -244,8 +251,14 @@ fn sent(words: &[String]) -> Checked {
 
 /// `yes`, `no`, `ask`, `confirm`, each or `confirm` with the time that the agent keeps the key.
 fn add_keys(words: &[String]) -> Checked {
-    const KNOWN: &[(&str, &str)] =
-        &[("yes", "true"), ("no", "false"), ("true", "true"), ("false", "false"), ("ask", "ask"), ("confirm", "confirm")];
+    const KNOWN: &[(&str, &str)] = &[
+        ("yes", "true"),
+        ("no", "false"),
+        ("true", "true"),
+        ("false", "false"),
+        ("ask", "ask"),
+        ("confirm", "confirm"),
+    ];
     let wrong = || "unsupported option: yes, no, ask, confirm or a time is wanted".to_owned();
     match words {
         [word] => choice(word, KNOWN).or_else(|_| {
@@ -293,7 +306,10 @@ pub(super) fn domain(name: &str) -> Result<(), String> {
         return Err(format!("domain name \"{name}\" contains consecutive separators"));
     }
     let fine = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
-    name.chars().all(fine).then_some(()).ok_or_else(|| format!("domain name \"{name}\" contains invalid characters"))
+    name.chars()
+        .all(fine)
+        .then_some(())
+        .ok_or_else(|| format!("domain name \"{name}\" contains invalid characters"))
 }
 
 /// One character, `^` and a letter, or `none`; shown as vis(3) does.
@@ -314,7 +330,8 @@ fn escape(word: &str) -> Checked {
 
 fn log_level(word: &str) -> Checked {
     let known = &[
-        ("QUIET", "QUIET"),
+        ("SILENT", "SILENT"),
+        ("QUIET", "SILENT"),
         ("FATAL", "FATAL"),
         ("ERROR", "ERROR"),
         ("INFO", "INFO"),
@@ -395,7 +412,8 @@ fn size(word: &str) -> Result<u64, String> {
     let wrong = || format!("bad number '{word}'");
     let units = [('k', 10), ('m', 20), ('g', 30), ('t', 40), ('p', 50)];
     let unit = units.into_iter().find(|(unit, _)| word.to_ascii_lowercase().ends_with(*unit));
-    let digits = if unit.is_some() { word.get(..word.len().saturating_sub(1)).unwrap_or_default() } else { word };
+    let digits =
+        if unit.is_some() { word.get(..word.len().saturating_sub(1)).unwrap_or_default() } else { word };
     let number = digits.parse::<u64>().map_err(|_| wrong())?;
     let factor = 1_u64.checked_shl(unit.map_or(0, |(_, bits)| bits)).ok_or_else(wrong)?;
     number.checked_mul(factor).filter(|size| i64::try_from(*size).is_ok()).ok_or_else(wrong)
@@ -444,7 +462,8 @@ const DSCP: &[(&str, u8)] = &[
 fn quality(words: &[String]) -> Checked {
     let one = |word: &String| {
         // The words of RFC 1349 stand for the system's own choice since OpenSSH 10.1.
-        if ["none", "lowdelay", "throughput", "reliability"].iter().any(|old| old.eq_ignore_ascii_case(word)) {
+        if ["none", "lowdelay", "throughput", "reliability"].iter().any(|old| old.eq_ignore_ascii_case(word))
+        {
             return Ok("none".to_owned());
         }
         let named = DSCP.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|(_, code)| *code);

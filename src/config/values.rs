@@ -50,7 +50,13 @@ impl Values {
 
     /// Takes a line of a keyword in; `active` tells whether it is about this host. The error is what is wrong
     /// with it.
-    pub(super) fn take(&mut self, spec: &'static Spec, rest: &str, words: &[String], active: bool) -> Result<(), String> {
+    pub(super) fn take(
+        &mut self,
+        spec: &'static Spec,
+        rest: &str,
+        words: &[String],
+        active: bool,
+    ) -> Result<(), String> {
         let words = value::value(spec, rest, words)?;
         if !active {
             return Ok(());
@@ -60,6 +66,13 @@ impl Values {
             ("sendenv", _) => return self.send(words),
             ("rekeylimit", _) => return self.rekey(words),
             ("proxyjump", _) => self.jump(words),
+            // Which agent may be said after it was said that one is.
+            ("forwardagent", _) if self.one("forwardagent") == Some("yes") => {
+                let socket = words.iter().any(|word| word != "yes" && word != "no");
+                if socket {
+                    self.replace("forwardagent", words);
+                }
+            }
             (_, Shape::Words) if words.len() > HOSTS_FILES => {
                 return Err(format!("too many {} entries", spec.name));
             }

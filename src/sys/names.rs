@@ -40,7 +40,10 @@ pub(crate) fn interfaces() -> io::Result<Vec<(String, IpAddr)>> {
 /// The interfaces that are up, with each of their addresses.
 #[cfg(not(unix))]
 pub(crate) fn interfaces() -> io::Result<Vec<(String, IpAddr)>> {
-    Err(io::Error::new(io::ErrorKind::Unsupported, "the addresses of interfaces are not known on this system"))
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        "the addresses of interfaces are not known on this system",
+    ))
 }
 
 /// What the DNS calls the host of that name, if it tells; an error where the name has no address.

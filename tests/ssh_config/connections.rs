@@ -1,0 +1,1 @@
+//! What a connection makes of what it is told.
