@@ -10,15 +10,6 @@ use super::value::domain;
 use super::values::Values;
 use crate::pattern::{Letters, matches_list};
 
-/// What was found out about a name.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found {
-    /// This name, which has an address.
-    Name(String),
-    /// Nothing: it stays as it is.
-    Nothing,
-}
-
 /// Whether a name can only be an address.
 pub(super) fn is_address(name: &str) -> bool {
     name.contains(['%', ':']) || name.chars().all(|letter| letter.is_ascii_digit() || letter == '.')
@@ -29,8 +20,12 @@ fn is_direct(values: &Values) -> bool {
     values.some("proxycommand").is_none() && values.some("proxyjump").is_none()
 }
 
-/// What the host is to be called. The error says why it may not be called anything.
-pub(super) fn name(host: &str, values: &Values, environment: &dyn Environment) -> Result<Found, String> {
+/// What the host is to be called, if it is not to keep its name. The error says why it cannot be called anything.
+pub(super) fn name(
+    host: &str,
+    values: &Values,
+    environment: &dyn Environment,
+) -> Result<Option<String>, String> {
     if let Ok(address) = host.parse::<IpAddr>() {
         // An address that is not to be connected to stays as it was written.
         let fits = match values.one("addressfamily") {
@@ -38,28 +33,28 @@ pub(super) fn name(host: &str, values: &Values, environment: &dyn Environment) -
             Some("inet6") => address.is_ipv6(),
             _ => true,
         };
-        return Ok(if fits { Found::Name(address.to_string()) } else { Found::Nothing });
+        return Ok(fits.then(|| address.to_string()));
     }
     if is_address(host) {
-        return Ok(Found::Nothing);
+        return Ok(None);
     }
     let mode = values.one("canonicalizehostname").unwrap_or("false");
     let direct = is_direct(values);
     // Names that another host is to look up are left to it, unless the user says otherwise.
     let wanted = mode == "always" || direct && mode == "true";
     if wanted && let Some(found) = canonical(host, values, environment)? {
-        return Ok(Found::Name(follow(found, values)));
+        return Ok(Some(follow(found, values)));
     }
     let cnames = values.all("canonicalizePermittedcnames").is_some_and(|rules| !rules.is_empty());
     if cnames && (direct || mode == "always") {
         match environment.resolve(host) {
-            Some(cname) if wanted => return Ok(Found::Name(follow((host.to_owned(), cname), values))),
+            Some(cname) if wanted => return Ok(Some(follow((host.to_owned(), cname), values))),
             Some(_) => {}
             None if direct => return Err(format!("could not resolve hostname {host}")),
             None => {}
         }
     }
-    Ok(Found::Nothing)
+    Ok(None)
 }
 
 /// The first of the host's names in the domains that has an address, with what the DNS calls it.

@@ -189,11 +189,9 @@ impl ConfigQuery {
             None => self.host.clone(),
         };
         let was_said = reading.values.one("hostname").is_some();
-        let host = match canonical::name(&name, &reading.values, &*environment).map_err(wrong)? {
-            canonical::Found::Name(found) => found,
-            canonical::Found::Nothing if canonical::is_address(&name) => name,
-            canonical::Found::Nothing => name.to_ascii_lowercase(),
-        };
+        // Addresses are put in order as such.
+        let name = if canonical::is_address(&name) { name } else { name.to_ascii_lowercase() };
+        let host = canonical::name(&name, &reading.values, &*environment).map_err(wrong)?.unwrap_or(name);
         if was_said {
             reading.values.replace("hostname", vec![host.clone()]);
         }
@@ -237,11 +235,8 @@ fn finish(mut values: Values, environment: Arc<dyn Environment>, found: Found) -
     if let Some(alias) = values.one("hostkeyalias").map(str::to_ascii_lowercase) {
         values.replace("hostkeyalias", vec![alias]);
     }
-    let named = Named {
-        host: &found.host,
-        original: &found.original,
-        alias: &values.one("hostkeyalias").unwrap_or(&found.original).to_owned(),
-    };
+    let alias = values.one("hostkeyalias").unwrap_or(&found.original).to_owned();
+    let named = Named { host: &found.host, original: &found.original, alias: &alias };
     let all = tokens(&values, &*environment, &found.local_user, named)?;
     user(&mut values, &*environment, &all, found.given)?;
     let all = tokens(&values, &*environment, &found.local_user, named)?;
