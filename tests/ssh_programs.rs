@@ -96,7 +96,7 @@ fn wrong_values_are_errors() {
     }
     for (arguments, text) in [
         (&["-p", "0", "host"][..], "Bad port '0'"),
-        (&["ssh://host:port"], "Bad port 'port'"),
+        (&["ssh://host:port"], "ssh://host:port: bad URI"),
         (&["-s", "host"], "You must specify a subsystem to invoke."),
         (&["-F", "/no/such/config", "host"], "configuration file /no/such/config"),
         (&["@host"], "usage: "),

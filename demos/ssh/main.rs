@@ -97,7 +97,7 @@ fn run() -> Outcome<i32> {
     let command = command(&config, &options)?;
     start_log(&config.get("LogLevel").unwrap_or_default(), &options);
     built(&config)?;
-    let client = connect(&config)?;
+    let client = connect(&config, &options)?;
     if log::max_level() >= log::LevelFilter::Warn {
         client.banners().iter().for_each(complain);
     }
@@ -159,8 +159,9 @@ fn built(config: &HostConfig) -> Outcome<()> {
     }
 }
 
-fn connect(config: &HostConfig) -> Outcome<SSHClient> {
-    let mut builder = SSHClient::builder();
+fn connect(config: &HostConfig, options: &Options) -> Outcome<SSHClient> {
+    let files = options.odd_identities.iter();
+    let mut builder = files.fold(SSHClient::builder(), |builder, path| builder.key_file(path, None));
     if config.is("HostbasedAuthentication") {
         builder = hostbased(builder)?;
     }

@@ -62,6 +62,8 @@ pub(crate) struct Options {
     /// `-G`.
     pub(crate) show: bool,
     pub(crate) log_file: Option<PathBuf>,
+    /// Files of keys whose names are no text, which a line of configuration cannot have.
+    pub(crate) odd_identities: Vec<PathBuf>,
     verbose: usize,
 }
 
@@ -77,6 +79,7 @@ impl Options {
             version: false,
             show: false,
             log_file: None,
+            odd_identities: Vec::new(),
             verbose: 0,
         };
         let mut args = Args::from_env(LETTERS);
@@ -160,7 +163,10 @@ impl Options {
     /// Adds a file of a key, if it is there.
     fn identity(&mut self, path: &std::path::Path) -> Outcome<()> {
         match std::fs::metadata(path) {
-            Ok(_) => self.given = self.given.clone().words("IdentityFile", &[text(path.as_os_str())?])?,
+            Ok(_) => match path.to_str() {
+                Some(text) => self.given = self.given.clone().words("IdentityFile", &[text])?,
+                None => self.odd_identities.push(path.to_owned()),
+            },
             Err(error) => {
                 let text = format!("Warning: Identity file {} not accessible: {error}.", path.display());
                 crate::support::output::complain(text);

@@ -164,7 +164,7 @@ fn commands_get_their_tokens() {
         "LocalCommand %H",
     ] {
         let host = of(&format!("{line}\nPermitLocalCommand yes\n")).lookup("x");
-        let refused = host.and_then(|host| host.proxy_command().and(host.local_command(None)));
+        let refused = host.and_then(|host| host.proxy_command().and_then(|_| host.local_command(None)));
         assert!(refused.is_err(), "{line}");
     }
 }

@@ -3,6 +3,7 @@
 //! replays the corpus of `fuzz/` through them.
 
 mod agent;
+mod config;
 mod connection;
 mod files;
 mod hosts;
@@ -17,6 +18,7 @@ mod sftp_client;
 mod tests;
 
 pub use agent::{agent_client, agent_server};
+pub use config::ssh_config;
 pub use connection::connection;
 pub use files::key_files;
 pub use hosts::host_keys;
@@ -52,6 +54,7 @@ pub const TARGETS: &[Target] = &[
     ("sftp_client", sftp_client),
     ("scp_client", scp_client),
     ("scp_server", scp_server),
+    ("ssh_config", ssh_config),
 ];
 
 /// The input as a source of small decisions; 0 when it has ended.

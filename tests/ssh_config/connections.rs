@@ -218,7 +218,7 @@ fn certificates_of_other_places() {
 }
 
 fn certified(authority: &PKey, key: &PKey) -> String {
-    let builder = feramiko::CertificateBuilder::user(key.public_key()).principal(&user());
+    let builder = feramiko::CertificateBuilder::user(key.public_key()).principal(user());
     builder.sign(authority).unwrap().to_line()
 }
 
