@@ -277,7 +277,7 @@ impl fmt::Display for Error {
             Self::Agent(error) => error.fmt(f),
             Self::Sftp(error) => error.fmt(f),
             Self::Scp(error) => error.fmt(f),
-            Self::Unsupported(what) => write!(f, "{what} is not supported"),
+            Self::Unsupported(what) => write!(f, "not supported: {what}"),
             Self::Closed(None) => f.write_str("closed"),
             Self::Closed(Some(cause)) => write!(f, "closed: {cause}"),
             Self::WouldDeadlock(what) => write!(f, "would wait for ever: {what}"),

@@ -7,7 +7,6 @@ mod support;
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::process::exit;
 use std::time::Duration;
@@ -20,6 +19,7 @@ use options::Options;
 use support::output::{complain, say};
 use support::prompt::{Echo, ask};
 use support::questions::{AskPolicy, questions};
+use support::stdio;
 use support::terminal::{self, Mode};
 
 const USAGE: &str =
@@ -238,17 +238,17 @@ fn stream(channel: &Channel, no_input: bool) -> Outcome<ExitStatus> {
     if no_input {
         channel.shutdown(Shutdown::Write);
     } else {
-        let input = channel.clone();
+        let (input, mut typed) = (channel.clone(), stdio::stdin()?);
         std::thread::spawn(move || {
             // Ends with the input, or with the program.
-            let _ = copy(raw_stdin(), &input, Err);
+            let _ = copy(&mut typed, &input, Err);
             input.shutdown(Shutdown::Write);
         });
     }
-    let errors = channel.stderr();
-    let second = std::thread::spawn(move || copy(errors, io::stderr(), |_| Ok(())));
+    let (errors, shown) = (channel.stderr(), stdio::stderr()?);
+    let second = std::thread::spawn(move || copy(errors, shown, |_| Ok(())));
     // Whoever read our output has gone, or a disk is full: the program may know. Its status counts.
-    let first = copy(channel, unbuffered_stdout()?, |_| {
+    let first = copy(channel, stdio::stdout()?, |_| {
         channel.send_eow();
         Ok(())
     });
@@ -256,18 +256,6 @@ fn stream(channel: &Channel, no_input: bool) -> Outcome<ExitStatus> {
     first?;
     second?;
     Ok(channel.wait_exit(None)?)
-}
-
-/// Standard input without std's buffer, which holds pieces back.
-fn raw_stdin() -> impl Read {
-    match io::stdin().as_fd().try_clone_to_owned() {
-        Ok(fd) => Box::new(std::fs::File::from(fd)) as Box<dyn Read>,
-        Err(_) => Box::new(io::stdin()),
-    }
-}
-
-fn unbuffered_stdout() -> io::Result<std::fs::File> {
-    Ok(std::fs::File::from(io::stdout().as_fd().try_clone_to_owned()?))
 }
 
 /// Copies to the end. What comes after an error of `to` that `failed` does not pass on is dropped.
