@@ -103,7 +103,7 @@ fn wrong_values_are_errors() {
         (&[], "usage: "),
         (&["-L", "80:h:90", "-F", "none", "host"], "LocalForward is not built"),
         (&["-M", "-F", "none", "host"], "ControlMaster is not built"),
-        (&["-J", "jump", "-F", "none", "host"], "ProxyJump"),
+        (&["-J", "jump", "-F", "none", "host"], "proxyjump"),
         (&["-o", "VerifyHostKeyDNS=yes", "-F", "none", "host"], "verifyhostkeydns"),
         (&["-X", "-F", "none", "host"], "ForwardX11 is not built"),
     ] {

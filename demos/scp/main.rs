@@ -28,7 +28,7 @@ const USAGE: &str =
     "usage: scp [-346BCOpqRrsTv] [-c cipher] [-D sftp_server_path] [-F ssh_config] [-i identity_file]
            [-J destination] [-l limit] [-o ssh_option] [-P port] [-S program] [-X sftp_option]
            source ... target
-Not built yet: -A, -J.
+Not built yet: -A.
 What -X names is checked and chosen by the program itself.";
 const LETTERS: Letters = Letters { letters: "346ABCOpqRrsTvdftc:D:F:i:J:l:o:P:S:X:", names: &[] };
 /// As scp, when there is no connection to speak SFTP on.

@@ -75,7 +75,10 @@ impl Connect {
         };
         let mut given = self.given.clone().files(config).host(host);
         given = user.iter().fold(given, |given, user| given.user(user));
-        given = port.iter().fold(given, |given, port| given.port(*port));
+        // Of the user's name the first counts, as with ssh; the port of a URI stands for that host alone.
+        if let Some(port) = port {
+            given = given.instead("Port", &[port.to_string()])?;
+        }
         given = match self.family {
             Some(4) => given.instead("AddressFamily", &["inet"])?,
             Some(_) => given.instead("AddressFamily", &["inet6"])?,

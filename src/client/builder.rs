@@ -79,7 +79,8 @@ impl SSHClientBuilder {
         self
     }
 
-    /// The user's name; the destination's `user@` wins, else the name of who runs the program.
+    /// The user's name; the destination's `user@` wins, else what ssh_config says, else the name of who runs
+    /// the program. Where configuration is read it must hold nothing that a shell would understand.
     #[must_use]
     pub fn username(mut self, user: &str) -> Self {
         self.credentials.user = Some(user.to_owned());
@@ -256,10 +257,7 @@ impl SSHClientBuilder {
     /// Connects to where everything leads.
     pub(super) fn dialled(self, target: &dial::Target) -> Result<SSHClient> {
         if let Some(way) = self.route {
-            return Err(Error::Unsupported(format!(
-                "{way}, which the configuration of {} says,",
-                target.host
-            )));
+            return Err(Error::Unsupported(format!("{way}, which is said for {}", target.host)));
         }
         let deadline = self.until()?;
         let stream = dial::dial(target, self.family, &self.way, deadline, &self.cancel)?;

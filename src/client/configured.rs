@@ -5,15 +5,14 @@
 use std::time::Duration;
 
 use super::dial::{self, Target};
+use super::hostoptions::HostAddressCheck;
+#[cfg(unix)]
+use super::hostoptions::{KnownHostsQuery, KnownHostsReason};
 use super::{SSHClient, SSHClientBuilder};
 use crate::agent::AddOptions;
 use crate::config::{HostConfig, SSHConfig};
 use crate::error::{Error, Result};
 use crate::hostkeys::{AcceptNewPolicy, RejectPolicy};
-
-use super::hostoptions::HostAddressCheck;
-#[cfg(unix)]
-use super::hostoptions::{KnownHostsQuery, KnownHostsReason};
 
 /// What a KnownHostsCommand prints at most; known_hosts files of large sites have a few MiB.
 #[cfg(unix)]
@@ -55,11 +54,7 @@ impl SSHClientBuilder {
     /// # Errors
     /// As [`connect`](Self::connect).
     pub fn connect_to(self, host: &HostConfig) -> Result<SSHClient> {
-        let target = Target {
-            user: Some(host.user().to_owned()),
-            host: host.hostname().to_owned(),
-            port: host.port(),
-        };
+        let target = target(host);
         self.configure(host)?.dialled(&target)
     }
 
@@ -80,20 +75,19 @@ impl SSHClientBuilder {
             query = query.port(port);
         }
         let host = query.lookup()?;
-        let target = Target {
-            user: Some(host.user().to_owned()),
-            host: host.hostname().to_owned(),
-            port: host.port(),
-        };
+        let target = target(&host);
         Ok((self.configure(&host)?, target))
     }
 
     /// Takes over what was not set here.
     fn configure(mut self, host: &HostConfig) -> Result<Self> {
         if let Some(name) = host.missing_safety() {
-            return Err(Error::Unsupported(format!("{name}, which is said for {},", host.original_host())));
+            return Err(Error::Unsupported(format!("{name}, which is said for {}", host.original_host())));
         }
-        self.route = route(host)?;
+        if cfg!(not(unix)) && host.said("knownhostscommand").is_some() {
+            return Err(Error::Unsupported("KnownHostsCommand on this system".to_owned()));
+        }
+        self.route = route(host);
         self = self.algorithms_of(host)?;
         self = self.host_keys_of(host);
         self.credentials_of(host)?;
@@ -237,6 +231,11 @@ impl SSHClientBuilder {
     }
 }
 
+/// Where the configuration leads.
+fn target(host: &HostConfig) -> Target {
+    Target { user: Some(host.user().to_owned()), host: host.hostname().to_owned(), port: host.port() }
+}
+
 /// How a key that was read from a file is given to the agent: `AddKeysToAgent`.
 fn add_to_agent(host: &HostConfig) -> Option<AddOptions> {
     let said = host.get("addkeystoagent")?;
@@ -257,12 +256,8 @@ fn add_to_agent(host: &HostConfig) -> Option<AddOptions> {
 }
 
 /// What leads to the host other than the network, and is not built.
-fn route(host: &HostConfig) -> Result<Option<&'static str>> {
-    Ok(match (host.proxy_jump(), host.proxy_command()?) {
-        (Some(_), _) => Some("ProxyJump"),
-        (None, Some(_)) => Some("ProxyCommand"),
-        (None, None) => None,
-    })
+fn route(host: &HostConfig) -> Option<&'static str> {
+    ["proxyjump", "proxycommand"].into_iter().find(|name| host.said(name).is_some())
 }
 
 /// Asks the command for lines of known_hosts.

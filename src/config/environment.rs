@@ -16,6 +16,7 @@ pub(super) const FILE_BYTES: u64 = 1024 * 1024;
 /// A pattern of an Include names so many files at most.
 const FILES: usize = 1024;
 /// So long may a command of `Match exec` run; OpenSSH waits for ever.
+#[cfg(unix)]
 const EXEC_TIME: Duration = Duration::from_secs(60);
 /// So long may the system look up a name that is to be made canonical: glibc gives up after 5 s with each
 /// of up to three servers, twice.

@@ -261,6 +261,7 @@ impl HostConfig {
     }
 
     /// The words of `KnownHostsCommand`, each with its tokens replaced; `more` are those of the question.
+    #[cfg(any(unix, test))]
     pub(crate) fn known_hosts_command(
         &self,
         more: [(char, &str); 5],

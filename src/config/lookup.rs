@@ -9,7 +9,7 @@ use super::environment::Environment;
 use super::forwarding::{Way, Written};
 use super::host::HostConfig;
 use super::read::{Named, Reading, Scope, tokens};
-use super::table::keyword;
+use super::table::{Own, Shape, keyword};
 use super::tokens::{Expand, Tokens, home};
 use super::values::Values;
 use super::{ConfigError, SSHConfig, Source, canonical, names};
@@ -93,6 +93,9 @@ impl ConfigQuery {
     pub fn words<S: AsRef<str>>(mut self, name: &str, words: &[S]) -> Result<Self, ConfigError> {
         let wrong = |text| ConfigError::Line { file: COMMAND_LINE.to_owned(), line: 0, text };
         let spec = keyword(name).ok_or_else(|| wrong(format!("bad configuration option: {name}")))?;
+        if let Shape::Own(Own::Hosts | Own::Match | Own::Include) = spec.shape {
+            return Err(wrong(format!("{} is for files, not for the command line", spec.name)));
+        }
         let words: Vec<_> = words.iter().map(|word| word.as_ref().to_owned()).collect();
         let environment = Arc::clone(&self.config.environment);
         let mut reading = self.reading(&*environment);

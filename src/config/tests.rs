@@ -335,6 +335,7 @@ fn options_come_before_files() {
     }
     assert!(config.query("h").forward('L', "80").is_err());
     assert!(config.query("h").words("Port", &["1", "2"]).is_err());
+    assert!(config.query("h").words("Host", &["h"]).is_err());
 }
 
 #[test]
