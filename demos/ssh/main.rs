@@ -153,6 +153,9 @@ fn built(config: &HostConfig) -> Outcome<()> {
         ("Tunnel", "false"),
         ("GSSAPIDelegateCredentials", "no"),
     ];
+    if config.stdio_forward().is_some() {
+        return Err("-W is not built".into());
+    }
     match wanted.iter().find(|(name, not)| asked(name, not)) {
         Some((name, _)) => Err(format!("{name} is not built").into()),
         None => Ok(()),

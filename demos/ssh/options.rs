@@ -14,7 +14,7 @@ use crate::{Outcome, USAGE};
 
 const LETTERS: Letters =
     Letters { letters: "46AaCfGgKkMNnqsTtVvXxYyB:b:c:D:E:e:F:I:i:J:L:l:m:O:o:P:p:Q:R:S:W:w:", names: &[] };
-const NOT_BUILT: &str = "IKkOWwy";
+const NOT_BUILT: &str = "IKkOwy";
 
 /// Letters that switch something, each with the keyword and its value: more than what stands before them.
 const SWITCHES: &[(char, &str, &str)] = &[
@@ -146,6 +146,7 @@ impl Options {
                 self.query = Some(value.to_owned());
                 given
             }
+            'W' => given.stdio_forward(value)?,
             't' => {
                 let force = given.given("RequestTTY") == Some("true");
                 given.instead("RequestTTY", &[if force { "force" } else { "yes" }])?

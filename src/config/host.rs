@@ -15,6 +15,7 @@ use super::tokens::{Expand, Tokens, home};
 use super::value::algorithm_list;
 use super::values::Values;
 use super::{ConfigError, SSH_PORT};
+use crate::pattern::endpoint::Endpoint;
 
 /// What a configuration says of one host: a value for every keyword of ssh_config(5).
 ///
@@ -39,6 +40,7 @@ pub struct HostConfig {
     port: u16,
     /// Its commands may be run.
     may_run: bool,
+    stdio: Option<Endpoint>,
 }
 
 impl fmt::Debug for HostConfig {
@@ -65,11 +67,24 @@ impl HostConfig {
         }
         let user = tokens.get('r').unwrap_or_default().to_owned();
         let port = values.one("port").and_then(|port| port.parse().ok()).unwrap_or(SSH_PORT);
-        let this = Self { values, environment, tokens, host, original, user, port, may_run };
+        let this = Self { values, environment, tokens, host, original, user, port, may_run, stdio: None };
         for name in this.unbuilt(Built::No) {
             log::info!(target: "feramiko::config", "{}: {name} is not built", this.original);
         }
         Ok(this)
+    }
+
+    pub(super) fn with_stdio(mut self, stdio: Option<Endpoint>) -> Self {
+        self.stdio = stdio;
+        self
+    }
+
+    /// Where the standard streams lead, if that was asked for by [`ConfigQuery::stdio_forward`].
+    ///
+    /// [`ConfigQuery::stdio_forward`]: super::ConfigQuery::stdio_forward
+    #[must_use]
+    pub fn stdio_forward(&self) -> Option<&Endpoint> {
+        self.stdio.as_ref()
     }
 
     /// What was asked for.

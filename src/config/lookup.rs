@@ -6,13 +6,14 @@
 use std::sync::Arc;
 
 use super::environment::Environment;
-use super::forwarding::{Way, Written};
+use super::forwarding::{ForwardRule, Way, Written};
 use super::host::HostConfig;
 use super::read::{Named, Reading, Scope, tokens};
 use super::table::{Own, Shape, keyword};
 use super::tokens::{Expand, Tokens, home};
 use super::values::Values;
 use super::{ConfigError, SSHConfig, Source, canonical, names};
+use crate::pattern::endpoint::Endpoint;
 
 /// What stands in for the name of a file in errors about options.
 pub(super) const COMMAND_LINE: &str = "command-line";
@@ -33,6 +34,8 @@ pub struct ConfigQuery {
     command: String,
     /// The user's name was said by whoever asked, not by a file.
     user_given: bool,
+    /// Where the standard streams lead.
+    stdio: Option<Endpoint>,
 }
 
 impl ConfigQuery {
@@ -43,6 +46,7 @@ impl ConfigQuery {
             values: Values::default(),
             command: String::new(),
             user_given: false,
+            stdio: None,
         }
     }
 
@@ -133,6 +137,16 @@ impl ConfigQuery {
         Ok(self)
     }
 
+    /// The standard streams lead somewhere, as `ssh -W` takes it: there is no session then, and unless something
+    /// else is said no other forwarding, and a failure ends the connection.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn stdio_forward(mut self, word: &str) -> Result<Self, ConfigError> {
+        self.stdio = Some(ForwardRule::stdio(word)?);
+        self.instead("SessionType", &["none"])?.instead("RequestTTY", &["no"])
+    }
+
     /// The files to be read, instead of those that the question was put to.
     #[must_use]
     pub fn files(mut self, config: SSHConfig) -> Self {
@@ -206,9 +220,14 @@ impl ConfigQuery {
             reading.files = 0;
             self.pass(&mut reading)?;
         }
-        let (values, local_user, original) = (reading.values, reading.local_user, self.host.clone());
+        let (mut values, local_user, original) = (reading.values, reading.local_user, self.host.clone());
+        if self.stdio.is_some() {
+            values.say("exitonforwardfailure", "yes");
+            values.say("clearallforwardings", "yes");
+        }
         let (given, may_run) = (self.user_given, self.config.may_run());
-        finish(values, environment, Found { host, original, local_user, given, may_run }).map_err(wrong)
+        let found = Found { host, original, local_user, given, may_run };
+        Ok(finish(values, environment, found).map_err(wrong)?.with_stdio(self.stdio.clone()))
     }
 
     /// Reads all lines once.

@@ -254,7 +254,7 @@ fn files_are_included() {
     assert_eq!(y.get("tag").as_deref(), Some("you"));
     assert!(y.is("forwardagent"), "what a file includes ends with it");
     for (text, told) in [
-        ("Include /loop\n", "files"),
+        ("Include /loop\n", "16 deep"),
         ("Include /deep\n", "16 deep"),
         ("Host other\n Include /bad\n", "/bad line 1: Bad port"),
         ("Include ${NONE}\n", "NONE"),
@@ -262,6 +262,9 @@ fn files_are_included() {
         let error = with(world(), text).lookup("h").unwrap_err();
         assert!(error.to_string().contains(told), "{text}: {error}");
     }
+    let often = |count: usize| with(world(), &"Include /abs\n".repeat(count)).lookup("h");
+    assert!(often(1024).is_ok());
+    assert!(often(1025).unwrap_err().text().contains("1024 files"));
     let error = with(world(), "Include /bad\n").lookup("h").unwrap_err();
     assert_eq!(error.to_string(), "/bad line 1: Bad port 'x'");
 }

@@ -44,6 +44,11 @@ impl Values {
         self.said.insert(name, words);
     }
 
+    /// Says a word where nothing was said.
+    pub(super) fn say(&mut self, name: &'static str, word: &str) {
+        self.said.entry(name).or_insert_with(|| vec![word.to_owned()]);
+    }
+
     pub(super) fn forget(&mut self, name: &str) {
         self.said.remove(name);
     }

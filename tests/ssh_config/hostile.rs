@@ -56,6 +56,9 @@ fn included_files_are_held_to_the_same() {
     let told = include(&part).unwrap_err().to_string();
     assert!(told.contains("bad owner or permissions"), "{told}");
     assert!(include(Path::new("/dev/zero")).is_err());
+    fs::create_dir(folder.file("many")).unwrap();
+    (0..=1024).for_each(|at| fs::write(folder.file(&format!("many/{at}")), "").unwrap());
+    assert!(include(&folder.file("many/*")).unwrap_err().to_string().contains("more than 1024 files"));
     // It includes itself, by its name and by a link.
     assert!(include(&main).unwrap_err().to_string().contains("16 deep"));
     symlink(&main, folder.file("link")).unwrap();
