@@ -31,6 +31,7 @@ struct Setup {
 impl Setup {
     fn connect(&self) -> Outcome<SSHClient> {
         let client = SSHClient::builder()
+            .no_ssh_config()
             .no_agent()
             .no_default_keys()
             .host_keys(HostKeys::new())

@@ -38,6 +38,7 @@ struct Setup {
 impl Setup {
     fn connect(&self) -> feramiko::Result<SSHClient> {
         SSHClient::builder()
+            .no_ssh_config()
             .no_agent()
             .no_default_keys()
             .host_keys(HostKeys::new())

@@ -55,7 +55,7 @@ impl Given {
                 'L' => given.forwards.push(local(text()?).ok_or("-L: port:host:hostport is wanted")?),
                 'P' => given.persist = Some(text()?.parse()?),
                 't' => given.tty = true,
-                'i' => given.connect.identity(value.into()),
+                'i' => given.connect.identity(value.as_ref())?,
                 'o' => given.connect.option(text()?)?,
                 'p' => given.port = Some(text()?.parse()?),
                 _ => return Err(USAGE.into()),

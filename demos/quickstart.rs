@@ -128,6 +128,7 @@ fn run() -> Outcome {
     say(format_args!("an SSH server listens on port {port}, inside this program"))?;
     let started = Instant::now();
     let client = SSHClient::builder()
+        .no_ssh_config()
         .no_agent()
         .no_default_keys()
         .host_keys(known)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::agent::AgentError;
 use crate::auth::AuthError;
+use crate::config::ConfigError;
 use crate::crypto::CryptoError;
 use crate::engine::ExitStatus;
 use crate::hostkeys::HostKeysError;
@@ -147,6 +148,8 @@ pub enum Error {
     Key(KeyError),
     /// The known_hosts file could not be read or written.
     HostKeys(HostKeysError),
+    /// The configuration of a host could not be used.
+    Config(ConfigError),
     /// The peer refused to open a channel.
     ChannelRefused {
         /// The code of RFC 4254 §5.1.
@@ -310,6 +313,7 @@ impl fmt::Display for Error {
             }
             Self::Key(error) => error.fmt(f),
             Self::HostKeys(error) => error.fmt(f),
+            Self::Config(error) => error.fmt(f),
             Self::ChannelRefused { code, text } => {
                 write!(f, "the peer refused to open the channel (code {code}): {text}")
             }
@@ -339,6 +343,7 @@ impl std::error::Error for Error {
             Self::Io { source, .. } => Some(&**source),
             Self::Key(error) => Some(error),
             Self::HostKeys(error) => Some(error),
+            Self::Config(error) => Some(error),
             Self::Agent(error) => Some(error),
             Self::Sftp(error) => Some(error),
             Self::Scp(error) => Some(error),
@@ -371,6 +376,12 @@ impl From<KeyError> for Error {
 impl From<HostKeysError> for Error {
     fn from(error: HostKeysError) -> Self {
         Self::HostKeys(error)
+    }
+}
+
+impl From<ConfigError> for Error {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
     }
 }
 

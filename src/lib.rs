@@ -5,6 +5,7 @@ mod auth;
 mod authorized;
 mod channel;
 mod client;
+mod config;
 mod crypto;
 mod editor;
 mod engine;
@@ -50,6 +51,7 @@ pub use client::{
 };
 #[cfg(unix)]
 pub use client::{ProxyCommand, X11Options};
+pub use config::{ConfigError, ConfigQuery, ForwardRule, HostConfig, SSHConfig};
 pub use crypto::bulk::{CipherState, CipherWay};
 pub use crypto::secret::Secret;
 pub use crypto::{CryptoError, Rank};

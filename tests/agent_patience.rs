@@ -87,6 +87,7 @@ fn connect(deadline: Duration, cancel: &Cancel) -> (Error, Duration) {
     let server = server();
     let begun = Instant::now();
     let result = SSHClient::builder()
+        .no_ssh_config()
         .no_default_keys()
         .host_keys(HostKeys::new())
         .missing_host_key(AutoAddPolicy)

@@ -390,8 +390,12 @@ fn the_error_lists_every_attempt() {
 fn an_unknown_and_a_changed_host_are_refused_with_what_to_do() {
     let _watch = given::within(120);
     let (_server, address) = server_with(limits());
-    let unknown =
-        SSHClient::builder().no_agent().no_default_keys().host_keys(HostKeys::new()).connect(&address);
+    let unknown = SSHClient::builder()
+        .no_ssh_config()
+        .no_agent()
+        .no_default_keys()
+        .host_keys(HostKeys::new())
+        .connect(&address);
     assert!(unknown.unwrap_err().to_string().contains("nothing is known about this host"));
     let (host, port) = address.split_once(':').unwrap();
     let mut keys = HostKeys::new();

@@ -236,10 +236,13 @@ fn options_that_are_wrong_say_so() {
     for words in [&["x"][..], &[], &["-l", "0", "a", "b:"], &["-z", "a", "b:"]] {
         assert!(run(words).1.contains("usage: scp"), "{words:?}");
     }
-    for words in
-        [&["-J", "h", "a", "b:"][..], &["-F", "x", "a", "b:"], &["-A", "a", "b:"], &["-oX=1", "a", "b:"]]
-    {
-        assert!(run(words).1.contains("not built"), "{words:?}");
+    for (words, text) in [
+        (&["-J", "h", "b:a", "a"][..], "not supported: proxyjump"),
+        (&["-F", "/none/x", "b:a", "a"], "configuration file /none/x"),
+        (&["-A", "a", "b:"], "not built"),
+        (&["-oX=1", "a", "b:"], "bad configuration option"),
+    ] {
+        assert!(run(words).1.contains(text), "{words:?}");
     }
     assert!(run(&["a", "-oX:b"]).1.contains("scp: "));
     assert!(run(&["-X", "what=1", "a", "b:"]).1.contains("nrequests"));

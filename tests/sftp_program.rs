@@ -335,11 +335,11 @@ fn command_lines_end_as_openssh_s_do() {
         assert_eq!(expected.0, found.0, "{line}: {} but {}", expected.2, found.2);
     }
     for (line, wanted) in [
-        ("-F cfg host", "-F other than none is not built"),
-        ("-J jump host", "-J is not built"),
+        ("-F /none/cfg host", "configuration file /none/cfg"),
+        ("-J jump host", "not supported: proxyjump"),
         ("-A host", "-A is not built"),
-        ("-o ProxyCommand=x host", "not built"),
-        ("-o Port=x host", "no number"),
+        ("-o ProxyCommand=x host", "not supported: proxycommand"),
+        ("-o Port=x host", "Bad port"),
         ("-S /none/ssh host", "Connection closed"),
         ("-S /bin/false host", "Connection closed"),
         ("-D /none/server", "Connection closed"),

@@ -185,6 +185,7 @@ fn connect(server: &Server, key: PKey, host: &str, own: &str) -> Result<(), Stri
     algorithms.set_host_keys(host).unwrap();
     algorithms.set_public_keys(own).unwrap();
     let client = SSHClient::builder()
+        .no_ssh_config()
         .no_agent()
         .no_default_keys()
         .host_keys(HostKeys::parse(known_hosts()))

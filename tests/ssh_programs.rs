@@ -96,11 +96,16 @@ fn wrong_values_are_errors() {
     }
     for (arguments, text) in [
         (&["-p", "0", "host"][..], "Bad port '0'"),
-        (&["ssh://host:port"], "Bad port 'port'"),
+        (&["ssh://host:port"], "ssh://host:port: bad URI"),
         (&["-s", "host"], "You must specify a subsystem to invoke."),
-        (&["-F", "config", "host"], "not built"),
+        (&["-F", "/no/such/config", "host"], "configuration file /no/such/config"),
         (&["@host"], "usage: "),
-        (&[], "~/.ssh/config"),
+        (&[], "usage: "),
+        (&["-L", "80:h:90", "-F", "none", "host"], "LocalForward is not built"),
+        (&["-M", "-F", "none", "host"], "ControlMaster is not built"),
+        (&["-J", "jump", "-F", "none", "host"], "proxyjump"),
+        (&["-o", "VerifyHostKeyDNS=yes", "-F", "none", "host"], "verifyhostkeydns"),
+        (&["-X", "-F", "none", "host"], "ForwardX11 is not built"),
     ] {
         let output = bounded("ssh").args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(255), "{arguments:?}");

@@ -25,10 +25,10 @@ use support::output::complain;
 use support::stdio::both;
 
 const USAGE: &str =
-    "usage: scp [-346BCOpqRrsTv] [-c cipher] [-D sftp_server_path] [-F none] [-i identity_file]
-           [-l limit] [-o ssh_option] [-P port] [-S program] [-X sftp_option]
+    "usage: scp [-346BCOpqRrsTv] [-c cipher] [-D sftp_server_path] [-F ssh_config] [-i identity_file]
+           [-J destination] [-l limit] [-o ssh_option] [-P port] [-S program] [-X sftp_option]
            source ... target
-Not built yet: -A, -J, and -F other than none: no configuration file is read, ~/.ssh/config neither.
+Not built yet: -A.
 What -X names is checked and chosen by the program itself.";
 const LETTERS: Letters = Letters { letters: "346ABCOpqRrsTvdftc:D:F:i:J:l:o:P:S:X:", names: &[] };
 /// As scp, when there is no connection to speak SFTP on.
@@ -69,15 +69,15 @@ impl Settings {
             '3' => self.direct = false,
             '4' => self.connect.family = Some(4),
             '6' => self.connect.family = Some(6),
-            'A' | 'J' => return Err(format!("-{letter} is not built").into()),
+            'A' => return Err("-A is not built".into()),
             'B' => self.connect.set("BatchMode", "yes")?,
             'C' => self.connect.set("Compression", "yes")?,
             'c' => self.connect.set("Ciphers", word()?)?,
             'D' => self.server = Some(value.into()),
             'd' => self.directory = true,
-            'F' if value == "none" => {}
-            'F' => return Err("-F other than none is not built: no file is read".into()),
-            'i' => self.connect.identity(expand(value)),
+            'F' => self.connect.files(value.into()),
+            'i' => self.connect.identity(&expand(value))?,
+            'J' => self.connect.set("ProxyJump", word()?)?,
             'l' => {
                 let limit =
                     word()?.parse::<u64>().ok().filter(|limit| (1..=100 * 1024 * 1024).contains(limit));

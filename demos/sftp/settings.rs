@@ -16,7 +16,7 @@ usage: sftp [-46AaCfNpqrv] [-B buffer_size] [-b batchfile] [-c cipher]
           [-X sftp_option] destination";
 /// What is said after it of what is missing.
 pub(crate) const NOT_BUILT: &str = "\
-Without -S, -A, -J and -F other than none are not built, and no configuration file is read.
+Without -S, -A is not built.
 Without -B, -R and -X requests are as large and as many as the server and the link take; they make them fewer.";
 
 /// As OpenSSH.

@@ -13,10 +13,10 @@ use std::process::exit;
 use std::time::Duration;
 
 use feramiko::{
-    AcceptNewPolicy, Agent, Channel, ExitStatus, HostAddressCheck, HostKeysChange, Limits, PKey, PtyRequest,
-    PublicKey, RejectPolicy, SSHClient, SSHClientBuilder,
+    Agent, Channel, ExitStatus, HostConfig, HostKeysChange, PKey, PtyRequest, PublicKey, SSHClient,
+    SSHClientBuilder,
 };
-use options::{Checking, Family, Options, Tty, Update};
+use options::Options;
 use support::output::{complain, say};
 use support::prompt::{Echo, ask};
 use support::questions::{AskPolicy, questions};
@@ -24,14 +24,16 @@ use support::stdio;
 use support::terminal::{self, Mode};
 
 const USAGE: &str =
-    "usage: ssh [-46AaCNnqsTtVvXxY] [-c ciphers] [-E log] [-F none] [-i identity] [-l user] [-m macs]
-           [-o option=value] [-p port] [-Q query] destination [command ...]
-Not built yet: -B -b -D -e -f -G -g -I -J -K -k -L -M -O -R -S -W -w -y, and -F other than none:
-no configuration file is read, ~/.ssh/config neither. A terminal knows no escapes (~. and others).
+    "usage: ssh [-46AaCGNnqsTtVvXxY] [-B interface] [-b address] [-c ciphers] [-E log] [-e escape]
+           [-F config] [-i identity] [-l user] [-m macs] [-o option=value] [-P tag] [-p port]
+           [-Q query] destination [command ...]
+Not built yet: -D -f -I -J -K -k -L -M -O -R -S -W -w -y, and the options of the same meaning.
+A terminal knows no escapes (~. and others).
 A host whose key has changed is refused, with StrictHostKeyChecking=no too.";
 /// The exit status when it is not the command's.
 const FAILED: i32 = 255;
-const PORT: u16 = 22;
+/// The size of a terminal that nobody has.
+const SIZE: (u32, u32) = (80, 24);
 
 /// The keys of this host, which its users can seldom read: ssh has ssh-keysign sign with them.
 const HOST_KEYS: [&str; 3] =
@@ -87,128 +89,125 @@ fn run() -> Outcome<i32> {
         lines.iter().try_for_each(say)?;
         return Ok(0);
     }
-    if options.subsystem && options.command.is_empty() {
-        return Err(format!("You must specify a subsystem to invoke.\n{USAGE}").into());
+    // What is wrong with the files is told as the command line wants it.
+    let config = options.lookup().inspect_err(|_| start_log(options.level().unwrap_or("INFO"), &options))?;
+    if options.show {
+        config.lines().iter().try_for_each(say)?;
+        return Ok(0);
     }
-    support::log::start(options.level(), options.log_file.as_deref())?;
-    let client = connect(&options)?;
+    let command = command(&config, &options)?;
+    start_log(&config.get("LogLevel").unwrap_or_default(), &options);
+    built(&config)?;
+    let client = connect(&config, &options)?;
     if log::max_level() >= log::LevelFilter::Warn {
         client.banners().iter().for_each(complain);
     }
-    if options.no_command {
+    if let Some(line) = config.local_command(None)? {
+        let shell = std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
+        std::process::Command::new(shell).arg("-c").arg(line).status()?;
+    }
+    if is(&config, "SessionType", "none") {
         while client.transport().is_active() {
             std::thread::park_timeout(Duration::from_secs(1));
         }
         return Err("the connection was closed".into());
     }
-    session(&client, &options)
+    session(&client, &config, &command)
 }
 
-fn connect(options: &Options) -> Outcome<SSHClient> {
-    let mut builder = SSHClient::builder().algorithms(options.algorithms()?).limits(limits(options));
-    builder = builder.compress(options.compression.unwrap_or(false));
-    builder = match options.family {
-        Some(Family::V4) => builder.ipv4_only(),
-        Some(Family::V6) => builder.ipv6_only(),
-        None => builder,
-    };
-    if let Some((interval, count)) = options.keepalive() {
-        builder = builder.keepalive(interval, count);
+/// Shows the log from now on. A log that cannot be written is no reason to stop.
+fn start_log(level: &str, options: &Options) {
+    let level = support::log::level_named(level).unwrap_or_else(|| support::log::level(0));
+    if let Err(error) = support::log::start(level, options.log_file.as_deref()) {
+        complain(format_args!("ssh: the log: {error}"));
     }
-    if let Some(time) = options.connect_timeout.flatten() {
-        builder = builder.deadline(time);
-    }
-    let (batch, here) = (options.batch.unwrap_or(false), io::stdin().is_terminal());
-    builder = host_keys(identities(builder, options)?, options, here && !batch);
-    if !batch && (here || std::env::var_os("SSH_ASKPASS_REQUIRE").is_some()) {
-        builder = questions(builder, &options.host);
-    }
-    if let Some(user) = &options.user {
-        builder = builder.username(user);
-    }
-    let host = if options.host.contains(':') { format!("[{}]", options.host) } else { options.host.clone() };
-    Ok(builder.connect(&format!("{host}:{}", options.port.unwrap_or(PORT)))?)
 }
 
-fn limits(options: &Options) -> Limits {
-    let mut limits = Limits::default();
-    let (bytes, interval) = options.rekey.unwrap_or_default();
-    limits.rekey_bytes = bytes.unwrap_or(limits.rekey_bytes);
-    limits.rekey_interval = interval.unwrap_or(limits.rekey_interval);
-    limits
+fn is(config: &HostConfig, name: &str, value: &str) -> bool {
+    config.get(name).as_deref() == Some(value)
 }
 
-/// What the user proves with. Files that are named stand for the usual ones.
-fn identities(mut builder: SSHClientBuilder, options: &Options) -> Outcome<SSHClientBuilder> {
-    if options.hostbased.unwrap_or(false) {
+/// The command of the line or of the file; empty for a shell.
+fn command(config: &HostConfig, options: &Options) -> Outcome<Vec<u8>> {
+    match (config.remote_command(), options.command.as_slice()) {
+        (Some(_), [_, ..]) => Err("Cannot execute command-line and remote command.".into()),
+        (Some(command), []) => Ok(command.as_bytes().to_vec()),
+        (None, []) if is(config, "SessionType", "subsystem") => {
+            Err(format!("You must specify a subsystem to invoke.\n{USAGE}").into())
+        }
+        (None, command) => Ok(command.to_vec()),
+    }
+}
+
+/// Refuses what is asked for and is not built: nobody is to rely on it.
+fn built(config: &HostConfig) -> Outcome<()> {
+    let asked =
+        |name: &str, not: &str| config.is_said(name) && !is(config, name, not) && !is(config, name, "none");
+    let wanted = [
+        ("LocalForward", ""),
+        ("RemoteForward", ""),
+        ("DynamicForward", ""),
+        ("ForkAfterAuthentication", "no"),
+        ("ControlMaster", "false"),
+        ("ControlPath", ""),
+        ("Tunnel", "false"),
+        ("GSSAPIDelegateCredentials", "no"),
+    ];
+    if config.stdio_forward().is_some() {
+        return Err("-W is not built".into());
+    }
+    match wanted.iter().find(|(name, not)| asked(name, not)) {
+        Some((name, _)) => Err(format!("{name} is not built").into()),
+        None => Ok(()),
+    }
+}
+
+fn connect(config: &HostConfig, options: &Options) -> Outcome<SSHClient> {
+    let files = options.odd_identities.iter();
+    let mut builder = files.fold(SSHClient::builder(), |builder, path| builder.key_file(path, None));
+    if config.is("HostbasedAuthentication") {
         builder = hostbased(builder)?;
     }
-    if !options.identities.is_empty() {
-        builder = builder.no_default_keys();
+    let (batch, here) = (config.is("BatchMode"), io::stdin().is_terminal());
+    if is(config, "StrictHostKeyChecking", "ask") && here && !batch {
+        builder = builder.missing_host_key(AskPolicy);
     }
-    builder = options.identities.iter().fold(builder, |builder, path| builder.key_file(path, None));
-    Ok(builder.identities_only(options.identities_only.unwrap_or(false)))
+    if is(config, "UpdateHostKeys", "ask") {
+        builder = builder.update_host_keys_callback(may_update);
+    }
+    if !batch && (here || std::env::var_os("SSH_ASKPASS_REQUIRE").is_some()) {
+        builder = questions(builder, config.original_host());
+    }
+    Ok(builder.connect_to(config)?)
 }
 
-/// How the host is known.
-fn host_keys(mut builder: SSHClientBuilder, options: &Options, may_ask: bool) -> SSHClientBuilder {
-    let checking = options.checking.unwrap_or(Checking::Ask);
-    builder = match checking {
-        Checking::No | Checking::AcceptNew => builder.missing_host_key(AcceptNewPolicy),
-        Checking::Ask if may_ask => builder.missing_host_key(AskPolicy),
-        Checking::Ask | Checking::Yes => builder.missing_host_key(RejectPolicy),
-    };
-    if let Some(files) = &options.known_hosts {
-        builder = builder.known_hosts_files(files);
-    }
-    if let Some(files) = &options.global_known_hosts {
-        builder = builder.global_known_hosts_files(files);
-    }
-    builder = options.revoked.iter().flatten().fold(builder, SSHClientBuilder::revoked_host_keys);
-    if options.check_host_ip.unwrap_or(false) {
-        let warn = checking == Checking::No;
-        builder = builder.check_host_ip(if warn { HostAddressCheck::Warn } else { HostAddressCheck::Reject });
-    }
-    if let Some(hash) = options.hash_known_hosts {
-        builder = builder.hash_known_hosts(hash);
-    }
-    if let Some(name) = &options.alias {
-        builder = builder.host_key_alias(name);
-    }
-    match options.update {
-        Some(Update::Ask) => builder.update_host_keys_callback(may_update),
-        Some(update) => builder.update_host_keys(update == Update::Yes),
-        None => builder,
-    }
-}
-
-fn session(client: &SSHClient, options: &Options) -> Outcome<i32> {
+fn session(client: &SSHClient, config: &HostConfig, command: &[u8]) -> Outcome<i32> {
     let channel = client.open_session()?;
-    for (name, value) in options.environment() {
+    for (name, value) in config.environment() {
         channel.set_environment_variable(name.as_bytes(), value.as_bytes())?;
     }
-    if let Some(socket) = options.forward_agent.iter().flatten().next() {
+    if let Some(socket) = config.forward_agent() {
         // Like ssh: the session is worth having without it.
         let asked = Agent::connect(socket).map_err(feramiko::Error::from);
         if let Err(error) = asked.and_then(|agent| channel.request_forward_agent(&agent)) {
             log::warn!(target: "ssh", "the agent is not forwarded: {error}");
         }
     }
-    options.x11.forward(&channel);
-    let raw = open_terminal(&channel, options)?;
-    if options.subsystem {
-        channel.invoke_subsystem(&options.command)?;
-    } else if options.command.is_empty() {
+    x11::forward(&channel, config);
+    let raw = open_terminal(&channel, config, command.is_empty())?;
+    if is(config, "SessionType", "subsystem") {
+        channel.invoke_subsystem(command)?;
+    } else if command.is_empty() {
         channel.invoke_shell()?;
     } else {
-        channel.exec_command(&options.command)?;
+        channel.exec_command(command)?;
     }
     let resized = channel.clone();
     terminal::on_resize(move |size| {
         // The session may have ended meanwhile.
         let _ = resized.resize_pty(size.columns, size.rows, (size.width, size.height));
     })?;
-    let status = stream(&channel, options.no_input)?;
+    let status = stream(&channel, config.is("StdinNull"))?;
     drop(raw);
     client.close();
     Ok(match status {
@@ -218,22 +217,21 @@ fn session(client: &SSHClient, options: &Options) -> Outcome<i32> {
 }
 
 /// Asks for a terminal, if there is to be one, and passes every key on while the value lives.
-fn open_terminal(channel: &Channel, options: &Options) -> Outcome<Option<Mode>> {
-    let shell = options.command.is_empty();
-    let (wanted, forced) = match options.tty.unwrap_or(Tty::Auto) {
-        Tty::No => (false, false),
-        Tty::Auto => (shell, false),
-        Tty::Yes => (true, false),
-        Tty::Force => (true, true),
+fn open_terminal(channel: &Channel, config: &HostConfig, shell: bool) -> Outcome<Option<Mode>> {
+    let (wanted, forced) = match config.get("RequestTTY").as_deref() {
+        Some("false") => (false, false),
+        Some("true") => (true, false),
+        Some("force") => (true, true),
+        _ => (shell, false),
     };
-    let here = io::stdin().is_terminal();
+    let here = io::stdin().is_terminal() && !config.is("StdinNull");
     if !wanted || !(forced || here) {
         if wanted {
             log::warn!(target: "ssh", "Pseudo-terminal will not be allocated because stdin is not a terminal.");
         }
         return Ok(None);
     }
-    let (columns, rows) = terminal::size().map_or((80, 24), |size| (size.columns, size.rows));
+    let (columns, rows) = terminal::size().map_or(SIZE, |size| (size.columns, size.rows));
     let pty = PtyRequest::new(&std::env::var("TERM").unwrap_or_else(|_| "dumb".into()), columns, rows);
     channel.get_pty(&pty.clone().modes_of(io::stdin()).unwrap_or(pty))?;
     Ok(if here { Some(Mode::raw(io::stdin())?) } else { None })

@@ -117,9 +117,6 @@ fn decoded(part: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Options for what these programs never do: they need not be allowed.
-const WITHOUT_EFFECT: [&str; 4] = ["forwardx11", "permitlocalcommand", "clearallforwardings", "forwardagent"];
-
 /// Takes one of `46ACFJcio`, which mean what they mean to `ssh`; all others are somebody else's.
 pub(crate) fn letter(connect: &mut Connect, letter: char, value: &OsStr) -> Result<(), String> {
     match letter {
@@ -130,20 +127,15 @@ pub(crate) fn letter(connect: &mut Connect, letter: char, value: &OsStr) -> Resu
         'i' => {
             let path = expand(value);
             match std::fs::metadata(&path) {
-                Ok(_) => connect.identity(path),
+                Ok(_) => connect.identity(&path)?,
                 Err(error) => eprintln!("Warning: Identity file {} not accessible: {error}.", path.display()),
             }
         }
-        'F' if value == "none" => {}
-        'F' => return Err("-F other than none is not built".to_owned()),
-        'A' | 'J' => return Err(format!("-{letter} is not built")),
-        'o' => {
-            let line = text(value)?;
-            let name = line.split(['=', ' ']).next().unwrap_or_default().to_ascii_lowercase();
-            if !WITHOUT_EFFECT.contains(&name.as_str()) {
-                connect.option(line)?;
-            }
-        }
+        'F' => connect.files(value.into()),
+        'J' => connect.set("ProxyJump", text(value)?)?,
+        // An agent is for programs that run there, and none does.
+        'A' => return Err("-A is not built".to_owned()),
+        'o' => connect.option(text(value)?)?,
         _ => {}
     }
     Ok(())
@@ -201,7 +193,7 @@ mod tests {
                 && given('F', "none").is_ok()
                 && given('o', "Port=22").is_ok()
         );
-        for (option, value) in [('o', "Port"), ('o', "ProxyCommand=x"), ('J', "x"), ('F', "x")] {
+        for (option, value) in [('o', "Port"), ('o', "NoSuchOption=x"), ('J', "x;y"), ('A', "")] {
             assert!(given(option, value).is_err(), "{option} {value}");
         }
     }

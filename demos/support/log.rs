@@ -19,6 +19,7 @@ pub(crate) fn level(verbose: usize) -> LevelFilter {
 /// How much is shown at a `LogLevel` of ssh_config(5); `None` if there is no such level.
 pub(crate) fn level_named(name: &str) -> Option<LevelFilter> {
     const LEVELS: &[(&str, LevelFilter)] = &[
+        ("SILENT", LevelFilter::Off),
         ("QUIET", LevelFilter::Off),
         ("FATAL", LevelFilter::Error),
         ("ERROR", LevelFilter::Error),

@@ -124,10 +124,14 @@ impl Agent {
         }
     }
 
-    /// The same for a login that ends at `deadline`, and may be ended before by [`cut`](Self::cut).
-    pub(crate) fn for_login(deadline: Instant) -> Result<Self, AgentError> {
+    /// The same, or the one that listens on `socket`, for a login that ends at `deadline`, and may be ended
+    /// before by [`cut`](Self::cut).
+    pub(crate) fn for_login(socket: Option<&Path>, deadline: Instant) -> Result<Self, AgentError> {
         let left = deadline.saturating_duration_since(Instant::now()).min(ANSWER_TIMEOUT);
-        let agent = Self::named(left)?;
+        let agent = match socket {
+            Some(path) => Self::at(endpoint::at(path), left)?,
+            None => Self::named(left)?,
+        };
         let first = agent.shared.idle.lock().as_ref().and_then(|line| line.connection.cutter());
         *agent.shared.cutters.lock() = Cutters::Wanted(first.into_iter().collect());
         Ok(agent)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::cancel::Cancel;
-use crate::agent::{Agent, AgentError};
+use crate::agent::{AddOptions, Agent, AgentError};
 use crate::auth::{Attempt, HostClaim, InteractiveQuery};
 use crate::crypto::secret::Secret;
 use crate::engine::Closer;
@@ -16,11 +16,13 @@ use crate::key::{KeyError, PKey, PublicKey};
 use crate::transport::{Answers, ChangePassword, Outcome, Transport};
 
 /// Keys that `ssh` looks for, in its order.
-const DEFAULT_KEYS: [&str; 3] = ["id_rsa", "id_ecdsa", "id_ed25519"];
+const DEFAULT_KEYS: [&str; 5] = ["id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk"];
 /// Ends the name of the file that holds a key's certificate.
 const CERTIFICATE: &str = "-cert.pub";
-/// How often a password is asked for; OpenSSH's NumberOfPasswordPrompts.
+/// How often a password is asked for unless told otherwise: NumberOfPasswordPrompts.
 const PASSWORD_PROMPTS: u32 = 3;
+/// The order in which methods are tried unless told otherwise: PreferredAuthentications.
+const METHODS: [&str; 4] = ["hostbased", "publickey", "keyboard-interactive", "password"];
 
 type Interactive = Box<dyn FnMut(&InteractiveQuery) -> Result<Vec<Secret>> + Send>;
 type AskPassphrase = Box<dyn FnMut(&Path) -> Option<Secret> + Send>;
@@ -41,6 +43,18 @@ pub(super) struct Credentials {
     pub(super) agent: bool,
     pub(super) default_keys: bool,
     pub(super) identities_only: bool,
+    /// The agent's socket, if it is not the usual one.
+    pub(super) agent_socket: Option<PathBuf>,
+    /// Files of certificates, which may belong to any key: `CertificateFile`.
+    pub(super) certificates: Vec<PathBuf>,
+    /// How keys that were read from files are given to the agent.
+    pub(super) add_to_agent: Option<AddOptions>,
+    /// How often a password is asked for.
+    pub(super) prompts: u32,
+    /// Methods that are not to be used.
+    pub(super) refused: Vec<&'static str>,
+    /// Methods that are to be used, in this order; none for all.
+    pub(super) preferred: Option<Vec<String>>,
 }
 
 impl Default for Credentials {
@@ -58,6 +72,12 @@ impl Default for Credentials {
             agent: true,
             default_keys: true,
             identities_only: false,
+            agent_socket: None,
+            certificates: Vec::new(),
+            add_to_agent: None,
+            prompts: PASSWORD_PROMPTS,
+            refused: Vec::new(),
+            preferred: None,
         }
     }
 }
@@ -97,28 +117,62 @@ impl Credentials {
         };
         let mut run =
             Run { transport, user, methods: None, offered: Vec::new(), success: false, banners: Vec::new() };
+        let order = self.order();
         // Keys first, in one flight with the request for the service; without any, ask what would do.
-        let agent = self.agent.then(|| Agent::for_login(deadline));
+        let agent = self.agent.then(|| Agent::for_login(self.agent_socket.as_deref(), deadline));
         let _watch = agent.as_ref().and_then(|agent| agent.as_ref().ok()).map(|agent| {
             let cut: Arc<dyn Closer> = Arc::new(CutAgent(agent.clone()));
             cancel.watch(cut)
         });
-        let keys = self.keys_to_try(transport, agent, deadline);
-        let hosts = std::mem::take(&mut self.hosts);
-        if hosts.is_empty() && keys.is_empty() {
+        let holder = agent.as_ref().and_then(|agent| agent.as_ref().ok()).cloned();
+        let uses = |method: &str| order.iter().any(|name| name == method);
+        let mut keys = Vec::new();
+        if uses("publickey") {
+            keys = self.keys_to_try(transport, agent, deadline);
+        }
+        if !uses("hostbased") {
+            self.hosts.clear();
+        }
+        if self.hosts.is_empty() && keys.is_empty() {
             run.attempt(Attempt::None, no_answers())?;
         }
-        for (key, host, user) in hosts {
-            attempt_host(&mut run, key, &host, &user)?;
-        }
-        for key in keys {
-            if run.over("publickey") {
-                break;
+        // One that was given goes before questions.
+        let early = self.preferred.is_none() && !self.refused.contains(&"password");
+        let mut given = self.password.clone();
+        for method in order {
+            match method.as_str() {
+                "hostbased" => {
+                    for (key, host, user) in std::mem::take(&mut self.hosts) {
+                        attempt_host(&mut run, key, &host, &user)?;
+                    }
+                }
+                "publickey" => {
+                    for key in std::mem::take(&mut keys) {
+                        if run.over("publickey") {
+                            break;
+                        }
+                        self.try_key(&mut run, key, holder.as_ref(), deadline)?;
+                    }
+                }
+                "password" => self.try_password(&mut run, given.take())?,
+                "keyboard-interactive" => {
+                    if early {
+                        self.try_given(&mut run, given.take())?;
+                    }
+                    self.try_interactive(&mut run)?;
+                }
+                _ => {}
             }
-            self.try_key(&mut run, key)?;
         }
-        self.try_passwords(&mut run)?;
         if run.success { Ok(run.banners) } else { Err(transport.auth_error(&run.user)) }
+    }
+
+    /// The methods that may be used, in their order.
+    fn order(&self) -> Vec<String> {
+        let usual = || METHODS.map(str::to_owned).to_vec();
+        let mut order = self.preferred.clone().unwrap_or_else(usual);
+        order.retain(|method| !self.refused.contains(&method.as_str()));
+        order
     }
 
     /// Keys given, files of keys, the agent's keys, the usual files. A key of a file that the agent has is
@@ -148,12 +202,21 @@ impl Credentials {
         list
     }
 
-    fn try_key(&mut self, run: &mut Run<'_>, key: Try) -> Result<()> {
+    fn try_key(
+        &mut self,
+        run: &mut Run<'_>,
+        key: Try,
+        agent: Option<&Agent>,
+        deadline: Instant,
+    ) -> Result<()> {
         let (key, path) = match key {
             Try::Key(key) => return attempt_key(run, key),
             Try::Held(key, path) => (key, path),
             Try::File(path, secret) => match self.load(&path, secret.as_ref()) {
-                Ok(key) => (key, path),
+                Ok(key) => {
+                    self.keep(&key, agent, deadline);
+                    (key, path)
+                }
                 Err(error) => {
                     let key = Some(path.display().to_string());
                     run.transport.note_attempt("publickey", key, &error.to_string());
@@ -161,8 +224,12 @@ impl Credentials {
                 }
             },
         };
-        if let Some(certified) = certified(&key, &path) {
-            attempt_key(run, certified)?;
+        let beside = [beside(&path, CERTIFICATE)];
+        let named = !self.certificates.is_empty();
+        for file in if named { self.certificates.as_slice() } else { &beside } {
+            if let Some(certified) = certified(&key, file, named).filter(|_| !run.over("publickey")) {
+                attempt_key(run, certified)?;
+            }
         }
         if run.over("publickey") { Ok(()) } else { attempt_key(run, key) }
     }
@@ -179,31 +246,49 @@ impl Credentials {
         }
     }
 
-    fn try_passwords(&mut self, run: &mut Run<'_>) -> Result<()> {
-        if let Some(password) = self.password.take() {
-            if !run.over("password") {
-                run.attempt_password(password.clone(), self.new_password.as_mut())?;
-            }
-            // Many servers want passwords by keyboard-interactive: one hidden question.
-            if !run.over("keyboard-interactive") && self.interactive.is_none() {
-                run.attempt_interactive(&mut |query: &InteractiveQuery| answer_with(query, &password))?;
+    /// The password that was given, by the method of that name.
+    fn try_given(&mut self, run: &mut Run<'_>, password: Option<Secret>) -> Result<()> {
+        match password.filter(|_| !run.over("password")) {
+            Some(password) => run.attempt_password(password, self.new_password.as_mut()),
+            None => Ok(()),
+        }
+    }
+
+    fn try_password(&mut self, run: &mut Run<'_>, given: Option<Secret>) -> Result<()> {
+        self.try_given(run, given)?;
+        if let Some(mut ask) = self.ask_password.take() {
+            for _ in 0..self.prompts {
+                let Some(password) = (!run.over("password")).then(|| ask(&run.user)).flatten() else { break };
+                run.attempt_password(password, self.new_password.as_mut())?;
             }
         }
+        Ok(())
+    }
+
+    fn try_interactive(&mut self, run: &mut Run<'_>) -> Result<()> {
+        // Many servers want passwords by keyboard-interactive: one hidden question.
+        if let Some(password) = self.password.clone().filter(|_| self.interactive.is_none())
+            && !run.over("keyboard-interactive")
+        {
+            run.attempt_interactive(&mut |query: &InteractiveQuery| answer_with(query, &password))?;
+        }
         if let Some(mut interactive) = self.interactive.take() {
-            for _ in 0..PASSWORD_PROMPTS {
+            for _ in 0..self.prompts {
                 if run.over("keyboard-interactive") {
                     break;
                 }
                 run.attempt_interactive(&mut *interactive)?;
             }
         }
-        if let Some(mut ask) = self.ask_password.take() {
-            for _ in 0..PASSWORD_PROMPTS {
-                let Some(password) = (!run.over("password")).then(|| ask(&run.user)).flatten() else { break };
-                run.attempt_password(password, self.new_password.as_mut())?;
-            }
-        }
         Ok(())
+    }
+
+    /// Gives the agent a key that was read from a file, if that is wished.
+    fn keep(&self, key: &PKey, agent: Option<&Agent>, deadline: Instant) {
+        let (Some(options), Some(agent)) = (&self.add_to_agent, agent) else { return };
+        if let Err(error) = agent.clone().within(deadline).add(key, options) {
+            log::warn!(target: "feramiko::auth", "the agent does not take the key: {error}");
+        }
     }
 }
 
@@ -269,17 +354,23 @@ fn bind(agent: &Agent, transport: &Transport) {
     }
 }
 
-/// The key with the certificate that lies beside its file, as `ssh` looks for it.
-fn certified(key: &PKey, path: &Path) -> Option<PKey> {
-    let beside = beside(path, CERTIFICATE);
-    if !beside.exists() {
+/// The key with the certificate of a file: one that lies beside the key's, as `ssh` looks for it, or one that is
+/// `named` and may be another key's.
+fn certified(key: &PKey, file: &Path, named: bool) -> Option<PKey> {
+    if !named && !file.exists() {
         return None;
     }
-    let certified =
-        PublicKey::from_file(&beside).and_then(|(certificate, _)| key.with_certificate(&certificate));
+    let certificate = PublicKey::from_file(file);
+    let others = |certificate: &PublicKey| {
+        named && certificate.without_certificate() != key.public_key().without_certificate()
+    };
+    if certificate.as_ref().is_ok_and(|(certificate, _)| others(certificate)) {
+        return None;
+    }
+    let certified = certificate.and_then(|(certificate, _)| key.with_certificate(&certificate));
     certified
         .inspect_err(|error| {
-            log::warn!(target: "feramiko::auth", "{}: not used: {error}", beside.display());
+            log::warn!(target: "feramiko::auth", "{}: not used: {error}", file.display());
         })
         .ok()
 }

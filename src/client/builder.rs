@@ -1,5 +1,6 @@
 //! What a client is configured with.
 
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use super::authenticate::Credentials;
 use super::cancel::{Cancel, Ready};
+use super::configured::Files;
+use super::dial::DialOptions;
 use super::hostcheck::Checker;
 use super::hostoptions::HostKeyOptions;
-use super::reach::{Trip, Way};
+use super::reach::{Jumps, Trip, Way};
 use super::{SSHClient, dial, hostupdate};
 use crate::auth::InteractiveQuery;
 use crate::channel::Channel;
@@ -39,14 +42,20 @@ use crate::transport::{Transport, TransportOptions};
 pub struct SSHClientBuilder {
     pub(super) options: TransportOptions,
     pub(super) host_keys: HostKeyOptions,
-    credentials: Credentials,
+    pub(super) credentials: Credentials,
     /// None is [`Limits::connect_timeout`].
-    deadline: Option<Duration>,
-    family: dial::Family,
+    pub(super) deadline: Option<Duration>,
+    pub(super) family: dial::Family,
+    pub(super) dialling: DialOptions,
     pub(super) cancel: Cancel,
     pub(super) way: Way,
     /// The connections that this one is to carry at last.
     pub(super) depth: usize,
+    pub(super) files: Files,
+    /// Keywords of ssh_config(5) that were set here: files say nothing of them.
+    pub(super) said: Vec<&'static str>,
+    /// Variables that every session gets.
+    pub(super) environment: Vec<(OsString, OsString)>,
 }
 
 impl SSHClientBuilder {
@@ -58,13 +67,24 @@ impl SSHClientBuilder {
             host_keys: HostKeyOptions::default(),
             credentials: Credentials::default(),
             family: dial::Family::Any,
+            dialling: DialOptions::default(),
             cancel: Cancel::new(),
             way: Way::Direct,
             depth: 0,
+            files: Files::default(),
+            said: Vec::new(),
+            environment: Vec::new(),
         }
     }
 
-    /// The user's name; the destination's `user@` wins, else the name of who runs the program.
+    /// Notes what files have no say in any more.
+    pub(super) fn says(mut self, names: &[&'static str]) -> Self {
+        self.said.extend(names);
+        self
+    }
+
+    /// The user's name; the destination's `user@` wins, else what ssh_config says, else the name of who runs
+    /// the program. Where configuration is read it must hold nothing that a shell would understand.
     #[must_use]
     pub fn username(mut self, user: &str) -> Self {
         self.credentials.user = Some(user.to_owned());
@@ -94,7 +114,7 @@ impl SSHClientBuilder {
         self
     }
 
-    /// A key file, tried after the keys given. `passphrase` is used if the file needs one. When the
+    /// A key file, tried after the keys given and before those of `IdentityFile`. `passphrase` is used if the file needs one. When the
     /// agent holds the key, the agent signs, and the file may be the public half alone.
     #[must_use]
     pub fn key_file(mut self, path: impl Into<PathBuf>, passphrase: Option<&str>) -> Self {
@@ -138,14 +158,14 @@ impl SSHClientBuilder {
     #[must_use]
     pub fn no_agent(mut self) -> Self {
         self.credentials.agent = false;
-        self
+        self.says(&["identityagent"])
     }
 
-    /// Does not look for `~/.ssh/id_*`.
+    /// Does not look for `~/.ssh/id_*`, nor for the files that `IdentityFile` names.
     #[must_use]
     pub fn no_default_keys(mut self) -> Self {
         self.credentials.default_keys = false;
-        self
+        self.says(&["identityfile"])
     }
 
     /// Of the agent's keys, uses those alone that a key file names: the file, `FILE.pub` or
@@ -153,7 +173,7 @@ impl SSHClientBuilder {
     #[must_use]
     pub fn identities_only(mut self, only: bool) -> Self {
         self.credentials.identities_only = only;
-        self
+        self.says(&["identitiesonly"])
     }
 
     /// The time for everything: resolving, connecting, keys, authentication. Absolute, whatever the
@@ -161,14 +181,22 @@ impl SSHClientBuilder {
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
-        self
+        self.says(&["connecttimeout"])
     }
 
     /// What is offered.
     #[must_use]
     pub fn algorithms(mut self, algorithms: Algorithms) -> Self {
         self.options.algorithms = algorithms;
-        self
+        self.says(&[
+            "ciphers",
+            "macs",
+            "kexalgorithms",
+            "hostkeyalgorithms",
+            "pubkeyacceptedalgorithms",
+            "requiredrsasize",
+            "compression",
+        ])
     }
 
     /// Compresses, if the server does.
@@ -176,14 +204,14 @@ impl SSHClientBuilder {
     pub fn compress(mut self, compress: bool) -> Self {
         let names = if compress { vec!["zlib@openssh.com", "zlib", "none"] } else { vec!["none"] };
         self.options.algorithms.compressions = names;
-        self
+        self.says(&["compression"])
     }
 
     /// What the server may use of us.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.options.limits = limits;
-        self
+        self.says(&["rekeylimit"])
     }
 
     /// Asks for a sign of life after so long a silence, and ends the connection when so many stay
@@ -191,7 +219,7 @@ impl SSHClientBuilder {
     #[must_use]
     pub fn keepalive(mut self, interval: Duration, count_max: u32) -> Self {
         self.options.keepalive = Some((interval, count_max));
-        self
+        self.says(&["serveraliveinterval", "serveralivecountmax"])
     }
 
     /// A token by which another thread can end the connect.
@@ -205,37 +233,50 @@ impl SSHClientBuilder {
     #[must_use]
     pub fn ipv4_only(mut self) -> Self {
         self.family = dial::Family::V4;
-        self
+        self.says(&["addressfamily"])
     }
 
     /// IPv6 addresses only.
     #[must_use]
     pub fn ipv6_only(mut self) -> Self {
         self.family = dial::Family::V6;
-        self
+        self.says(&["addressfamily"])
     }
 
-    /// Connects to `[user@]host[:port]`, `[user@][v6]:port` or `ssh://[user@]host[:port]`. All
-    /// addresses of the host are tried.
+    /// Connects to `[user@]host[:port]`, `[user@][v6]:port` or `ssh://[user@]host[:port]`, as `~/.ssh/config` and
+    /// `/etc/ssh/ssh_config` say, unless [`no_ssh_config`](Self::no_ssh_config) or
+    /// [`ssh_config`](Self::ssh_config) was called; of each option what was set here counts more. All addresses
+    /// of the host are tried.
     ///
     /// # Errors
     /// [`Error::Io`] when no address answers, [`Error::HostKey`] for a host that is not trusted,
-    /// [`Error::Auth`] with every attempt, [`Error::Timeout`] naming the step,
+    /// [`Error::Auth`] with every attempt, [`Error::Timeout`] naming the step, [`Error::Config`] for files that
+    /// are not understood, [`Error::Unsupported`] for what they say and is not built,
     /// [`Error::NoCommon`], [`Error::Protocol`].
     pub fn connect(self, destination: &str) -> Result<SSHClient> {
-        let target = dial::Target::parse(destination)?;
+        let (this, target) = self.configured(destination)?;
+        this.dialled(&target)
+    }
+
+    /// Connects to where everything leads.
+    pub(super) fn dialled(self, target: &dial::Target) -> Result<SSHClient> {
         let deadline = self.until()?;
-        self.connect_by(&target, deadline)
+        self.connect_by(target, deadline)
     }
 
     /// Connects by the way that was named.
     pub(super) fn connect_by(mut self, target: &dial::Target, deadline: Instant) -> Result<SSHClient> {
-        let way = std::mem::take(&mut self.way);
+        let mut way = std::mem::take(&mut self.way);
+        if let Way::Jumps(Jumps { settings: settings @ None, .. }) = &mut way {
+            let files = self.files.clone();
+            *settings = Some(Box::new(move |_| Self { files: files.clone(), ..Self::new() }));
+        }
         let trip = Trip {
             target,
             #[cfg(unix)]
             user: target.user.as_deref().or(self.credentials.user.as_deref()),
             family: self.family,
+            dialling: &self.dialling,
             deadline,
             cancel: &self.cancel,
             depth: self.depth,
@@ -245,14 +286,15 @@ impl SSHClientBuilder {
     }
 
     /// Connects over a stream that is already there: a UNIX socket, a proxy's, a [`Channel`] of
-    /// another connection. `destination` says whose host key and which user is meant.
+    /// another connection. `destination` says whose host key and which user is meant; what configuration says of
+    /// the way there does not count.
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
     pub fn connect_over(self, stream: impl Stream, destination: &str) -> Result<SSHClient> {
-        let target = dial::Target::parse(destination)?;
-        let deadline = self.until()?;
-        self.login(Box::new(stream), &target, None, deadline)
+        let (this, target) = self.configured(destination)?;
+        let deadline = this.until()?;
+        this.login(Box::new(stream), &target, None, deadline)
     }
 
     /// When a connect that begins now has to be done.
@@ -293,7 +335,15 @@ impl SSHClientBuilder {
         transport.set_taker(taker);
         let user = target.user.clone();
         let banners = self.credentials.authenticate(&transport, user, deadline, &self.cancel)?;
-        Ok(SSHClient { transport, host_keys, updated, banners: banners.into(), request_timeout: None })
+        let environment = self.environment.into();
+        Ok(SSHClient {
+            transport,
+            host_keys,
+            updated,
+            banners: banners.into(),
+            environment,
+            request_timeout: None,
+        })
     }
 }
 

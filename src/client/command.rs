@@ -185,6 +185,7 @@ impl Command {
         if let Some(agent) = &self.agent {
             channel.request_forward_agent(agent)?;
         }
+        self.client.set_environment(&channel)?;
         for (name, value, answered) in &self.env {
             match answered {
                 Answered::Yes => channel.request_environment_variable(name, value)?,

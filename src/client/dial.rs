@@ -14,6 +14,8 @@ use crate::sys::tcp::Connecting;
 const PORT: u16 = 22;
 /// An address that does not answer gets so long while others are left.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The time between two attempts to reach a host; OpenSSH's.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Which addresses are tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,32 +33,59 @@ pub(super) struct Target {
     pub(super) port: u16,
 }
 
-impl Target {
+/// From where, and how.
+#[derive(Debug, Clone)]
+pub(super) struct DialOptions {
+    /// The address, or the name of one, that the connection comes from: `BindAddress`.
+    pub(super) address: Option<String>,
+    /// The interface whose address it comes from: `BindInterface`.
+    pub(super) interface: Option<String>,
+    /// How often all addresses are tried: `ConnectionAttempts`.
+    pub(super) attempts: u32,
+    /// The system asks a silent host for a sign of life: `TCPKeepAlive`.
+    pub(super) keepalive: bool,
+}
+
+impl Default for DialOptions {
+    fn default() -> Self {
+        Self { address: None, interface: None, attempts: 1, keepalive: false }
+    }
+}
+
+/// A destination as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Destination {
+    pub(super) user: Option<String>,
+    pub(super) host: String,
+    pub(super) port: Option<u16>,
+}
+
+impl Destination {
     /// `[user@]host[:port]`, `[user@][v6]:port`, a bare IPv6 address, `ssh://…`.
     pub(super) fn parse(destination: &str) -> Result<Self> {
         let text = destination.strip_prefix("ssh://").unwrap_or(destination).trim_end_matches('/');
-        Self::parse_at(text, PORT)
+        Self::parse_bare(text)
     }
 
-    /// The same without a scheme, and with another port where none is named.
-    pub(super) fn parse_at(text: &str, port: u16) -> Result<Self> {
+    /// The same without a scheme.
+    fn parse_bare(text: &str) -> Result<Self> {
         let bad = Error::Misuse("a destination looks like user@host:port or [address]:port");
         let (user, rest) = match text.rsplit_once('@') {
             Some((user, rest)) => (Some(user.to_owned()), rest),
             None => (None, text),
         };
-        let (host, named) = if let Some(inside) = rest.strip_prefix('[') {
+        let (host, port) = if let Some(inside) = rest.strip_prefix('[') {
             let (host, after) = inside.split_once(']').ok_or_else(|| bad.clone())?;
             match after.strip_prefix(':') {
                 None if !after.is_empty() => return Err(bad),
-                named => (host, named),
+                port => (host, port),
             }
         } else if rest.matches(':').count() > 1 {
             (rest, None)
         } else {
             rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port)))
         };
-        let port = named.map_or(Ok(port), str::parse).map_err(|_| bad.clone())?;
+        let port = port.map(str::parse).transpose().map_err(|_| bad.clone())?;
         // Names that could be taken for options or hold control characters are nobody's.
         if host.is_empty()
             || host.starts_with('-')
@@ -65,6 +94,19 @@ impl Target {
             return Err(bad);
         }
         Ok(Self { user: user.filter(|user| !user.is_empty()), host: host.to_owned(), port })
+    }
+
+    /// Where that leads when nothing else is said.
+    pub(super) fn target(self) -> Target {
+        Target { user: self.user, host: self.host, port: self.port.unwrap_or(PORT) }
+    }
+}
+
+impl Target {
+    /// `[user@]host[:port]`, with another port than SSH's where none is named.
+    pub(super) fn parse_at(text: &str, port: u16) -> Result<Self> {
+        let Destination { user, host, port: named } = Destination::parse_bare(text)?;
+        Ok(Self { user, host, port: named.unwrap_or(port) })
     }
 }
 
@@ -102,11 +144,62 @@ fn resolve(target: &Target, deadline: Instant, cancel: &Cancel) -> Result<Vec<So
 /// A socket to `host[:port]`, for others than clients.
 pub(crate) fn dial_to(destination: &str, port: u16, deadline: Instant) -> Result<TcpStream> {
     let target = Target::parse_at(destination, port)?;
-    dial(&target, Family::Any, deadline, &Cancel::new())
+    dial(&target, Family::Any, &DialOptions::default(), deadline, &Cancel::new())
 }
 
 /// A socket to the first address that answers.
-pub(super) fn dial(target: &Target, family: Family, deadline: Instant, cancel: &Cancel) -> Result<TcpStream> {
+pub(super) fn dial(
+    target: &Target,
+    family: Family,
+    options: &DialOptions,
+    deadline: Instant,
+    cancel: &Cancel,
+) -> Result<TcpStream> {
+    let mut left = options.attempts.max(1);
+    loop {
+        left = left.saturating_sub(1);
+        match dial_once(target, family, options, deadline, cancel) {
+            Err(Error::Io { .. }) if left > 0 => pause(deadline, cancel)?,
+            Ok(stream) if options.keepalive => {
+                let set = crate::sys::tcp::ask_silent_peers(&stream);
+                set.map_err(|error| Error::io("preparing the stream", error))?;
+                return Ok(stream);
+            }
+            other => return other,
+        }
+    }
+}
+
+fn pause(deadline: Instant, cancel: &Cancel) -> Result<()> {
+    crossbeam_channel::select! {
+        recv(cancel.told()) -> _ => Err(Error::Cancelled),
+        recv(crossbeam_channel::at(deadline)) -> _ => Err(Error::Timeout(Phase::Connect)),
+        recv(crossbeam_channel::after(PAUSE)) -> _ => Ok(()),
+    }
+}
+
+/// The addresses that a connection may come from; none where it does not matter.
+fn sources(options: &DialOptions, deadline: Instant, cancel: &Cancel) -> Result<Option<Vec<SocketAddr>>> {
+    if let Some(name) = &options.address {
+        let here = Target { user: None, host: name.clone(), port: 0 };
+        return resolve(&here, deadline, cancel).map(Some);
+    }
+    let Some(name) = &options.interface else { return Ok(None) };
+    let doing = || format!("looking for the addresses of interface {name}");
+    let all = crate::sys::names::interfaces().map_err(|error| Error::io(doing(), error))?;
+    let own = all.into_iter().filter(|(interface, _)| interface == name);
+    Ok(Some(own.map(|(_, address)| SocketAddr::new(address, 0)).collect()))
+}
+
+/// Tries every address once.
+fn dial_once(
+    target: &Target,
+    family: Family,
+    options: &DialOptions,
+    deadline: Instant,
+    cancel: &Cancel,
+) -> Result<TcpStream> {
+    let sources = sources(options, deadline, cancel)?;
     let mut addresses = resolve(target, deadline, cancel)?;
     addresses.retain(|address| match family {
         Family::Any => true,
@@ -122,7 +215,13 @@ pub(super) fn dial(target: &Target, family: Family, deadline: Instant, cancel: &
             return Err(Error::Timeout(Phase::Connect));
         }
         let more = addresses.len() > at.saturating_add(1);
-        match connect(address, if more { left.min(PATIENCE) } else { left }, cancel) {
+        let patience = if more { left.min(PATIENCE) } else { left };
+        let source = sources.as_ref().map(|all| all.iter().find(|own| own.is_ipv4() == address.is_ipv4()));
+        let connected = match source {
+            Some(None) => Err(io::Error::other("no address to come from is of its kind")),
+            source => connect(address, source.flatten(), patience, cancel),
+        };
+        match connected {
             Ok(stream) => return Ok(stream),
             Err(_) if cancel.is_cancelled() => return Err(Error::Cancelled),
             Err(error) if error.kind() == io::ErrorKind::TimedOut && !more => {
@@ -138,8 +237,14 @@ pub(super) fn dial(target: &Target, family: Family, deadline: Instant, cancel: &
 }
 
 /// Connects; the token shuts the socket down meanwhile.
-fn connect(address: &SocketAddr, timeout: Duration, cancel: &Cancel) -> io::Result<TcpStream> {
+fn connect(
+    address: &SocketAddr,
+    source: Option<&SocketAddr>,
+    timeout: Duration,
+    cancel: &Cancel,
+) -> io::Result<TcpStream> {
     let connecting = Arc::new(Connecting::new(address)?);
+    source.map_or(Ok(()), |source| connecting.come_from(source))?;
     let _watch = cancel.watch(Arc::<Connecting>::clone(&connecting));
     connecting.finish(timeout)
 }
@@ -170,7 +275,7 @@ mod tests {
             ("ssh://me@host:99/", Some("me"), "host", 99),
         ];
         for (text, user, host, port) in cases {
-            let target = Target::parse(text).unwrap();
+            let target = Destination::parse(text).unwrap().target();
             assert_eq!(
                 (target.user.as_deref(), target.host.as_str(), target.port),
                 (user, host, port),
@@ -180,7 +285,7 @@ mod tests {
         for bad in
             ["", "host:", "host:x", "host:70000", "-oProxyCommand=x", "[::1", "[::1]2222", "[::1]x", "a\nb"]
         {
-            assert!(Target::parse(bad).is_err(), "{bad}");
+            assert!(Destination::parse(bad).is_err(), "{bad}");
         }
     }
 }

@@ -68,6 +68,8 @@ pub(super) struct HostKeyOptions {
     pub(super) lines: Option<AskLines>,
     pub(super) sshfp: Option<AskSshfp>,
     pub(super) update: Option<Ask>,
+    /// This machine needs no known key: `NoHostAuthenticationForLocalhost`.
+    pub(super) trust_loopback: bool,
 }
 
 impl Default for HostKeyOptions {
@@ -86,6 +88,7 @@ impl Default for HostKeyOptions {
             lines: None,
             sshfp: None,
             update: None,
+            trust_loopback: false,
         }
     }
 }
@@ -127,7 +130,7 @@ impl SSHClientBuilder {
         self.host_keys.user_files = keys.path().map(Path::to_owned).into_iter().collect();
         self.host_keys.global_files.clear();
         self.host_keys.keys = Some(keys);
-        self
+        self.says(&["userknownhostsfile", "globalknownhostsfile"])
     }
 
     /// The user's known_hosts file to check against and to add to, instead of `~/.ssh/known_hosts` and
@@ -143,7 +146,7 @@ impl SSHClientBuilder {
     pub fn known_hosts_files<P: Into<PathBuf>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
         self.host_keys.user_files = paths.into_iter().map(Into::into).collect();
         self.host_keys.keys = None;
-        self
+        self.says(&["userknownhostsfile"])
     }
 
     /// The system's known_hosts files to check against besides, instead of `/etc/ssh/ssh_known_hosts` and
@@ -151,14 +154,14 @@ impl SSHClientBuilder {
     #[must_use]
     pub fn global_known_hosts_files<P: Into<PathBuf>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
         self.host_keys.global_files = paths.into_iter().map(Into::into).collect();
-        self
+        self.says(&["globalknownhostsfile"])
     }
 
     /// What to do about hosts that nothing is known about.
     #[must_use]
     pub fn missing_host_key(mut self, policy: impl MissingHostKeyPolicy + 'static) -> Self {
         self.host_keys.policy = Box::new(policy);
-        self
+        self.says(&["stricthostkeychecking"])
     }
 
     /// The name under which the host's key is looked up, instead of the host's, and without its port:
@@ -166,7 +169,7 @@ impl SSHClientBuilder {
     #[must_use]
     pub fn host_key_alias(mut self, name: &str) -> Self {
         self.host_keys.alias = Some(name.to_owned());
-        self
+        self.says(&["hostkeyalias"])
     }
 
     /// Also looks the key up by the address that the host is reached at, and notes it there when it is
@@ -174,14 +177,14 @@ impl SSHClientBuilder {
     #[must_use]
     pub fn check_host_ip(mut self, check: HostAddressCheck) -> Self {
         self.host_keys.address = check;
-        self
+        self.says(&["checkhostip"])
     }
 
     /// Hashes the names of hosts that are added to known_hosts: `HashKnownHosts`.
     #[must_use]
     pub fn hash_known_hosts(mut self, hash: bool) -> Self {
         self.host_keys.hash = hash;
-        self
+        self.says(&["hashknownhosts"])
     }
 
     /// A list of keys that no host may show, whatever known_hosts says: `RevokedHostKeys`. If it cannot be
@@ -200,7 +203,7 @@ impl SSHClientBuilder {
         ask: impl FnMut(&KnownHostsQuery) -> Result<Vec<u8>> + Send + 'static,
     ) -> Self {
         self.host_keys.lines = Some(Box::new(ask));
-        self
+        self.says(&["knownhostscommand"])
     }
 
     /// Asks for what the DNS knows of a host of which nothing else is known: `VerifyHostKeyDNS`. A
@@ -217,7 +220,7 @@ impl SSHClientBuilder {
     #[must_use]
     pub fn required_rsa_size(mut self, bits: usize) -> Self {
         self.options.algorithms = self.options.algorithms.required_rsa_size(bits);
-        self
+        self.says(&["requiredrsasize"])
     }
 
     /// Learns the further keys that a known host proves to have, and forgets those it has no more, in the
@@ -228,7 +231,7 @@ impl SSHClientBuilder {
     #[must_use]
     pub fn update_host_keys(mut self, update: bool) -> Self {
         self.host_keys.update = update.then(|| Box::new(|_: &HostKeysChange| true) as Ask);
-        self
+        self.says(&["updatehostkeys"])
     }
 
     /// As [`update_host_keys`](Self::update_host_keys), after asking. Called on a thread of its own, when
@@ -239,6 +242,6 @@ impl SSHClientBuilder {
         ask: impl FnMut(&HostKeysChange) -> bool + Send + 'static,
     ) -> Self {
         self.host_keys.update = Some(Box::new(ask));
-        self
+        self.says(&["updatehostkeys"])
     }
 }

@@ -4,6 +4,7 @@ mod authenticate;
 mod builder;
 mod cancel;
 mod command;
+mod configured;
 mod dial;
 #[cfg(unix)]
 mod display;
@@ -18,6 +19,7 @@ mod reach;
 #[cfg(unix)]
 mod x11;
 
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,12 +62,15 @@ pub struct SSHClient {
     host_keys: Arc<Mutex<HostKeys>>,
     updated: hostupdate::Updated,
     banners: Arc<[String]>,
+    /// Variables that every command and shell gets: SetEnv and SendEnv.
+    environment: Arc<[(OsString, OsString)]>,
     request_timeout: Option<Duration>,
 }
 
 impl SSHClient {
-    /// Connects to `[user@]host[:port]` with the defaults: `~/.ssh/known_hosts`, the agent, the keys
-    /// `~/.ssh/id_*`, unknown hosts rejected, nothing asked.
+    /// Connects to `[user@]host[:port]` as `ssh` would: `~/.ssh/config` and `/etc/ssh/ssh_config`,
+    /// `~/.ssh/known_hosts`, the agent, the keys `~/.ssh/id_*`; unknown hosts rejected unless the configuration
+    /// says otherwise, nothing asked.
     ///
     /// # Errors
     /// See [`SSHClientBuilder::connect`].
@@ -96,6 +101,7 @@ impl SSHClient {
             host_keys: Arc::default(),
             updated: hostupdate::Updated::unasked(),
             banners: Arc::default(),
+            environment: Arc::default(),
             request_timeout: None,
         })
     }
@@ -144,9 +150,18 @@ impl SSHClient {
     /// As [`exec_command`](Self::exec_command).
     pub fn invoke_shell(&self, pty: &PtyRequest) -> Result<Channel> {
         let channel = self.open_session()?;
+        self.set_environment(&channel)?;
         channel.get_pty(pty)?;
         channel.invoke_shell()?;
         Ok(channel)
+    }
+
+    /// Sends the variables that the configuration names.
+    fn set_environment(&self, channel: &Channel) -> Result<()> {
+        for (name, value) in &*self.environment {
+            channel.set_environment_variable(name.as_encoded_bytes(), value.as_encoded_bytes())?;
+        }
+        Ok(())
     }
 
     /// Opens a session for files. Any number may be open; each can be shared by any number of threads.

@@ -16,6 +16,7 @@ mod link;
 mod login;
 mod mux;
 mod outbox;
+mod outside;
 mod pipe;
 mod poll;
 mod reader;
@@ -45,6 +46,9 @@ pub(crate) use incoming::{
 pub use limits::Limits;
 pub(crate) use link::{ChannelLink, Held, Link, Taking, default_deadline, global_request};
 pub(crate) use login::{Login, Opening};
+pub(crate) use outside::within;
+#[cfg(unix)]
+pub(crate) use outside::{printed, succeeds};
 pub(crate) use poll::Signal;
 #[cfg(unix)]
 pub(crate) use shared::start_shared;

@@ -3,6 +3,7 @@
 //! replays the corpus of `fuzz/` through them.
 
 mod agent;
+mod config;
 mod connection;
 mod files;
 mod forward;
@@ -23,6 +24,7 @@ mod text;
 mod x11;
 
 pub use agent::{agent_client, agent_server};
+pub use config::ssh_config;
 pub use connection::connection;
 pub use files::key_files;
 pub use forward::{forwards, socks};
@@ -74,6 +76,7 @@ pub const TARGETS: &[Target] = &[
     ("mux_client", mux_client),
     ("line_editor", line_editor),
     ("text", text),
+    ("ssh_config", ssh_config),
 ];
 
 /// The input as a source of small decisions; 0 when it has ended.

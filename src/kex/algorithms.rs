@@ -8,6 +8,7 @@ use crate::crypto::Rank;
 use crate::key::algorithm::SIGNATURES;
 use crate::key::{RSA_FLOOR, RSA_MAX, RSA_MIN};
 use crate::packet::{COMPRESSIONS, MACS, ciphers_by_preference};
+use crate::pattern::{Letters, matches};
 
 /// The algorithms that a connection offers, each list in the order of preference.
 ///
@@ -151,7 +152,7 @@ impl Algorithms {
     /// Changes the key exchange methods. A plain list replaces them, `+list` appends, `-list` takes
     /// away, `^list` moves to the front. Among the names may stand words: `modern` for all that are offered
     /// by default, `compatible` for these and the sound rest, `legacy` for all there are, and, for key
-    /// exchange only, `pq_only` for the post-quantum ones.
+    /// exchange only, `pq_only` for the post-quantum ones; and patterns with `*` and `?`.
     ///
     /// # Errors
     /// [`KexError::UnknownAlgorithm`] for a name that is not known; nothing is changed then.
@@ -212,14 +213,14 @@ struct Row {
 }
 
 impl Row {
-    /// Whether `word` is its name or a profile that it belongs to.
+    /// Whether `word` is its name, a pattern of it, or a profile that it belongs to.
     fn is_meant(&self, word: &str) -> bool {
         match word {
             "modern" => self.rank == Rank::Default,
             "compatible" => self.rank != Rank::Legacy,
             "legacy" => true,
             "pq_only" => self.post_quantum,
-            name => name == self.name,
+            name => matches(name.as_bytes(), self.name.as_bytes(), Letters::Exact),
         }
     }
 }

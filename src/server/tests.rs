@@ -49,6 +49,7 @@ fn client_of(interface: impl ServerInterface) -> SSHClient {
     let (near, far) = MemoryStream::pair(1 << 16);
     std::thread::spawn(move || server().serve_stream(far, &Peer::named("test"), interface));
     SSHClient::builder()
+        .no_ssh_config()
         .no_agent()
         .no_default_keys()
         .host_keys(HostKeys::new())

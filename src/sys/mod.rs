@@ -27,6 +27,7 @@ pub(crate) mod filedata;
 pub(crate) mod launch;
 pub(crate) mod local_time;
 pub(crate) mod modes;
+pub(crate) mod names;
 pub(crate) mod pace;
 #[cfg(unix)]
 pub(crate) mod passing;

@@ -42,6 +42,11 @@ pub(crate) fn set_quickack<S>(_: S, _: bool) -> io::Result<()> {
     Ok(())
 }
 
+/// Switches the system's own questions on, at the times that the system has for them.
+pub(crate) fn ask_silent_peers(stream: &TcpStream) -> io::Result<()> {
+    SockRef::from(stream).set_keepalive(true)
+}
+
 /// Switches the system's own questions on or off.
 pub(crate) fn set_keepalive(stream: &TcpStream, keepalive: Option<Keepalive>) -> io::Result<()> {
     let socket = SockRef::from(stream);
@@ -133,6 +138,11 @@ impl Connecting {
             #[cfg(windows)]
             bell: super::winsock::Bell::new()?,
         })
+    }
+
+    /// The address that it connects from.
+    pub(crate) fn come_from(&self, address: &SocketAddr) -> io::Result<()> {
+        self.socket.bind(&(*address).into())
     }
 
     /// Waits for the connection, at most for `timeout`.

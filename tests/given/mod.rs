@@ -18,6 +18,7 @@ use feramiko::{
 /// A client that looks at nothing of the user's and trusts whom it meets.
 pub(crate) fn client() -> SSHClientBuilder {
     SSHClient::builder()
+        .no_ssh_config()
         .no_agent()
         .no_default_keys()
         .host_keys(HostKeys::new())

@@ -52,7 +52,11 @@ fn with_keys(keys: &[PKey]) -> SSHServerBuilder {
 /// A client that knows the first of the keys, by a file of its own.
 fn client(file: &Path, port: u16, known: &PKey) -> SSHClient {
     fs::write(file, format!("[127.0.0.1]:{port} {}\n", known.public_key().to_line())).unwrap();
-    let builder = SSHClient::builder().no_agent().no_default_keys().global_known_hosts_files::<&str>([]);
+    let builder = SSHClient::builder()
+        .no_ssh_config()
+        .no_agent()
+        .no_default_keys()
+        .global_known_hosts_files::<&str>([]);
     let builder = builder.known_hosts_file(file).update_host_keys(true);
     builder.connect(&format!("me@127.0.0.1:{port}")).unwrap()
 }
@@ -144,7 +148,11 @@ fn rsa_keys_are_proven_by_the_algorithm_of_the_exchange() {
     algorithms.set_host_keys("rsa-sha2-256").unwrap();
     let line = format!("[127.0.0.1]:{port} {}\n", keys[0].public_key().to_line());
     fs::write(folder.file(file), line).unwrap();
-    let builder = SSHClient::builder().no_agent().no_default_keys().global_known_hosts_files::<&str>([]);
+    let builder = SSHClient::builder()
+        .no_ssh_config()
+        .no_agent()
+        .no_default_keys()
+        .global_known_hosts_files::<&str>([]);
     let builder = builder.known_hosts_file(folder.file(file)).update_host_keys(true).algorithms(algorithms);
     let client = builder.connect(&format!("me@127.0.0.1:{port}")).unwrap();
     let outcome = client.host_keys_update(PATIENCE);
@@ -255,7 +263,8 @@ fn an_old_device_with_a_small_rsa_key_is_reached_when_told_so() {
     let line = format!("[127.0.0.1]:{} {}\n", server.port(), small.public_key().to_line());
     fs::write(folder.file("hosts"), line).unwrap();
     let connect = |bits: Option<usize>| {
-        let builder = SSHClient::builder().no_agent().no_default_keys().algorithms(rsa_only());
+        let builder =
+            SSHClient::builder().no_ssh_config().no_agent().no_default_keys().algorithms(rsa_only());
         let builder = builder.known_hosts_file(folder.file("hosts")).global_known_hosts_files::<&str>([]);
         let builder = builder.key(PKey::from_file(own.private("ed25519"), None).unwrap());
         let builder = bits.into_iter().fold(builder, |builder, bits| builder.required_rsa_size(bits));
@@ -296,7 +305,8 @@ fn a_server_takes_small_rsa_keys_when_told_so() {
     let Some(ssh) = require("ssh", program("ssh")) else { return };
     let path = folder.file("small");
     let ours = |port: u16| {
-        let builder = SSHClient::builder().no_agent().no_default_keys().algorithms(rsa_only());
+        let builder =
+            SSHClient::builder().no_ssh_config().no_agent().no_default_keys().algorithms(rsa_only());
         let builder = builder.required_rsa_size(1024).host_keys(feramiko::HostKeys::new());
         let builder = builder.missing_host_key(feramiko::AutoAddPolicy).key(small.clone());
         builder.connect(&format!("me@127.0.0.1:{port}"))

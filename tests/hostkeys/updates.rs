@@ -53,6 +53,7 @@ fn client(keys: &Keys, file: &Path) -> SSHClientBuilder {
     // As ssh is told below.
     algorithms.set_host_keys("^ssh-ed25519").unwrap();
     SSHClient::builder()
+        .no_ssh_config()
         .no_agent()
         .no_default_keys()
         .algorithms(algorithms)

@@ -117,6 +117,7 @@ fn we_trust(site: &Site, case: &Case, file: &Path, accept_new: bool) -> bool {
     let mut algorithms = Algorithms::client_defaults();
     algorithms.set_host_keys(&case.algorithms).unwrap();
     let builder = SSHClient::builder()
+        .no_ssh_config()
         .no_agent()
         .no_default_keys()
         .algorithms(algorithms)

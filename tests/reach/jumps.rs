@@ -40,10 +40,10 @@ fn three_hops_each_with_its_own_settings() {
     let (noted, keys) = (Arc::clone(&seen), Keys::named("user").unwrap());
     let settings = move |jump: &feramiko::JumpHost| {
         noted.lock().unwrap().push((jump.position, jump.port));
-        strict(jump.port, &keys)
+        strict(jump.port.unwrap(), &keys)
     };
     let client = knowing().proxy_jump(&path).jump_with(settings).connect(&address).unwrap();
-    assert_eq!(*seen.lock().unwrap(), [(0, ports[0]), (1, ports[1]), (2, ports[2])]);
+    assert_eq!(*seen.lock().unwrap(), [0, 1, 2].map(|at| (at, Some(ports[at]))));
     let channel = client.open_session().unwrap();
     channel.exec_command("cat").unwrap();
     let data = vec![5; 5_000_000];
@@ -57,7 +57,7 @@ fn three_hops_each_with_its_own_settings() {
     let keys = Keys::named("user").unwrap();
     let wrong = ports[0];
     let result = knowing()
-        .jump_with(move |jump| strict(if jump.position == 1 { wrong } else { jump.port }, &keys))
+        .jump_with(move |jump| strict(if jump.position == 1 { wrong } else { jump.port.unwrap() }, &keys))
         .proxy_jump(&path)
         .connect(&address);
     let Err(Error::Jump { host, source }) = result else { panic!("{result:?}") };
@@ -130,7 +130,7 @@ fn what_goes_wrong_is_told_with_the_host_it_went_wrong_at() {
 fn a_circle_of_hosts_ends() {
     let _watch = given::within(120);
     fn around(jump: &feramiko::JumpHost) -> SSHClientBuilder {
-        given::client().proxy_jump(&format!("{}:{}", jump.host, jump.port)).jump_with(around)
+        given::client().proxy_jump(&format!("{}:{}", jump.host, jump.port.unwrap())).jump_with(around)
     }
     let result = knowing().proxy_jump("127.0.0.1:1").jump_with(around).connect("host");
     let mut error = &result.unwrap_err();

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use super::*;
 use crate::client::SSHClient;
 use crate::client::SSHClientBuilder;
+use crate::client::dial::Destination;
 use crate::crypto::hash::HashAlg;
 use crate::hostkeys::{AcceptNewPolicy, AutoAddPolicy, SshfpRecords};
 use crate::key::{CertificateBuilder, KeyKind, PKey, SshfpRecord};
@@ -29,7 +30,7 @@ fn client() -> SSHClientBuilder {
 
 fn checker(builder: SSHClientBuilder, destination: &str, address: Option<&str>) -> Result<Checker> {
     let address = address.map(|address| address.parse::<IpAddr>().unwrap());
-    Checker::new(builder.host_keys, &Target::parse(destination).unwrap(), address)
+    Checker::new(builder.host_keys, &Destination::parse(destination).unwrap().target(), address)
 }
 
 fn check(builder: SSHClientBuilder, destination: &str, address: Option<&str>, key: &PublicKey) -> Result<()> {

@@ -20,6 +20,8 @@ const LOGGED: u64 = 1024;
 #[derive(Debug, Clone)]
 pub(in crate::client) struct CommandLine {
     pub(in crate::client) line: String,
+    /// Its tokens have been replaced, and names checked, by whoever knows the configuration.
+    pub(in crate::client) expanded: bool,
     pub(in crate::client) log: bool,
 }
 
@@ -73,7 +75,7 @@ impl CommandLine {
             None => crate::sys::user::login_name().unwrap_or_default(),
         };
         let names = Names { host: &trip.target.host, port: trip.target.port, user: &user };
-        let line = expand(&self.line, &names)?;
+        let line = if self.expanded { self.line.clone() } else { expand(&self.line, &names)? };
         let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty());
         let mut command = Command::new(shell.unwrap_or_else(|| OsString::from(SHELL)));
         // The program takes the shell's place, so that it is the program that is ended.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Trip;
-use crate::client::dial::Target;
+use crate::client::dial::Destination;
 use crate::client::{SSHClient, SSHClientBuilder};
 use crate::engine::{ChannelLink, Closer, Halves, ReadHalf, Stream, WriteHalf};
 use crate::error::{Error, Phase, Result};
@@ -28,8 +28,8 @@ pub struct JumpHost {
     pub user: Option<String>,
     /// The host as the path names it.
     pub host: String,
-    /// The port; 22 unless the path says otherwise.
-    pub port: u16,
+    /// The port, if the path names one.
+    pub port: Option<u16>,
     /// How many hosts of the path come before it.
     pub position: usize,
 }
@@ -49,9 +49,9 @@ impl fmt::Debug for Jumps {
     }
 }
 
-fn parse(path: &str) -> Result<Vec<Target>> {
+fn parse(path: &str) -> Result<Vec<Destination>> {
     let named = path.split(',').filter(|_| !path.trim().is_empty());
-    let hosts: Vec<_> = named.map(|host| Target::parse(host.trim())).collect::<Result<_>>()?;
+    let hosts: Vec<_> = named.map(|host| Destination::parse(host.trim())).collect::<Result<_>>()?;
     // Whoever has come so far cannot have more.
     if hosts.len() > JUMPS { Err(too_many()) } else { Ok(hosts) }
 }
@@ -69,10 +69,11 @@ impl Jumps {
             return Err(too_many());
         }
         let mut through: Option<Way> = None;
-        for (position, target) in hosts.into_iter().enumerate() {
-            let Target { user, host, port } = target.clone();
+        for (position, destination) in hosts.into_iter().enumerate() {
+            let Destination { user, host, port } = destination.clone();
             let jump = JumpHost { user, host, port, position };
             let builder = self.settings.as_mut().map_or_else(SSHClient::builder, |settings| settings(&jump));
+            let (builder, target) = builder.configured_for(destination)?;
             let name = target.to_string();
             let trip = Trip { target: &target, depth, ..*trip };
             let carrier = through.take().map(|way| way.open(&trip)).transpose()?;
@@ -206,7 +207,7 @@ mod tests {
     fn paths() {
         let hosts = parse("user@a:22, [::1]:2222,ssh://b").unwrap();
         let hosts: Vec<_> = hosts.iter().map(|it| (it.user.as_deref(), it.host.as_str(), it.port)).collect();
-        assert_eq!(hosts, [(Some("user"), "a", 22), (None, "::1", 2222), (None, "b", 22)]);
+        assert_eq!(hosts, [(Some("user"), "a", Some(22)), (None, "::1", Some(2222)), (None, "b", None)]);
         assert!(parse(" ").unwrap().is_empty());
         for bad in ["a,", ",a", "a,,b", "-oX", "a:x"] {
             assert!(matches!(parse(bad), Err(Error::Misuse(_))), "{bad}");

@@ -16,7 +16,7 @@ use std::time::Instant;
 use super::SSHClient;
 use super::builder::SSHClientBuilder;
 use super::cancel::Cancel;
-use super::dial::{self, Family, Target};
+use super::dial::{self, DialOptions, Family, Target};
 use crate::engine::{Closer, Stream};
 use crate::error::{Error, Phase, Result};
 use crate::sys::tcp::Accepting;
@@ -24,7 +24,8 @@ use crate::sys::tcp::Accepting;
 #[cfg(unix)]
 use command::CommandLine;
 pub use jump::JumpHost;
-use jump::{Jumps, Way as Tunnel};
+pub(super) use jump::Jumps;
+use jump::Way as Tunnel;
 pub use proxied::{HTTPProxy, SOCKSProxy};
 #[cfg(any(test, fuzzing))]
 pub(crate) use proxied::{PROXIES, proxy_answer};
@@ -37,6 +38,7 @@ pub(super) struct Trip<'a> {
     #[cfg(unix)]
     pub(super) user: Option<&'a str>,
     pub(super) family: Family,
+    pub(super) dialling: &'a DialOptions,
     pub(super) deadline: Instant,
     pub(super) cancel: &'a Cancel,
     /// The connections that this one will carry at last.
@@ -57,11 +59,23 @@ pub(super) enum Way {
 }
 
 impl Way {
+    /// A proxy command as the configuration has it, its tokens replaced.
+    #[cfg(unix)]
+    pub(super) fn expanded(line: String) -> Result<Self> {
+        Ok(Self::Command(CommandLine { line, expanded: true, log: false }))
+    }
+
+    /// The same, where none can be run.
+    #[cfg(not(unix))]
+    pub(super) fn expanded(_: String) -> Result<Self> {
+        Err(Error::Unsupported("ProxyCommand on this system".to_owned()))
+    }
+
     /// A stream to the host, and the host's address where it is known.
     pub(super) fn open(self, trip: &Trip<'_>) -> Result<(Box<dyn Stream>, Option<IpAddr>)> {
         let stream = match self {
             Self::Direct => {
-                let stream = dial::dial(trip.target, trip.family, trip.deadline, trip.cancel)?;
+                let stream = dial::dial(trip.target, trip.family, trip.dialling, trip.deadline, trip.cancel)?;
                 let address = stream.peer_addr().ok().map(|address| address.ip());
                 return Ok((Box::new(stream), address));
             }
@@ -92,7 +106,7 @@ impl SSHClientBuilder {
     #[cfg(unix)]
     #[must_use]
     pub fn proxy_command(mut self, line: &str) -> Self {
-        self.way = Way::Command(CommandLine { line: line.to_owned(), log: false });
+        self.way = Way::Command(CommandLine { line: line.to_owned(), expanded: false, log: false });
         self
     }
 
@@ -100,14 +114,14 @@ impl SSHClientBuilder {
     #[cfg(unix)]
     #[must_use]
     pub fn proxy_command_logged(mut self, line: &str) -> Self {
-        self.way = Way::Command(CommandLine { line: line.to_owned(), log: true });
+        self.way = Way::Command(CommandLine { line: line.to_owned(), expanded: false, log: true });
         self
     }
 
     /// Reaches the host through others, as `ProxyJump` of ssh_config(5): `[user@]host[:port]`, separated by
     /// commas, the first one being connected to first. Each is connected to with the defaults of
-    /// [`SSHClient::builder`], unless [`jump_with`](Self::jump_with) says otherwise, within the time and with
-    /// the token of this connect. They end with the last handle of the connection.
+    /// [`SSHClient::builder`] and what this one's configuration says of it, unless
+    /// [`jump_with`](Self::jump_with) says otherwise, within the time and with the token of this connect. They end with the last handle of the connection.
     ///
     /// ```no_run
     /// let client = feramiko::SSHClient::builder()
@@ -125,7 +139,7 @@ impl SSHClientBuilder {
         self
     }
 
-    /// What each host of [`proxy_jump`](Self::proxy_jump) is connected to with: users, keys, host keys. The
+    /// What each host of [`proxy_jump`](Self::proxy_jump), or of `ProxyJump` in the configuration, is connected to with: users, keys, host keys. The
     /// first one's way (a proxy, jump hosts of its own) holds too; the others are reached through the one
     /// before.
     ///
@@ -193,22 +207,22 @@ impl SSHClientBuilder {
     /// # Errors
     /// As [`connect`](Self::connect).
     pub fn accept(self, listener: &TcpListener, destination: &str) -> Result<SSHClient> {
-        let target = Target::parse(destination)?;
-        let deadline = self.until()?;
+        let (this, target) = self.configured(destination)?;
+        let deadline = this.until()?;
         let waiting = |error| Error::io("waiting for a host to call", error);
         let accepting = Arc::new(Accepting::new(listener).map_err(waiting)?);
-        let watch = self.cancel.watch(Arc::<Accepting>::clone(&accepting));
+        let watch = this.cancel.watch(Arc::<Accepting>::clone(&accepting));
         let accepted = accepting.finish(deadline);
         drop(watch);
         match accepted {
-            Ok((stream, address)) => self.login(Box::new(stream), &target, Some(address.ip()), deadline),
-            Err(_) if self.cancel.is_cancelled() => Err(Error::Cancelled),
+            Ok((stream, address)) => this.login(Box::new(stream), &target, Some(address.ip()), deadline),
+            Err(_) if this.cancel.is_cancelled() => Err(Error::Cancelled),
             Err(error) if error.kind() == std::io::ErrorKind::TimedOut => Err(Error::Timeout(Phase::Accept)),
             Err(error) => Err(waiting(error)),
         }
     }
 
-    /// Connects to a jump host: through `carrier`, or else its own way.
+    /// Connects to a jump host that was looked up: through `carrier`, or else its own way.
     fn connect_jump(mut self, trip: &Trip<'_>, carrier: Option<Box<dyn Stream>>) -> Result<SSHClient> {
         let deadline = self.until()?.min(trip.deadline);
         self.cancel = trip.cancel.clone();

@@ -156,7 +156,7 @@ fn open(address: &str, port: u16, greeting: impl Greeting, trip: &Trip<'_>) -> R
     if proxy.user.is_some() {
         return Err(Error::Misuse("a proxy's address names no user: give it by login"));
     }
-    let stream = dial::dial(&proxy, trip.family, trip.deadline, trip.cancel)?;
+    let stream = dial::dial(&proxy, trip.family, trip.dialling, trip.deadline, trip.cancel)?;
     let mut halves =
         Box::new(stream).split().map_err(|error| Error::io("preparing the proxy's stream", error))?;
     let watch = trip.cancel.watch(halves.closer.clone());

@@ -1,0 +1,250 @@
+//! What a connection makes of what it is told: the library and the program, with OpenSSH's server.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use feramiko::{
+    Agent, AgentServer, AutoAddPolicy, Error, HostKeys, KeyKind, PKey, SSHClient, SSHClientBuilder, SSHConfig,
+};
+
+use crate::given::within;
+use crate::peers::{Folder, Keys, Server, example, sshd, user};
+
+/// A server, and a file that says how to reach it under the name `box`.
+struct Site {
+    server: Server,
+    folder: Folder,
+    host: Keys,
+    own: Keys,
+}
+
+impl Site {
+    fn new(more: &str) -> Option<Self> {
+        let (host, own) = (Keys::named("host")?, Keys::named("user")?);
+        let (server, folder) = (sshd(&host, &own, more)?, Folder::new());
+        let site = Self { server, folder, host, own };
+        let line = format!("[127.0.0.1]:{} {}\n", site.server.port(), site.host.public("ed25519"));
+        fs::write(site.folder.file("known"), line).unwrap();
+        Some(site)
+    }
+
+    /// The lines of every test, and more that come before.
+    fn lines(&self, more: &str) -> String {
+        format!(
+            "{more}\nHost box\n HostName 127.0.0.1\n Port {}\n User {}\n IdentityFile {}\n IdentityAgent none\n\
+             UserKnownHostsFile {}\n GlobalKnownHostsFile none\n StrictHostKeyChecking yes\n",
+            self.server.port(),
+            user(),
+            self.own.private("ed25519").display(),
+            self.folder.file("known").display(),
+        )
+    }
+
+    fn builder(&self, more: &str) -> SSHClientBuilder {
+        let file = self.folder.file("config");
+        fs::write(&file, self.lines(more)).unwrap();
+        SSHClient::builder().ssh_config(SSHConfig::from_file(file).unwrap())
+    }
+
+    fn connect(&self, more: &str) -> feramiko::Result<SSHClient> {
+        self.builder(more).connect("box")
+    }
+
+    /// Our `ssh` by the same file; its standard output, or what was wrong.
+    fn ssh(&self, more: &str, arguments: &[&str]) -> Result<String, String> {
+        let file = self.folder.file("config");
+        fs::write(&file, self.lines(more)).unwrap();
+        let mut ssh = Command::new(example("ssh"));
+        ssh.arg("-F").arg(&file).args(arguments).stdin(Stdio::null()).env("SHELL", "/bin/sh");
+        let output = ssh.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+    }
+}
+
+fn said(client: &SSHClient, command: &str) -> String {
+    client.output(command).unwrap().check().unwrap().stdout_text().unwrap().to_owned()
+}
+
+#[test]
+fn a_host_is_reached_as_the_file_says() {
+    let _watch = within(60);
+    let Some(site) = Site::new("") else { return };
+    let more = "SetEnv FERAMIKO=%n\nSendEnv CARGO_PKG_NAME\nCompression yes\nCiphers aes256-ctr\n\
+                ServerAliveInterval 30\nRekeyLimit 1G\nBindAddress 127.0.0.1\nConnectTimeout 20\nConnectionAttempts 2\n";
+    let client = site.connect(more).unwrap();
+    assert_eq!(said(&client, "echo $FERAMIKO $CARGO_PKG_NAME"), "box feramiko\n");
+    let agreed = format!("{:?}", client.transport().negotiated());
+    assert!(agreed.contains("aes256-ctr") && agreed.contains("zlib@openssh.com"), "{agreed}");
+    client.close();
+    // What the builder says counts more.
+    let client = site.builder(more).compress(false).connect("box").unwrap();
+    let agreed = format!("{:?}", client.transport().negotiated());
+    assert!(agreed.contains("aes256-ctr") && !agreed.contains("zlib"), "{agreed}");
+    client.close();
+    let wrong = site.builder(more).host_keys(HostKeys::new()).connect("box").unwrap_err();
+    assert!(matches!(wrong, Error::HostKey { .. }), "{wrong}");
+    let client = site
+        .builder("StrictHostKeyChecking yes\n")
+        .host_keys(HostKeys::new())
+        .missing_host_key(AutoAddPolicy)
+        .connect("box");
+    client.unwrap().close();
+    // Without it the host is nobody.
+    assert!(SSHClient::builder().no_ssh_config().connect("box").is_err());
+}
+
+#[test]
+fn hosts_are_known_as_the_file_says() {
+    let _watch = within(60);
+    let Some(site) = Site::new("") else { return };
+    let known = site.folder.file("known");
+    let key = site.host.public("ed25519");
+    let refused = |more: &str| match site.connect(more) {
+        Err(Error::HostKey { text, .. }) => text,
+        other => panic!("{more}: {other:?}"),
+    };
+    let accepted = |more: &str| site.connect(more).unwrap_or_else(|error| panic!("{more}: {error}")).close();
+    let revoked = site.folder.file("revoked");
+    fs::write(&revoked, format!("{key}\n")).unwrap();
+    assert!(refused(&format!("RevokedHostKeys {}\n", revoked.display())).contains("revoked"));
+    fs::write(&known, format!("alias {key}\n")).unwrap();
+    refused("");
+    accepted("HostKeyAlias ALIAS\n");
+    accepted("NoHostAuthenticationForLocalhost yes\n");
+    refused("NoHostAuthenticationForLocalhost yes\nHostKeyAlias other\n");
+    // A program of the user's knows the host.
+    let script = site.folder.file("script");
+    let asked = site.folder.file("asked");
+    let text = format!("#!/bin/sh\necho \"$1 $2 $3\" >>{}\necho \"$1 {key}\"\n", asked.display());
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    accepted(&format!("KnownHostsCommand {} %H %I %t\n", script.display()));
+    let asked = fs::read_to_string(asked).unwrap();
+    let name = format!("[127.0.0.1]:{}", site.server.port());
+    assert!(asked.starts_with(&format!("{name} ORDER NONE\n")), "{asked}");
+    assert!(asked.contains(&format!("{name} HOSTNAME ssh-ed25519\n")), "{asked}");
+    let failing = site.connect("KnownHostsCommand /bin/false\n").unwrap_err();
+    assert!(failing.to_string().contains("KnownHostsCommand"), "{failing}");
+    // A new host is noted, its name hashed.
+    fs::write(&known, "").unwrap();
+    accepted("StrictHostKeyChecking accept-new\nHashKnownHosts yes\n");
+    assert!(fs::read_to_string(&known).unwrap().starts_with("|1|"));
+}
+
+#[test]
+fn what_is_not_built_keeps_out() {
+    let _watch = within(60);
+    let Some(site) = Site::new("") else { return };
+    for line in [
+        "VerifyHostKeyDNS yes",
+        "CASignatureAlgorithms ssh-ed25519",
+        "ProxyUseFdpass yes",
+        "ProxyCommand nc %h %p",
+        "ProxyJump other",
+    ] {
+        let wrong = site.connect(&format!("{line}\n")).unwrap_err();
+        let name = line.split(' ').next().unwrap().to_lowercase();
+        assert!(
+            matches!(&wrong, Error::Unsupported(text) if text.to_lowercase().starts_with(&name)),
+            "{wrong}"
+        );
+    }
+    for line in
+        ["LocalForward 0.0.0.0:9 h:1", "ForwardX11 yes", "ForkAfterAuthentication yes", "ControlMaster auto"]
+    {
+        let wrong = site.ssh(&format!("{line}\n"), &["box", "true"]).unwrap_err();
+        assert!(wrong.contains("is not built"), "{line}: {wrong}");
+    }
+    assert_eq!(
+        site.ssh("LocalForward 9 h:1\n", &["-oClearAllForwardings=yes", "box", "echo fine"]).as_deref(),
+        Ok("fine\n")
+    );
+    let wrong = site.connect("Host box\n NoSuch x\n").unwrap_err();
+    assert!(matches!(wrong, Error::Config(_)), "{wrong}");
+}
+
+#[test]
+fn methods_keys_and_the_agent() {
+    let _watch = within(60);
+    let Some(site) = Site::new("") else { return };
+    let tried = |more: &str| match site.connect(more) {
+        Err(Error::Auth { attempts, .. }) => attempts.into_iter().map(|it| it.method).collect::<Vec<_>>(),
+        other => panic!("{more}: {other:?}"),
+    };
+    assert_eq!(tried("PubkeyAuthentication no\n"), ["none"]);
+    assert_eq!(tried("PreferredAuthentications password,keyboard-interactive\n"), ["none"]);
+    site.connect("PreferredAuthentications keyboard-interactive,publickey\n").unwrap().close();
+    // Keys that are read go to the agent that the file names.
+    let socket = site.folder.file("agent");
+    let (server, listener) = (AgentServer::builder().build(), AgentServer::listen(&socket).unwrap());
+    // Ends with the test's process.
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (server, stream) = (server.clone(), stream.unwrap());
+            std::thread::spawn(move || server.serve_connection(stream));
+        }
+    });
+    let more = format!("IdentityAgent {}\nAddKeysToAgent 5m\n", socket.display());
+    site.connect(&more).unwrap().close();
+    let held = Agent::connect(&socket).unwrap().keys().unwrap();
+    let own = site.own.public("ed25519");
+    assert!(held.iter().any(|key| own.starts_with(&key.public_key().to_line())), "{held:?}");
+}
+
+#[test]
+fn certificates_of_other_places() {
+    let _watch = within(60);
+    let authority = PKey::generate(KeyKind::Ed25519).unwrap();
+    let folder = Folder::new();
+    let trusted = folder.file("ca.pub");
+    fs::write(&trusted, authority.public_key().to_line() + "\n").unwrap();
+    let Some(site) =
+        Site::new(&format!("TrustedUserCAKeys {}\nPubkeyAuthentication yes\n", trusted.display()))
+    else {
+        return;
+    };
+    let key = PKey::generate(KeyKind::Ed25519).unwrap();
+    let path = folder.file("id");
+    key.write_private_key_file(&path, None).unwrap();
+    let certificate = certified(&authority, &key);
+    let beside = folder.file("elsewhere.pub");
+    fs::write(&beside, certificate + "\n").unwrap();
+    let lines =
+        |more: &str| format!("Host box\n IdentityFile {}\n IdentitiesOnly yes\n{more}", path.display());
+    site.connect(&lines(&format!(" CertificateFile {}\n", beside.display()))).unwrap().close();
+}
+
+fn certified(authority: &PKey, key: &PKey) -> String {
+    let builder = feramiko::CertificateBuilder::user(key.public_key()).principal(user());
+    builder.sign(authority).unwrap().to_line()
+}
+
+#[test]
+fn the_program_does_what_the_file_says() {
+    let _watch = within(60);
+    let Some(site) = Site::new("") else { return };
+    assert_eq!(site.ssh("RemoteCommand echo %n %%\n", &["box"]).as_deref(), Ok("box %\n"));
+    let both = site.ssh("RemoteCommand x\n", &["box", "true"]).unwrap_err();
+    assert!(both.contains("Cannot execute command-line and remote command."), "{both}");
+    let done = site.folder.file("done");
+    let local = format!("PermitLocalCommand yes\nLocalCommand echo %n %T >{}\n", done.display());
+    assert_eq!(site.ssh(&local, &["box", "echo x"]).as_deref(), Ok("x\n"));
+    assert_eq!(fs::read_to_string(&done).unwrap(), "box NONE\n");
+    fs::remove_file(&done).unwrap();
+    site.ssh(&local.replace("yes", "no"), &["box", "true"]).unwrap();
+    assert!(!Path::new(&done).exists());
+    assert_eq!(
+        site.ssh("Match tagged two\n SetEnv A=2\n", &["-P", "two", "box", "echo $A"]).as_deref(),
+        Ok("2\n")
+    );
+    let log = site.folder.file("log");
+    site.ssh("LogLevel DEBUG\n", &["-E", log.to_str().unwrap(), "box", "true"]).unwrap();
+    assert!(fs::read_to_string(&log).unwrap().contains("NEWKEYS"));
+    let slow = std::time::Instant::now();
+    let gone = site.ssh("ConnectionAttempts 2\n", &["-p", "1", "-oBindInterface=lo", "box"]).unwrap_err();
+    assert!(gone.contains("connecting to 127.0.0.1:1"), "{gone}");
+    assert!(slow.elapsed() >= Duration::from_secs(1), "a second attempt comes a second later");
+}
