@@ -165,7 +165,7 @@ fn many_at_once_hold_each_other_up_nowhere() {
             let channel = client.open_session().unwrap();
             channel.exec_command("cat; exit 3").unwrap();
             scope.spawn(move || {
-                let data: Vec<u8> = (0..3_000_000 + number).map(|at| (at * number >> 5) as u8).collect();
+                let data: Vec<u8> = (0..3_000_000 + number).map(|at| ((at * number) >> 5) as u8).collect();
                 assert!(given::echoed(&channel, &data).unwrap() == data, "session {number}");
                 assert_eq!(channel.wait_exit(None).unwrap(), ExitStatus::Code(3));
             });
