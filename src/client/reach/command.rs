@@ -54,12 +54,16 @@ fn expand(line: &str, names: &Names<'_>) -> Result<String> {
             Some('%') => expanded.push('%'),
             Some('p') => expanded += &names.port.to_string(),
             Some('h' | 'n') => {
-                expanded +=
-                    &checked(names.host, "the host's name holds what a shell would not take as a name")?;
+                expanded += &checked(
+                    names.host,
+                    "a host's name in a proxy command holds letters, digits and ._-:%@+,/ only",
+                )?;
             }
             Some('r') => {
-                expanded +=
-                    &checked(names.user, "the user's name holds what a shell would not take as a name")?;
+                expanded += &checked(
+                    names.user,
+                    "a user's name in a proxy command holds letters, digits and ._-:%@+,/ only",
+                )?;
             }
             _ => return Err(Error::Misuse("a proxy command knows %h, %n, %p, %r and %% only")),
         }

@@ -38,28 +38,23 @@ impl Connect {
         }
         let authority =
             if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        let mut question = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n").into_bytes();
-        if let Some((user, password)) = login {
-            let controls = |bytes: &[u8]| bytes.iter().any(u8::is_ascii_control);
-            if user.contains(':') || controls(user.as_bytes()) || controls(password.expose()) {
-                return Err(
-                    "Basic authentication knows no colon in a user's name, and no control characters",
-                );
+        let head = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n");
+        let question = match login {
+            None => Secret::from(head + "\r\n"),
+            Some((user, password)) => {
+                let controls = |bytes: &[u8]| bytes.iter().any(u8::is_ascii_control);
+                if user.contains(':') || controls(user.as_bytes()) || controls(password.expose()) {
+                    return Err(
+                        "Basic authentication knows no colon in a user's name, and no control characters",
+                    );
+                }
+                let plain = Secret::new([user.as_bytes(), b":", password.expose()].concat());
+                let encoded = Secret::from(Base64::encode_string(plain.expose()));
+                let field = b"Proxy-Authorization: Basic ";
+                Secret::new([head.as_bytes(), field, encoded.expose(), b"\r\n\r\n"].concat())
             }
-            let plain = Secret::new([user.as_bytes(), b":", password.expose()].concat());
-            let encoded = Secret::from(Base64::encode_string(plain.expose()));
-            question.extend_from_slice(b"Proxy-Authorization: Basic ");
-            question.extend_from_slice(encoded.expose());
-            question.extend_from_slice(b"\r\n");
-        }
-        question.extend_from_slice(b"\r\n");
-        Ok(Self {
-            question: Some(Secret::new(question)),
-            seen: 0,
-            line: Vec::new(),
-            status: None,
-            wanted: Vec::new(),
-        })
+        };
+        Ok(Self { question: Some(question), seen: 0, line: Vec::new(), status: None, wanted: Vec::new() })
     }
 
     /// A whole line of the answer, without its end.

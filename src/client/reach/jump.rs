@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Trip;
+use crate::channel::Channel;
 use crate::client::dial::Destination;
 use crate::client::{SSHClient, SSHClientBuilder};
 use crate::engine::{ChannelLink, Closer, Halves, ReadHalf, Stream, WriteHalf};
@@ -16,7 +17,7 @@ use crate::wire::{Writer, string_of};
 
 /// Connections that one may be carried by, those counted that a jump host's own settings add: a path that
 /// leads in a circle ends here. Nobody honest has so many.
-pub(in crate::client) const JUMPS: usize = 16;
+const JUMPS: usize = 16;
 /// Who is said to have connected to us; OpenSSH's client says the same.
 const ORIGINATOR: (&str, u32) = ("127.0.0.1", 65535);
 
@@ -96,7 +97,7 @@ fn named(host: &str, error: Error) -> Error {
 }
 
 /// A connection that carries others.
-pub(in crate::client) struct Way {
+pub(super) struct Way {
     client: SSHClient,
     name: String,
 }
@@ -120,25 +121,23 @@ impl Way {
         let mut rest = string_of(trip.target.host.as_bytes());
         rest.put(&u32::from(trip.target.port)).put(ORIGINATOR.0).put(&ORIGINATOR.1);
         let channel = self.client.transport().link()?.begin_open("direct-tcpip", &rest)?;
-        let _watch = trip.cancel.watch(Arc::new(Tunnel { channel: channel.clone() }));
+        let _watch = trip.cancel.watch(Arc::new(Unanswered(channel.clone())));
         channel.wait_open(Some(trip.deadline)).map_err(|error| match error {
             Error::Timeout(Phase::Open) => Error::Timeout(Phase::Connect),
             error => error,
         })?;
-        let carried = Box::new(crate::channel::Channel::new(channel));
+        let carried = Box::new(Channel::new(channel));
         let halves = carried.split().map_err(|error| Error::io("preparing the channel", error))?;
         Ok(Box::new(Carried { halves, name: self.name.as_str().into() }))
     }
 }
 
-/// Closes a channel that nobody has answered for yet.
-struct Tunnel {
-    channel: ChannelLink,
-}
+/// A channel that nobody has answered for yet.
+struct Unanswered(ChannelLink);
 
-impl Closer for Tunnel {
+impl Closer for Unanswered {
     fn close(&self) {
-        self.channel.close();
+        self.0.close();
     }
 }
 

@@ -116,7 +116,7 @@ impl Connect {
         if let Some((user, password)) = login {
             let wrong = "a user and a password for SOCKS5 have 1 to 255 bytes";
             let (user, password) = (short(user.as_bytes(), wrong)?, short(password.expose(), wrong)?);
-            // The vectors on the way here are small and few; each is wiped as a secret.
+            // What is on the way is wiped too.
             let (user, password) = (Secret::new(user), Secret::new(password));
             this.login = Some(Secret::new([&[LOGIN], user.expose(), password.expose()].concat()));
         }
