@@ -17,8 +17,9 @@ use crate::interface::{GatewayPorts, ListenOptions};
 use crate::pattern::endpoint::Endpoint;
 use crate::sys::{socket, tcp};
 
-/// Connections that wait to be accepted; OpenSSH's figure.
-const BACKLOG: u16 = 128;
+/// Connections that wait to be accepted. With OpenSSH's 128, some of a burst are dropped by the system and
+/// tried again a second later.
+const BACKLOG: u16 = 1024;
 /// After a failed accept (out of descriptors), so that the listener does not spin.
 const BREATH: Duration = Duration::from_millis(100);
 
