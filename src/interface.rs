@@ -14,7 +14,9 @@ use crate::engine::ExitStatus;
 use crate::key::PublicKey;
 use crate::server::Session;
 
-pub use forwarding::{DirectAnswer, DirectRequest, GatewayPorts, ListenAnswer, ListenOptions, ListenRequest};
+pub use forwarding::{
+    DirectAnswer, DirectRequest, ForwardedPlace, GatewayPorts, ListenAnswer, ListenOptions, ListenRequest,
+};
 
 /// An application's answer to a request.
 #[must_use]

@@ -54,8 +54,8 @@ pub use error::{AuthAttempt, Error, Phase, Result};
 pub use forward::{Forward, ForwardListener, ForwardRules, ForwardedConnection, relay};
 pub use hostkeys::*;
 pub use interface::{
-    Answer, DirectAnswer, DirectRequest, GatewayPorts, ListenAnswer, ListenOptions, ListenRequest,
-    ServerInterface, SessionKind, SessionRequest,
+    Answer, DirectAnswer, DirectRequest, ForwardedPlace, GatewayPorts, ListenAnswer, ListenOptions,
+    ListenRequest, ServerInterface, SessionKind, SessionRequest,
 };
 pub use kex::{Algorithms, KexAnswer, KexError, KexFinish, KexHash, KexOffer, KexSpec, Negotiated};
 pub use key::{

@@ -52,6 +52,14 @@ impl ServerInterface for Gate {
     }
 
     fn check_port_forward_request(&self, request: &ListenRequest) -> ListenAnswer {
+        if matches!(&request.at, Endpoint::Tcp { host, .. } if host == "taken") {
+            return ListenAnswer::take(4444, |place| {
+                let mut channel = place.open(Endpoint::tcp("nobody", 1)).unwrap();
+                channel.write_all(b"made in Rust").unwrap();
+                drop(channel);
+                assert!(place.wait_end(None) && place.open(Endpoint::tcp("nobody", 2)).is_err());
+            });
+        }
         self.0.listen(request)
     }
 
@@ -168,6 +176,31 @@ fn two_forwards_have_their_own_handlers_and_ports() {
     let gone = two.endpoint().clone();
     drop(two);
     soon("nobody listens", || connect(&gone).is_err());
+}
+
+/// An application makes the connections itself, at a place that only the client believes in.
+#[test]
+fn an_application_makes_the_connections() {
+    let _watch = given::within(60);
+    let server = gate(ForwardRules::new(), Permissions::default());
+    let client = client(&server);
+    let (told, said) = channel();
+    let ask = |port| {
+        let told = told.clone();
+        client.forward_remote_with(Endpoint::tcp("taken", port), move |connection| {
+            assert_eq!(connection.originator(), &Endpoint::tcp("nobody", 1));
+            let mut text = String::new();
+            connection.accept().unwrap().read_to_string(&mut text).unwrap();
+            told.send(text).unwrap();
+        })
+    };
+    for (asked, port) in [(0, 4444), (7, 7)] {
+        let forward = ask(asked).unwrap();
+        assert_eq!(forward.port(), Some(port));
+        assert_eq!(said.recv_timeout(LONG).unwrap(), "made in Rust");
+        assert!(ask(port).is_err(), "it is taken");
+        forward.close().unwrap();
+    }
 }
 
 /// Whoever connects the moment the server listens is served: the port is known before.

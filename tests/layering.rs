@@ -58,7 +58,7 @@ const MEANS: &[(&str, &[&str])] = &[
     ("Mutex", &["engine", "agent", "channel", "transport", "sftp", "client", "server"]),
     ("RwLock", &[]),
     ("Condvar", &["engine", "agent", "sftp", "client", "server"]),
-    ("crossbeam_channel", &["engine", "sftp", "client", "server"]),
+    ("crossbeam_channel", &["engine", "interface", "sftp", "client", "server"]),
     (
         // `key` passes a deadline on to a signer; it looks at no clock.
         "Instant",

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::listen::{Accepted, ForwardListener, Listening};
-use super::message::Carried;
 use super::relay::{Cut, join};
 use super::socks::{Outcome, Socks, Step, Wanted};
 use crate::channel::Channel;
 use crate::engine::{Halves, Link, default_deadline, spawn};
 use crate::error::{Error, Result};
 use crate::interface::ListenOptions;
+use crate::msg::forwarding::Carried;
 use crate::pattern::endpoint::Endpoint;
 use crate::transport::Transport;
 

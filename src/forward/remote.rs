@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use super::dial::dial;
 use super::local::{Forward, UnderWay, wanted};
-use super::message::{self, Carried};
 use super::relay::join;
 use super::socks::Outcome;
 use crate::channel::Channel;
@@ -20,6 +19,7 @@ use crate::engine::{
     default_deadline,
 };
 use crate::error::{Error, Result};
+use crate::msg::forwarding::{self as message, Carried};
 use crate::pattern::endpoint::Endpoint;
 use crate::transport::Transport;
 
