@@ -22,6 +22,7 @@ mod reader;
 mod slot;
 mod stream;
 mod sync;
+mod taking;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -41,11 +42,12 @@ pub(crate) use incoming::{
     UNKNOWN_CHANNEL_TYPE,
 };
 pub use limits::Limits;
-pub(crate) use link::{ChannelLink, Held, Link, Taking, default_deadline, global_request};
+pub(crate) use link::{ChannelLink, Link, default_deadline, global_request};
 pub(crate) use login::{Login, Opening};
 pub(crate) use poll::Signal;
 pub(crate) use slot::Lane;
 pub use stream::{Closer, Halves, MemoryStream, ReadHalf, Stream, WriteHalf};
+pub(crate) use taking::{Held, Taking};
 
 use crate::error::{Error, Result};
 

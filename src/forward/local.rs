@@ -82,7 +82,7 @@ impl Forward {
     }
 }
 
-/// One of the connections that there may be at once; it is over when this is dropped.
+/// The connections that there may be at once; each is over when its place is dropped.
 pub(crate) struct Places(Arc<()>, usize);
 
 impl Places {
@@ -294,5 +294,20 @@ pub(super) fn wanted(halves: &mut Halves) -> io::Result<Option<Wanted>> {
                 socks.feed(piece.get(..count).unwrap_or_default());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_so_many_places_and_no_more() {
+        let places = Places::new(2);
+        let (first, _second) = (places.take().unwrap(), places.take().unwrap());
+        assert!(places.take().is_none() && places.take().is_none());
+        drop(first);
+        let _third = places.take().unwrap();
+        assert!(places.take().is_none());
     }
 }

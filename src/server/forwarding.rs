@@ -125,7 +125,7 @@ fn serve_direct<I: ServerInterface>(
             request.refuse(ADMINISTRATIVELY_PROHIBITED, "not permitted");
             None
         }
-        DirectAnswer::Connect(to) => match dial(&to).and_then(|stream| stream.split()) {
+        DirectAnswer::Connect(to) => match dial(&to, link).and_then(|stream| stream.split()) {
             Ok(stream) => {
                 let channel = Channel::new(request.accept(link)?);
                 if let Err(error) = join(&channel, stream) {
