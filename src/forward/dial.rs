@@ -49,9 +49,7 @@ fn tcp(host: &str, port: u16, link: &Link) -> io::Result<TcpStream> {
         let shares = addresses.len().saturating_sub(at).try_into().unwrap_or(u32::MAX);
         // One address that does not answer leaves time for the others.
         let share = left.and_then(|left| left.checked_div(shares)).filter(|share| !share.is_zero());
-        let Some(share) = share.filter(|_| link.core().alive()) else {
-            return Err(io::ErrorKind::TimedOut.into());
-        };
+        let Some(share) = share else { return Err(io::ErrorKind::TimedOut.into()) };
         match connect(address, share, link) {
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,
@@ -64,9 +62,44 @@ fn tcp(host: &str, port: u16, link: &Link) -> io::Result<TcpStream> {
 fn connect(address: &SocketAddr, timeout: Duration, link: &Link) -> io::Result<TcpStream> {
     let connecting = Arc::new(Connecting::new(address)?);
     let held = link.hold(Abandon(Arc::downgrade(&connecting)));
-    let connected = connecting.finish(timeout);
+    // What is dead by now has dropped it.
+    let alive = link.core().alive();
+    let connected = if alive { connecting.finish(timeout) } else { Err(io::ErrorKind::NotConnected.into()) };
     // In this order: what stands is somebody else's to end.
     drop(connecting);
     drop(held);
     connected
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Bare;
+    use crate::error::Error;
+    use crate::kex::Role;
+    use crate::sys::tcp;
+
+    /// A host that does not answer: its queue is full.
+    #[test]
+    fn the_end_of_the_transport_ends_a_dial() {
+        let listener = tcp::listen("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+            waiting.push(stream);
+        }
+        let bare = Bare::new(Role::Client).unwrap();
+        let link = bare.link();
+        let (to, begun) = (Endpoint::tcp("127.0.0.1", address.port()), Instant::now());
+        std::thread::scope(|scope| {
+            let dialing = scope.spawn(|| dial(&to, link).map(drop));
+            std::thread::sleep(Duration::from_millis(100));
+            assert!(!dialing.is_finished());
+            link.core().die(Error::Closed(None));
+            assert!(dialing.join().unwrap().is_err());
+        });
+        assert!(begun.elapsed() < PATIENCE / 2);
+        assert!(dial(&to, link).is_err(), "a dead transport connects nobody");
+        assert!(begun.elapsed() < PATIENCE / 2);
+    }
 }
