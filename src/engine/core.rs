@@ -121,8 +121,8 @@ pub(crate) struct Core {
     global_replies: Mutex<VecDeque<GlobalWaiter>>,
     /// Answers owed to the peer's global requests.
     pub(super) global_tickets: Tickets,
-    /// Who takes channels that the peer opens, so that whoever serves does not get them; the last came
-    /// last. Taken by the reader, and by whoever asks for channels or no longer does.
+    /// Who takes channels that the peer opens, so that whoever serves does not get them; the newest last.
+    /// Taken by the reader, and by whoever asks for channels or no longer does.
     takers: Mutex<Vec<Arc<ChannelTaker>>>,
     held: Mutex<Kept>,
     incoming: Mutex<Option<Sender<Incoming>>>,
