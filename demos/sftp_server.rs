@@ -3,9 +3,7 @@
 
 mod support;
 
-use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -14,6 +12,7 @@ use rustix::fs::Mode;
 use support::args::Options;
 use support::given::Given;
 use support::log::{level_named, start};
+use support::stdio;
 
 const USAGE: &str = "usage: sftp_server [-ehR] [-d start_directory] [-f log_facility] [-l log_level]
                    [-P denied_requests] [-p allowed_requests] [-u umask]
@@ -85,10 +84,7 @@ fn run() -> Result<(), String> {
     for list in args.all('p') {
         server = server.allow(names(list)).map_err(failed)?;
     }
-    // Without the buffers of std, which look for the ends of lines.
-    let own = |fd: io::Result<_>| fd.map(File::from).map_err(failed);
-    let input = own(io::stdin().as_fd().try_clone_to_owned())?;
-    let output = own(io::stdout().as_fd().try_clone_to_owned())?;
+    let (input, output) = (stdio::stdin().map_err(failed)?, stdio::stdout().map_err(failed)?);
     server.serve(input, output).map_err(failed)
 }
 

@@ -264,6 +264,7 @@ fn demos_say_what_is_wrong() {
         ("demo_keygen", &[missing], "No such file"),
         ("demo_server", &["port"], "invalid digit"),
         ("socket_server", &["port"], "invalid digit"),
+        ("bastion", &[], "usage: bastion ADDRESS HOST_KEY AUTHORIZED_KEYS [user@]host[:port]"),
         ("bench_files", &["one"], "three arguments are needed"),
         ("quickstart", &["me@127.0.0.1:1"], "127.0.0.1"),
     ] {

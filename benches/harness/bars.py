@@ -87,7 +87,13 @@ def sftp_bars():
     yield Bar("50 ms: sftp put to our server, × sftp to sshd", "sftp at 50 ms, feramiko", "feramiko", "put MB/s", 3.0, "sftp", reference_part="sftp at 50 ms, sshd")
 
 
-BARS = [*client_bars(), *server_bars(), *pair_bars(), *round_trip_bars(), *distance_bars(), *sftp_bars()]
+def load_bars():
+    for part, rate in (("load, connections", "/s"), ("load, terminals", "lines/s")):
+        yield Bar(f"{part}: rate of our sshd, × sshd", part, "our sshd", rate, 1.0, "sshd")
+        yield Bar(f"{part}: memory each, × sshd", part, "our sshd", "KiB each", 1.0, "sshd", at_most=True)
+
+
+BARS = [*client_bars(), *server_bars(), *pair_bars(), *round_trip_bars(), *distance_bars(), *sftp_bars(), *load_bars()]
 
 
 def add_limit(readings):

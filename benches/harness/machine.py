@@ -158,6 +158,8 @@ class Machine:
     def serve(self, name, suite="gcm"):
         if name == "sshd":
             return self.sshd()
+        if name == "our sshd":
+            return self.our_sshd()
         program = {
             "feramiko": self.programs.ours,
             "feramiko 3.6": self.programs.vendored,
@@ -178,6 +180,13 @@ class Machine:
         )
         os.makedirs("/run/sshd", exist_ok=True)
         return Server("sshd", [self.programs.sshd, "-D", "-e", "-f", config], port, ready_line=False)
+
+    def our_sshd(self):
+        port = free_port()
+        limits = ["MaxStartups=1000", "MaxSessions=1000"]
+        options = [word for limit in limits for word in ("-o", limit)]
+        command = [self.programs.our_sshd, "-p", str(port), "--listen", "127.0.0.1", "-h", self.path / "host"]
+        return Server("our sshd", [*command, "-a", self.path / "user.pub", *options], port, ready_line=False)
 
     def relay(self, port, delay_ms):
         near = free_port()

@@ -4,6 +4,7 @@ import subprocess
 import time
 
 from .files import files
+from .load import load
 from .machine import CURVE, Failed
 from .sftp import far_sftp, rotate, sftp
 
@@ -211,4 +212,5 @@ PARTS = {
     "sftp": sftp,
     "sftp-50ms": far_sftp,
     "files": files,
+    "load": load,
 }

@@ -4,7 +4,7 @@ from . import plot
 from .bars import BARS, add_limit
 
 # The row that the others of a part are compared with.
-REFERENCES = {"client": "ssh", "server": "sshd", "50 ms, sshd": "ssh", "50 ms, feramiko": "ssh", "limits": None, "sftp": "sftp", "small files": "sftp", "stat": "libssh2", "sftp at 50 ms, sshd": "sftp", "files": "ssh-keygen", "sign": "openssl", "verify": "openssl"}
+REFERENCES = {"client": "ssh", "server": "sshd", "50 ms, sshd": "ssh", "50 ms, feramiko": "ssh", "limits": None, "sftp": "sftp", "small files": "sftp", "stat": "libssh2", "sftp at 50 ms, sshd": "sftp", "files": "ssh-keygen", "load, connections": "sshd", "load, terminals": "sshd", "sign": "openssl", "verify": "openssl"}
 TITLES = {
     "client gcm": "Clients on OpenSSH's server, aes128-gcm",
     "client chacha": "Clients on OpenSSH's server, chacha20-poly1305",
@@ -30,6 +30,8 @@ TITLES = {
     "sftp at 50 ms, sshd": "SFTP at 50 ms of round trip, OpenSSH's server",
     "sftp at 50 ms, feramiko": "SFTP at 50 ms of round trip, our server",
     "files": "Ten thousand lines: a known host is found, a third of the names hashed; an unknown key is judged (ssh-keygen shows all)",
+    "load, connections": "A thousand connections, a command on each, all held: whole programs, the client is ours",
+    "load, terminals": "Two hundred terminals with `cat`, a line after another on each",
     "sign": "A signature, beside `openssl speed`",
     "verify": "Its check",
 }

@@ -22,6 +22,7 @@ use support::connect::Connect;
 use support::given::text;
 use support::home::expand;
 use support::output::complain;
+use support::stdio::both;
 
 const USAGE: &str =
     "usage: scp [-346BCOpqRrsTv] [-c cipher] [-D sftp_server_path] [-F none] [-i identity_file]
@@ -208,29 +209,10 @@ fn copy_here(settings: &Settings, from: &OsString, to: &OsString) -> Outcome<boo
     Ok(command.arg("--").arg(from).arg(to).status()?.success())
 }
 
-/// Standard input and output as one stream.
-struct Standard;
-
-impl io::Read for Standard {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        Ok(rustix::io::read(rustix::stdio::stdin(), buf)?)
-    }
-}
-
-impl io::Write for Standard {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        Ok(rustix::io::write(rustix::stdio::stdout(), buf)?)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// The other side, which an scp elsewhere has started.
 fn be_remote(words: &[OsString]) -> Outcome<u8> {
     let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-    match SCPServer::unrestricted().serve_args(&words, Standard)? {
+    match SCPServer::unrestricted().serve_args(&words, both()?)? {
         ExitStatus::Code(code) => Ok(u8::try_from(code).unwrap_or(1)),
         _ => Ok(1),
     }

@@ -4,10 +4,10 @@ mod options;
 mod query;
 #[path = "../support/mod.rs"]
 mod support;
+mod x11;
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::process::exit;
 use std::time::Duration;
@@ -20,12 +20,13 @@ use options::{Checking, Family, Options, Tty, Update};
 use support::output::{complain, say};
 use support::prompt::{Echo, ask};
 use support::questions::{AskPolicy, questions};
+use support::stdio;
 use support::terminal::{self, Mode};
 
 const USAGE: &str =
-    "usage: ssh [-46AaCNnqsTtVv] [-c ciphers] [-E log] [-F none] [-i identity] [-l user] [-m macs]
+    "usage: ssh [-46AaCNnqsTtVvXxY] [-c ciphers] [-E log] [-F none] [-i identity] [-l user] [-m macs]
            [-o option=value] [-p port] [-Q query] destination [command ...]
-Not built yet: -B -b -D -e -f -G -g -I -J -K -k -L -M -O -R -S -W -w -X -x -Y -y, and -F other than none:
+Not built yet: -B -b -D -e -f -G -g -I -J -K -k -L -M -O -R -S -W -w -y, and -F other than none:
 no configuration file is read, ~/.ssh/config neither. A terminal knows no escapes (~. and others).
 A host whose key has changed is refused, with StrictHostKeyChecking=no too.";
 /// The exit status when it is not the command's.
@@ -193,6 +194,7 @@ fn session(client: &SSHClient, options: &Options) -> Outcome<i32> {
             log::warn!(target: "ssh", "the agent is not forwarded: {error}");
         }
     }
+    options.x11.forward(&channel);
     let raw = open_terminal(&channel, options)?;
     if options.subsystem {
         channel.invoke_subsystem(&options.command)?;
@@ -242,17 +244,17 @@ fn stream(channel: &Channel, no_input: bool) -> Outcome<ExitStatus> {
     if no_input {
         channel.shutdown(Shutdown::Write);
     } else {
-        let input = channel.clone();
+        let (input, mut typed) = (channel.clone(), stdio::stdin()?);
         std::thread::spawn(move || {
             // Ends with the input, or with the program.
-            let _ = copy(raw_stdin(), &input, Err);
+            let _ = copy(&mut typed, &input, Err);
             input.shutdown(Shutdown::Write);
         });
     }
-    let errors = channel.stderr();
-    let second = std::thread::spawn(move || copy(errors, io::stderr(), |_| Ok(())));
+    let (errors, shown) = (channel.stderr(), stdio::stderr()?);
+    let second = std::thread::spawn(move || copy(errors, shown, |_| Ok(())));
     // Whoever read our output has gone, or a disk is full: the program may know. Its status counts.
-    let first = copy(channel, unbuffered_stdout()?, |_| {
+    let first = copy(channel, stdio::stdout()?, |_| {
         channel.send_eow();
         Ok(())
     });
@@ -260,18 +262,6 @@ fn stream(channel: &Channel, no_input: bool) -> Outcome<ExitStatus> {
     first?;
     second?;
     Ok(channel.wait_exit(None)?)
-}
-
-/// Standard input without std's buffer, which holds pieces back.
-fn raw_stdin() -> impl Read {
-    match io::stdin().as_fd().try_clone_to_owned() {
-        Ok(fd) => Box::new(std::fs::File::from(fd)) as Box<dyn Read>,
-        Err(_) => Box::new(io::stdin()),
-    }
-}
-
-fn unbuffered_stdout() -> io::Result<std::fs::File> {
-    Ok(std::fs::File::from(io::stdout().as_fd().try_clone_to_owned()?))
 }
 
 /// Copies to the end. What comes after an error of `to` that `failed` does not pass on is dropped.

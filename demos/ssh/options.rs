@@ -16,11 +16,12 @@ use crate::support::args::{Args, Options as Letters};
 use crate::support::given::{choice, interval_of, number, one, option, rekey, text, yes};
 use crate::support::home::expand;
 use crate::support::log::{level, level_named};
+use crate::x11::X11;
 use crate::{Outcome, USAGE};
 
 const LETTERS: Letters =
     Letters { letters: "46AaCfGgKkMNnqsTtVvXxYyB:b:c:D:E:e:F:I:i:J:L:l:m:O:o:p:Q:R:S:W:w:", names: &[] };
-const NOT_BUILT: &str = "BbDefGgIJKkLMORSWwXxYy";
+const NOT_BUILT: &str = "BbDefGgIJKkLMORSWwy";
 /// As ssh_config(5).
 const DEFAULT_ALIVE_COUNT: u32 = 3;
 
@@ -76,6 +77,7 @@ pub(crate) struct Options {
     pub(crate) compression: Option<bool>,
     /// The socket of the agent that the server's programs may use.
     pub(crate) forward_agent: Option<Option<PathBuf>>,
+    pub(crate) x11: X11,
     pub(crate) identities: Vec<PathBuf>,
     pub(crate) identities_only: Option<bool>,
     pub(crate) hostbased: Option<bool>,
@@ -107,7 +109,7 @@ pub(crate) struct Options {
 }
 
 /// Lets the first value count.
-fn first<T>(slot: &mut Option<T>, value: T) {
+pub(crate) fn first<T>(slot: &mut Option<T>, value: T) {
     slot.get_or_insert(value);
 }
 
@@ -196,6 +198,7 @@ impl Options {
             'T' => self.tty = Some(Tty::No),
             't' => self.tty = Some(if self.tty == Some(Tty::Yes) { Tty::Force } else { Tty::Yes }),
             'V' => self.version = true,
+            'X' | 'x' | 'Y' => self.x11.letter(letter),
             _ => {
                 self.verbose += 1;
                 self.log_level = Some(level(self.verbose));
@@ -270,7 +273,8 @@ impl Options {
             }
             // What is not built is not done, and need not be allowed.
             "clearallforwardings" => _ = yes(value)?,
-            "forwardx11" | "forwardx11trusted" | "permitlocalcommand" if !yes(value)? => {}
+            "permitlocalcommand" if !yes(value)? => {}
+            name if self.x11.option(name, value)? => {}
             _ => return Err("not built".to_owned()),
         }
         Ok(())

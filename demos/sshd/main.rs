@@ -170,6 +170,10 @@ impl Settings {
             "maxstartups" => startups(value, limits)?,
             "permituserenvironment" => site.user_environment = yes(value)?,
             "allowagentforwarding" => site.agent_forwarding = yes(value)?,
+            "x11forwarding" => site.x11_forwarding = yes(value)?,
+            "x11displayoffset" => site.x11.offset = number(value)?,
+            "x11uselocalhost" => site.x11.localhost = yes(value)?,
+            "xauthlocation" => return Err("no xauth is run: sessions get a file of their own".to_owned()),
             "trustedusercakeys" => site.authorities = some(value).map(Into::into).into_iter().collect(),
             "authorizedprincipalsfile" => {
                 site.principals_file = some(value).map(|value| site.file(value)).transpose()?;

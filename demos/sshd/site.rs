@@ -11,6 +11,7 @@ use feramiko::{
     Answer, AuthAnswer, AuthInfo, AuthorizedKeys, DirectAnswer, DirectRequest, ExitStatus, ForwardRules,
     HostbasedClient, InteractiveAnswer, InteractiveQuery, KeyLogin, ListenAnswer, ListenRequest, LocalServer,
     Peer, PtyRequest, PublicKey, RevokedKeys, Secret, ServerInterface, Session, SessionKind, SessionRequest,
+    X11Answer, X11Displays, X11Request,
 };
 
 use crate::hosts::Hosts;
@@ -29,6 +30,8 @@ pub(crate) struct Site {
     pub(crate) revoked: Option<PathBuf>,
     pub(crate) user_environment: bool,
     pub(crate) agent_forwarding: bool,
+    pub(crate) x11_forwarding: bool,
+    pub(crate) x11: X11Displays,
     pub(crate) forwarding: ForwardRules,
     pub(crate) user: String,
     pub(crate) banner: Option<String>,
@@ -47,6 +50,8 @@ impl Site {
             revoked: None,
             user_environment: false,
             agent_forwarding: true,
+            x11_forwarding: false,
+            x11: X11Displays::default(),
             forwarding: ForwardRules::new(),
             user: user.ok_or("whoever runs this has no name")?.name,
             banner: None,
@@ -200,6 +205,10 @@ impl ServerInterface for Application {
 
     fn check_channel_forward_agent_request(&self, _: &AuthInfo) -> Answer {
         Answer::when(self.site.agent_forwarding)
+    }
+
+    fn check_channel_x11_request(&self, _: &AuthInfo, _: &X11Request) -> X11Answer {
+        if self.site.x11_forwarding { X11Answer::Accept(self.site.x11) } else { X11Answer::Refuse }
     }
 
     fn check_channel_env_request(&self, name: &str, _: &str) -> Answer {

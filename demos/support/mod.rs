@@ -22,4 +22,6 @@ pub(crate) mod prompt;
 #[cfg(unix)]
 pub(crate) mod questions;
 #[cfg(unix)]
+pub(crate) mod stdio;
+#[cfg(unix)]
 pub(crate) mod terminal;

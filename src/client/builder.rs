@@ -9,6 +9,7 @@ use super::authenticate::Credentials;
 use super::cancel::{Cancel, Ready};
 use super::hostcheck::Checker;
 use super::hostoptions::HostKeyOptions;
+use super::reach::{Trip, Way};
 use super::{SSHClient, dial, hostupdate};
 use crate::auth::InteractiveQuery;
 use crate::channel::Channel;
@@ -42,7 +43,10 @@ pub struct SSHClientBuilder {
     /// None is [`Limits::connect_timeout`].
     deadline: Option<Duration>,
     family: dial::Family,
-    cancel: Cancel,
+    pub(super) cancel: Cancel,
+    pub(super) way: Way,
+    /// The connections that this one is to carry at last.
+    pub(super) depth: usize,
 }
 
 impl SSHClientBuilder {
@@ -55,6 +59,8 @@ impl SSHClientBuilder {
             credentials: Credentials::default(),
             family: dial::Family::Any,
             cancel: Cancel::new(),
+            way: Way::Direct,
+            depth: 0,
         }
     }
 
@@ -219,9 +225,23 @@ impl SSHClientBuilder {
     pub fn connect(self, destination: &str) -> Result<SSHClient> {
         let target = dial::Target::parse(destination)?;
         let deadline = self.until()?;
-        let stream = dial::dial(&target, self.family, deadline, &self.cancel)?;
-        let address = stream.peer_addr().ok().map(|address| address.ip());
-        self.login(Box::new(stream), &target, address, deadline)
+        self.connect_by(&target, deadline)
+    }
+
+    /// Connects by the way that was named.
+    pub(super) fn connect_by(mut self, target: &dial::Target, deadline: Instant) -> Result<SSHClient> {
+        let way = std::mem::take(&mut self.way);
+        let trip = Trip {
+            target,
+            #[cfg(unix)]
+            user: target.user.as_deref().or(self.credentials.user.as_deref()),
+            family: self.family,
+            deadline,
+            cancel: &self.cancel,
+            depth: self.depth,
+        };
+        let (stream, address) = way.open(&trip)?;
+        self.login(stream, target, address, deadline)
     }
 
     /// Connects over a stream that is already there: a UNIX socket, a proxy's, a [`Channel`] of
@@ -235,12 +255,13 @@ impl SSHClientBuilder {
         self.login(Box::new(stream), &target, None, deadline)
     }
 
-    fn until(&self) -> Result<Instant> {
+    /// When a connect that begins now has to be done.
+    pub(super) fn until(&self) -> Result<Instant> {
         let time = self.deadline.unwrap_or(self.options.limits.connect_timeout);
         Instant::now().checked_add(time).ok_or(Error::Misuse("a deadline beyond the end of time"))
     }
 
-    fn login(
+    pub(super) fn login(
         self,
         stream: Box<dyn Stream>,
         target: &dial::Target,

@@ -34,24 +34,29 @@ pub(super) struct Target {
 impl Target {
     /// `[user@]host[:port]`, `[user@][v6]:port`, a bare IPv6 address, `ssh://…`.
     pub(super) fn parse(destination: &str) -> Result<Self> {
-        let bad = Error::Misuse("a destination looks like user@host:port or [address]:port");
         let text = destination.strip_prefix("ssh://").unwrap_or(destination).trim_end_matches('/');
+        Self::parse_at(text, PORT)
+    }
+
+    /// The same without a scheme, and with another port where none is named.
+    pub(super) fn parse_at(text: &str, port: u16) -> Result<Self> {
+        let bad = Error::Misuse("a destination looks like user@host:port or [address]:port");
         let (user, rest) = match text.rsplit_once('@') {
             Some((user, rest)) => (Some(user.to_owned()), rest),
             None => (None, text),
         };
-        let (host, port) = if let Some(inside) = rest.strip_prefix('[') {
+        let (host, named) = if let Some(inside) = rest.strip_prefix('[') {
             let (host, after) = inside.split_once(']').ok_or_else(|| bad.clone())?;
             match after.strip_prefix(':') {
                 None if !after.is_empty() => return Err(bad),
-                port => (host, port),
+                named => (host, named),
             }
         } else if rest.matches(':').count() > 1 {
             (rest, None)
         } else {
             rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port)))
         };
-        let port = port.map_or(Ok(PORT), str::parse).map_err(|_| bad.clone())?;
+        let port = named.map_or(Ok(port), str::parse).map_err(|_| bad.clone())?;
         // Names that could be taken for options or hold control characters are nobody's.
         if host.is_empty()
             || host.starts_with('-')
@@ -60,6 +65,16 @@ impl Target {
             return Err(bad);
         }
         Ok(Self { user: user.filter(|user| !user.is_empty()), host: host.to_owned(), port })
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
     }
 }
 
@@ -84,9 +99,14 @@ fn resolve(target: &Target, deadline: Instant, cancel: &Cancel) -> Result<Vec<So
     }
 }
 
+/// A socket to `host[:port]`, for others than clients.
+pub(crate) fn dial_to(destination: &str, port: u16, deadline: Instant) -> Result<TcpStream> {
+    let target = Target::parse_at(destination, port)?;
+    dial(&target, Family::Any, deadline, &Cancel::new())
+}
+
 /// A socket to the first address that answers.
 pub(super) fn dial(target: &Target, family: Family, deadline: Instant, cancel: &Cancel) -> Result<TcpStream> {
-    let name = format!("{}:{}", target.host, target.port);
     let mut addresses = resolve(target, deadline, cancel)?;
     addresses.retain(|address| match family {
         Family::Any => true,
@@ -94,7 +114,7 @@ pub(super) fn dial(target: &Target, family: Family, deadline: Instant, cancel: &
         Family::V6 => address.is_ipv6(),
     });
     let mut last =
-        Error::io(format!("connecting to {name}"), io::Error::other("the host has no such address"));
+        Error::io(format!("connecting to {target}"), io::Error::other("the host has no such address"));
     let mut failed = Vec::new();
     for (at, address) in addresses.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -110,7 +130,7 @@ pub(super) fn dial(target: &Target, family: Family, deadline: Instant, cancel: &
             }
             Err(error) => {
                 failed.push(describe(address, &error));
-                last = Error::io(format!("connecting to {name} ({})", failed.join("; ")), error);
+                last = Error::io(format!("connecting to {target} ({})", failed.join("; ")), error);
             }
         }
     }

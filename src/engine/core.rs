@@ -2,6 +2,7 @@
 //!
 //! Never two of its locks at a time; none is held across I/O or a callback.
 
+#[cfg(unix)]
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -87,6 +88,8 @@ pub(crate) struct Start {
     pub(crate) closer: Arc<dyn Closer>,
     /// Whether somebody takes what the peer opens and asks; nobody: it is refused.
     pub(crate) serving: bool,
+    /// Whether another program holds the connection and passes on what concerns channels.
+    pub(crate) shared: bool,
     pub(crate) taker: Option<RequestTaker>,
 }
 
@@ -121,6 +124,9 @@ pub(crate) struct Core {
     global_replies: Mutex<VecDeque<GlobalWaiter>>,
     /// Answers owed to the peer's global requests.
     pub(super) global_tickets: Tickets,
+    /// What rooms above keep with the connection, one of each type. Taken by users.
+    #[cfg(unix)]
+    pub(super) companions: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
     /// Who takes channels that the peer opens, so that whoever serves does not get them; the newest last.
     /// Taken by the reader, and by whoever asks for channels or no longer does.
     takers: Mutex<Vec<Arc<ChannelTaker>>>,
@@ -129,6 +135,8 @@ pub(crate) struct Core {
     incoming_receiver: Receiver<Incoming>,
     /// Whether anybody takes what the peer opens and asks.
     pub(super) serving: bool,
+    /// Whether another program holds the connection: it sees to the keys, and to all but channels.
+    shared: bool,
     /// Taken by the reader, and by whoever ends the transport.
     taker: Mutex<Option<RequestTaker>>,
     cause: Mutex<Option<Arc<Error>>>,
@@ -161,10 +169,13 @@ impl Core {
             global_replies: Mutex::default(),
             global_tickets: Tickets::default(),
             takers: Mutex::default(),
+            #[cfg(unix)]
+            companions: Mutex::default(),
             held: Mutex::default(),
             incoming: Mutex::new(Some(sender)),
             incoming_receiver: receiver,
             serving: start.serving,
+            shared: start.shared,
             taker: Mutex::new(start.taker),
             cause: Mutex::new(None),
             dying: AtomicBool::new(false),
@@ -410,9 +421,18 @@ impl Core {
         self.kex.lock().negotiated().map(|agreed| agreed.host_key.clone()).unwrap_or_default()
     }
 
-    /// Starts an exchange unless one is under way: our KEXINIT leaves.
+    /// An error where another program holds the connection, which does not pass `what` on.
+    pub(crate) fn not_shared(&self, what: &str) -> Result<()> {
+        match self.shared {
+            true => Err(Error::Unsupported(format!("{what} over the connection of a master"))),
+            false => Ok(()),
+        }
+    }
+
+    /// Starts an exchange unless one is under way: our KEXINIT leaves. Not where another program has the
+    /// keys.
     pub(crate) fn begin_rekey(&self) -> Result<()> {
-        if self.alive() && !self.outbox.rekeying() {
+        if self.alive() && !self.shared && !self.outbox.rekeying() {
             self.outbox.begin_rekey(self, Kex::kexinit(&self.setup, false)?);
         }
         Ok(())

@@ -116,6 +116,8 @@ impl Link {
         run: impl Fn(OpenRequest, &Self) -> Option<ChannelLink> + Send + Sync + 'static,
         asking: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
+        // What the server opens goes to the program that holds the connection.
+        self.core().not_shared(kind)?;
         let taker = Arc::new(ChannelTaker::new(kind, limit, |_| Fit::Yes, run));
         if !self.core().add_taker(Arc::clone(&taker)) {
             return Err(self.core().closed());
@@ -126,6 +128,19 @@ impl Link {
             Err(_) => self.core().remove_takers(|known| Arc::ptr_eq(known, &taker)),
         }
         asked
+    }
+
+    /// The one thing of its type that is kept with the connection, made when it is first asked for. It must
+    /// not hold the connection.
+    #[cfg(unix)]
+    pub(crate) fn companion<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+        let mut companions = self.core().companions.lock();
+        if let Some(known) = companions.iter().find_map(|thing| Arc::clone(thing).downcast().ok()) {
+            return known;
+        }
+        let made = Arc::new(T::default());
+        companions.push(Arc::<T>::clone(&made));
+        made
     }
 
     /// A link that neither keeps the transport alive nor ends it.
@@ -195,6 +210,8 @@ fn request_of_connection(
     deadline: Option<Instant>,
     install: Option<Install>,
 ) -> Result<Vec<u8>> {
+    // OpenSSH's master hangs up on most, and gives nobody the answers.
+    core.not_shared(kind)?;
     let request = GlobalRequest { kind: Escaped(kind.as_bytes()), want_reply: true, rest: Rest(rest) };
     let (sender, receiver) = crossbeam_channel::bounded::<Answer>(1);
     core.post_control(request.to_vec(), Concerns::Global(GlobalWaiter { sender, install }));
@@ -441,6 +458,22 @@ impl ChannelLink {
         while !(state.want_close || state.phase == SlotPhase::Closed || state.dead.is_some()) {
             wait(&slot.incoming, &mut state, None);
         }
+    }
+
+    /// Has what comes for standard error appended to the data, or no longer; what it was before.
+    pub(crate) fn combine_stderr(&self, combine: bool) -> bool {
+        let mut state = self.0.slot.state.lock();
+        let before = state.combine(combine);
+        state.wake_watchers();
+        self.post_if_due(state, 0);
+        self.0.slot.incoming.notify_all();
+        before
+    }
+
+    /// Gives the channel as long as somebody else holds it.
+    pub(crate) fn weak(&self) -> impl Fn() -> Option<Self> + Send + use<> {
+        let weak = Arc::downgrade(&self.0);
+        move || weak.upgrade().map(Self)
     }
 
     /// Closes it; what is queued leaves first. Idempotent.

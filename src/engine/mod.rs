@@ -19,6 +19,8 @@ mod outbox;
 mod pipe;
 mod poll;
 mod reader;
+#[cfg(unix)]
+mod shared;
 mod slot;
 mod stream;
 mod sync;
@@ -45,6 +47,8 @@ pub use limits::Limits;
 pub(crate) use link::{ChannelLink, Link, default_deadline, global_request};
 pub(crate) use login::{Login, Opening};
 pub(crate) use poll::Signal;
+#[cfg(unix)]
+pub(crate) use shared::start_shared;
 pub(crate) use slot::Lane;
 pub use stream::{Closer, Halves, MemoryStream, ReadHalf, Stream, WriteHalf};
 pub(crate) use taking::{Held, Taking};

@@ -120,6 +120,8 @@ pub(super) struct State {
     pub(super) flow: Flow,
     pub(super) data: Inbound,
     pub(super) stderr: Inbound,
+    /// What comes for standard error is appended to the data, in the order it comes.
+    pub(super) combined: bool,
     pub(super) exit_waiting: u32,
     pub(super) out_data: Pipe,
     pub(super) out_stderr: Pipe,
@@ -207,6 +209,20 @@ impl State {
         inbound.credited = 0;
         inbound.unwanted = true;
         self.consumed(count);
+    }
+
+    /// Appends what is there of standard error to the data, or no longer; what it was before.
+    pub(super) fn combine(&mut self, combine: bool) -> bool {
+        if combine {
+            let kept = std::mem::take(&mut self.stderr.pipe);
+            self.data.credited = self.data.credited.saturating_add(std::mem::take(&mut self.stderr.credited));
+            self.data.arrived |= self.stderr.arrived;
+            self.data.pipe.append(kept);
+            if self.data.unwanted {
+                self.discard(Lane::Data);
+            }
+        }
+        std::mem::replace(&mut self.combined, combine)
     }
 
     /// Somebody waits for `lane` or for the exit: what nobody reads of the other stream is credited
@@ -309,6 +325,7 @@ impl Slot {
                 flow: Flow::new(super::flow::WINDOW),
                 data: Inbound::default(),
                 stderr: Inbound::default(),
+                combined: false,
                 exit_waiting: 0,
                 out_data: Pipe::default(),
                 out_stderr: Pipe::default(),
@@ -353,6 +370,7 @@ impl Slot {
             // Nobody will read it; the CLOSE is on its way.
             return Ok(false);
         }
+        let lane = if state.combined { Lane::Data } else { lane };
         let inbound = state.inbound(lane);
         inbound.arrived |= !bytes.is_empty();
         if inbound.unwanted {

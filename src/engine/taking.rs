@@ -20,6 +20,7 @@ impl Link {
         fits: impl Fn(&[u8]) -> Fit + Send + Sync + 'static,
         run: impl Fn(OpenRequest, &Self) -> Option<ChannelLink> + Send + Sync + 'static,
     ) -> Result<Taking> {
+        self.core().not_shared(kind)?;
         let taker = Arc::new(ChannelTaker::new(kind, limit, fits, run));
         if !self.core().add_taker(Arc::clone(&taker)) {
             return Err(self.core().closed());

@@ -5,10 +5,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
-
 use super::forwarding::Forwarding;
-use super::session::{Session, SessionEvent};
+use super::session::{EventSender, Session, SessionEvent, SessionEvents};
 use super::{Config, Peer, hostkeys, login};
 use crate::auth::AuthInfo;
 use crate::channel::{Channel, FORWARD_AGENT, PtyRequest};
@@ -17,10 +15,13 @@ use crate::engine::{
 };
 use crate::error::{Error, Result};
 use crate::hostkeys::PROVE;
-use crate::interface::{Answer, ServerInterface, SessionKind, SessionRequest};
+use crate::interface::{
+    Answer, ServerInterface, SessionKind, SessionRequest, X11Answer, X11Displays, X11Request,
+};
 use crate::kex::{Role, Setup};
 use crate::transport::NO_MORE_SESSIONS;
 use crate::wire::{Escaped, Malformed, Reader};
+use crate::x11::{Cookie, PROTOCOL};
 
 /// Events of a session that nobody takes; more are dropped.
 const EVENTS: usize = 64;
@@ -138,6 +139,7 @@ fn log_in<I: ServerInterface>(
         round_trip: parts.round_trip,
         closer: parts.closer,
         serving: true,
+        shared: false,
         taker: None,
     };
     let link = engine::start(finished, start)?;
@@ -161,10 +163,11 @@ struct SessionState {
     /// Taken when it starts.
     channel: Option<Channel>,
     /// Held by the channel, so that the events end with it.
-    events: Weak<Sender<SessionEvent>>,
-    receiver: Option<Receiver<SessionEvent>>,
+    events: Weak<EventSender>,
+    receiver: Option<SessionEvents>,
     env: Vec<(String, String)>,
     agent: bool,
+    x11: Option<X11Request>,
     pty: Option<PtyRequest>,
     /// Looks whether the channel still lives, without keeping it open.
     closed: Box<dyn Fn() -> bool + Send>,
@@ -244,7 +247,7 @@ impl<I: ServerInterface> Serving<'_, I> {
         }
         if let Some(link) = request.accept(&self.link) {
             let channel = Channel::new(link);
-            let (events, receiver) = crossbeam_channel::bounded(EVENTS);
+            let (events, receiver) = EventSender::new(EVENTS);
             let closed = channel.watch_closed();
             let events = Arc::new(events);
             let weak = Arc::downgrade(&events);
@@ -254,6 +257,7 @@ impl<I: ServerInterface> Serving<'_, I> {
                 receiver: Some(receiver),
                 env: Vec::new(),
                 agent: false,
+                x11: None,
                 pty: None,
                 closed: Box::new(closed),
                 channel: Some(channel.clone()),
@@ -284,7 +288,7 @@ fn run_session<I: ServerInterface>(
     interface: &I,
     channel: Channel,
     request: SessionRequest,
-    events: Receiver<SessionEvent>,
+    events: SessionEvents,
     place: Option<Place>,
 ) {
     let session = Session::new(channel.clone(), request, events);
@@ -346,6 +350,9 @@ fn request<I: ServerInterface>(
             session.agent = may && interface.check_channel_forward_agent_request(auth) == Answer::Yes;
             Ok(session.agent.then_some(Granted::Done))
         }
+        // Elsewhere there is nothing that would listen.
+        "x11-req" if !auth.permissions.x11_forwarding || cfg!(not(unix)) => Ok(None),
+        "x11-req" => x11(interface, auth, session, &mut reader),
         "env" => env(interface, session, &mut reader),
         "shell" | "exec" | "subsystem" => {
             let kind = match kind {
@@ -363,7 +370,7 @@ fn request<I: ServerInterface>(
 fn event(session: &SessionState, event: SessionEvent) -> Judged {
     // Before it runs there is nothing to resize or to signal.
     let runs = session.channel.is_none();
-    let taken = runs && session.events.upgrade().is_some_and(|events| events.try_send(event).is_ok());
+    let taken = runs && session.events.upgrade().is_some_and(|events| events.send(event));
     Ok(taken.then_some(Granted::Done))
 }
 
@@ -376,6 +383,30 @@ fn pty<I: ServerInterface>(interface: &I, session: &mut SessionState, reader: &m
         session.pty = Some(pty);
     }
     Ok(granted.then_some(Granted::Done))
+}
+
+fn x11<I: ServerInterface>(
+    interface: &I,
+    auth: &AuthInfo,
+    session: &mut SessionState,
+    reader: &mut Reader<'_>,
+) -> Judged {
+    let single_connection = reader.get()?;
+    let (protocol, cookie) = (reader.string()?, Cookie::from_hex(reader.string()?));
+    let screen = reader.get()?;
+    reader.clone().finish()?;
+    let Some(cookie) = cookie.filter(|_| protocol == PROTOCOL.as_bytes() && session.x11.is_none()) else {
+        return Ok(None);
+    };
+    let mut request = X11Request { single_connection, screen, cookie, displays: X11Displays::default() };
+    match interface.check_channel_x11_request(auth, &request) {
+        X11Answer::Refuse => Ok(None),
+        X11Answer::Accept(displays) => {
+            request.displays = displays;
+            session.x11 = Some(request);
+            Ok(Some(Granted::Done))
+        }
+    }
 }
 
 fn env<I: ServerInterface>(interface: &I, session: &mut SessionState, reader: &mut Reader<'_>) -> Judged {
@@ -406,6 +437,7 @@ fn may_start<I: ServerInterface>(
         kind,
         original,
         agent: session.agent,
+        x11: session.x11.clone(),
         pty: session.pty.clone(),
         env,
         auth: auth.clone(),

@@ -105,7 +105,7 @@ impl SFTPClient {
         if self.has_extension(name) {
             return Ok(());
         }
-        Err(Error::Unsupported(format!("the SFTP server does not announce {name}, which is needed here: it")))
+        Err(Error::Unsupported(format!("the SFTP server does not announce {name}, which this needs")))
     }
 
     /// The figures of the file system that the path is on.

@@ -185,7 +185,9 @@ impl SFTPClient {
     /// [`Error::Unsupported`] where the server does not have `copy-data`; as [`open`](Self::open).
     pub fn copy(&self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<()> {
         if !self.has_extension(extension::COPY_DATA) {
-            return Err(Error::Unsupported("copying: the SFTP server has no copy-data, so it".to_owned()));
+            return Err(Error::Unsupported(
+                "the SFTP server has no copy-data, which copying there needs".to_owned(),
+            ));
         }
         let source = self.open(from, "r")?;
         let known = source.stat()?;

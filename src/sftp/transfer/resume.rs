@@ -162,6 +162,8 @@ pub(super) fn verify(client: &SFTPClient, remote: &RemoteName, local: &mut File)
             let text = "the copy's hash is not the file's";
             Err(failed(remote.to_string(), io::Error::new(io::ErrorKind::InvalidData, text)))
         }
-        None => Err(Error::Unsupported("verifying: the server has no check-file, so it".to_owned())),
+        None => {
+            Err(Error::Unsupported("the SFTP server has no check-file, which verifying needs".to_owned()))
+        }
     }
 }
