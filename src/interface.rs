@@ -15,7 +15,9 @@ use crate::key::PublicKey;
 use crate::server::Session;
 use crate::x11::Cookie;
 
-pub use forwarding::{DirectAnswer, DirectRequest, GatewayPorts, ListenAnswer, ListenOptions, ListenRequest};
+pub use forwarding::{
+    DirectAnswer, DirectRequest, ForwardedPlace, GatewayPorts, ListenAnswer, ListenOptions, ListenRequest,
+};
 
 /// An application's answer to a request.
 #[must_use]

@@ -63,8 +63,8 @@ pub use error::{AuthAttempt, Error, Phase, Result};
 pub use forward::{Forward, ForwardListener, ForwardRules, ForwardedConnection, relay};
 pub use hostkeys::*;
 pub use interface::{
-    Answer, DirectAnswer, DirectRequest, GatewayPorts, ListenAnswer, ListenOptions, ListenRequest,
-    ServerInterface, SessionKind, SessionRequest, X11Answer, X11Displays, X11Request,
+    Answer, DirectAnswer, DirectRequest, ForwardedPlace, GatewayPorts, ListenAnswer, ListenOptions,
+    ListenRequest, ServerInterface, SessionKind, SessionRequest, X11Answer, X11Displays, X11Request,
 };
 pub use kex::{Algorithms, KexAnswer, KexError, KexFinish, KexHash, KexOffer, KexSpec, Negotiated};
 pub use key::{

@@ -52,6 +52,14 @@ impl ServerInterface for Gate {
     }
 
     fn check_port_forward_request(&self, request: &ListenRequest) -> ListenAnswer {
+        if matches!(&request.at, Endpoint::Tcp { host, .. } if host == "taken") {
+            return ListenAnswer::take(4444, |place| {
+                let mut channel = place.open(Endpoint::tcp("nobody", 1)).unwrap();
+                channel.write_all(b"made in Rust").unwrap();
+                drop(channel);
+                assert!(place.wait_end(None) && place.open(Endpoint::tcp("nobody", 2)).is_err());
+            });
+        }
         self.0.listen(request)
     }
 
@@ -168,6 +176,31 @@ fn two_forwards_have_their_own_handlers_and_ports() {
     let gone = two.endpoint().clone();
     drop(two);
     soon("nobody listens", || connect(&gone).is_err());
+}
+
+/// An application makes the connections itself, at a place that only the client believes in.
+#[test]
+fn an_application_makes_the_connections() {
+    let _watch = given::within(60);
+    let server = gate(ForwardRules::new(), Permissions::default());
+    let client = client(&server);
+    let (told, said) = channel();
+    let ask = |port| {
+        let told = told.clone();
+        client.forward_remote_with(Endpoint::tcp("taken", port), move |connection| {
+            assert_eq!(connection.originator(), &Endpoint::tcp("nobody", 1));
+            let mut text = String::new();
+            connection.accept().unwrap().read_to_string(&mut text).unwrap();
+            told.send(text).unwrap();
+        })
+    };
+    for (asked, port) in [(0, 4444), (7, 7)] {
+        let forward = ask(asked).unwrap();
+        assert_eq!(forward.port(), Some(port));
+        assert_eq!(said.recv_timeout(LONG).unwrap(), "made in Rust");
+        assert!(ask(port).is_err(), "it is taken");
+        forward.close().unwrap();
+    }
 }
 
 /// Whoever connects the moment the server listens is served: the port is known before.
@@ -437,4 +470,70 @@ fn asyncssh_serves_our_client() {
     });
     let Some(server) = Python::AsyncSsh.server(&spec) else { return };
     every_way(&client_of(&server, &own));
+}
+
+/// Our `sshd` with these options, and these before the user's key in authorized_keys.
+fn sshd_with(host: &Keys, own: &Keys, options: &[String], key: &str) -> Server {
+    peers::start("our sshd", |folder, port| {
+        let keys = folder.file("authorized_keys");
+        std::fs::write(&keys, format!("{key} {}\n", own.public("ed25519"))).unwrap();
+        let mut command = peers::keeper(r#""$@""#);
+        command.arg(peers::example("sshd")).args(["-p", &port.to_string(), "--listen", "127.0.0.1", "-h"]);
+        command.arg(host.private("ed25519")).arg("-a").arg(keys).args(options);
+        (command, "listening on".to_owned())
+    })
+}
+
+/// The options of sshd_config(5), and those of authorized_keys.
+#[test]
+fn sshd_forwards_by_its_options_and_its_keys() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let _watch = given::within(60);
+    let Some((host, own)) = Keys::named("host").zip(Keys::named("user")) else { return };
+    let folder = Folder::new();
+    let Endpoint::Tcp { port, .. } = tcp_service("tcp") else { unreachable!("it is TCP") };
+    let _service = unix_service("unix", folder.file("service"));
+    let allowed = |options: &[&str], key: &str| {
+        let options: Vec<_> = options.iter().flat_map(|text| ["-o".to_owned(), (*text).to_owned()]).collect();
+        let server = sshd_with(&host, &own, &options, key);
+        let client = client_of(&server, &own);
+        let socket = folder.file("socket");
+        let listening = client.forward_remote(unix(socket.clone()), local(port));
+        let mode = socket.metadata().map(|socket| socket.permissions().mode() & 0o777).ok();
+        drop(listening);
+        let kinds = [
+            client.open_direct_tcpip("127.0.0.1", port, ("127.0.0.1", 1)).is_ok(),
+            client.open_direct_streamlocal(folder.file("service").to_str().unwrap()).is_ok(),
+            client.forward_remote(local(0), local(port)).is_ok(),
+            mode.is_some(),
+        ];
+        // The next one makes it anew.
+        soon("the socket is gone", || !socket.exists());
+        (kinds, mode)
+    };
+    let here = format!("permitopen=127.0.0.1:{port}");
+    let other = "PermitOpen=127.0.0.1:1";
+    for (options, key, expected, mode) in [
+        (&[][..], "", [true; 4], Some(0o600)),
+        (&["StreamLocalBindMask=0117"], "", [true; 4], Some(0o660)),
+        (&["AllowTcpForwarding=no"], "", [false, true, false, true], Some(0o600)),
+        (&["AllowTcpForwarding=local"], "", [true, true, false, true], Some(0o600)),
+        (&["AllowStreamLocalForwarding=remote"], "", [true, false, true, true], Some(0o600)),
+        (&["DisableForwarding=yes"], "", [false; 4], None),
+        (&[&here], "", [true, false, true, true], Some(0o600)),
+        (&[other], "", [false, false, true, true], Some(0o600)),
+        (&["PermitListen=none"], "", [true, true, false, true], Some(0o600)),
+        (&[], "no-port-forwarding", [false; 4], None),
+        (&[], "restrict", [false; 4], None),
+        (&[], "permitopen=\"127.0.0.1:1\"", [false, false, true, true], Some(0o600)),
+        (&[], "permitlisten=\"1234\"", [true, true, false, false], None),
+    ] {
+        assert_eq!(allowed(options, key), (expected, mode), "{options:?} {key}");
+    }
+    for wrong in ["GatewayPorts=maybe", "PermitOpen=host", "PermitListen=a:b", "StreamLocalBindMask=9"] {
+        let mut sshd = std::process::Command::new(peers::example("sshd"));
+        let said = peers::output(sshd.args(["-p", "0", "-o", wrong, "-h"]).arg(host.private("ed25519")), "");
+        assert_eq!(said.status.code(), Some(1), "{wrong}");
+    }
 }

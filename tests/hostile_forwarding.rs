@@ -3,6 +3,7 @@
 mod given;
 mod raw;
 
+use std::io::Write;
 use std::net::TcpListener;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
@@ -252,6 +253,9 @@ fn a_server_opens_what_was_asked_for_only() {
             assert!(raw.bytes(&both));
             let confirmed = raw.expect(91);
             assert_eq!(Take::new(&confirmed[1..]).u32(), 7);
+            // By another name it is the only one with that port.
+            raw.send(&opening("forwarded-tcpip", &tcpip(b"127.0.0.1", 4000)));
+            raw.expect(91);
             for port in [0, 80, 3999, 4001, 69_536] {
                 assert_eq!(refusal(raw, "forwarded-tcpip", &forwarded(port)), PROHIBITED, "{port}");
             }
@@ -274,9 +278,48 @@ fn a_server_opens_what_was_asked_for_only() {
                 })
                 .unwrap();
             assert_eq!(forward.port(), Some(4000));
-            ended.recv().unwrap();
+            ended.recv_timeout(LONG).unwrap();
             drop(forward);
             let _ = client.transport().wait_closed(None);
+        },
+    );
+}
+
+/// Where two have one port, a name that is neither's is nobody's.
+#[test]
+fn a_place_that_may_be_either_is_neither() {
+    let _watch = given::within(60);
+    let (done, ended) = channel();
+    meets(
+        |raw| {
+            for _ in 0..2 {
+                raw.expect(80);
+                raw.send(&message(81));
+            }
+            assert_eq!(refusal(raw, "forwarded-tcpip", &tcpip(b"127.0.0.9", 4000)), PROHIBITED);
+            for (ours, host) in [(8, "127.0.0.2"), (9, "127.0.0.1")] {
+                let rest = tcpip(host.as_bytes(), 4000);
+                let mut open = message(90).string("forwarded-tcpip").u32(ours).u32(WINDOW).u32(PACKET);
+                open.extend_from_slice(&rest);
+                raw.send(&open);
+                raw.expect(91);
+                let said = raw.expect(94);
+                assert!(said.ends_with(host.as_bytes()), "{said:?} is not for {host}");
+                raw.expect(96);
+                raw.expect(97);
+            }
+            done.send(()).unwrap();
+        },
+        |client| {
+            let forward = |host: &'static str| {
+                let take = move |connection: feramiko::ForwardedConnection| {
+                    let channel = connection.accept().unwrap();
+                    (&channel).write_all(host.as_bytes()).unwrap();
+                };
+                client.forward_remote_with(Endpoint::tcp(host, 4000), take).unwrap()
+            };
+            let _both = (forward("127.0.0.1"), forward("127.0.0.2"));
+            ended.recv_timeout(LONG).unwrap();
         },
     );
 }

@@ -3,8 +3,8 @@
 use super::SSHClient;
 use crate::channel::Channel;
 use crate::error::Result;
-use crate::forward::message::Carried;
 use crate::forward::{Forward, ForwardedConnection};
+use crate::msg::forwarding::Carried;
 use crate::pattern::endpoint::Endpoint;
 
 impl SSHClient {

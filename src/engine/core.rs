@@ -127,8 +127,8 @@ pub(crate) struct Core {
     /// What rooms above keep with the connection, one of each type. Taken by users.
     #[cfg(unix)]
     pub(super) companions: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
-    /// Who takes channels that the peer opens, so that whoever serves does not get them; the last came
-    /// last. Taken by the reader, and by whoever asks for channels or no longer does.
+    /// Who takes channels that the peer opens, so that whoever serves does not get them; the newest last.
+    /// Taken by the reader, and by whoever asks for channels or no longer does.
     takers: Mutex<Vec<Arc<ChannelTaker>>>,
     held: Mutex<Kept>,
     incoming: Mutex<Option<Sender<Incoming>>>,

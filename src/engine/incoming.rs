@@ -215,7 +215,7 @@ impl ChannelTaker {
         Self { kind, limit, live: AtomicUsize::new(0), fits: Box::new(fits), run: Box::new(run) }
     }
 
-    /// Who of `takers`, the last of whom came last, takes the channel.
+    /// Who of `takers`, the newest of whom is the last, takes the channel.
     pub(super) fn of(takers: &[Arc<Self>], request: &OpenRequest) -> Option<Arc<Self>> {
         let mut perhaps = Vec::new();
         for taker in takers.iter().rev().filter(|taker| taker.kind == request.kind) {

@@ -25,6 +25,7 @@ mod shared;
 mod slot;
 mod stream;
 mod sync;
+mod taking;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -44,7 +45,7 @@ pub(crate) use incoming::{
     UNKNOWN_CHANNEL_TYPE,
 };
 pub use limits::Limits;
-pub(crate) use link::{ChannelLink, Held, Link, Taking, default_deadline, global_request};
+pub(crate) use link::{ChannelLink, Link, default_deadline, global_request};
 pub(crate) use login::{Login, Opening};
 pub(crate) use outside::within;
 #[cfg(unix)]
@@ -54,6 +55,7 @@ pub(crate) use poll::Signal;
 pub(crate) use shared::start_shared;
 pub(crate) use slot::Lane;
 pub use stream::{Closer, Halves, MemoryStream, ReadHalf, Stream, WriteHalf};
+pub(crate) use taking::{Held, Taking};
 
 use crate::error::{Error, Result};
 

@@ -17,8 +17,9 @@ use crate::interface::{GatewayPorts, ListenOptions};
 use crate::pattern::endpoint::Endpoint;
 use crate::sys::{socket, tcp};
 
-/// Connections that wait to be accepted; OpenSSH's figure.
-const BACKLOG: u16 = 128;
+/// Connections that wait to be accepted. With OpenSSH's 128, some of a burst are dropped by the system and
+/// tried again a second later.
+const BACKLOG: u16 = 1024;
 /// After a failed accept (out of descriptors), so that the listener does not spin.
 const BREATH: Duration = Duration::from_millis(100);
 
@@ -86,31 +87,31 @@ impl ForwardListener {
     /// # Errors
     /// [`Error::Io`] when nobody can listen there, [`Error::Unsupported`] for UNIX sockets on systems without.
     pub fn bind(listen: &Endpoint, options: &ListenOptions) -> Result<Self> {
-        Self::bind_as(listen, options, Some(listen))
+        Self::bind_at(listen, options, listen)
     }
 
-    /// Listens where `rule` has a server listen that was asked to listen at `listen`.
+    /// Listens where the options have a server listen that was asked to listen at `listen`.
     pub(crate) fn bind_by_rule(listen: &Endpoint, options: &ListenOptions) -> Result<Self> {
-        match listen {
+        let at = match listen {
             Endpoint::Tcp { host, port } => {
-                let allowed = bind_host(host, options.gateway).map(|host| Endpoint::tcp(host, *port));
-                let loopback = Endpoint::tcp("localhost", *port);
-                Self::bind_as(listen, options, Some(allowed.as_ref().unwrap_or(&loopback)))
+                Endpoint::tcp(bind_host(host, options.gateway).unwrap_or("localhost"), *port)
             }
-            Endpoint::Unix(_) => Self::bind_as(listen, options, None),
-        }
+            Endpoint::Unix(_) => listen.clone(),
+        };
+        Self::bind_at(listen, options, &at)
     }
 
-    fn bind_as(asked: &Endpoint, options: &ListenOptions, at: Option<&Endpoint>) -> Result<Self> {
+    /// Listens at `at`, and is known under the name that was asked for.
+    fn bind_at(asked: &Endpoint, options: &ListenOptions, at: &Endpoint) -> Result<Self> {
         let failed = |error| Error::io(format!("listening on {asked}"), error);
-        match at.unwrap_or(asked) {
+        match at {
             Endpoint::Tcp { host, port } => {
                 let (sockets, port) = bind_tcp(host, *port).map_err(failed)?;
-                let host = match asked {
-                    Endpoint::Tcp { host, .. } => host.clone(),
-                    Endpoint::Unix(_) => String::new(),
+                let endpoint = match asked {
+                    Endpoint::Tcp { host, .. } => Endpoint::tcp(host.as_str(), port),
+                    Endpoint::Unix(_) => at.clone(),
                 };
-                Ok(Self { sockets, endpoint: Endpoint::Tcp { host, port } })
+                Ok(Self { sockets, endpoint })
             }
             #[cfg(unix)]
             Endpoint::Unix(path) => {

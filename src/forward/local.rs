@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::listen::{Accepted, ForwardListener, Listening};
-use super::message::Carried;
 use super::relay::{Cut, join};
 use super::socks::{Outcome, Socks, Step, Wanted};
 use crate::channel::Channel;
 use crate::engine::{Halves, Link, default_deadline, spawn};
 use crate::error::{Error, Result};
 use crate::interface::ListenOptions;
+use crate::msg::forwarding::Carried;
 use crate::pattern::endpoint::Endpoint;
 use crate::transport::Transport;
 
@@ -82,7 +82,7 @@ impl Forward {
     }
 }
 
-/// One of the connections that there may be at once; it is over when this is dropped.
+/// The connections that there may be at once; each is over when its place is dropped.
 pub(crate) struct Places(Arc<()>, usize);
 
 impl Places {
@@ -294,5 +294,20 @@ pub(super) fn wanted(halves: &mut Halves) -> io::Result<Option<Wanted>> {
                 socks.feed(piece.get(..count).unwrap_or_default());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_so_many_places_and_no_more() {
+        let places = Places::new(2);
+        let (first, _second) = (places.take().unwrap(), places.take().unwrap());
+        assert!(places.take().is_none() && places.take().is_none());
+        drop(first);
+        let _third = places.take().unwrap();
+        assert!(places.take().is_none());
     }
 }

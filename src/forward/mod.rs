@@ -1,6 +1,6 @@
 //! Forwarded connections: ports and UNIX sockets, from here to there and back, and SOCKS.
 //!
-//! `message`, `socks` and `rules` are pure. `listen` accepts, `dial` connects, `relay` joins a channel and a
+//! `socks` and `rules` are pure. `listen` accepts, `dial` connects, `relay` joins a channel and a
 //! stream; `local` and `remote` are the client's calls. What a server is asked and does stands in `server/`.
 
 #![cfg_attr(
@@ -17,7 +17,6 @@
 pub(crate) mod dial;
 pub(crate) mod listen;
 pub(crate) mod local;
-pub(crate) mod message;
 pub(crate) mod relay;
 mod remote;
 pub(crate) mod rules;

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use super::dial::dial;
 use super::local::{Forward, UnderWay, wanted};
-use super::message::{self, Carried};
 use super::relay::join;
 use super::socks::Outcome;
 use crate::channel::Channel;
@@ -20,6 +19,7 @@ use crate::engine::{
     default_deadline,
 };
 use crate::error::{Error, Result};
+use crate::msg::forwarding::{self as message, Carried};
 use crate::pattern::endpoint::Endpoint;
 use crate::transport::Transport;
 
@@ -112,7 +112,7 @@ impl ForwardedConnection {
     /// As [`connect`](Self::connect); the channel, which is over.
     fn carry_to(self, to: &Endpoint) -> Result<ChannelLink> {
         let doing = || format!("forwarding a connection to {to}");
-        match dial(to).and_then(|stream| stream.split()) {
+        match dial(to, &self.link).and_then(|stream| stream.split()) {
             Ok(stream) => {
                 let channel = self.accept()?;
                 join(&channel, stream).map_err(|error| Error::io(doing(), error))?;
@@ -128,6 +128,7 @@ impl ForwardedConnection {
     /// Takes it, talks SOCKS over it, and carries it where that says.
     fn carry_socks(self, permit: &dyn Fn(&Endpoint) -> bool) -> Result<ChannelLink> {
         let broken = |error| Error::io("talking to a SOCKS client on the server", error);
+        let link = self.link.clone();
         let channel = self.accept()?;
         let mut halves = crate::engine::Stream::split(Box::new(channel.clone())).map_err(broken)?;
         let Some(wanted) = wanted(&mut halves).map_err(broken)? else { return Ok(channel.link().clone()) };
@@ -138,7 +139,7 @@ impl ForwardedConnection {
             refuse(Outcome::Forbidden, &mut halves)?;
             return Ok(channel.link().clone());
         }
-        match dial(&wanted.to).and_then(|stream| stream.split()) {
+        match dial(&wanted.to, &link).and_then(|stream| stream.split()) {
             Ok(mut stream) => {
                 halves.write.write_all(&wanted.reply(Outcome::Connected), None).map_err(broken)?;
                 stream.write.write_all(&wanted.early, None).map_err(broken)?;

@@ -130,6 +130,13 @@ impl ForwardRules {
         self
     }
 
+    /// Whether the list of [`permit_open`](Self::permit_open) lets somebody connect there. It does for
+    /// `PermitRemoteOpen` too, which is the same list on a client.
+    #[must_use]
+    pub fn permits_open(&self, to: &Endpoint) -> bool {
+        may_open(self.permit_open.as_deref(), to)
+    }
+
     /// The answer to a client that wants the server to connect.
     pub fn direct(&self, request: &DirectRequest) -> DirectAnswer {
         let allowed = match request.to {

@@ -1,9 +1,9 @@
 //! Forwarding: what a SOCKS client says, and the places that come with channels and requests.
 
 use super::Input;
-use crate::forward::message::{self, Carried};
 use crate::forward::rules::{may_listen, may_open};
 use crate::forward::socks::{Socks, Step, Wanted};
+use crate::msg::forwarding::{self as message, Carried};
 use crate::pattern::endpoint::Endpoint;
 
 /// A SOCKS request and what comes before it are never longer.

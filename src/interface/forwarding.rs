@@ -1,9 +1,15 @@
 //! What a server asks about forwarding, and what it can be answered.
 
 use std::fmt;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::auth::AuthInfo;
 use crate::channel::Channel;
+use crate::engine::{Link, default_deadline};
+use crate::error::{Error, Result};
+use crate::msg::forwarding::Carried;
 use crate::pattern::endpoint::Endpoint;
 
 /// A connection that a client wants the server to make.
@@ -75,12 +81,79 @@ impl ListenRequest {
 
 /// An application's answer to a [`ListenRequest`].
 #[must_use]
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListenAnswer {
     /// Refused.
     Refuse,
     /// The server listens.
     Listen(ListenOptions),
+    /// The application makes the connections; made by [`take`](Self::take).
+    Take(u16, RunPlace),
+}
+
+/// Makes connections for a place, on a thread of its own.
+type RunPlace = Box<dyn FnOnce(ForwardedPlace) + Send>;
+
+impl ListenAnswer {
+    /// The application makes the connections: `run` opens a channel for each, on a thread of its own. `port` is
+    /// told to a client that has left the choice to the server; otherwise it means nothing.
+    pub fn take(port: u16, run: impl FnOnce(ForwardedPlace) + Send + 'static) -> Self {
+        Self::Take(port, Box::new(run))
+    }
+}
+
+impl fmt::Debug for ListenAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refuse => f.write_str("Refuse"),
+            Self::Listen(options) => f.debug_tuple("Listen").field(options).finish(),
+            Self::Take(port, _) => write!(f, "Take({port})"),
+        }
+    }
+}
+
+/// A place that a client believes the server listens at, and where an application makes the connections.
+#[derive(Debug)]
+pub struct ForwardedPlace {
+    link: Link,
+    at: Endpoint,
+    /// Disconnected when the client wants no more.
+    ended: Receiver<()>,
+}
+
+impl ForwardedPlace {
+    /// The place, and what ends it when it is dropped.
+    pub(crate) fn new(link: Link, at: Endpoint) -> (Self, Sender<()>) {
+        let (end, ended) = crossbeam_channel::bounded(0);
+        (Self { link, at, ended }, end)
+    }
+
+    /// The place as the client knows it.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.at
+    }
+
+    /// Opens a channel to the client for a connection that `originator` has made; a UNIX socket without a path
+    /// tells nobody.
+    ///
+    /// # Errors
+    /// [`Error::ChannelRefused`] when the client does not take it, [`Error::Closed`] when it wants no more.
+    pub fn open(&self, originator: Endpoint) -> Result<Channel> {
+        if self.wait_end(Some(Duration::ZERO)) {
+            return Err(Error::Closed(None));
+        }
+        let (kind, rest) = Carried { to: self.at.clone(), originator }.forwarded();
+        self.link.open(kind, &rest, default_deadline(self.link.core(), None)).map(Channel::new)
+    }
+
+    /// Waits until the client wants no more connections or is gone, at most for `timeout`; whether that is so.
+    #[must_use]
+    pub fn wait_end(&self, timeout: Option<Duration>) -> bool {
+        match timeout {
+            None => self.ended.recv().is_err(),
+            Some(timeout) => self.ended.recv_timeout(timeout) == Err(RecvTimeoutError::Disconnected),
+        }
+    }
 }
 
 /// Who may connect where a client has the server listen: `GatewayPorts` of sshd_config(5).

@@ -5,6 +5,7 @@
 
 pub(crate) mod auth;
 pub(crate) mod connection;
+pub(crate) mod forwarding;
 pub(crate) mod kex;
 pub(crate) mod number;
 pub(crate) mod transport;

@@ -19,12 +19,12 @@ use crate::error::Result;
 use crate::forward::dial::dial;
 use crate::forward::listen::{ForwardListener, Listening};
 use crate::forward::local::{carry_each, carry_over};
-use crate::forward::message::{self, Carried};
 use crate::forward::relay::join;
 use crate::forward::rules::{may_bind, may_listen, may_open};
 use crate::interface::{
-    DirectAnswer, DirectRequest, ListenAnswer, ListenOptions, ListenRequest, ServerInterface,
+    DirectAnswer, DirectRequest, ForwardedPlace, ListenAnswer, ListenOptions, ListenRequest, ServerInterface,
 };
+use crate::msg::forwarding::{self as message, Carried};
 use crate::pattern::endpoint::Endpoint;
 
 /// What a connection's serving thread has of its forwardings; they end with it.
@@ -125,7 +125,7 @@ fn serve_direct<I: ServerInterface>(
             request.refuse(ADMINISTRATIVELY_PROHIBITED, "not permitted");
             None
         }
-        DirectAnswer::Connect(to) => match dial(&to).and_then(|stream| stream.split()) {
+        DirectAnswer::Connect(to) => match dial(&to, link).and_then(|stream| stream.split()) {
             Ok(stream) => {
                 let channel = Channel::new(request.accept(link)?);
                 if let Err(error) = join(&channel, stream) {
@@ -152,7 +152,13 @@ struct Listeners<I> {
     interface: Arc<I>,
     auth: AuthInfo,
     link: Link,
-    open: HashMap<Endpoint, Listening>,
+    open: HashMap<Endpoint, Open>,
+}
+
+/// What ends when it is dropped.
+enum Open {
+    Listening(#[allow(dead_code, reason = "its end is what counts")] Listening),
+    Taken(#[allow(dead_code, reason = "its end is what counts")] Sender<()>),
 }
 
 impl<I: ServerInterface> Listeners<I> {
@@ -168,56 +174,75 @@ impl<I: ServerInterface> Listeners<I> {
     }
 
     fn cancel(&mut self, at: Endpoint, reply: Reply) {
-        let Some(listening) = self.open.remove(&at) else { return reply.refuse() };
-        drop(listening);
+        let Some(open) = self.open.remove(&at) else { return reply.refuse() };
+        drop(open);
         self.interface.cancel_port_forward_request(&ListenRequest::new(at, self.auth.clone()));
         reply.accept(b"");
     }
 
     fn listen(&mut self, at: Endpoint, reply: Reply) {
-        let chosen = matches!(at, Endpoint::Tcp { port: 0, .. });
-        let Some(options) = self.may_listen(&at) else {
-            log::info!(target: "feramiko::server", "{} may not have us listen on {at}", self.auth.user);
-            return reply.refuse();
-        };
-        match ForwardListener::bind_by_rule(&at, &options) {
-            Ok(listener) => {
-                let bound = listener.endpoint().clone();
-                let answer = match &bound {
-                    Endpoint::Tcp { port, .. } if chosen => message::tell_port(*port),
-                    _ => Vec::new(),
-                };
-                // Before anybody is accepted: the client has to know the port first.
-                reply.accept(&answer);
-                match self.start(bound.clone(), listener) {
-                    Ok(listening) => drop(self.open.insert(bound, listening)),
-                    Err(error) => log::warn!(target: "feramiko::server", "listening on {bound}: {error}"),
-                }
-            }
-            Err(error) => {
-                log::info!(target: "feramiko::server", "{}: {error}", self.auth.user);
+        match self.ask(&at) {
+            ListenAnswer::Listen(options) if may_bind(&at, &options) => self.bind(&at, &options, reply),
+            ListenAnswer::Take(port, run) => self.hand_over(at, port, run, reply),
+            ListenAnswer::Listen(_) | ListenAnswer::Refuse => {
+                log::info!(target: "feramiko::server", "{} may not have us listen on {at}", self.auth.user);
                 reply.refuse();
             }
         }
     }
 
-    /// How to listen there; none: it may not be.
-    fn may_listen(&self, at: &Endpoint) -> Option<ListenOptions> {
+    fn bind(&mut self, at: &Endpoint, options: &ListenOptions, reply: Reply) {
+        let listener = match ForwardListener::bind_by_rule(at, options) {
+            Ok(listener) => listener,
+            Err(error) => {
+                log::info!(target: "feramiko::server", "{}: {error}", self.auth.user);
+                return reply.refuse();
+            }
+        };
+        let bound = listener.endpoint().clone();
+        // Before anybody is accepted: the client has to know the port first.
+        reply.accept(&answer(at, &bound));
+        match self.start(bound.clone(), listener) {
+            Ok(listening) => drop(self.open.insert(bound, Open::Listening(listening))),
+            Err(error) => log::warn!(target: "feramiko::server", "listening on {bound}: {error}"),
+        }
+    }
+
+    /// The application makes the connections.
+    fn hand_over(
+        &mut self,
+        at: Endpoint,
+        port: u16,
+        run: impl FnOnce(ForwardedPlace) + Send + 'static,
+        reply: Reply,
+    ) {
+        let known = match &at {
+            Endpoint::Tcp { host, port: 0 } => Endpoint::tcp(host.as_str(), port),
+            _ => at.clone(),
+        };
+        if matches!(known, Endpoint::Tcp { port: 0, .. }) || self.open.contains_key(&known) {
+            return reply.refuse();
+        }
+        let (place, end) = ForwardedPlace::new(self.link.clone(), known.clone());
+        reply.accept(&answer(&at, &known));
+        match spawn("feramiko place", move || run(place)) {
+            Ok(_) => drop(self.open.insert(known, Open::Taken(end))),
+            Err(error) => log::warn!(target: "feramiko::server", "nobody serves {known}: {error}"),
+        }
+    }
+
+    /// What the application says, if the client's key or certificate lets it be asked.
+    fn ask(&self, at: &Endpoint) -> ListenAnswer {
         let permissions = &self.auth.permissions;
-        let limit = self.link.core().limits.listeners;
         let permitted = permissions.port_forwarding
             && may_listen(permissions.permit_listen.as_deref(), at)
-            && self.open.len() < limit
+            && self.open.len() < self.link.core().limits.listeners
             && !self.open.contains_key(at);
         let asked = ListenRequest::new(at.clone(), self.auth.clone());
-        let answer = match at {
+        match at {
             _ if !permitted => ListenAnswer::Refuse,
             Endpoint::Tcp { .. } => self.interface.check_port_forward_request(&asked),
             Endpoint::Unix(_) => self.interface.check_streamlocal_forward_request(&asked),
-        };
-        match answer {
-            ListenAnswer::Listen(options) if may_bind(at, &options) => Some(options),
-            _ => None,
         }
     }
 
@@ -228,5 +253,13 @@ impl<I: ServerInterface> Listeners<I> {
             let (kind, rest) = carried.forwarded();
             carry_over(link, kind, &rest, accepted)
         })
+    }
+}
+
+/// The answer to who has asked for `at` and got `bound`: the port, where the choice was ours.
+fn answer(at: &Endpoint, bound: &Endpoint) -> Vec<u8> {
+    match (at, bound) {
+        (Endpoint::Tcp { port: 0, .. }, Endpoint::Tcp { port, .. }) => message::tell_port(*port),
+        _ => Vec::new(),
     }
 }

@@ -76,11 +76,11 @@ pub(crate) fn connect_soon(to: &Endpoint) -> Box<dyn Duplex> {
     }
 }
 
-/// Reads all, and only then answers: `name` and what it has read.
+/// Says `name` at once, and what it has read when it has read all.
 fn answer(mut stream: impl Duplex, name: &str) -> io::Result<()> {
     let mut read = Vec::new();
-    stream.read_to_end(&mut read)?;
     stream.write_all(name.as_bytes())?;
+    stream.read_to_end(&mut read)?;
     stream.write_all(&read)
 }
 
