@@ -3,6 +3,7 @@
 //! Its values are as they were when the host was looked up; only `${ENV}` in names of key files is asked of
 //! the environment when they are.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use super::value::algorithm_list;
 use super::values::Values;
 use super::{ConfigError, SSH_PORT};
 use crate::pattern::endpoint::Endpoint;
+use crate::pattern::{Letters, matches};
 
 /// What a configuration says of one host: a value for every keyword of ssh_config(5).
 ///
@@ -367,16 +369,15 @@ impl HostConfig {
     /// The variables that the session gets: those of `SetEnv`, and ours that `SendEnv` names. Of each name the
     /// first.
     #[must_use]
-    pub fn environment(&self) -> Vec<(std::ffi::OsString, std::ffi::OsString)> {
-        use crate::pattern::{Letters, matches};
-        let mut found: Vec<(std::ffi::OsString, std::ffi::OsString)> = Vec::new();
+    pub fn environment(&self) -> Vec<(OsString, OsString)> {
+        let mut found: Vec<(OsString, OsString)> = Vec::new();
         let set =
             self.values.all("setenv").unwrap_or_default().iter().filter_map(|pair| pair.split_once('='));
         for (name, value) in set {
             found.push((name.into(), value.into()));
         }
         let patterns = self.values.all("sendenv").unwrap_or_default();
-        let sent = |name: &std::ffi::OsStr| {
+        let sent = |name: &OsStr| {
             let name = name.as_encoded_bytes();
             patterns.iter().any(|pattern| matches(pattern.as_bytes(), name, Letters::Exact))
         };
