@@ -38,7 +38,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
             }
             Ok(())
         })?;
-    say(format_args!("agreed on {:?}", transport.negotiated()))?;
+    say(format_args!("agreed on {:?}", transport.negotiated().ok_or("nothing was agreed on")?))?;
 
     let held = Agent::from_env().and_then(|agent| agent.keys()).unwrap_or_default();
     let mut keys: Vec<_> = held.into_iter().map(PKey::from).collect();

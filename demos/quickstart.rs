@@ -88,11 +88,13 @@ fn files(sftp: &SFTPClient) -> Outcome {
 }
 
 fn show(client: &SSHClient, command: &str, started: Instant) -> Outcome {
-    let agreed = client.transport().negotiated();
+    let transport = client.transport();
+    let (agreed, host_key) =
+        transport.negotiated().zip(transport.host_key()).ok_or("nothing was agreed on")?;
     let time = started.elapsed().as_secs_f64() * 1e3;
     say(format_args!("connected in {time:.1} ms to {}", client.transport().peer_version()))?;
     say(format_args!("  key exchange  {}{}", agreed.kex, if agreed.strict { " (strict)" } else { "" }))?;
-    say(format_args!("  host key      {} {}", agreed.host_key, client.transport().host_key().fingerprint()))?;
+    say(format_args!("  host key      {} {}", agreed.host_key, host_key.fingerprint()))?;
     say(format_args!("  cipher        {}", agreed.cipher_to_server))?;
     say(format_args!("  MAC           {}", agreed.mac_to_server.as_deref().unwrap_or("in the cipher")))?;
     let output = client.output(command)?;

@@ -157,10 +157,31 @@ pub enum Error {
         /// The peer's words, escaped.
         text: String,
     },
+    /// The master of a shared connection refused.
+    MasterRefused {
+        /// What it was asked for.
+        what: &'static str,
+        /// Its words, escaped.
+        reason: String,
+    },
     /// The peer refused a request.
     RequestRefused(String),
     /// A command did not end with exit status 0.
     Exit(ExitStatus),
+    /// A proxy did not lead to the host.
+    Proxy {
+        /// The proxy as it was named.
+        proxy: String,
+        /// What it did, its own words escaped.
+        text: String,
+    },
+    /// A host on the way to the host could not be reached or passed, or the connection to it ended.
+    Jump {
+        /// The jump host as it was named.
+        host: String,
+        /// What went wrong there.
+        source: Arc<Self>,
+    },
     /// The agent could not be used.
     Agent(AgentError),
     /// An SFTP server refused an operation.
@@ -196,6 +217,30 @@ impl Error {
     /// An error of the system while `doing` something.
     pub(crate) fn io(doing: impl Into<String>, source: io::Error) -> Self {
         Self::Io { doing: doing.into(), source: Arc::new(source) }
+    }
+
+    /// What std would call it.
+    fn kind(&self) -> io::ErrorKind {
+        match self {
+            Self::Io { source, .. } => source.kind(),
+            Self::Timeout(_) => io::ErrorKind::TimedOut,
+            Self::Cancelled => io::ErrorKind::Interrupted,
+            Self::Protocol { .. } | Self::Limit { .. } => io::ErrorKind::InvalidData,
+            Self::Disconnected { .. } => io::ErrorKind::ConnectionReset,
+            Self::HostKey { .. } | Self::Auth { .. } => io::ErrorKind::PermissionDenied,
+            Self::ChannelRefused { .. }
+            | Self::RequestRefused(_)
+            | Self::MasterRefused { .. }
+            | Self::Proxy { .. } => io::ErrorKind::ConnectionRefused,
+            Self::Jump { source, .. } => source.kind(),
+            Self::Sftp(error) => error.status.kind(),
+            Self::Scp(error) => error.kind(),
+            Self::Unsupported(_) => io::ErrorKind::Unsupported,
+            Self::Closed(_) => io::ErrorKind::BrokenPipe,
+            Self::WouldDeadlock(_) => io::ErrorKind::Deadlock,
+            Self::Misuse(_) => io::ErrorKind::InvalidInput,
+            _ => io::ErrorKind::Other,
+        }
     }
 
     /// The peer broke `rule`.
@@ -272,8 +317,13 @@ impl fmt::Display for Error {
             Self::ChannelRefused { code, text } => {
                 write!(f, "the peer refused to open the channel (code {code}): {text}")
             }
+            Self::MasterRefused { what, reason } => {
+                write!(f, "the master of the connection refused {what}: {reason}")
+            }
             Self::RequestRefused(what) => write!(f, "the peer refused the request {what}"),
             Self::Exit(status) => write!(f, "the command failed: {status}"),
+            Self::Proxy { proxy, text } => write!(f, "proxy {proxy}: {text}"),
+            Self::Jump { host, source } => write!(f, "jump host {host}: {source}"),
             Self::Agent(error) => error.fmt(f),
             Self::Sftp(error) => error.fmt(f),
             Self::Scp(error) => error.fmt(f),
@@ -298,7 +348,7 @@ impl std::error::Error for Error {
             Self::Sftp(error) => Some(error),
             Self::Scp(error) => Some(error),
             Self::Crypto(error) => Some(error),
-            Self::Closed(Some(cause)) => Some(&**cause),
+            Self::Closed(Some(cause)) | Self::Jump { source: cause, .. } => Some(&**cause),
             _ => None,
         }
     }
@@ -307,23 +357,7 @@ impl std::error::Error for Error {
 /// Picks the honest kind and keeps the error as source.
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
-        let kind = match &error {
-            Error::Io { source, .. } => source.kind(),
-            Error::Timeout(_) => io::ErrorKind::TimedOut,
-            Error::Cancelled => io::ErrorKind::Interrupted,
-            Error::Protocol { .. } | Error::Limit { .. } => io::ErrorKind::InvalidData,
-            Error::Disconnected { .. } => io::ErrorKind::ConnectionReset,
-            Error::HostKey { .. } | Error::Auth { .. } => io::ErrorKind::PermissionDenied,
-            Error::ChannelRefused { .. } | Error::RequestRefused(_) => io::ErrorKind::ConnectionRefused,
-            Error::Sftp(error) => error.status.kind(),
-            Error::Scp(error) => error.kind(),
-            Error::Unsupported(_) => io::ErrorKind::Unsupported,
-            Error::Closed(_) => io::ErrorKind::BrokenPipe,
-            Error::WouldDeadlock(_) => io::ErrorKind::Deadlock,
-            Error::Misuse(_) => io::ErrorKind::InvalidInput,
-            _ => io::ErrorKind::Other,
-        };
-        Self::new(kind, error)
+        Self::new(error.kind(), error)
     }
 }
 

@@ -3,6 +3,8 @@
 //! Questions are asked on the thread that serves the connection, never on the engine's. One that
 //! takes long delays that connection only.
 
+mod forwarding;
+
 use std::io;
 
 use crate::auth::{AuthAnswer, AuthInfo, HostbasedClient, InteractiveAnswer};
@@ -11,6 +13,9 @@ use crate::crypto::secret::Secret;
 use crate::engine::ExitStatus;
 use crate::key::PublicKey;
 use crate::server::Session;
+use crate::x11::Cookie;
+
+pub use forwarding::{DirectAnswer, DirectRequest, GatewayPorts, ListenAnswer, ListenOptions, ListenRequest};
 
 /// An application's answer to a request.
 #[must_use]
@@ -41,6 +46,46 @@ pub enum SessionKind {
     Subsystem(String),
 }
 
+/// Which displays a server gives to sessions whose X11 is forwarded, as sshd_config(5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct X11Displays {
+    /// The first number that is tried: X11DisplayOffset. Low ones are the host's own.
+    pub offset: u16,
+    /// Whether they listen on the loopback addresses only: X11UseLocalhost.
+    pub localhost: bool,
+}
+
+impl Default for X11Displays {
+    fn default() -> Self {
+        Self { offset: 10, localhost: true }
+    }
+}
+
+/// A client that wants programs of a session to use its display: RFC 4254 §6.3.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct X11Request {
+    /// Whether one connection is forwarded and no more.
+    pub single_connection: bool,
+    /// The screen that programs use unless told otherwise.
+    pub screen: u32,
+    /// What the client lets programs in by.
+    pub(crate) cookie: Cookie,
+    /// What was granted.
+    pub(crate) displays: X11Displays,
+}
+
+/// An application's answer to a client that wants its X11 forwarded.
+#[must_use]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum X11Answer {
+    /// Refused.
+    Refuse,
+    /// Granted, on one of these displays.
+    Accept(X11Displays),
+}
+
 /// A session that a client wants to start, with what it asked for before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -51,6 +96,8 @@ pub struct SessionRequest {
     pub original: Option<SessionKind>,
     /// Whether the client's agent is forwarded.
     pub agent: bool,
+    /// Whether and how X11 is forwarded.
+    pub x11: Option<X11Request>,
     /// The terminal, if one was asked for and granted.
     pub pty: Option<PtyRequest>,
     /// The environment variables that were granted, then those that the client's key sets.
@@ -150,6 +197,11 @@ pub trait ServerInterface: Send + Sync + 'static {
         Answer::No
     }
 
+    /// May the session's programs use the client's display? On UNIX only; elsewhere it is refused.
+    fn check_channel_x11_request(&self, auth: &AuthInfo, request: &X11Request) -> X11Answer {
+        X11Answer::Refuse
+    }
+
     /// May this environment variable be set for the command?
     fn check_channel_env_request(&self, name: &str, value: &str) -> Answer {
         Answer::No
@@ -169,6 +221,31 @@ pub trait ServerInterface: Send + Sync + 'static {
     fn check_channel_subsystem_request(&self, request: &SessionRequest, name: &str) -> Answer {
         Answer::No
     }
+
+    /// May the server connect to a host and port for the client? Asked, as the other questions about
+    /// forwarding, on a thread of its own; what a key or certificate forbids is refused before. See
+    /// [`ForwardRules`](crate::ForwardRules) for answers.
+    fn check_channel_direct_tcpip_request(&self, request: &DirectRequest) -> DirectAnswer {
+        DirectAnswer::Refuse
+    }
+
+    /// May the server connect to a UNIX socket for the client?
+    fn check_channel_direct_streamlocal_request(&self, request: &DirectRequest) -> DirectAnswer {
+        DirectAnswer::Refuse
+    }
+
+    /// May the server listen on a port for the client?
+    fn check_port_forward_request(&self, request: &ListenRequest) -> ListenAnswer {
+        ListenAnswer::Refuse
+    }
+
+    /// May the server listen on a UNIX socket for the client?
+    fn check_streamlocal_forward_request(&self, request: &ListenRequest) -> ListenAnswer {
+        ListenAnswer::Refuse
+    }
+
+    /// The server no longer listens there for the client, which has said so.
+    fn cancel_port_forward_request(&self, request: &ListenRequest) {}
 
     /// A request that concerns the connection: the bytes of a positive answer, or none to refuse.
     fn check_global_request(&self, kind: &str, rest: &[u8]) -> Option<Vec<u8>> {

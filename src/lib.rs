@@ -7,8 +7,10 @@ mod channel;
 mod client;
 mod config;
 mod crypto;
+mod editor;
 mod engine;
 mod error;
+mod forward;
 #[cfg(fuzzing)]
 pub mod fuzz;
 #[cfg(all(test, not(fuzzing)))]
@@ -19,6 +21,8 @@ mod interface;
 mod kex;
 mod key;
 mod msg;
+#[cfg(unix)]
+mod mux;
 mod packet;
 mod pattern;
 #[cfg(test)]
@@ -28,8 +32,10 @@ mod scp;
 mod server;
 mod sftp;
 mod sys;
+mod text;
 mod transport;
 mod wire;
+mod x11;
 
 pub use agent::{AddOptions, Agent, AgentError, AgentKey, AgentServer, AgentServerBuilder, Destination, Hop};
 pub use auth::{
@@ -37,23 +43,29 @@ pub use auth::{
     Prompt,
 };
 pub use authorized::{AuthorizedKeys, BadLine, KeyLogin};
-pub use channel::{Channel, ChannelStderr, Poll, PtyRequest, Ready, Waker};
-#[cfg(unix)]
-pub use client::ProxyCommand;
+pub use channel::{Channel, ChannelStderr, Poll, PtyRequest, Ready, Redirect, TimedRead, Waker};
 pub use client::{
-    Cancel, Command, HostAddressCheck, HostKeysChange, HostKeysUpdate, KnownHostsQuery, KnownHostsReason,
-    Output, Process, ProcessStderr, ProcessStdin, ProcessStdout, SSHClient, SSHClientBuilder,
+    Cancel, Command, HTTPProxy, HostAddressCheck, HostKeysChange, HostKeysUpdate, JumpHost, KnownHostsQuery,
+    KnownHostsReason, Output, Process, ProcessStderr, ProcessStdin, ProcessStdout, SOCKSProxy, SOCKSVersion,
+    SSHClient, SSHClientBuilder,
 };
+#[cfg(unix)]
+pub use client::{ProxyCommand, X11Options};
 pub use config::{ConfigError, ConfigQuery, ForwardRule, HostConfig, SSHConfig};
 pub use crypto::bulk::{CipherState, CipherWay};
 pub use crypto::secret::Secret;
 pub use crypto::{CryptoError, Rank};
+pub use editor::{Key, KeyAction, Line, LineEditorOptions};
 pub use engine::{
     Closer, ExitStatus, Halves, Limits, MemoryStream, ReadHalf, Stream, WriteHalf, running_threads,
 };
 pub use error::{AuthAttempt, Error, Phase, Result};
+pub use forward::{Forward, ForwardListener, ForwardRules, ForwardedConnection, relay};
 pub use hostkeys::*;
-pub use interface::{Answer, ServerInterface, SessionKind, SessionRequest};
+pub use interface::{
+    Answer, DirectAnswer, DirectRequest, GatewayPorts, ListenAnswer, ListenOptions, ListenRequest,
+    ServerInterface, SessionKind, SessionRequest, X11Answer, X11Displays, X11Request,
+};
 pub use kex::{Algorithms, KexAnswer, KexError, KexFinish, KexHash, KexOffer, KexSpec, Negotiated};
 pub use key::{
     AllowedSigners, Argon2Kind, BadSignerLine, Certificate, CertificateBuilder, CertificateError,
@@ -61,6 +73,11 @@ pub use key::{
     KeySpec, OpensshParams, PKey, PpkParams, PpkVersion, PublicFormat, PublicKey, Revoked, RevokedKeys,
     RevokedKeysError, SignatureHash, Signer, SignerVerdict, SshSignature, SshSignatureError, SshfpRecord,
     TokenUse, parse_time,
+};
+#[cfg(unix)]
+pub use mux::{
+    ControlMaster, ControlMasterBuilder, ForwardKind, ForwardRequest, Forwards, MasterEnd, MuxClient,
+    MuxCommand, MuxSession,
 };
 pub use packet::{
     CipherSpec, CompressionSpec, CompressionState, IdentError, MacSpec, MacState, PacketError, StartCipher,
@@ -70,12 +87,13 @@ pub use pattern::endpoint::Endpoint;
 pub use pattern::glob::glob_matches;
 pub use scp::*;
 #[cfg(unix)]
-pub use server::{AgentSocket, child_entry};
+pub use server::{AgentSocket, X11Display, child_entry};
 pub use server::{
-    HostbasedRules, Listen, Peer, SSHServer, SSHServerBuilder, ServerHandle, Session, SessionEvent,
-    SessionEvents,
+    HostbasedRules, LineEditor, LineEditorWriter, Listen, Peer, SSHServer, SSHServerBuilder, ServerHandle,
+    Session, SessionEvent, SessionEvents,
 };
 pub use sftp::*;
+pub use text::{ByteReader, Encoding, TextReader, TextWriter, Until};
 pub use transport::{Transport, TransportOptions};
 pub use wire::Malformed;
 

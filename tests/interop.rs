@@ -12,7 +12,6 @@ mod terminal;
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use feramiko::{
     Algorithms, Answer, AuthAnswer, ExitStatus, KeyKind, Limits, PKey, PublicKey, SSHClient, SSHServer,
@@ -315,16 +314,7 @@ fn on_terminal(mut command: Command) -> (String, Option<i32>) {
     command.stdin(far.try_clone().unwrap()).stdout(far.try_clone().unwrap()).stderr(far);
     let mut child = Running::start(&mut command);
     drop(command);
-    terminal.types("stty size\n");
-    terminal.shows("24 80");
-    terminal.resize(132, 50);
-    // The client passes the size on when it sees the signal; the shell may be asked before.
-    let deadline = Instant::now() + Duration::from_secs(60);
-    terminal.types("stty size\n");
-    while !terminal.shows_within(Duration::from_millis(200), "50 132") {
-        assert!(Instant::now() < deadline, "no new size came: {}", terminal.shows(""));
-        terminal.types("stty size\n");
-    }
+    terminal.resizes_a_shell();
     terminal.types("exit 5\n");
     (terminal.shows_all(), child.ended().code())
 }

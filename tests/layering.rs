@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 
 /// Rooms by floor, lowest first.
 const FLOORS: &[&[&str]] = &[
-    &["wire", "pattern", "crypto", "sys"],
-    &["packet", "msg", "key"],
+    &["wire", "pattern", "crypto", "sys", "editor"],
+    &["packet", "msg", "key", "x11"],
     &["kex", "auth"],
     &["error"],
     &["engine", "hostkeys", "agent", "authorized", "config"],
     &["channel"],
     &["interface"],
     &["transport"],
-    &["sftp", "scp"],
+    &["sftp", "scp", "forward", "mux", "text"],
     &["client", "server"],
 ];
 
@@ -30,6 +30,8 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
 /// Crates and the rooms that may name them.
 const CRATES: &[(&str, &[&str])] = &[
     ("openssl", &["crypto", "key"]),
+    ("unicode_width", &["editor"]),
+    ("encoding_rs", &["text"]),
     ("flate2", &["packet"]),
     ("rustix", &["sys"]),
     ("nix", &["sys"]),
@@ -56,11 +58,11 @@ const MEANS: &[(&str, &[&str])] = &[
     ("thread::Builder", &["engine"]),
     ("thread::spawn", &[]),
     ("thread::scope", &[]),
-    ("std::thread", &["engine", "hostkeys", "scp", "sftp", "server"]),
-    ("Mutex", &["engine", "agent", "channel", "transport", "sftp", "client", "server"]),
+    ("std::thread", &["engine", "hostkeys", "scp", "sftp", "forward", "server"]),
+    ("Mutex", &["engine", "agent", "channel", "transport", "sftp", "client", "server", "mux"]),
     ("RwLock", &[]),
-    ("Condvar", &["engine", "agent", "sftp", "client", "server"]),
-    ("crossbeam_channel", &["engine", "sftp", "client", "server"]),
+    ("Condvar", &["engine", "agent", "sftp", "mux", "client", "server"]),
+    ("crossbeam_channel", &["engine", "sftp", "mux", "client", "server"]),
     (
         // `key` passes a deadline on to a signer; it looks at no clock.
         "Instant",
@@ -74,18 +76,21 @@ const MEANS: &[(&str, &[&str])] = &[
             "transport",
             "scp",
             "sftp",
+            "forward",
+            "mux",
+            "text",
             "client",
             "server",
         ],
     ),
     ("SystemTime::now", &["hostkeys", "authorized", "sftp", "server"]),
-    ("TcpStream", &["sys", "engine", "client"]),
-    ("TcpListener", &["sys", "server"]),
+    ("TcpStream", &["sys", "engine", "forward", "client"]),
+    ("TcpListener", &["sys", "forward", "server", "client"]),
     ("UdpSocket", &["sys"]),
-    ("UnixStream", &["sys", "engine", "agent", "client", "server"]),
-    ("UnixListener", &["sys", "agent", "server"]),
-    ("ToSocketAddrs", &["client"]),
-    ("std::process", &["sys", "engine", "client", "server"]),
+    ("UnixStream", &["sys", "engine", "agent", "client", "server", "mux"]),
+    ("UnixListener", &["sys", "agent", "forward", "server", "mux"]),
+    ("ToSocketAddrs", &["forward", "client"]),
+    ("std::process", &["sys", "engine", "client", "server", "mux"]),
 ];
 
 /// What stands beside the floors: it names every room, and no room names it.

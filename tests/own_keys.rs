@@ -105,7 +105,7 @@ fn a_host_and_a_user_have_such_keys() {
     let server = server(key(*b"host"), &line);
     let client = || given::client().username("me").algorithms(client_algorithms());
     let connected = client().key(key(*b"user")).connect(&server.address()).unwrap();
-    assert_eq!(connected.transport().negotiated().host_key, NAME);
+    assert_eq!(connected.transport().negotiated().unwrap().host_key, NAME);
     assert_eq!(connected.output("x").unwrap().status, ExitStatus::Code(7));
     for stranger in [key(*b"else"), liar(*b"user")] {
         let refused = client().key(stranger).connect(&server.address());
@@ -147,7 +147,7 @@ fn known_hosts_with_such_keys() {
         // What is known of the host was asked for first, and the answer held against it: an unknown key
         // would have been added.
         match connected {
-            Ok(client) => assert_eq!(client.transport().negotiated().host_key, NAME),
+            Ok(client) => assert_eq!(client.transport().negotiated().unwrap().host_key, NAME),
             Err(error) => assert!(matches!(error, Error::HostKey { .. }), "{error:?}"),
         }
         let other = public(*b"more");

@@ -112,7 +112,7 @@ fn four_rows_of_ones_own_carry_a_connection() {
     let client =
         given::client().username("me").password("foo").algorithms(with_all(Algorithms::client_defaults()));
     let client = client.connect(&server.address()).unwrap();
-    assert!(client.transport().negotiated().kex.starts_with("mlkem"));
+    assert!(client.transport().negotiated().unwrap().kex.starts_with("mlkem"));
     let mut algorithms = with_all(Algorithms::client_defaults());
     algorithms.set_kex("^open@example.org").unwrap();
     algorithms.set_ciphers("sums@example.org").unwrap();
@@ -123,7 +123,7 @@ fn four_rows_of_ones_own_carry_a_connection() {
     limits.rekey_bytes = 100_000;
     let client = given::client().username("me").password("foo").algorithms(algorithms).limits(limits);
     let client = client.connect(&server.address()).unwrap();
-    let negotiated = client.transport().negotiated();
+    let negotiated = client.transport().negotiated().unwrap();
     assert_eq!(negotiated.kex, "open@example.org");
     assert_eq!(negotiated.cipher_to_server, "sums@example.org");
     assert_eq!(negotiated.mac_to_client.as_deref(), Some("weights@example.org"));

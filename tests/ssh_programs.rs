@@ -103,9 +103,8 @@ fn wrong_values_are_errors() {
         (&[], "usage: "),
         (&["-L", "80:h:90", "-F", "none", "host"], "LocalForward is not built"),
         (&["-M", "-F", "none", "host"], "ControlMaster is not built"),
-        (&["-J", "jump", "-F", "none", "host"], "proxyjump"),
+        (&["-J", "jump.invalid", "-F", "none", "host"], "jump.invalid"),
         (&["-o", "VerifyHostKeyDNS=yes", "-F", "none", "host"], "verifyhostkeydns"),
-        (&["-X", "-F", "none", "host"], "ForwardX11 is not built"),
     ] {
         let output = bounded("ssh").args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(255), "{arguments:?}");
@@ -262,11 +261,14 @@ fn demos_say_what_is_wrong() {
     for (program, arguments, text) in [
         ("demo", &[][..], "usage: demo user@host[:port] [command]"),
         ("demo_simple", &[], "usage: demo_simple [user@]host[:port]"),
+        ("forward", &[], "usage: forward "),
+        ("rforward", &["host"], "-r host:port is missing"),
         ("demo_keygen", &[], "usage: demo_keygen FILE"),
         ("demo_keygen", &[file], "is there already"),
         ("demo_keygen", &[missing], "No such file"),
         ("demo_server", &["port"], "invalid digit"),
         ("socket_server", &["port"], "invalid digit"),
+        ("bastion", &[], "usage: bastion ADDRESS HOST_KEY AUTHORIZED_KEYS [user@]host[:port]"),
         ("bench_files", &["one"], "three arguments are needed"),
         ("quickstart", &["me@127.0.0.1:1"], "127.0.0.1"),
     ] {

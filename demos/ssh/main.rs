@@ -4,6 +4,7 @@ mod options;
 mod query;
 #[path = "../support/mod.rs"]
 mod support;
+mod x11;
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::net::Shutdown;
@@ -23,10 +24,10 @@ use support::stdio;
 use support::terminal::{self, Mode};
 
 const USAGE: &str =
-    "usage: ssh [-46AaCGNnqsTtVv] [-B interface] [-b address] [-c ciphers] [-E log] [-e escape]
-           [-F config] [-i identity] [-l user] [-m macs] [-o option=value] [-P tag] [-p port]
+    "usage: ssh [-46AaCGNnqsTtVvXxY] [-B interface] [-b address] [-c ciphers] [-E log] [-e escape]
+           [-F config] [-i identity] [-J jump] [-l user] [-m macs] [-o option=value] [-P tag] [-p port]
            [-Q query] destination [command ...]
-Not built yet: -D -f -I -J -K -k -L -M -O -R -S -W -w -X -Y -y, and the options of the same meaning.
+Not built yet: -D -f -I -K -k -L -M -O -R -S -W -w -y, and the options of the same meaning.
 A terminal knows no escapes (~. and others).
 A host whose key has changed is refused, with StrictHostKeyChecking=no too.";
 /// The exit status when it is not the command's.
@@ -146,7 +147,6 @@ fn built(config: &HostConfig) -> Outcome<()> {
         ("LocalForward", ""),
         ("RemoteForward", ""),
         ("DynamicForward", ""),
-        ("ForwardX11", "no"),
         ("ForkAfterAuthentication", "no"),
         ("ControlMaster", "false"),
         ("ControlPath", ""),
@@ -175,6 +175,13 @@ fn connect(config: &HostConfig, options: &Options) -> Outcome<SSHClient> {
     if is(config, "UpdateHostKeys", "ask") {
         builder = builder.update_host_keys_callback(may_update);
     }
+    if config.proxy_jump().is_some() {
+        let files = config.config().clone();
+        builder = builder.jump_with(move |jump| {
+            let builder = SSHClient::builder().ssh_config(files.clone());
+            if here && !batch { questions(builder.missing_host_key(AskPolicy), &jump.host) } else { builder }
+        });
+    }
     if !batch && (here || std::env::var_os("SSH_ASKPASS_REQUIRE").is_some()) {
         builder = questions(builder, config.original_host());
     }
@@ -193,6 +200,7 @@ fn session(client: &SSHClient, config: &HostConfig, command: &[u8]) -> Outcome<i
             log::warn!(target: "ssh", "the agent is not forwarded: {error}");
         }
     }
+    x11::forward(config, &channel);
     let raw = open_terminal(&channel, config, command.is_empty())?;
     if is(config, "SessionType", "subsystem") {
         channel.invoke_subsystem(command)?;

@@ -1,5 +1,6 @@
 //! An SSH server for the user who runs it, with the options of sshd(8) that are built.
 
+mod forwarding;
 mod hosts;
 mod site;
 #[path = "../support/mod.rs"]
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use feramiko::{Limits, PKey, PublicKey, SSHServer, SSHServerBuilder, Secret};
+use forwarding::Forwarding;
 use hosts::Hosts;
 use site::{Application, Site};
 use support::args::Options;
@@ -90,6 +92,7 @@ struct Settings {
     limits: Limits,
     site: Site,
     hosts: Hosts,
+    forwarding: Forwarding,
     algorithms: feramiko::Algorithms,
     certificates: Vec<PublicKey>,
 }
@@ -100,6 +103,7 @@ impl Settings {
             limits: Limits::default(),
             site: Site::new()?,
             hosts: Hosts::default(),
+            forwarding: Forwarding::default(),
             algorithms: feramiko::Algorithms::server_defaults(),
             certificates: Vec::new(),
         };
@@ -143,6 +147,7 @@ impl Settings {
                 limits.rekey_interval = interval.unwrap_or(usual.rekey_interval);
                 return Ok(());
             }
+            name if self.forwarding.set(name, words)? => return Ok(()),
             _ => {}
         }
         let value = one(words)?;
@@ -165,6 +170,10 @@ impl Settings {
             "maxstartups" => startups(value, limits)?,
             "permituserenvironment" => site.user_environment = yes(value)?,
             "allowagentforwarding" => site.agent_forwarding = yes(value)?,
+            "x11forwarding" => site.x11_forwarding = yes(value)?,
+            "x11displayoffset" => site.x11.offset = number(value)?,
+            "x11uselocalhost" => site.x11.localhost = yes(value)?,
+            "xauthlocation" => return Err("no xauth is run: sessions get a file of their own".to_owned()),
             "trustedusercakeys" => site.authorities = some(value).map(Into::into).into_iter().collect(),
             "authorizedprincipalsfile" => {
                 site.principals_file = some(value).map(|value| site.file(value)).transpose()?;
@@ -196,7 +205,8 @@ fn run() -> Result<(), String> {
         return Ok(());
     }
     start(level(args.count('d')), args.path('E').as_deref()).map_err(|error| format!("the log: {error}"))?;
-    let Settings { limits, mut site, hosts, algorithms, certificates } = Settings::new(&args)?;
+    let Settings { limits, mut site, hosts, forwarding, algorithms, certificates } = Settings::new(&args)?;
+    site.forwarding = forwarding.rules();
     site.hosts = hosts.believed.then_some(hosts);
     let builder = host_keys(SSHServer::builder(), &args, &certificates)?;
     let address = format!("{}:{}", args.last('L').unwrap_or("0.0.0.0"), args.last('p').unwrap_or("22"));

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use feramiko::{
-    Answer, AuthAnswer, AuthInfo, AuthorizedKeys, ExitStatus, HostbasedClient, InteractiveAnswer,
-    InteractiveQuery, KeyLogin, LocalServer, Peer, PtyRequest, PublicKey, RevokedKeys, Secret,
-    ServerInterface, Session, SessionKind, SessionRequest,
+    Answer, AuthAnswer, AuthInfo, AuthorizedKeys, DirectAnswer, DirectRequest, ExitStatus, ForwardRules,
+    HostbasedClient, InteractiveAnswer, InteractiveQuery, KeyLogin, ListenAnswer, ListenRequest, LocalServer,
+    Peer, PtyRequest, PublicKey, RevokedKeys, Secret, ServerInterface, Session, SessionKind, SessionRequest,
+    X11Answer, X11Displays, X11Request,
 };
 
 use crate::hosts::Hosts;
@@ -29,6 +30,9 @@ pub(crate) struct Site {
     pub(crate) revoked: Option<PathBuf>,
     pub(crate) user_environment: bool,
     pub(crate) agent_forwarding: bool,
+    pub(crate) x11_forwarding: bool,
+    pub(crate) x11: X11Displays,
+    pub(crate) forwarding: ForwardRules,
     pub(crate) user: String,
     pub(crate) banner: Option<String>,
     /// Which hosts are believed, where any are.
@@ -46,6 +50,9 @@ impl Site {
             revoked: None,
             user_environment: false,
             agent_forwarding: true,
+            x11_forwarding: false,
+            x11: X11Displays::default(),
+            forwarding: ForwardRules::new(),
             user: user.ok_or("whoever runs this has no name")?.name,
             banner: None,
             hosts: None,
@@ -200,6 +207,10 @@ impl ServerInterface for Application {
         Answer::when(self.site.agent_forwarding)
     }
 
+    fn check_channel_x11_request(&self, _: &AuthInfo, _: &X11Request) -> X11Answer {
+        if self.site.x11_forwarding { X11Answer::Accept(self.site.x11) } else { X11Answer::Refuse }
+    }
+
     fn check_channel_env_request(&self, name: &str, _: &str) -> Answer {
         Answer::when(name == "LANG" || name.starts_with("LC_"))
     }
@@ -214,6 +225,22 @@ impl ServerInterface for Application {
 
     fn check_channel_subsystem_request(&self, _: &SessionRequest, name: &str) -> Answer {
         Answer::when(name == "sftp")
+    }
+
+    fn check_channel_direct_tcpip_request(&self, request: &DirectRequest) -> DirectAnswer {
+        self.site.forwarding.direct(request)
+    }
+
+    fn check_channel_direct_streamlocal_request(&self, request: &DirectRequest) -> DirectAnswer {
+        self.site.forwarding.direct(request)
+    }
+
+    fn check_port_forward_request(&self, request: &ListenRequest) -> ListenAnswer {
+        self.site.forwarding.listen(request)
+    }
+
+    fn check_streamlocal_forward_request(&self, request: &ListenRequest) -> ListenAnswer {
+        self.site.forwarding.listen(request)
     }
 
     fn session(&self, session: Session) -> io::Result<ExitStatus> {

@@ -10,6 +10,8 @@ pub(crate) mod connect;
 pub(crate) mod copying;
 #[cfg(unix)]
 pub(crate) mod destination;
+#[cfg(unix)]
+pub(crate) mod forwarding;
 pub(crate) mod given;
 pub(crate) mod home;
 pub(crate) mod log;

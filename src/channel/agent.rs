@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::Channel;
 use crate::agent::{Agent, Binding, Connection};
-use crate::engine::Lane;
+use crate::engine::{Lane, Link, OpenRequest};
 use crate::error::Result;
 
 /// The request, also under the RFC's name.
@@ -37,11 +37,12 @@ impl Channel {
         let link = self.link.link();
         let binding: Option<Binding> = link.session_binding();
         let agent = agent.clone();
-        let serve = move |link| {
-            let mut channel = Self::new(link);
+        let serve = move |request: OpenRequest, link: &Link| {
+            let mut channel = Self::new(request.accept(link)?);
             if let Err(error) = agent.serve_forwarded(&mut channel, binding.as_ref()) {
                 log::debug!(target: "feramiko::agent", "a forwarded channel ends: {error}");
             }
+            Some(channel.link)
         };
         link.take_channels(CHANNEL, CHANNELS, serve, || self.ask(REQUEST[0], b""))
     }

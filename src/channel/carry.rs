@@ -42,6 +42,11 @@ impl WriteHalf for Half {
     fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {
         Ok(self.0.wait_writable(deadline)?)
     }
+
+    fn shutdown(&mut self) -> io::Result<()> {
+        self.0.send_eof();
+        Ok(())
+    }
 }
 
 impl Stream for Channel {

@@ -5,7 +5,9 @@
 mod agent;
 mod carry;
 mod poll;
+mod redirect;
 mod stderr;
+mod timed;
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -22,7 +24,10 @@ use crate::wire::{Writer, string_of};
 pub(crate) use agent::CHANNEL as AGENT_CHANNEL;
 pub(crate) use agent::REQUEST as FORWARD_AGENT;
 pub use poll::{Poll, Ready, Waker};
+pub use redirect::Redirect;
+pub(crate) use redirect::{End, copy};
 pub use stderr::ChannelStderr;
+pub use timed::TimedRead;
 
 /// A pseudo-terminal as a client asks for it, RFC 4254 §6.2.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +106,12 @@ impl Channel {
         ChannelStderr::new(self.clone())
     }
 
+    /// Has standard error read together with standard output, in the order it comes, or no longer; what it was
+    /// before. What has come already is moved behind the output that has.
+    pub fn set_combine_stderr(&self, combine: bool) -> bool {
+        self.link.combine_stderr(combine)
+    }
+
     /// How long a read may wait; none for ever.
     pub fn set_read_timeout(&self, timeout: Option<Duration>) {
         self.timeouts.lock().read = timeout;
@@ -160,9 +171,15 @@ impl Channel {
         move || slot.is_closed()
     }
 
+    /// Gives the channel as long as somebody else holds it.
+    pub(crate) fn weak(&self) -> impl Fn() -> Option<Self> + Send + use<> {
+        let (link, timeouts) = (self.link.weak(), Arc::clone(&self.timeouts));
+        move || link().map(|link| Self { link, timeouts: Arc::clone(&timeouts) })
+    }
+
     // ---- requests of a client
 
-    fn ask(&self, kind: &str, rest: &[u8]) -> Result<()> {
+    pub(crate) fn ask(&self, kind: &str, rest: &[u8]) -> Result<()> {
         let deadline = default_deadline(self.link.link().core(), self.timeouts.lock().read);
         self.link.request(kind, rest, Some(deadline))
     }
@@ -189,6 +206,18 @@ impl Channel {
     pub fn set_environment_variable(&self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
         let rest = [string_of(name.as_ref()), string_of(value.as_ref())].concat();
         self.link.request("env", &rest, None)
+    }
+
+    /// The same, waiting for the server's answer.
+    ///
+    /// # Errors
+    /// [`Error::RequestRefused`](crate::Error::RequestRefused) when the server does not set it.
+    pub fn request_environment_variable(
+        &self,
+        name: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+    ) -> Result<()> {
+        self.ask("env", &[string_of(name.as_ref()), string_of(value.as_ref())].concat())
     }
 
     /// Starts the user's shell.

@@ -7,7 +7,7 @@ use crate::engine::Lane;
 
 /// The standard error of a channel: read by clients, written by servers.
 #[derive(Debug, Clone)]
-pub struct ChannelStderr(Channel);
+pub struct ChannelStderr(pub(super) Channel);
 
 impl ChannelStderr {
     pub(super) fn new(channel: Channel) -> Self {

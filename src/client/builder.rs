@@ -11,6 +11,7 @@ use super::cancel::{Cancel, Ready};
 use super::configured::Files;
 use super::hostcheck::Checker;
 use super::hostoptions::HostKeyOptions;
+use super::reach::{Trip, Way};
 use super::{SSHClient, dial, hostupdate};
 use crate::auth::InteractiveQuery;
 use crate::channel::Channel;
@@ -44,13 +45,14 @@ pub struct SSHClientBuilder {
     /// None is [`Limits::connect_timeout`].
     pub(super) deadline: Option<Duration>,
     pub(super) family: dial::Family,
-    pub(super) way: dial::Way,
-    cancel: Cancel,
+    pub(super) origin: dial::Origin,
+    pub(super) cancel: Cancel,
+    pub(super) way: Way,
+    /// The connections that this one is to carry at last.
+    pub(super) depth: usize,
     pub(super) files: Files,
     /// Keywords of ssh_config(5) that were set here: files say nothing of them.
     pub(super) said: Vec<&'static str>,
-    /// What leads to the host instead of the network.
-    pub(super) route: Option<&'static str>,
     /// Variables that every session gets.
     pub(super) environment: Vec<(OsString, OsString)>,
 }
@@ -64,11 +66,12 @@ impl SSHClientBuilder {
             host_keys: HostKeyOptions::default(),
             credentials: Credentials::default(),
             family: dial::Family::Any,
-            way: dial::Way::default(),
+            origin: dial::Origin::default(),
             cancel: Cancel::new(),
+            way: Way::Direct,
+            depth: 0,
             files: Files::default(),
             said: Vec::new(),
-            route: None,
             environment: Vec::new(),
         }
     }
@@ -256,13 +259,25 @@ impl SSHClientBuilder {
 
     /// Connects to where everything leads.
     pub(super) fn dialled(self, target: &dial::Target) -> Result<SSHClient> {
-        if let Some(way) = self.route {
-            return Err(Error::Unsupported(format!("{way}, which is said for {}", target.host)));
-        }
         let deadline = self.until()?;
-        let stream = dial::dial(target, self.family, &self.way, deadline, &self.cancel)?;
-        let address = stream.peer_addr().ok().map(|address| address.ip());
-        self.login(Box::new(stream), target, address, deadline)
+        self.connect_by(target, deadline)
+    }
+
+    /// Connects by the way that was named.
+    pub(super) fn connect_by(mut self, target: &dial::Target, deadline: Instant) -> Result<SSHClient> {
+        let way = std::mem::take(&mut self.way);
+        let trip = Trip {
+            target,
+            #[cfg(unix)]
+            user: target.user.as_deref().or(self.credentials.user.as_deref()),
+            family: self.family,
+            origin: &self.origin,
+            deadline,
+            cancel: &self.cancel,
+            depth: self.depth,
+        };
+        let (stream, address) = way.open(&trip)?;
+        self.login(stream, target, address, deadline)
     }
 
     /// Connects over a stream that is already there: a UNIX socket, a proxy's, a [`Channel`] of
@@ -277,12 +292,13 @@ impl SSHClientBuilder {
         this.login(Box::new(stream), &target, None, deadline)
     }
 
-    fn until(&self) -> Result<Instant> {
+    /// When a connect that begins now has to be done.
+    pub(super) fn until(&self) -> Result<Instant> {
         let time = self.deadline.unwrap_or(self.options.limits.connect_timeout);
         Instant::now().checked_add(time).ok_or(Error::Misuse("a deadline beyond the end of time"))
     }
 
-    fn login(
+    pub(super) fn login(
         self,
         stream: Box<dyn Stream>,
         target: &dial::Target,

@@ -8,6 +8,7 @@ use super::dial::{self, Target};
 use super::hostoptions::HostAddressCheck;
 #[cfg(unix)]
 use super::hostoptions::{KnownHostsQuery, KnownHostsReason};
+use super::reach::Way;
 use super::{SSHClient, SSHClientBuilder};
 use crate::agent::AddOptions;
 use crate::config::{HostConfig, SSHConfig};
@@ -60,7 +61,11 @@ impl SSHClientBuilder {
 
     /// The builder with what the configuration says of a destination, and where that leads.
     pub(super) fn configured(self, destination: &str) -> Result<(Self, Target)> {
-        let said = dial::Destination::parse(destination)?;
+        self.configured_for(dial::Destination::parse(destination)?)
+    }
+
+    /// The same of a destination that was read.
+    pub(super) fn configured_for(self, said: dial::Destination) -> Result<(Self, Target)> {
         let config = match &self.files {
             Files::Usual => SSHConfig::load()?,
             Files::Given(config) => config.clone(),
@@ -87,7 +92,7 @@ impl SSHClientBuilder {
         if cfg!(not(unix)) && host.said("knownhostscommand").is_some() {
             return Err(Error::Unsupported("KnownHostsCommand on this system".to_owned()));
         }
-        self.route = route(host);
+        self = self.way_of(host)?;
         self = self.algorithms_of(host)?;
         self = self.host_keys_of(host);
         self.credentials_of(host)?;
@@ -99,6 +104,36 @@ impl SSHClientBuilder {
     /// Whether the configuration says something that was not set here.
     fn takes(&self, host: &HostConfig, name: &'static str) -> bool {
         host.is_said(name) && !self.said.contains(&name)
+    }
+
+    /// What leads to the host, unless that was set here. Jump hosts are looked up in the same files.
+    fn way_of(mut self, host: &HostConfig) -> Result<Self> {
+        if !self.way.is_open() {
+            return Ok(self);
+        }
+        if let Some(hosts) = host.proxy_jump() {
+            if matches!(self.way, Way::Direct) {
+                let files = host.config().clone();
+                self = self.jump_with(move |_| Self::new().ssh_config(files.clone()));
+            }
+            return Ok(self.proxy_jump(hosts));
+        }
+        if host.said("proxycommand").is_some() {
+            return self.proxy_command_of(host);
+        }
+        Ok(self)
+    }
+
+    #[cfg(unix)]
+    fn proxy_command_of(self, host: &HostConfig) -> Result<Self> {
+        // Its tokens are replaced already.
+        let line = host.proxy_command()?.unwrap_or_default();
+        Ok(self.proxy_command(&line.replace('%', "%%")))
+    }
+
+    #[cfg(not(unix))]
+    fn proxy_command_of(self, _: &HostConfig) -> Result<Self> {
+        Err(Error::Unsupported("ProxyCommand on this system".to_owned()))
     }
 
     fn algorithms_of(mut self, host: &HostConfig) -> Result<Self> {
@@ -222,7 +257,7 @@ impl SSHClientBuilder {
             limits.rekey_bytes = if bytes == 0 { limits.rekey_bytes } else { bytes };
             limits.rekey_interval = if time.is_zero() { limits.rekey_interval } else { time };
         }
-        self.way = dial::Way {
+        self.origin = dial::Origin {
             address: host.said("bindaddress").map(str::to_owned),
             interface: host.said("bindinterface").map(str::to_owned),
             attempts: host.number("connectionattempts").unwrap_or(1),
@@ -253,11 +288,6 @@ fn add_to_agent(host: &HostConfig) -> Option<AddOptions> {
         }
         (time, _) => lifetime(time).map(|time| options.lifetime(time)),
     }
-}
-
-/// What leads to the host other than the network, and is not built.
-fn route(host: &HostConfig) -> Option<&'static str> {
-    ["proxyjump", "proxycommand"].into_iter().find(|name| host.said(name).is_some())
 }
 
 /// Asks the command for lines of known_hosts.

@@ -35,7 +35,7 @@ pub(super) struct Target {
 
 /// From where, and how.
 #[derive(Debug, Clone)]
-pub(super) struct Way {
+pub(super) struct Origin {
     /// The address, or the name of one, that the connection comes from: `BindAddress`.
     pub(super) address: Option<String>,
     /// The interface whose address it comes from: `BindInterface`.
@@ -46,7 +46,7 @@ pub(super) struct Way {
     pub(super) keepalive: bool,
 }
 
-impl Default for Way {
+impl Default for Origin {
     fn default() -> Self {
         Self { address: None, interface: None, attempts: 1, keepalive: false }
     }
@@ -63,24 +63,29 @@ pub(super) struct Destination {
 impl Destination {
     /// `[user@]host[:port]`, `[user@][v6]:port`, a bare IPv6 address, `ssh://…`.
     pub(super) fn parse(destination: &str) -> Result<Self> {
-        let bad = Error::Misuse("a destination looks like user@host:port or [address]:port");
         let text = destination.strip_prefix("ssh://").unwrap_or(destination).trim_end_matches('/');
+        Self::parse_plain(text)
+    }
+
+    /// The same without a scheme.
+    fn parse_plain(text: &str) -> Result<Self> {
+        let bad = Error::Misuse("a destination looks like user@host:port or [address]:port");
         let (user, rest) = match text.rsplit_once('@') {
             Some((user, rest)) => (Some(user.to_owned()), rest),
             None => (None, text),
         };
-        let (host, port) = if let Some(inside) = rest.strip_prefix('[') {
+        let (host, named) = if let Some(inside) = rest.strip_prefix('[') {
             let (host, after) = inside.split_once(']').ok_or_else(|| bad.clone())?;
             match after.strip_prefix(':') {
                 None if !after.is_empty() => return Err(bad),
-                port => (host, port),
+                named => (host, named),
             }
         } else if rest.matches(':').count() > 1 {
             (rest, None)
         } else {
             rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port)))
         };
-        let port = port.map(str::parse).transpose().map_err(|_| bad.clone())?;
+        let port = named.map(str::parse).transpose().map_err(|_| bad.clone())?;
         // Names that could be taken for options or hold control characters are nobody's.
         if host.is_empty()
             || host.starts_with('-')
@@ -94,6 +99,24 @@ impl Destination {
     /// Where that leads when nothing else is said.
     pub(super) fn target(self) -> Target {
         Target { user: self.user, host: self.host, port: self.port.unwrap_or(PORT) }
+    }
+}
+
+impl Target {
+    /// `[user@]host[:port]` without a scheme, with this port where none is named.
+    pub(super) fn parse_at(text: &str, port: u16) -> Result<Self> {
+        let said = Destination::parse_plain(text)?;
+        Ok(Self { user: said.user, host: said.host, port: said.port.unwrap_or(port) })
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
     }
 }
 
@@ -118,20 +141,26 @@ fn resolve(target: &Target, deadline: Instant, cancel: &Cancel) -> Result<Vec<So
     }
 }
 
+/// A socket to `host[:port]`, for others than clients.
+pub(crate) fn dial_to(destination: &str, port: u16, deadline: Instant) -> Result<TcpStream> {
+    let target = Target::parse_at(destination, port)?;
+    dial(&target, Family::Any, &Origin::default(), deadline, &Cancel::new())
+}
+
 /// A socket to the first address that answers.
 pub(super) fn dial(
     target: &Target,
     family: Family,
-    way: &Way,
+    origin: &Origin,
     deadline: Instant,
     cancel: &Cancel,
 ) -> Result<TcpStream> {
-    let mut left = way.attempts.max(1);
+    let mut left = origin.attempts.max(1);
     loop {
         left = left.saturating_sub(1);
-        match dial_once(target, family, way, deadline, cancel) {
+        match dial_once(target, family, origin, deadline, cancel) {
             Err(Error::Io { .. }) if left > 0 => pause(deadline, cancel)?,
-            Ok(stream) if way.keepalive => {
+            Ok(stream) if origin.keepalive => {
                 let set = crate::sys::tcp::ask_silent_peers(&stream);
                 set.map_err(|error| Error::io("preparing the stream", error))?;
                 return Ok(stream);
@@ -150,12 +179,12 @@ fn pause(deadline: Instant, cancel: &Cancel) -> Result<()> {
 }
 
 /// The addresses that a connection may come from; none where it does not matter.
-fn sources(way: &Way, deadline: Instant, cancel: &Cancel) -> Result<Option<Vec<SocketAddr>>> {
-    if let Some(name) = &way.address {
+fn sources(origin: &Origin, deadline: Instant, cancel: &Cancel) -> Result<Option<Vec<SocketAddr>>> {
+    if let Some(name) = &origin.address {
         let here = Target { user: None, host: name.clone(), port: 0 };
         return resolve(&here, deadline, cancel).map(Some);
     }
-    let Some(name) = &way.interface else { return Ok(None) };
+    let Some(name) = &origin.interface else { return Ok(None) };
     let doing = || format!("looking for the addresses of interface {name}");
     let all = crate::sys::names::interfaces().map_err(|error| Error::io(doing(), error))?;
     let own = all.into_iter().filter(|(interface, _)| interface == name);
@@ -166,12 +195,11 @@ fn sources(way: &Way, deadline: Instant, cancel: &Cancel) -> Result<Option<Vec<S
 fn dial_once(
     target: &Target,
     family: Family,
-    way: &Way,
+    origin: &Origin,
     deadline: Instant,
     cancel: &Cancel,
 ) -> Result<TcpStream> {
-    let sources = sources(way, deadline, cancel)?;
-    let name = format!("{}:{}", target.host, target.port);
+    let sources = sources(origin, deadline, cancel)?;
     let mut addresses = resolve(target, deadline, cancel)?;
     addresses.retain(|address| match family {
         Family::Any => true,
@@ -179,7 +207,7 @@ fn dial_once(
         Family::V6 => address.is_ipv6(),
     });
     let mut last =
-        Error::io(format!("connecting to {name}"), io::Error::other("the host has no such address"));
+        Error::io(format!("connecting to {target}"), io::Error::other("the host has no such address"));
     let mut failed = Vec::new();
     for (at, address) in addresses.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -201,7 +229,7 @@ fn dial_once(
             }
             Err(error) => {
                 failed.push(describe(address, &error));
-                last = Error::io(format!("connecting to {name} ({})", failed.join("; ")), error);
+                last = Error::io(format!("connecting to {target} ({})", failed.join("; ")), error);
             }
         }
     }

@@ -64,6 +64,12 @@ pub(super) struct Updated {
 }
 
 impl Updated {
+    /// Nobody has asked for it.
+    #[cfg(unix)]
+    pub(super) fn unasked() -> Self {
+        Self { outcome: Arc::default(), done: crossbeam_channel::bounded(0).1 }
+    }
+
     pub(super) fn wait(&self, timeout: Duration) -> Option<HostKeysUpdate> {
         // Nothing is ever sent: it ends by the other side's end, or by the time.
         let _ = self.done.recv_timeout(timeout);

@@ -3,14 +3,21 @@
 mod authenticate;
 mod builder;
 mod cancel;
+mod command;
 mod configured;
 mod dial;
+#[cfg(unix)]
+mod display;
+mod forward;
 mod hostcheck;
 mod hostoptions;
 mod hostupdate;
 mod process;
 #[cfg(unix)]
 mod proxy;
+mod reach;
+#[cfg(unix)]
+mod x11;
 
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -24,14 +31,23 @@ use crate::hostkeys::HostKeys;
 use crate::scp::SCPClient;
 use crate::sftp::SFTPClient;
 use crate::transport::Transport;
+#[cfg(unix)]
+use crate::transport::TransportOptions;
 
 pub use builder::SSHClientBuilder;
 pub use cancel::Cancel;
+pub use command::Command;
+pub(crate) use dial::dial_to;
 pub use hostoptions::{HostAddressCheck, KnownHostsQuery, KnownHostsReason};
 pub use hostupdate::{HostKeysChange, HostKeysUpdate};
-pub use process::{Command, Output, Process, ProcessStderr, ProcessStdin, ProcessStdout};
+pub use process::{Output, Process, ProcessStderr, ProcessStdin, ProcessStdout};
 #[cfg(unix)]
 pub use proxy::ProxyCommand;
+pub use reach::{HTTPProxy, JumpHost, SOCKSProxy, SOCKSVersion};
+#[cfg(any(test, fuzzing))]
+pub(crate) use reach::{PROXIES, proxy_answer};
+#[cfg(unix)]
+pub use x11::X11Options;
 
 /// A client of an SSH server. Clones share the connection; it ends with the last handle.
 ///
@@ -60,6 +76,34 @@ impl SSHClient {
     /// See [`SSHClientBuilder::connect`].
     pub fn connect(destination: &str) -> Result<Self> {
         Self::builder().connect(destination)
+    }
+
+    /// A client on the connection that another program has made and holds: the master that listens at `path`,
+    /// as `ssh -M -S path` does. Nobody logs in, and the host's key is the master's to check. Commands, shells,
+    /// files and channels of every kind that are opened here are as with any client; what the server opens
+    /// goes to the master, and so do requests of the connection ([`Error::Unsupported`](crate::Error::Unsupported)).
+    /// It ends with the master.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) when there is no master, [`Error::MasterRefused`](crate::Error::MasterRefused),
+    /// which a [`ControlMaster`](crate::ControlMaster) of ours does: it passes no packets on.
+    ///
+    /// ```no_run
+    /// let client = feramiko::SSHClient::over_master("/run/user/1000/ssh.sock")?;
+    /// print!("{}", client.output("uname -a")?.check()?.stdout_text()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(unix)]
+    pub fn over_master(path: impl AsRef<std::path::Path>) -> Result<Self> {
+        let stream = crate::mux::MuxClient::connect(path)?.proxy()?;
+        Ok(Self {
+            transport: Transport::start_shared(stream, TransportOptions::default())?,
+            host_keys: Arc::default(),
+            updated: hostupdate::Updated::unasked(),
+            banners: Arc::default(),
+            environment: Arc::default(),
+            request_timeout: None,
+        })
     }
 
     /// A client to be configured; the same defaults.

@@ -1,98 +1,47 @@
-//! Commands on the server, in the manner of `std::process`.
+//! Commands that run on the server, in the manner of `std::process`.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::SSHClient;
-use crate::agent::Agent;
-use crate::channel::{Channel, Poll, PtyRequest};
+use super::command::Copied;
+use crate::channel::{Channel, Poll, TimedRead};
 use crate::engine::{ExitStatus, Lane};
-use crate::error::{Error, Result};
+use crate::error::{Error, Phase, Result};
 
 /// How much is read of a command's output at a time.
 const PIECE: usize = 64 * 1024;
 
-/// A command that can be started.
+/// Closes the channel of a command some of whose streams are redirected: the copies hold it too.
 #[derive(Debug)]
-pub struct Command {
-    client: SSHClient,
-    command: Vec<u8>,
-    env: Vec<(String, String)>,
-    pty: Option<PtyRequest>,
-    agent: Option<Agent>,
-}
+pub(super) struct Held(pub(super) Channel);
 
-impl Command {
-    pub(super) fn new(client: SSHClient, command: &[u8]) -> Self {
-        Self { client, command: command.to_vec(), env: Vec::new(), pty: None, agent: None }
-    }
-
-    /// Sets an environment variable. Servers accept few names (`LC_*`, `LANG`) and do not say which.
-    #[must_use]
-    pub fn env(mut self, name: &str, value: &str) -> Self {
-        self.env.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// Lets it use the agent; see [`Channel::request_forward_agent`].
-    #[must_use]
-    pub fn forward_agent(mut self, agent: &Agent) -> Self {
-        self.agent = Some(agent.clone());
-        self
-    }
-
-    /// Runs it on a pseudo-terminal; standard error then comes with standard output.
-    #[must_use]
-    pub fn get_pty(mut self, pty: PtyRequest) -> Self {
-        self.pty = Some(pty);
-        self
-    }
-
-    /// Starts it.
-    ///
-    /// # Errors
-    /// See [`SSHClient::exec_command`].
-    pub fn spawn(self) -> Result<Process> {
-        let channel = self.client.open_session()?;
-        if let Some(agent) = &self.agent {
-            channel.request_forward_agent(agent)?;
-        }
-        self.client.set_environment(&channel)?;
-        for (name, value) in &self.env {
-            channel.set_environment_variable(name, value)?;
-        }
-        if let Some(pty) = &self.pty {
-            channel.get_pty(pty)?;
-        }
-        channel.exec_command(&self.command)?;
-        Ok(Process {
-            stdin: Some(ProcessStdin(channel.clone())),
-            stdout: Some(ProcessStdout(channel.clone())),
-            stderr: Some(ProcessStderr(channel.clone())),
-            channel,
-        })
-    }
-
-    /// Runs it to its end with an empty standard input; both outputs are read together.
-    ///
-    /// # Errors
-    /// See [`SSHClient::output`].
-    pub fn output(self) -> Result<Output> {
-        self.spawn()?.wait_with_output()
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 
 /// A running command. Dropping it closes its channel; what it does then is the server's affair.
 #[derive(Debug)]
 pub struct Process {
-    /// Its standard input; dropping it is the end of input.
+    /// Its standard input, unless it is redirected; dropping it is the end of input.
     pub stdin: Option<ProcessStdin>,
-    /// Its standard output.
+    /// Its standard output, unless it is redirected.
     pub stdout: Option<ProcessStdout>,
-    /// Its standard error.
+    /// Its standard error, unless it is redirected.
     pub stderr: Option<ProcessStderr>,
-    channel: Channel,
+    pub(super) channel: Channel,
+    /// The copy of its input.
+    pub(super) feeding: Option<Copied>,
+    /// How many outputs were here at first.
+    pub(super) piped: usize,
+    /// The copies of its outputs.
+    pub(super) copies: Vec<Copied>,
+    /// When it is ended.
+    pub(super) deadline: Option<Instant>,
+    pub(super) _held: Option<Arc<Held>>,
 }
 
 impl Process {
@@ -102,11 +51,12 @@ impl Process {
         &self.channel
     }
 
-    /// Ends its input and waits for its end. Output that was not taken for reading is dropped as it
-    /// comes.
+    /// Ends its input, unless that is redirected, and waits for its end and for that of the copies of its
+    /// redirected output. Output that was not taken for reading is dropped as it comes.
     ///
     /// # Errors
-    /// [`Error::Closed`] when the connection breaks.
+    /// [`Error::Closed`] when the connection breaks, [`Error::Timeout`] when the time it was given is over:
+    /// then it is ended; [`Error::Io`] when a redirected stream could not be read or written.
     pub fn wait(&mut self) -> Result<ExitStatus> {
         self.wait_timeout(None)
     }
@@ -118,10 +68,54 @@ impl Process {
     pub fn wait_timeout(&mut self, timeout: Option<Duration>) -> Result<ExitStatus> {
         drop(self.stdin.take());
         // Where nobody holds a stream nobody will read.
-        if self.stdout.is_some() && self.stderr.is_some() {
+        if usize::from(self.stdout.is_some()) + usize::from(self.stderr.is_some()) == self.piped {
             drop((self.stdout.take(), self.stderr.take()));
         }
-        self.channel.wait_exit(timeout)
+        let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        match self.end(earlier(until, self.deadline)) {
+            Err(Error::Timeout(Phase::Exit)) if self.late() => {
+                self.give_up();
+                Err(Error::Timeout(Phase::Exit))
+            }
+            ended => ended,
+        }
+    }
+
+    /// Waits for its end and for its copies.
+    fn end(&mut self, until: Option<Instant>) -> Result<ExitStatus> {
+        let status = self.channel.link().wait_exit(until)?;
+        if let Some(Ok(Err(error))) = self.feeding.as_ref().map(Copied::try_recv) {
+            return Err(Error::io("reading what is redirected to a command", error));
+        }
+        while let Some(copied) = self.copies.last() {
+            let copied = match until {
+                Some(until) => copied.recv_deadline(until),
+                None => copied.recv().map_err(|_| crossbeam_channel::RecvTimeoutError::Disconnected),
+            };
+            match copied {
+                Ok(Err(error)) => {
+                    self.copies.pop();
+                    return Err(Error::io("copying a command's output", error));
+                }
+                Err(crossbeam_channel::RecvTimeoutError::Timeout) => return Err(Error::Timeout(Phase::Exit)),
+                Ok(Ok(())) | Err(crossbeam_channel::RecvTimeoutError::Disconnected) => {
+                    self.copies.pop();
+                }
+            }
+        }
+        Ok(status)
+    }
+
+    /// Whether its time is over.
+    fn late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// Ends it, as far as the server does.
+    fn give_up(&self) {
+        // It may have ended meanwhile.
+        let _ = self.kill();
+        self.channel.close();
     }
 
     /// The status, if it has ended.
@@ -138,50 +132,89 @@ impl Process {
         self.channel.send_signal("KILL")
     }
 
-    /// Ends its input, reads both outputs together, or the one that was not taken, and waits for its end.
+    /// Ends its input, unless that is redirected, reads both outputs together, or the one that was not taken,
+    /// and waits for its end. When the time it was given is over it is ended, and what it has printed by then is
+    /// there with [`Output::timed_out`].
     ///
     /// # Errors
-    /// [`Error::Closed`] when the connection breaks.
+    /// [`Error::Closed`] when the connection breaks, [`Error::Io`] when a redirected stream could not be read
+    /// or written.
     pub fn wait_with_output(mut self) -> Result<Output> {
-        drop(self.stdin.take());
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        if let (Some(out), Some(err)) = (&mut self.stdout, &mut self.stderr) {
-            read_both(&self.channel, (out, &mut stdout), (err, &mut stderr)).map_err(unread)?;
+        let ended = self.copy_outputs(&mut stdout, &mut stderr).and_then(|()| self.end(self.deadline));
+        match ended {
+            Ok(status) => Ok(Output { status, stdout, stderr, timed_out: false }),
+            Err(Error::Timeout(_)) if self.late() => {
+                self.give_up();
+                Ok(Output { status: ExitStatus::Missing, stdout, stderr, timed_out: true })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same, the outputs being written as they come: what was not taken or redirected.
+    ///
+    /// ```no_run
+    /// # fn example(client: feramiko::SSHClient) -> feramiko::Result<()> {
+    /// let make = client.exec_command("make")?;
+    /// let status = make.copy_to(&mut std::io::stdout(), &mut std::io::stderr())?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait), and [`Error::Io`] when a writer fails.
+    pub fn copy_to(mut self, stdout: &mut dyn Write, stderr: &mut dyn Write) -> Result<ExitStatus> {
+        let ended = self.copy_outputs(stdout, stderr).and_then(|()| self.end(self.deadline));
+        if matches!(ended, Err(Error::Timeout(_))) && self.late() {
+            self.give_up();
+            return Err(Error::Timeout(Phase::Exit));
+        }
+        ended
+    }
+
+    /// Copies the outputs that are here to their end, both at once.
+    fn copy_outputs(&mut self, stdout: &mut dyn Write, stderr: &mut dyn Write) -> Result<()> {
+        drop(self.stdin.take());
+        // What is here is dropped only when the copies have ended.
+        let (out, err) = (self.stdout.take(), self.stderr.take());
+        let mut piece = vec![0; PIECE];
+        if out.is_some() && err.is_some() {
+            let mut poll = Poll::new();
+            poll.add(&self.channel);
+            loop {
+                let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+                let Some((_, ready)) = poll.readable(left).pop() else {
+                    return Err(Error::Timeout(Phase::Exit));
+                };
+                if ready.readable && !self.copy_piece(Lane::Data, &mut piece, stdout)?
+                    || ready.stderr_readable && !self.copy_piece(Lane::Stderr, &mut piece, stderr)?
+                {
+                    break;
+                }
+            }
         }
         // What is left, of one stream at a time.
-        if let Some(mut out) = self.stdout.take() {
-            out.read_to_end(&mut stdout).map_err(unread)?;
-        }
-        if let Some(mut err) = self.stderr.take() {
-            err.read_to_end(&mut stderr).map_err(unread)?;
-        }
-        Ok(Output { status: self.channel.wait_exit(None)?, stdout, stderr })
+        while out.is_some() && self.copy_piece(Lane::Data, &mut piece, stdout)? {}
+        while err.is_some() && self.copy_piece(Lane::Stderr, &mut piece, stderr)? {}
+        stdout.flush().and_then(|()| stderr.flush()).map_err(unread)
+    }
+
+    /// Copies what there is of a stream; false at its end.
+    fn copy_piece(&self, lane: Lane, piece: &mut [u8], to: &mut dyn Write) -> Result<bool> {
+        let count = self.channel.link().read(lane, piece, self.deadline)?;
+        to.write_all(piece.get(..count).unwrap_or_default()).map_err(unread)?;
+        Ok(count > 0)
     }
 }
 
 fn unread(error: io::Error) -> Error {
-    Error::io("reading a command's output", error)
+    Error::io("copying a command's output", error)
 }
 
-/// Reads two streams of a channel until one of them has ended.
-fn read_both(
-    channel: &Channel,
-    (out, stdout): (&mut impl Read, &mut Vec<u8>),
-    (err, stderr): (&mut impl Read, &mut Vec<u8>),
-) -> io::Result<()> {
-    let mut poll = Poll::new();
-    poll.add(channel);
-    let mut piece = vec![0; PIECE];
-    let mut read = |from: &mut dyn Read, to: &mut Vec<u8>| {
-        let count = from.read(&mut piece)?;
-        to.extend_from_slice(piece.get(..count).unwrap_or_default());
-        io::Result::Ok(count > 0)
-    };
-    loop {
-        let ready = poll.readable(None).first().map(|(_, ready)| *ready).unwrap_or_default();
-        if ready.readable && !read(out, stdout)? || ready.stderr_readable && !read(err, stderr)? {
-            return Ok(());
-        }
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 
@@ -195,14 +228,19 @@ pub struct Output {
     pub stdout: Vec<u8>,
     /// Its standard error.
     pub stderr: Vec<u8>,
+    /// Its time was over before it had ended: what is here is a part, and the status is missing.
+    pub timed_out: bool,
 }
 
 impl Output {
     /// Itself if the command returned 0.
     ///
     /// # Errors
-    /// [`Error::Exit`] with the status otherwise.
+    /// [`Error::Exit`] with the status otherwise, [`Error::Timeout`] when its time was over.
     pub fn check(self) -> Result<Self> {
+        if self.timed_out {
+            return Err(Error::Timeout(Phase::Exit));
+        }
         if self.status.success() { Ok(self) } else { Err(Error::Exit(self.status)) }
     }
 
@@ -225,52 +263,73 @@ impl Output {
 
 /// A command's standard input. Dropping it is the end of input.
 #[derive(Debug)]
-pub struct ProcessStdin(Channel);
+pub struct ProcessStdin {
+    pub(super) channel: Channel,
+    pub(super) _held: Option<Arc<Held>>,
+}
 
 impl Write for ProcessStdin {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.0.write(buf)
+        self.channel.write(buf)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.channel.flush()
     }
 }
 
 impl Drop for ProcessStdin {
     fn drop(&mut self) {
-        self.0.shutdown(Shutdown::Write);
+        self.channel.shutdown(Shutdown::Write);
     }
 }
 
 /// A command's standard output. Once it is dropped, what comes is dropped too.
 #[derive(Debug)]
-pub struct ProcessStdout(Channel);
+pub struct ProcessStdout {
+    pub(super) channel: Channel,
+    pub(super) _held: Option<Arc<Held>>,
+}
 
 impl Drop for ProcessStdout {
     fn drop(&mut self) {
-        self.0.link().stop_reading(Lane::Data);
+        self.channel.link().stop_reading(Lane::Data);
     }
 }
 
 impl Read for ProcessStdout {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buf)
+        self.channel.read(buf)
+    }
+}
+
+impl TimedRead for ProcessStdout {
+    fn read_within(&mut self, buf: &mut [u8], timeout: Duration) -> io::Result<usize> {
+        self.channel.read_within(buf, timeout)
     }
 }
 
 /// A command's standard error. Once it is dropped, what comes is dropped too.
 #[derive(Debug)]
-pub struct ProcessStderr(Channel);
+pub struct ProcessStderr {
+    pub(super) channel: Channel,
+    pub(super) _held: Option<Arc<Held>>,
+}
 
 impl Drop for ProcessStderr {
     fn drop(&mut self) {
-        self.0.link().stop_reading(Lane::Stderr);
+        self.channel.link().stop_reading(Lane::Stderr);
     }
 }
 
 impl Read for ProcessStderr {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.0.stderr().read(buf)
+        self.channel.stderr().read(buf)
+    }
+}
+
+impl TimedRead for ProcessStderr {
+    fn read_within(&mut self, buf: &mut [u8], timeout: Duration) -> io::Result<usize> {
+        self.channel.stderr().read_within(buf, timeout)
     }
 }

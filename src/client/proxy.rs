@@ -77,11 +77,16 @@ impl ProxyCommand {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn spawn(mut command: Command) -> io::Result<Self> {
+    pub fn spawn(command: Command) -> io::Result<Self> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        Self::start(command, name)
+    }
+
+    /// The same under another name than the program's.
+    pub(super) fn start(mut command: Command, name: String) -> io::Result<Self> {
         // A pair of sockets rather than pipes: closing ours ends both directions, whoever else the
         // program has handed its end to.
         let (socket, theirs) = UnixStream::pair()?;
-        let name = command.get_program().to_string_lossy().into_owned();
         command
             .stdin(Stdio::from(OwnedFd::from(theirs.try_clone()?)))
             .stdout(Stdio::from(OwnedFd::from(theirs)))

@@ -15,7 +15,7 @@ use super::table::{Built, IDENTITIES, Own, Shape, Spec, TABLE, USERS, keyword};
 use super::tokens::{Expand, Tokens, home};
 use super::value::algorithm_list;
 use super::values::Values;
-use super::{ConfigError, SSH_PORT};
+use super::{ConfigError, SSH_PORT, SSHConfig};
 use crate::pattern::endpoint::Endpoint;
 use crate::pattern::{Letters, matches};
 
@@ -43,6 +43,8 @@ pub struct HostConfig {
     /// Its commands may be run.
     may_run: bool,
     stdio: Option<Endpoint>,
+    /// What was asked, for further hosts on the way.
+    config: SSHConfig,
 }
 
 impl fmt::Debug for HostConfig {
@@ -62,14 +64,25 @@ impl HostConfig {
         tokens: Tokens,
         host: String,
         original: String,
-        may_run: bool,
+        config: SSHConfig,
     ) -> Result<Self, String> {
         if values.one("connectionattempts") == Some("0") {
             return Err("ConnectionAttempts must not be 0".to_owned());
         }
         let user = tokens.get('r').unwrap_or_default().to_owned();
         let port = values.one("port").and_then(|port| port.parse().ok()).unwrap_or(SSH_PORT);
-        let this = Self { values, environment, tokens, host, original, user, port, may_run, stdio: None };
+        let this = Self {
+            values,
+            environment,
+            tokens,
+            host,
+            original,
+            user,
+            port,
+            may_run: config.may_run(),
+            stdio: None,
+            config,
+        };
         for name in this.unbuilt(Built::No) {
             log::info!(target: "feramiko::config", "{}: {name} is not built", this.original);
         }
@@ -79,6 +92,12 @@ impl HostConfig {
     pub(super) fn with_stdio(mut self, stdio: Option<Endpoint>) -> Self {
         self.stdio = stdio;
         self
+    }
+
+    /// The configuration that was asked, for hosts on the way to this one.
+    #[must_use]
+    pub fn config(&self) -> &SSHConfig {
+        &self.config
     }
 
     /// Where the standard streams lead, if that was asked for by [`ConfigQuery::stdio_forward`].

@@ -48,6 +48,7 @@ fn start_of(role: Role, closer: Arc<dyn Closer>) -> Result<Start> {
         round_trip: Duration::from_millis(1),
         closer,
         serving: true,
+        shared: false,
         taker: None,
     })
 }

@@ -2,6 +2,8 @@
 //!
 //! Never two of its locks at a time; none is held across I/O or a callback.
 
+#[cfg(unix)]
+use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
-use super::incoming::{ChannelTaker, Incoming, Tickets};
+use super::incoming::{ChannelTaker, Incoming, OpenRequest, Tickets};
 use super::limits::Limits;
 use super::outbox::{Concerns, Control, Outbox, Stop};
-use super::slot::{Answer, Slot};
+use super::slot::{Answer, GlobalWaiter, Slot};
 use super::stream::Closer;
 use super::sync::{AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex};
 use crate::error::{Error, Result};
@@ -86,6 +88,8 @@ pub(crate) struct Start {
     pub(crate) closer: Arc<dyn Closer>,
     /// Whether somebody takes what the peer opens and asks; nobody: it is refused.
     pub(crate) serving: bool,
+    /// Whether another program holds the connection and passes on what concerns channels.
+    pub(crate) shared: bool,
     pub(crate) taker: Option<RequestTaker>,
 }
 
@@ -94,6 +98,13 @@ pub(crate) struct Start {
 pub(crate) struct RequestTaker {
     pub(crate) kind: &'static str,
     pub(crate) take: Box<dyn FnOnce(Arc<Core>, Vec<u8>) + Send>,
+}
+
+/// What is dropped when the transport dies.
+#[derive(Default)]
+struct Kept {
+    things: HashMap<u64, Box<dyn Any + Send>>,
+    next: u64,
 }
 
 pub(crate) struct Core {
@@ -110,15 +121,22 @@ pub(crate) struct Core {
     /// Taken by the reader, and by the thread that signs for it.
     pub(super) kex: Mutex<Kex>,
     /// Who waits for REQUEST_SUCCESS and REQUEST_FAILURE, in order. Filled by the writer.
-    global_replies: Mutex<VecDeque<Sender<Answer>>>,
+    global_replies: Mutex<VecDeque<GlobalWaiter>>,
     /// Answers owed to the peer's global requests.
     pub(super) global_tickets: Tickets,
-    /// Who takes channels that the peer opens where nobody serves, by their kind.
-    pub(super) takers: Mutex<HashMap<&'static str, Arc<ChannelTaker>>>,
+    /// What rooms above keep with the connection, one of each type. Taken by users.
+    #[cfg(unix)]
+    pub(super) companions: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
+    /// Who takes channels that the peer opens, so that whoever serves does not get them; the last came
+    /// last. Taken by the reader, and by whoever asks for channels or no longer does.
+    takers: Mutex<Vec<Arc<ChannelTaker>>>,
+    held: Mutex<Kept>,
     incoming: Mutex<Option<Sender<Incoming>>>,
     incoming_receiver: Receiver<Incoming>,
     /// Whether anybody takes what the peer opens and asks.
     pub(super) serving: bool,
+    /// Whether another program holds the connection: it sees to the keys, and to all but channels.
+    shared: bool,
     /// Taken by the reader, and by whoever ends the transport.
     taker: Mutex<Option<RequestTaker>>,
     cause: Mutex<Option<Arc<Error>>>,
@@ -151,9 +169,13 @@ impl Core {
             global_replies: Mutex::default(),
             global_tickets: Tickets::default(),
             takers: Mutex::default(),
+            #[cfg(unix)]
+            companions: Mutex::default(),
+            held: Mutex::default(),
             incoming: Mutex::new(Some(sender)),
             incoming_receiver: receiver,
             serving: start.serving,
+            shared: start.shared,
             taker: Mutex::new(start.taker),
             cause: Mutex::new(None),
             dying: AtomicBool::new(false),
@@ -196,6 +218,8 @@ impl Core {
         // They may hold what holds this core.
         let takers = std::mem::take(&mut *self.takers.lock());
         drop(takers);
+        let held = std::mem::take(&mut self.held.lock().things);
+        drop(held);
         let taker = self.taker.lock().take();
         drop(taker);
         let slots = self.table.lock().slots.clone();
@@ -276,17 +300,17 @@ impl Core {
         self.outbox.post_data(self, Arc::clone(slot), size);
     }
 
-    pub(super) fn expect_global_reply(&self, sender: Sender<Answer>) {
+    pub(super) fn expect_global_reply(&self, waiter: GlobalWaiter) {
         let mut waiting = self.global_replies.lock();
         if self.alive() {
-            waiting.push_back(sender);
+            waiting.push_back(waiter);
         }
     }
 
     /// REQUEST_SUCCESS or REQUEST_FAILURE arrived; false when nobody asked.
     pub(super) fn global_reply(&self, answer: Answer) -> bool {
         let waiter = self.global_replies.lock().pop_front();
-        waiter.map(|waiter| drop(waiter.try_send(answer))).is_some()
+        waiter.map(|waiter| waiter.answer(answer)).is_some()
     }
 
     // ---- channels
@@ -314,6 +338,58 @@ impl Core {
     }
 
     // ---- what the peer opens and asks
+
+    /// Adds somebody who takes channels; false when the transport is dead.
+    pub(super) fn add_taker(&self, taker: Arc<ChannelTaker>) -> bool {
+        let mut takers = self.takers.lock();
+        if self.alive() {
+            takers.push(taker);
+            return true;
+        }
+        false
+    }
+
+    /// Takes away those that are `gone`.
+    pub(super) fn remove_takers(&self, gone: impl Fn(&Arc<ChannelTaker>) -> bool) {
+        // They may hold what holds this core: not dropped under the lock.
+        let removed: Vec<_> = self.takers.lock().extract_if(.., |taker| gone(taker)).collect();
+        drop(removed);
+    }
+
+    /// Takes away who came before `taker` for channels of the same kind.
+    pub(super) fn replace_takers(&self, taker: &Arc<ChannelTaker>) {
+        let before: Vec<_> = {
+            let takers = self.takers.lock();
+            let same = |known: &&Arc<ChannelTaker>| !Arc::ptr_eq(known, taker);
+            takers.iter().take_while(same).filter(|known| known.kind == taker.kind).cloned().collect()
+        };
+        self.remove_takers(|known| before.iter().any(|old| Arc::ptr_eq(old, known)));
+    }
+
+    /// Who takes a channel that the peer opens.
+    pub(super) fn taker_of(&self, request: &OpenRequest) -> Option<Arc<ChannelTaker>> {
+        ChannelTaker::of(&self.takers.lock(), request)
+    }
+
+    /// Keeps `thing` until the transport dies or [`let_go`](Self::let_go); its number.
+    pub(super) fn hold(&self, thing: Box<dyn Any + Send>) -> u64 {
+        let mut held = self.held.lock();
+        let number = held.next;
+        held.next = number.saturating_add(1);
+        if self.alive() {
+            held.things.insert(number, thing);
+        } else {
+            drop(held);
+            drop(thing);
+        }
+        number
+    }
+
+    /// Drops what is kept under that number.
+    pub(super) fn let_go(&self, number: u64) {
+        let thing = self.held.lock().things.remove(&number);
+        drop(thing);
+    }
 
     /// Hands something to the serving thread; gives it back when too much waits or nobody serves.
     pub(super) fn hand_in(&self, incoming: Incoming) -> std::result::Result<(), Incoming> {
@@ -345,9 +421,18 @@ impl Core {
         self.kex.lock().negotiated().map(|agreed| agreed.host_key.clone()).unwrap_or_default()
     }
 
-    /// Starts an exchange unless one is under way: our KEXINIT leaves.
+    /// An error where another program holds the connection, which does not pass `what` on.
+    pub(crate) fn not_shared(&self, what: &str) -> Result<()> {
+        match self.shared {
+            true => Err(Error::Unsupported(format!("{what} over the connection of a master"))),
+            false => Ok(()),
+        }
+    }
+
+    /// Starts an exchange unless one is under way: our KEXINIT leaves. Not where another program has the
+    /// keys.
     pub(crate) fn begin_rekey(&self) -> Result<()> {
-        if self.alive() && !self.outbox.rekeying() {
+        if self.alive() && !self.shared && !self.outbox.rekeying() {
             self.outbox.begin_rekey(self, Kex::kexinit(&self.setup, false)?);
         }
         Ok(())

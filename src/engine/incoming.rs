@@ -15,7 +15,7 @@ use super::slot::{Phase, Slot};
 use super::sync::Mutex;
 use crate::error::{Error, Result};
 use crate::msg::connection::{
-    ChannelFailure, ChannelOpenConfirmation, ChannelOpenFailure, ChannelSuccess, RequestFailure,
+    ChannelFailure, ChannelOpen, ChannelOpenConfirmation, ChannelOpenFailure, ChannelSuccess, RequestFailure,
     RequestSuccess,
 };
 use crate::wire::{Encode, Escaped, Rest};
@@ -166,6 +166,8 @@ impl Drop for Reply {
 pub(crate) struct OpenRequest {
     core: Arc<Core>,
     pub(crate) kind: String,
+    /// What follows the fields that every kind has.
+    pub(crate) rest: Vec<u8>,
     sender: u32,
     window: u32,
     max_packet: u32,
@@ -178,16 +180,55 @@ impl fmt::Debug for OpenRequest {
     }
 }
 
+/// Does what a channel is for, from its request to its end; gives it back, if it came to be. It is closed
+/// when its place is free, so that the peer never knows of the end before.
+type RunChannel = Box<dyn Fn(OpenRequest, &Link) -> Option<ChannelLink> + Send + Sync>;
+
+/// Whether a channel that the peer opens is one that somebody waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fit {
+    No,
+    /// If nobody else waits for one like it.
+    Perhaps,
+    Yes,
+}
+
+/// Tells that by what came with the request. Asked by the reader.
+type Fits = Box<dyn Fn(&[u8]) -> Fit + Send + Sync>;
+
 /// Takes channels of one kind that the peer opens, on a thread each.
 pub(super) struct ChannelTaker {
+    pub(super) kind: &'static str,
     limit: usize,
     live: AtomicUsize,
-    run: Box<dyn Fn(ChannelLink) + Send + Sync>,
+    fits: Fits,
+    run: RunChannel,
 }
 
 impl ChannelTaker {
-    pub(super) fn new(limit: usize, run: impl Fn(ChannelLink) + Send + Sync + 'static) -> Self {
-        Self { limit, live: AtomicUsize::new(0), run: Box::new(run) }
+    pub(super) fn new(
+        kind: &'static str,
+        limit: usize,
+        fits: impl Fn(&[u8]) -> Fit + Send + Sync + 'static,
+        run: impl Fn(OpenRequest, &Link) -> Option<ChannelLink> + Send + Sync + 'static,
+    ) -> Self {
+        Self { kind, limit, live: AtomicUsize::new(0), fits: Box::new(fits), run: Box::new(run) }
+    }
+
+    /// Who of `takers`, the last of whom came last, takes the channel.
+    pub(super) fn of(takers: &[Arc<Self>], request: &OpenRequest) -> Option<Arc<Self>> {
+        let mut perhaps = Vec::new();
+        for taker in takers.iter().rev().filter(|taker| taker.kind == request.kind) {
+            match (taker.fits)(&request.rest) {
+                Fit::Yes => return Some(Arc::clone(taker)),
+                Fit::Perhaps => perhaps.push(taker),
+                Fit::No => {}
+            }
+        }
+        match perhaps[..] {
+            [only] => Some(Arc::clone(only)),
+            _ => None,
+        }
     }
 
     /// Called by the reader: never waits.
@@ -199,13 +240,9 @@ impl ChannelTaker {
         let link = Link::aside(Arc::clone(&request.core));
         let live = Live(self);
         let started = super::spawn("feramiko channel", move || {
-            if let Some(channel) = request.accept(&link) {
-                let open = channel.clone();
-                (live.0.run)(channel);
-                // Its place is free before the peer can know of its end and ask for the next.
-                drop(live);
-                drop(open);
-            }
+            let open = (live.0.run)(request, &link);
+            drop(live);
+            drop(open);
         });
         if let Err(error) = started {
             log::warn!(target: "feramiko::connection", "a channel of the peer's: {error}");
@@ -224,12 +261,21 @@ impl Drop for Live {
 
 /// RFC 4254 §5.1.
 pub(crate) const ADMINISTRATIVELY_PROHIBITED: u32 = 1;
+pub(crate) const CONNECT_FAILED: u32 = 2;
 pub(crate) const UNKNOWN_CHANNEL_TYPE: u32 = 3;
 pub(crate) const RESOURCE_SHORTAGE: u32 = 4;
 
 impl OpenRequest {
-    pub(super) fn new(core: &Arc<Core>, kind: String, sender: u32, window: u32, max_packet: u32) -> Self {
-        Self { core: Arc::clone(core), kind, sender, window, max_packet, answered: false }
+    pub(super) fn new(core: &Arc<Core>, message: &ChannelOpen<'_>) -> Self {
+        Self {
+            core: Arc::clone(core),
+            kind: message.kind.to_string(),
+            rest: message.rest.0.to_vec(),
+            sender: message.sender,
+            window: message.window,
+            max_packet: message.max_packet,
+            answered: false,
+        }
     }
 
     /// Opens it. The link keeps the connection alive, as every handle does.

@@ -78,6 +78,11 @@ pub struct Limits {
     pub startups: usize,
     /// Unauthenticated connections of a listener from one address.
     pub startups_per_source: usize,
+    /// Connections forwarded at once, of one kind on one connection of a server, or of one forwarding of a
+    /// client: each takes two threads and two windows.
+    pub forwarded: usize,
+    /// Forwardings that listen at once on one connection of a server: each takes a thread.
+    pub listeners: usize,
     /// Sessions at once on one connection of a server, also those whose channel is closed and which run on.
     pub sessions: usize,
 }
@@ -115,6 +120,8 @@ impl Default for Limits {
             startups_refused_percent: 30,
             startups: 100,
             startups_per_source: 16,
+            forwarded: 2048,
+            listeners: 128,
             sessions: 10,
         }
     }

@@ -10,10 +10,10 @@ use crossbeam_channel::RecvTimeoutError;
 
 use super::core::Core;
 use super::exit::ExitStatus;
-use super::incoming::{ChannelTaker, Incoming};
+use super::incoming::{ChannelTaker, Fit, Incoming, OpenRequest};
 use super::outbox::Concerns;
 use super::poll::Signal;
-use super::slot::{Answer, Lane, Phase as SlotPhase, Request, Slot, State};
+use super::slot::{Answer, GlobalWaiter, Install, Lane, Phase as SlotPhase, Request, Slot, State};
 use super::sync::{Condvar, MutexGuard};
 use crate::error::{Error, Phase, Result};
 use crate::key::PublicKey;
@@ -107,28 +107,90 @@ impl Link {
     }
 
     /// From now on channels of this kind that the peer opens are handed to `run`, on a thread each, at
-    /// most `limit` at once, unless `asking` for them fails. Who serves gets them as before.
+    /// most `limit` at once, unless `asking` for them fails; also where somebody serves. `run` accepts the
+    /// request or refuses it, and gives back the channel when it is done with it.
     pub(crate) fn take_channels(
         &self,
         kind: &'static str,
         limit: usize,
-        run: impl Fn(ChannelLink) + Send + Sync + 'static,
+        run: impl Fn(OpenRequest, &Self) -> Option<ChannelLink> + Send + Sync + 'static,
         asking: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
-        let taker = Arc::new(ChannelTaker::new(limit, run));
-        let before = self.core().takers.lock().insert(kind, Arc::clone(&taker));
+        // What the server opens goes to the program that holds the connection.
+        self.core().not_shared(kind)?;
+        let taker = Arc::new(ChannelTaker::new(kind, limit, |_| Fit::Yes, run));
+        if !self.core().add_taker(Arc::clone(&taker)) {
+            return Err(self.core().closed());
+        }
         let asked = asking();
-        if asked.is_err() {
-            let mut takers = self.core().takers.lock();
-            // Unless somebody else has asked meanwhile.
-            if takers.get(kind).is_some_and(|known| Arc::ptr_eq(known, &taker)) {
-                match before {
-                    Some(before) => takers.insert(kind, before),
-                    None => takers.remove(kind),
-                };
-            }
+        match asked {
+            Ok(()) => self.core().replace_takers(&taker),
+            Err(_) => self.core().remove_takers(|known| Arc::ptr_eq(known, &taker)),
         }
         asked
+    }
+
+    /// The one thing of its type that is kept with the connection, made when it is first asked for. It must
+    /// not hold the connection.
+    #[cfg(unix)]
+    pub(crate) fn companion<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+        let mut companions = self.core().companions.lock();
+        if let Some(known) = companions.iter().find_map(|thing| Arc::clone(thing).downcast().ok()) {
+            return known;
+        }
+        let made = Arc::new(T::default());
+        companions.push(Arc::<T>::clone(&made));
+        made
+    }
+
+    /// As long as what is returned lives, those channels of this kind that `fits` says of, by what came with
+    /// the request, are handed to `run`, on a thread each, at most `limit` at once; also where somebody
+    /// serves. `fits` is asked by the reader.
+    pub(crate) fn take_fitting(
+        &self,
+        kind: &'static str,
+        limit: usize,
+        fits: impl Fn(&[u8]) -> Fit + Send + Sync + 'static,
+        run: impl Fn(OpenRequest, &Self) -> Option<ChannelLink> + Send + Sync + 'static,
+    ) -> Result<Taking> {
+        self.core().not_shared(kind)?;
+        let taker = Arc::new(ChannelTaker::new(kind, limit, fits, run));
+        if !self.core().add_taker(Arc::clone(&taker)) {
+            return Err(self.core().closed());
+        }
+        Ok(Taking { core: Arc::clone(self.core()), taker })
+    }
+
+    /// Hands a channel that reached whoever serves to who takes it by now; gives it back if nobody does. The
+    /// first ones come before whoever serves has said who takes what.
+    pub(crate) fn hand_on(&self, request: OpenRequest) -> Option<OpenRequest> {
+        match self.core().taker_of(&request) {
+            Some(taker) => taker.take(request),
+            None => return Some(request),
+        }
+        None
+    }
+
+    /// A link that neither keeps the transport alive nor ends it.
+    pub(crate) fn beside(&self) -> Self {
+        Self::aside(Arc::clone(self.core()))
+    }
+
+    /// Keeps `thing` until the transport dies or what is returned is dropped.
+    pub(crate) fn hold(&self, thing: impl Any + Send) -> Held {
+        Held { core: Arc::clone(self.core()), number: self.core().hold(Box::new(thing)) }
+    }
+
+    /// As [`global_request`](Self::global_request); what a success switches on is done by the reader,
+    /// before it looks at the next packet. It must not wait.
+    pub(crate) fn global_request_then(
+        &self,
+        kind: &str,
+        rest: &[u8],
+        deadline: Option<Instant>,
+        install: impl FnOnce(&[u8]) + Send + 'static,
+    ) -> Result<Vec<u8>> {
+        request_of_connection(self.core(), kind, rest, deadline, Some(Box::new(install)))
     }
 
     /// What ties an agent's signature to this connection: the host key that the server proved in the
@@ -171,10 +233,46 @@ pub(crate) fn global_request(
     rest: &[u8],
     deadline: Option<Instant>,
 ) -> Result<Vec<u8>> {
+    request_of_connection(core, kind, rest, deadline, None)
+}
+
+fn request_of_connection(
+    core: &Core,
+    kind: &str,
+    rest: &[u8],
+    deadline: Option<Instant>,
+    install: Option<Install>,
+) -> Result<Vec<u8>> {
+    // OpenSSH's master hangs up on most, and gives nobody the answers.
+    core.not_shared(kind)?;
     let request = GlobalRequest { kind: Escaped(kind.as_bytes()), want_reply: true, rest: Rest(rest) };
     let (sender, receiver) = crossbeam_channel::bounded::<Answer>(1);
-    core.post_control(request.to_vec(), Concerns::Global(sender));
+    core.post_control(request.to_vec(), Concerns::Global(GlobalWaiter { sender, install }));
     answered(&receiver, core, kind, deadline)
+}
+
+/// Somebody takes channels as long as this lives.
+pub(crate) struct Taking {
+    core: Arc<Core>,
+    taker: Arc<ChannelTaker>,
+}
+
+impl Drop for Taking {
+    fn drop(&mut self) {
+        self.core.remove_takers(|known| Arc::ptr_eq(known, &self.taker));
+    }
+}
+
+/// Something that is kept as long as this and the transport live.
+pub(crate) struct Held {
+    core: Arc<Core>,
+    number: u64,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.core.let_go(self.number);
+    }
 }
 
 /// Waits for the answer to a request of ours.
@@ -408,6 +506,31 @@ impl ChannelLink {
         state.wake_watchers();
         self.post_if_due(state, 0);
         self.0.slot.incoming.notify_all();
+    }
+
+    /// Waits until either side has closed it, or the transport died.
+    pub(crate) fn wait_closed(&self) {
+        let slot = &self.0.slot;
+        let mut state = slot.state.lock();
+        while !(state.want_close || state.phase == SlotPhase::Closed || state.dead.is_some()) {
+            wait(&slot.incoming, &mut state, None);
+        }
+    }
+
+    /// Has what comes for standard error appended to the data, or no longer; what it was before.
+    pub(crate) fn combine_stderr(&self, combine: bool) -> bool {
+        let mut state = self.0.slot.state.lock();
+        let before = state.combine(combine);
+        state.wake_watchers();
+        self.post_if_due(state, 0);
+        self.0.slot.incoming.notify_all();
+        before
+    }
+
+    /// Gives the channel as long as somebody else holds it.
+    pub(crate) fn weak(&self) -> impl Fn() -> Option<Self> + Send + use<> {
+        let weak = Arc::downgrade(&self.0);
+        move || weak.upgrade().map(Self)
     }
 
     /// Closes it; what is queued leaves first. Idempotent.

@@ -20,6 +20,8 @@ mod outside;
 mod pipe;
 mod poll;
 mod reader;
+#[cfg(unix)]
+mod shared;
 mod slot;
 mod stream;
 mod sync;
@@ -37,14 +39,19 @@ pub(crate) use bare::Bare;
 #[cfg(unix)]
 pub(crate) use child::{Program, Running};
 pub use exit::ExitStatus;
-pub(crate) use incoming::{Incoming, OpenRequest, RESOURCE_SHORTAGE, Reply, UNKNOWN_CHANNEL_TYPE};
+pub(crate) use incoming::{
+    ADMINISTRATIVELY_PROHIBITED, CONNECT_FAILED, Fit, Incoming, OpenRequest, RESOURCE_SHORTAGE, Reply,
+    UNKNOWN_CHANNEL_TYPE,
+};
 pub use limits::Limits;
-pub(crate) use link::{ChannelLink, Link, default_deadline, global_request};
+pub(crate) use link::{ChannelLink, Held, Link, Taking, default_deadline, global_request};
 pub(crate) use login::{Login, Opening};
 pub(crate) use outside::within;
 #[cfg(unix)]
 pub(crate) use outside::{printed, succeeds};
 pub(crate) use poll::Signal;
+#[cfg(unix)]
+pub(crate) use shared::start_shared;
 pub(crate) use slot::Lane;
 pub use stream::{Closer, Halves, MemoryStream, ReadHalf, Stream, WriteHalf};
 

@@ -120,19 +120,17 @@ fn global_reply(core: &Core, answer: std::result::Result<Vec<u8>, ()>) -> Result
 }
 
 fn open(core: &Arc<Core>, message: &ChannelOpen<'_>) -> Result<()> {
-    let kind = message.kind.to_string();
-    log::debug!(target: "feramiko::connection", "{}: opens channel {} ({kind})", core.peer, message.sender);
-    let request = OpenRequest::new(core, kind, message.sender, message.window, message.max_packet);
+    let request = OpenRequest::new(core, message);
+    let (peer, kind) = (&core.peer, &request.kind);
+    log::debug!(target: "feramiko::connection", "{peer}: opens channel {} ({kind})", message.sender);
     if message.max_packet == 0 {
         request.refuse(ADMINISTRATIVELY_PROHIBITED, "a largest packet of 0 bytes");
     } else if core.table.lock().len() >= core.limits.channels {
         request.refuse(RESOURCE_SHORTAGE, "too many channels");
+    } else if let Some(taker) = core.taker_of(&request) {
+        taker.take(request);
     } else if !core.serving {
-        let taker = core.takers.lock().get(request.kind.as_str()).cloned();
-        match taker {
-            Some(taker) => taker.take(request),
-            None => request.refuse(ADMINISTRATIVELY_PROHIBITED, "nobody asked for it"),
-        }
+        request.refuse(ADMINISTRATIVELY_PROHIBITED, "nobody asked for it");
     } else if let Err(Incoming::Open(request)) = core.hand_in(Incoming::Open(request)) {
         request.refuse(RESOURCE_SHORTAGE, "too many requests");
     }

@@ -11,10 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use crossbeam_channel::Sender;
-
 use super::core::Core;
-use super::slot::{Answer, Slot, seal_message};
+use super::slot::{GlobalWaiter, Slot, seal_message};
 use super::stream::WriteHalf;
 use super::sync::{AtomicBool, Condvar, Mutex, MutexGuard};
 use crate::error::Error;
@@ -44,7 +42,7 @@ pub(super) enum KexItem {
 pub(super) enum Concerns {
     Nobody,
     /// Who waits for the answer to a request of the connection.
-    Global(Sender<Answer>),
+    Global(GlobalWaiter),
     /// It answers on that channel: after our CLOSE it does not leave any more.
     Channel(Arc<Slot>),
 }
@@ -316,7 +314,7 @@ impl Outbox {
             Item::Control(Control { payload, concerns }) => {
                 match concerns {
                     Concerns::Nobody => {}
-                    Concerns::Global(sender) => core.expect_global_reply(sender),
+                    Concerns::Global(waiter) => core.expect_global_reply(waiter),
                     // Whoever seals holds the token: no CLOSE leaves meanwhile.
                     Concerns::Channel(slot) if slot.state.lock().flow.close_sent => return Ok(()),
                     Concerns::Channel(_) => {}

@@ -74,6 +74,15 @@ impl Pipe {
         }
     }
 
+    /// Appends all of another pipe.
+    pub(super) fn append(&mut self, mut other: Self) {
+        while !other.is_empty() {
+            let piece = other.take_piece(usize::MAX);
+            self.feed(piece.bytes());
+            piece.give_back();
+        }
+    }
+
     /// The bytes at the front that lie together; empty only when the pipe is.
     pub(super) fn front(&self) -> &[u8] {
         self.chunks.front().and_then(|first| first.get(self.drained..)).unwrap_or_default()

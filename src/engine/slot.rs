@@ -68,6 +68,27 @@ pub(super) enum Phase {
 /// The answer to a request of ours: the bytes after REQUEST_SUCCESS, or a refusal.
 pub(super) type Answer = Result<Vec<u8>, ()>;
 
+/// Who waits for the answer to a request of the connection.
+pub(super) struct GlobalWaiter {
+    pub(super) sender: Sender<Answer>,
+    /// What a success switches on, before the next packet is looked at.
+    pub(super) install: Option<Install>,
+}
+
+/// Runs on the reader: never waits, and is no user's.
+pub(super) type Install = Box<dyn FnOnce(&[u8]) + Send>;
+
+impl GlobalWaiter {
+    /// Called by the reader.
+    pub(super) fn answer(self, answer: Answer) {
+        if let (Ok(rest), Some(install)) = (&answer, self.install) {
+            install(rest);
+        }
+        // Who asked may have given up.
+        let _ = self.sender.try_send(answer);
+    }
+}
+
 /// A request that waits to leave.
 #[derive(Debug)]
 pub(super) struct Request {
@@ -99,6 +120,8 @@ pub(super) struct State {
     pub(super) flow: Flow,
     pub(super) data: Inbound,
     pub(super) stderr: Inbound,
+    /// What comes for standard error is appended to the data, in the order it comes.
+    pub(super) combined: bool,
     pub(super) exit_waiting: u32,
     pub(super) out_data: Pipe,
     pub(super) out_stderr: Pipe,
@@ -186,6 +209,20 @@ impl State {
         inbound.credited = 0;
         inbound.unwanted = true;
         self.consumed(count);
+    }
+
+    /// Appends what is there of standard error to the data, or no longer; what it was before.
+    pub(super) fn combine(&mut self, combine: bool) -> bool {
+        if combine {
+            let kept = std::mem::take(&mut self.stderr.pipe);
+            self.data.credited = self.data.credited.saturating_add(std::mem::take(&mut self.stderr.credited));
+            self.data.arrived |= self.stderr.arrived;
+            self.data.pipe.append(kept);
+            if self.data.unwanted {
+                self.discard(Lane::Data);
+            }
+        }
+        std::mem::replace(&mut self.combined, combine)
     }
 
     /// Somebody waits for `lane` or for the exit: what nobody reads of the other stream is credited
@@ -288,6 +325,7 @@ impl Slot {
                 flow: Flow::new(super::flow::WINDOW),
                 data: Inbound::default(),
                 stderr: Inbound::default(),
+                combined: false,
                 exit_waiting: 0,
                 out_data: Pipe::default(),
                 out_stderr: Pipe::default(),
@@ -332,6 +370,7 @@ impl Slot {
             // Nobody will read it; the CLOSE is on its way.
             return Ok(false);
         }
+        let lane = if state.combined { Lane::Data } else { lane };
         let inbound = state.inbound(lane);
         inbound.arrived |= !bytes.is_empty();
         if inbound.unwanted {

@@ -71,6 +71,14 @@ pub trait WriteHalf: Send {
     /// `TimedOut` at the deadline.
     fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()>;
 
+    /// Says that nothing more will be written, where the stream can say that of one direction.
+    ///
+    /// # Errors
+    /// What the stream says.
+    fn shutdown(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Writes everything, resuming at the byte where it stopped.
     ///
     /// # Errors
@@ -102,19 +110,19 @@ impl fmt::Debug for dyn Closer {
 
 /// A stream socket with its own shutdown call.
 trait Socket: socket::Waits + Send + Sync + 'static {
-    fn shut(&self);
+    fn shut(&self, how: Shutdown) -> io::Result<()>;
 }
 
 impl Socket for socket::Tcp {
-    fn shut(&self) {
-        let _ = self.shutdown(Shutdown::Both);
+    fn shut(&self, how: Shutdown) -> io::Result<()> {
+        self.shutdown(how)
     }
 }
 
 #[cfg(unix)]
 impl Socket for UnixStream {
-    fn shut(&self) {
-        let _ = self.shutdown(Shutdown::Both);
+    fn shut(&self, how: Shutdown) -> io::Result<()> {
+        self.shutdown(how)
     }
 }
 
@@ -127,7 +135,8 @@ struct SocketCloser<S: Socket>(Arc<S>);
 
 impl<S: Socket> Closer for SocketCloser<S> {
     fn close(&self) {
-        self.0.shut();
+        // It may be shut already.
+        let _ = self.0.shut(Shutdown::Both);
     }
 }
 
@@ -155,6 +164,10 @@ impl<S: Socket> WriteHalf for SocketHalf<S> {
 
     fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {
         socket::wait_writable(&*self.socket, deadline)
+    }
+
+    fn shutdown(&mut self) -> io::Result<()> {
+        self.socket.shut(Shutdown::Write)
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::core::{Core, GOODBYE};
 use super::outbox::Concerns;
+use super::slot::GlobalWaiter;
 use crate::error::{Error, Phase};
 use crate::msg::connection::GlobalRequest;
 use crate::wire::{Encode, Escaped, Rest};
@@ -117,6 +118,6 @@ impl Timers {
             GlobalRequest { kind: Escaped(b"keepalive@openssh.com"), want_reply: true, rest: Rest(b"") };
         // The answer matters to nobody but the reader, which counts it as heard.
         let (sender, _) = crossbeam_channel::bounded(1);
-        core.post_control(ask.to_vec(), Concerns::Global(sender));
+        core.post_control(ask.to_vec(), Concerns::Global(GlobalWaiter { sender, install: None }));
     }
 }

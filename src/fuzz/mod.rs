@@ -6,29 +6,41 @@ mod agent;
 mod config;
 mod connection;
 mod files;
+mod forward;
 mod hosts;
 mod lists;
 mod machines;
+#[cfg(unix)]
+mod mux;
 mod packets;
+mod proxies;
 mod scp;
 mod session;
 mod sftp;
 mod sftp_client;
 #[cfg(test)]
 mod tests;
+mod text;
+mod x11;
 
 pub use agent::{agent_client, agent_server};
 pub use config::ssh_config;
 pub use connection::connection;
 pub use files::key_files;
+pub use forward::{forwards, socks};
 pub use hosts::host_keys;
 pub use lists::{revoked_keys, signatures};
 pub use machines::{auth_client, auth_server, kex_client, kex_server};
+#[cfg(unix)]
+pub use mux::{mux_client, mux_master};
 pub use packets::{ident, messages, open};
+pub use proxies::proxies;
 pub use scp::{scp_client, scp_server};
 pub use session::session;
 pub use sftp::sftp_server;
 pub use sftp_client::sftp_client;
+pub use text::{line_editor, text};
+pub use x11::x11;
 
 /// A target's name and its door.
 pub type Target = (&'static str, fn(&[u8]));
@@ -42,6 +54,7 @@ pub const TARGETS: &[Target] = &[
     ("kex_server", kex_server),
     ("auth_client", auth_client),
     ("auth_server", auth_server),
+    ("proxies", proxies),
     ("connection", connection),
     ("key_files", key_files),
     ("host_keys", host_keys),
@@ -54,6 +67,15 @@ pub const TARGETS: &[Target] = &[
     ("sftp_client", sftp_client),
     ("scp_client", scp_client),
     ("scp_server", scp_server),
+    ("x11", x11),
+    ("socks", socks),
+    ("forwards", forwards),
+    #[cfg(unix)]
+    ("mux_master", mux_master),
+    #[cfg(unix)]
+    ("mux_client", mux_client),
+    ("line_editor", line_editor),
+    ("text", text),
     ("ssh_config", ssh_config),
 ];
 

@@ -25,14 +25,28 @@ pub(super) struct Counter {
     usage: Usage,
     block: u64,
     block_limit: u64,
+    /// How many packets may pass under the same keys.
+    packet_limit: u64,
 }
 
 impl Counter {
     /// The counter of a connection's first, unencrypted packets.
     pub(super) fn plain() -> Self {
-        let mut counter = Self { sequence: 0, usage: Usage::default(), block: 0, block_limit: 0 };
+        let mut counter = Self {
+            sequence: 0,
+            usage: Usage::default(),
+            block: 0,
+            block_limit: 0,
+            packet_limit: MAX_PACKETS,
+        };
         counter.replace(PLAIN_BLOCK, u64::MAX, true);
         counter
+    }
+
+    /// The counter where another program has the keys, and sees to new ones: nothing is ever used up.
+    #[cfg_attr(not(unix), allow(dead_code, reason = "only UNIX sockets have masters"))]
+    pub(super) fn shared() -> Self {
+        Self { packet_limit: u64::MAX, ..Self::plain() }
     }
 
     /// New keys: what they may do is counted afresh; the sequence goes on unless `reset_sequence`.
@@ -47,7 +61,7 @@ impl Counter {
 
     /// The number of the packet at hand; an error when these keys have no number left.
     pub(super) fn current(&self) -> Result<u32, PacketError> {
-        if self.usage.packets >= MAX_PACKETS { Err(PacketError::Sequence) } else { Ok(self.sequence) }
+        if self.usage.packets >= self.packet_limit { Err(PacketError::Sequence) } else { Ok(self.sequence) }
     }
 
     /// The packet at hand is done; it had `bytes` bytes on the wire.

@@ -33,6 +33,12 @@ impl<C> Half<C> {
         }
     }
 
+    /// The same without padding, where another program has the keys.
+    #[cfg_attr(not(unix), allow(dead_code, reason = "only UNIX sockets have masters"))]
+    pub(super) fn shared(start: fn(&CompressionSpec) -> C) -> Self {
+        Self { protection: Protection::Shared, counter: Counter::shared(), ..Self::plain(start) }
+    }
+
     /// How much the length field counts for a packet's alignment.
     pub(super) fn aligned(&self) -> usize {
         if self.protection.aligns_length() { super::LENGTH_FIELD } else { 0 }

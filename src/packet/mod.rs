@@ -38,12 +38,17 @@ use count::Usage;
 mod tests;
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use crate::crypto::CryptoError;
 
 /// The largest `packet_length` that is sent or accepted, and the largest payload after decompression.
 /// RFC 4253 §6.1 asks for 35000; OpenSSH and others stop at 256 KiB as well.
 pub(crate) const MAX_PACKET: usize = 256 * 1024;
+
+/// The numbers of the connection layer, RFC 4250 §4.1.2: all that passes on a connection that another
+/// program holds.
+const CONNECTION: RangeInclusive<u8> = 80..=127;
 
 /// Bytes of the length field.
 const LENGTH_FIELD: usize = 4;
@@ -66,6 +71,11 @@ pub enum PacketError {
     BadLength {
         /// The length that stood there.
         length: u32,
+    },
+    /// What another program's connection passes on is no message of the connection layer.
+    NotShared {
+        /// The message's number.
+        number: u8,
     },
     /// The padding is shorter than four bytes or leaves no message.
     BadPadding,
@@ -91,6 +101,9 @@ impl fmt::Display for PacketError {
                 write!(f, "a packet of {length} bytes exceeds the limit of {MAX_PACKET}")
             }
             Self::BadLength { length } => write!(f, "the peer sent a packet of impossible length {length}"),
+            Self::NotShared { number } => {
+                write!(f, "the master of the connection passed on a message of number {number}")
+            }
             Self::BadPadding => f.write_str("the peer sent a packet with impossible padding"),
             Self::BadMac => f.write_str("the peer's packet failed its integrity check"),
             Self::Compress => f.write_str("a packet could not be compressed"),

@@ -9,11 +9,14 @@ use std::ops::Range;
 use super::compress::{CompressionSpec, Decompressor};
 use super::count::Usage;
 use super::half::Half;
+use super::protect::Protection;
 use super::suite::Keys;
-use super::{LENGTH_FIELD, MAX_PACKET, MIN_PADDING, PacketError};
+use super::{CONNECTION, LENGTH_FIELD, MAX_PACKET, MIN_PADDING, PacketError};
 
 /// The shortest `packet_length`: padding length, one byte of message, padding.
 const MIN_LENGTH: usize = 2 + MIN_PADDING;
+/// The same without padding.
+const MIN_SHARED: usize = 2;
 
 /// Keys for [`Opener::replace`].
 pub(crate) struct OpenKeys(pub(super) Keys);
@@ -53,12 +56,18 @@ impl fmt::Debug for Opener {
 impl Opener {
     /// The opener of a new connection: no encryption, packets counted from 0.
     pub(crate) fn plain() -> Self {
-        Self {
-            half: Half::plain(CompressionSpec::decompressor),
-            length: None,
-            refused: false,
-            inflated: false,
-        }
+        Self::of(Half::plain(CompressionSpec::decompressor))
+    }
+
+    /// The opener of a connection that another program made and holds: OpenSSH's PROTOCOL.mux §9. What is no
+    /// message of the connection layer is an error.
+    #[cfg_attr(not(unix), allow(dead_code, reason = "only UNIX sockets have masters"))]
+    pub(crate) fn shared() -> Self {
+        Self::of(Half::shared(CompressionSpec::decompressor))
+    }
+
+    fn of(half: Half<Decompressor>) -> Self {
+        Self { half, length: None, refused: false, inflated: false }
     }
 
     /// Opens the packet that `buf` starts with, decrypting in place. After [`Opened::NeedMore`] the same bytes,
@@ -115,7 +124,11 @@ impl Opener {
     fn check_length(&self, field: u32) -> Result<usize, PacketError> {
         let length = usize::try_from(field).unwrap_or(usize::MAX);
         let over = length.saturating_add(self.half.aligned()).checked_rem(self.half.block);
-        let error = match (length > MAX_PACKET, length < MIN_LENGTH || over != Some(0)) {
+        let bad = match &self.half.protection {
+            Protection::Shared => length < MIN_SHARED,
+            _ => length < MIN_LENGTH || over != Some(0),
+        };
+        let error = match (length > MAX_PACKET, bad) {
             (false, false) => return Ok(length),
             _ if !self.half.protection.is_plain() => PacketError::BadMac,
             (true, _) => PacketError::TooLong { length: field },
@@ -129,6 +142,14 @@ impl Opener {
         const START: usize = LENGTH_FIELD + 1;
         let padding = packet.get(LENGTH_FIELD).map_or(0, |padding| usize::from(*padding));
         let end = packet.len().saturating_sub(padding);
+        if self.half.protection.is_shared() {
+            let number = packet.get(START).copied().unwrap_or(0);
+            return match (padding, CONNECTION.contains(&number)) {
+                (0, true) => Ok(START..end),
+                (0, false) => Err(PacketError::NotShared { number }),
+                _ => Err(PacketError::BadPadding),
+            };
+        }
         if padding < MIN_PADDING || end <= START {
             return Err(PacketError::BadPadding);
         }

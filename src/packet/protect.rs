@@ -73,6 +73,10 @@ pub(super) struct Pair {
 pub(super) enum Protection {
     /// Before the first key exchange.
     Plain,
+    /// On another program's connection, which has keys of its own: OpenSSH's PROTOCOL.mux §9. There is
+    /// no padding either.
+    #[cfg_attr(not(unix), allow(dead_code, reason = "only UNIX sockets have masters"))]
+    Shared,
     Gcm(AesGcm),
     ChaChaPoly(ChaChaPoly),
     Pair(Pair),
@@ -80,13 +84,17 @@ pub(super) enum Protection {
 
 impl Protection {
     pub(super) fn is_plain(&self) -> bool {
-        matches!(self, Self::Plain)
+        matches!(self, Self::Plain | Self::Shared)
+    }
+
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self, Self::Shared)
     }
 
     /// The length of the tag.
     pub(super) fn tag_length(&self) -> usize {
         match self {
-            Self::Plain => 0,
+            Self::Plain | Self::Shared => 0,
             Self::Gcm(_) => GCM_TAG,
             Self::ChaChaPoly(_) => POLY_TAG,
             Self::Pair(pair) => pair.mac.length,
@@ -96,7 +104,7 @@ impl Protection {
     /// Whether the length field is encrypted as part of the packet and counts for its alignment.
     pub(super) fn aligns_length(&self) -> bool {
         match self {
-            Self::Plain => true,
+            Self::Plain | Self::Shared => true,
             Self::Gcm(_) | Self::ChaChaPoly(_) => false,
             Self::Pair(pair) => !pair.mac.encrypt_then_mac,
         }
@@ -107,7 +115,7 @@ impl Protection {
         let mut mac_buffer = [0; MAX_MAC];
         let packet = out.get_mut(start..).unwrap_or_default();
         match self {
-            Self::Plain => {}
+            Self::Plain | Self::Shared => {}
             Self::Gcm(gcm) => {
                 let (length, body) = split(packet)?;
                 let tag = gcm.seal(length, body)?;
@@ -158,7 +166,7 @@ impl Protection {
     /// nothing in it may be used.
     pub(super) fn open(&mut self, sequence: u32, packet: &mut [u8], tag: &[u8]) -> Result<(), PacketError> {
         let good = match self {
-            Self::Plain => true,
+            Self::Plain | Self::Shared => true,
             Self::Gcm(gcm) => {
                 let (length, body) = split(packet)?;
                 gcm.open(length, body, fixed(tag)?)?

@@ -10,7 +10,7 @@ use super::half::Half;
 use super::own::MAX_BLOCK;
 use super::protect::MAX_TAG;
 use super::suite::Keys;
-use super::{LENGTH_FIELD, MAX_PACKET, MIN_PADDING, PacketError};
+use super::{CONNECTION, LENGTH_FIELD, MAX_PACKET, MIN_PADDING, PacketError};
 
 /// Length field and padding length.
 const HEADER: usize = LENGTH_FIELD + 1;
@@ -45,6 +45,13 @@ impl Sealer {
         Self { half: Half::plain(CompressionSpec::compressor), padding: PaddingPool::new() }
     }
 
+    /// The sealer of a connection that another program made and holds: OpenSSH's PROTOCOL.mux §9. What is
+    /// no message of the connection layer is left out: it would reach the server as the other's own.
+    #[cfg_attr(not(unix), allow(dead_code, reason = "only UNIX sockets have masters"))]
+    pub(crate) fn shared() -> Self {
+        Self { half: Half::shared(CompressionSpec::compressor), padding: PaddingPool::new() }
+    }
+
     /// Appends one packet to `out`; its payload is the concatenation of `parts`. On an error `out` is as before
     /// and the connection at its end: the cipher and the compression may have gone on.
     pub(crate) fn seal(&mut self, parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), PacketError> {
@@ -57,6 +64,10 @@ impl Sealer {
     }
 
     fn append(&mut self, parts: &[&[u8]], out: &mut Vec<u8>, start: usize) -> Result<(), PacketError> {
+        let number = parts.iter().find_map(|part| part.first());
+        if self.half.protection.is_shared() && !number.is_some_and(|number| CONNECTION.contains(number)) {
+            return Ok(());
+        }
         let sequence = self.half.counter.current()?;
         let payload: usize = parts.iter().fold(0, |sum, part| part.len().saturating_add(sum));
         check_length(payload)?;
@@ -75,11 +86,7 @@ impl Sealer {
     /// Appends the padding and fills in the header.
     fn frame(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), PacketError> {
         let unpadded = out.len().saturating_sub(start).saturating_sub(LENGTH_FIELD);
-        let over = unpadded.saturating_add(self.half.aligned()).checked_rem(self.half.block).unwrap_or(0);
-        let mut padding = self.half.block.saturating_sub(over);
-        if padding < MIN_PADDING {
-            padding = padding.saturating_add(self.half.block);
-        }
+        let padding = self.padding_of(unpadded);
         let length = check_length(unpadded.saturating_add(padding))?;
         out.extend_from_slice(self.padding.take(padding)?);
         let header = out.get_mut(start..).and_then(|packet| packet.first_chunk_mut::<HEADER>());
@@ -88,6 +95,15 @@ impl Sealer {
             *header = [a, b, c, d, padding];
         }
         Ok(())
+    }
+
+    fn padding_of(&self, unpadded: usize) -> usize {
+        if self.half.protection.is_shared() {
+            return 0;
+        }
+        let over = unpadded.saturating_add(self.half.aligned()).checked_rem(self.half.block).unwrap_or(0);
+        let padding = self.half.block.saturating_sub(over);
+        if padding < MIN_PADDING { padding.saturating_add(self.half.block) } else { padding }
     }
 
     /// Switches to new keys, after NEWKEYS was sealed with the old ones.

@@ -5,9 +5,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
-
-use super::session::{Session, SessionEvent};
+use super::forwarding::Forwarding;
+use super::session::{EventSender, Session, SessionEvent, SessionEvents};
 use super::{Config, Peer, hostkeys, login};
 use crate::auth::AuthInfo;
 use crate::channel::{Channel, FORWARD_AGENT, PtyRequest};
@@ -16,9 +15,13 @@ use crate::engine::{
 };
 use crate::error::{Error, Result};
 use crate::hostkeys::PROVE;
-use crate::interface::{Answer, ServerInterface, SessionKind, SessionRequest};
+use crate::interface::{
+    Answer, ServerInterface, SessionKind, SessionRequest, X11Answer, X11Displays, X11Request,
+};
 use crate::kex::{Role, Setup};
+use crate::transport::NO_MORE_SESSIONS;
 use crate::wire::{Escaped, Malformed, Reader};
+use crate::x11::{Cookie, PROTOCOL};
 
 /// Events of a session that nobody takes; more are dropped.
 const EVENTS: usize = 64;
@@ -47,12 +50,14 @@ pub(super) fn serve<I: ServerInterface>(
     hostkeys::announce(&link, config);
     let mut serving = Serving {
         interface,
+        forwarding: Forwarding::new(&link, interface, &auth)?,
         link,
         auth,
         config,
         sessions: HashMap::new(),
         places: Place::default(),
         proofs: 0,
+        no_more_sessions: false,
     };
     loop {
         match serving.link.next_incoming(None) {
@@ -134,6 +139,7 @@ fn log_in<I: ServerInterface>(
         round_trip: parts.round_trip,
         closer: parts.closer,
         serving: true,
+        shared: false,
         taker: None,
     };
     let link = engine::start(finished, start)?;
@@ -157,10 +163,11 @@ struct SessionState {
     /// Taken when it starts.
     channel: Option<Channel>,
     /// Held by the channel, so that the events end with it.
-    events: Weak<Sender<SessionEvent>>,
-    receiver: Option<Receiver<SessionEvent>>,
+    events: Weak<EventSender>,
+    receiver: Option<SessionEvents>,
     env: Vec<(String, String)>,
     agent: bool,
+    x11: Option<X11Request>,
     pty: Option<PtyRequest>,
     /// Looks whether the channel still lives, without keeping it open.
     closed: Box<dyn Fn() -> bool + Send>,
@@ -182,6 +189,9 @@ struct Serving<'a, I: ServerInterface> {
     places: Place,
     /// How often the client has asked for proofs of the host keys.
     proofs: u32,
+    forwarding: Forwarding,
+    /// The client has said that it will open no more.
+    no_more_sessions: bool,
 }
 
 impl<I: ServerInterface> Serving<'_, I> {
@@ -189,8 +199,13 @@ impl<I: ServerInterface> Serving<'_, I> {
         match incoming {
             Incoming::Open(request) => self.open(request),
             Incoming::Global { kind, rest, reply } => {
+                let Some(reply) = self.forwarding.request(&kind, &rest, reply) else { return Ok(()) };
                 let answer = match kind.as_str() {
                     PROVE => hostkeys::prove(&self.link, self.config, &mut self.proofs, &rest),
+                    NO_MORE_SESSIONS => {
+                        self.no_more_sessions = true;
+                        Some(Vec::new())
+                    }
                     _ => self.interface.check_global_request(&kind, &rest),
                 };
                 match answer {
@@ -220,15 +235,19 @@ impl<I: ServerInterface> Serving<'_, I> {
 
     fn open(&mut self, request: OpenRequest) {
         self.sessions.retain(|_, session| !(session.closed)());
+        let Some(request) = self.link.hand_on(request) else { return };
         if request.kind != "session" {
             return request.refuse(engine::UNKNOWN_CHANNEL_TYPE, "this server does not open such channels");
+        }
+        if self.no_more_sessions {
+            return request.refuse(engine::ADMINISTRATIVELY_PROHIBITED, "there were to be no more sessions");
         }
         if Arc::strong_count(&self.places) > self.config.limits.sessions {
             return request.refuse(engine::RESOURCE_SHORTAGE, "too many sessions");
         }
         if let Some(link) = request.accept(&self.link) {
             let channel = Channel::new(link);
-            let (events, receiver) = crossbeam_channel::bounded(EVENTS);
+            let (events, receiver) = EventSender::new(EVENTS);
             let closed = channel.watch_closed();
             let events = Arc::new(events);
             let weak = Arc::downgrade(&events);
@@ -238,6 +257,7 @@ impl<I: ServerInterface> Serving<'_, I> {
                 receiver: Some(receiver),
                 env: Vec::new(),
                 agent: false,
+                x11: None,
                 pty: None,
                 closed: Box::new(closed),
                 channel: Some(channel.clone()),
@@ -268,7 +288,7 @@ fn run_session<I: ServerInterface>(
     interface: &I,
     channel: Channel,
     request: SessionRequest,
-    events: Receiver<SessionEvent>,
+    events: SessionEvents,
     place: Option<Place>,
 ) {
     let session = Session::new(channel.clone(), request, events);
@@ -330,6 +350,9 @@ fn request<I: ServerInterface>(
             session.agent = may && interface.check_channel_forward_agent_request(auth) == Answer::Yes;
             Ok(session.agent.then_some(Granted::Done))
         }
+        // Elsewhere there is nothing that would listen.
+        "x11-req" if !auth.permissions.x11_forwarding || cfg!(not(unix)) => Ok(None),
+        "x11-req" => x11(interface, auth, session, &mut reader),
         "env" => env(interface, session, &mut reader),
         "shell" | "exec" | "subsystem" => {
             let kind = match kind {
@@ -347,7 +370,7 @@ fn request<I: ServerInterface>(
 fn event(session: &SessionState, event: SessionEvent) -> Judged {
     // Before it runs there is nothing to resize or to signal.
     let runs = session.channel.is_none();
-    let taken = runs && session.events.upgrade().is_some_and(|events| events.try_send(event).is_ok());
+    let taken = runs && session.events.upgrade().is_some_and(|events| events.send(event));
     Ok(taken.then_some(Granted::Done))
 }
 
@@ -360,6 +383,30 @@ fn pty<I: ServerInterface>(interface: &I, session: &mut SessionState, reader: &m
         session.pty = Some(pty);
     }
     Ok(granted.then_some(Granted::Done))
+}
+
+fn x11<I: ServerInterface>(
+    interface: &I,
+    auth: &AuthInfo,
+    session: &mut SessionState,
+    reader: &mut Reader<'_>,
+) -> Judged {
+    let single_connection = reader.get()?;
+    let (protocol, cookie) = (reader.string()?, Cookie::from_hex(reader.string()?));
+    let screen = reader.get()?;
+    reader.clone().finish()?;
+    let Some(cookie) = cookie.filter(|_| protocol == PROTOCOL.as_bytes() && session.x11.is_none()) else {
+        return Ok(None);
+    };
+    let mut request = X11Request { single_connection, screen, cookie, displays: X11Displays::default() };
+    match interface.check_channel_x11_request(auth, &request) {
+        X11Answer::Refuse => Ok(None),
+        X11Answer::Accept(displays) => {
+            request.displays = displays;
+            session.x11 = Some(request);
+            Ok(Some(Granted::Done))
+        }
+    }
 }
 
 fn env<I: ServerInterface>(interface: &I, session: &mut SessionState, reader: &mut Reader<'_>) -> Judged {
@@ -390,6 +437,7 @@ fn may_start<I: ServerInterface>(
         kind,
         original,
         agent: session.agent,
+        x11: session.x11.clone(),
         pty: session.pty.clone(),
         env,
         auth: auth.clone(),

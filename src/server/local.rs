@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::process::pass_on;
 use super::session::Session;
+use super::x11::X11Display;
 use crate::channel::PtyRequest;
 use crate::engine::{ExitStatus, Program, spawn};
 use crate::interface::SessionKind;
@@ -35,7 +36,8 @@ impl Session {
     /// Runs what was asked for as the user who runs the server: the login shell, or a command by
     /// `shell -c`, on a terminal if one was granted. `environment` is set besides `HOME`, `USER`,
     /// `LOGNAME`, `SHELL`, `PATH`, `TERM`, `SSH_TTY`, `SSH_ORIGINAL_COMMAND` where a command is forced,
-    /// and what the client was granted.
+    /// what the client was granted, and, for an agent and a display that are forwarded, `SSH_AUTH_SOCK`,
+    /// `DISPLAY` and `XAUTHORITY`.
     ///
     /// # Errors
     /// When the program cannot be started; `Unsupported` for subsystems, and when `main` does not
@@ -67,6 +69,10 @@ impl Session {
         let agent = self.forward_agent()?;
         if let Some(agent) = &agent {
             set("SSH_AUTH_SOCK", agent.path().as_os_str());
+        }
+        let x11 = self.x11()?;
+        for (name, value) in x11.iter().flat_map(X11Display::environment) {
+            set(name, &value);
         }
         for (name, value) in self.request().env.iter().chain(environment) {
             set(name, OsStr::new(value));

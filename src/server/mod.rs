@@ -2,20 +2,27 @@
 
 #[cfg(unix)]
 mod agent;
+mod callout;
 mod connection;
+mod forwarding;
+mod handover;
 mod hostbased;
 mod hostkeys;
+mod line_editor;
 mod listener;
 #[cfg(unix)]
 mod local;
 mod login;
 #[cfg(unix)]
 mod process;
+mod redirect;
 mod scp;
 mod session;
 mod sftp;
 #[cfg(test)]
 mod tests;
+#[cfg(unix)]
+mod x11;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,10 +36,13 @@ use crate::key::PKey;
 #[cfg(unix)]
 pub use agent::AgentSocket;
 pub use hostbased::HostbasedRules;
+pub use line_editor::{LineEditor, LineEditorWriter};
 pub use listener::{Listen, Peer, ServerHandle};
 #[cfg(unix)]
 pub use local::child_entry;
 pub use session::{Session, SessionEvent, SessionEvents};
+#[cfg(unix)]
+pub use x11::X11Display;
 
 /// What every connection of a server shares.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::session::{Session, SessionEvent, SessionEvents};
-use crate::channel::{Channel, ChannelStderr};
+use crate::channel::{Channel, ChannelStderr, copy};
 use crate::engine::{ExitStatus, Program, Running, spawn};
 use crate::sys::process::wait_readable;
 
@@ -21,21 +21,9 @@ const PIECE: usize = 64 * 1024;
 /// Time for a program to end by itself when its channel is gone; then it is killed.
 const HANG_UP: Duration = Duration::from_secs(5);
 
-/// Copies until the end of input, an error, or a closed output.
+/// Copies until the end of input, an error, or a closed output: what ended it is no news.
 pub(super) fn pump(mut from: impl Read, mut to: impl Write) {
-    let mut piece = vec![0; PIECE];
-    loop {
-        match from.read(&mut piece) {
-            Ok(0) => return,
-            Ok(count) => {
-                if to.write_all(piece.get(..count).unwrap_or_default()).is_err() {
-                    return;
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return,
-        }
-    }
+    let _ = copy(&mut from, &mut to);
 }
 
 /// Passes on what happens while the program runs. When the channel closes, drops `until_closed` and hangs
@@ -133,6 +121,8 @@ impl Session {
         if let (Some(stdout), Some(stderr)) = (program.child.stdout.take(), program.child.stderr.take()) {
             // Ends with the program's last holders of the pipes, or with the channel.
             join_outputs((stdout, stderr), &closed, self.channel(), self.stderr());
+            // It may still read.
+            self.channel().shutdown(Shutdown::Write);
         }
         program.wait()
     }

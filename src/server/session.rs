@@ -1,11 +1,13 @@
 //! A session as the application runs it: a stream, what was asked for, and what happens meanwhile.
 
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
+use parking_lot::Mutex;
 
-use crate::channel::{Channel, ChannelStderr};
+use crate::channel::{Channel, ChannelStderr, TimedRead, Waker};
 use crate::interface::SessionRequest;
 
 /// Something that happens while a session runs.
@@ -25,21 +27,57 @@ pub enum SessionEvent {
     Break(Duration),
 }
 
+/// Who is woken by an event. Taken by the serving thread and by whoever says so, for a moment.
+type Woken = Arc<Mutex<Option<Waker>>>;
+
 /// The events of a session. Ends when the channel is closed.
 #[derive(Debug, Clone)]
-pub struct SessionEvents(Receiver<SessionEvent>);
+pub struct SessionEvents {
+    receiver: Receiver<SessionEvent>,
+    woken: Woken,
+}
 
 impl SessionEvents {
     /// The next event; none when the channel is closed.
     #[must_use]
     pub fn recv(&self) -> Option<SessionEvent> {
-        self.0.recv().ok()
+        self.receiver.recv().ok()
     }
 
     /// The next event if there is one now.
     #[must_use]
     pub fn try_recv(&self) -> Option<SessionEvent> {
-        self.0.try_recv().ok()
+        self.receiver.try_recv().ok()
+    }
+
+    /// From now on each event wakes a poll, so that one thread can wait for the channel and for the events.
+    /// Replaces the waker that was set before.
+    pub fn wake(&self, waker: Waker) {
+        *self.woken.lock() = Some(waker);
+    }
+}
+
+/// Where the events of a session come from.
+#[derive(Debug)]
+pub(super) struct EventSender {
+    sender: Sender<SessionEvent>,
+    woken: Woken,
+}
+
+impl EventSender {
+    /// Both ends, with room for so many events that nobody has taken.
+    pub(super) fn new(room: usize) -> (Self, SessionEvents) {
+        let (sender, receiver) = crossbeam_channel::bounded(room);
+        let woken = Woken::default();
+        (Self { sender, woken: Arc::clone(&woken) }, SessionEvents { receiver, woken })
+    }
+
+    /// Passes an event on; false when there is no room.
+    pub(super) fn send(&self, event: SessionEvent) -> bool {
+        let sent = self.sender.try_send(event).is_ok();
+        let waker = self.woken.lock().clone();
+        waker.iter().for_each(Waker::wake);
+        sent
     }
 }
 
@@ -53,8 +91,8 @@ pub struct Session {
 }
 
 impl Session {
-    pub(super) fn new(channel: Channel, request: SessionRequest, events: Receiver<SessionEvent>) -> Self {
-        Self { channel, request, events: SessionEvents(events) }
+    pub(super) fn new(channel: Channel, request: SessionRequest, events: SessionEvents) -> Self {
+        Self { channel, request, events }
     }
 
     /// What was asked for.
@@ -85,6 +123,12 @@ impl Session {
 impl Read for Session {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.channel.read(buf)
+    }
+}
+
+impl TimedRead for Session {
+    fn read_within(&mut self, buf: &mut [u8], timeout: Duration) -> io::Result<usize> {
+        self.channel.read_within(buf, timeout)
     }
 }
 

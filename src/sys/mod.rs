@@ -30,6 +30,10 @@ pub(crate) mod modes;
 pub(crate) mod names;
 pub(crate) mod pace;
 #[cfg(unix)]
+pub(crate) mod passing;
+#[cfg(unix)]
+pub(crate) mod private;
+#[cfg(unix)]
 pub(crate) mod process;
 #[cfg(unix)]
 pub(crate) mod pty;
@@ -38,6 +42,7 @@ pub(crate) mod root;
 pub(crate) mod signals;
 #[cfg(unix)]
 pub(crate) mod socket;
+pub(crate) mod standard;
 pub(crate) mod tcp;
 #[cfg(unix)]
 pub(crate) mod terminal;

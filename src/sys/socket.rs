@@ -1,7 +1,7 @@
 //! Socket calls that std lacks: waiting with a deadline, writing without waiting.
 
 use std::io;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -48,9 +48,9 @@ pub(crate) fn read_now(socket: impl AsFd, buf: &mut [u8]) -> io::Result<usize> {
 /// Nor is a signal sent for a peer that is gone. Apple has an option of the socket for that, which std
 /// and socket2 set.
 #[cfg(not(target_vendor = "apple"))]
-const WITHOUT_WAITING: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+pub(super) const WITHOUT_WAITING: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 #[cfg(target_vendor = "apple")]
-const WITHOUT_WAITING: SendFlags = SendFlags::DONTWAIT;
+pub(super) const WITHOUT_WAITING: SendFlags = SendFlags::DONTWAIT;
 
 /// Writes what fits, or fails with `WouldBlock`.
 pub(crate) fn write_now(socket: impl AsFd, buf: &[u8]) -> io::Result<usize> {
@@ -67,19 +67,55 @@ pub(crate) fn wait_writable(socket: impl AsFd, deadline: Option<Instant>) -> io:
     wait(socket.as_fd(), PollFlags::OUT, deadline)
 }
 
+/// Waits until there is something to read, or the stream has ended, at most until `deadline`.
+pub(crate) fn wait_readable(socket: impl AsFd, deadline: Option<Instant>) -> io::Result<()> {
+    wait(socket.as_fd(), PollFlags::IN, deadline)
+}
+
 fn wait(socket: BorrowedFd<'_>, events: PollFlags, deadline: Option<Instant>) -> io::Result<()> {
+    wait_any(&mut [PollFd::from_borrowed_fd(socket, events)], deadline)
+}
+
+/// Waits until one of them has what is waited for.
+fn wait_any(waited: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<()> {
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if left == Some(Duration::ZERO) {
             return Err(io::ErrorKind::TimedOut.into());
         }
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
-        match poll(&mut [PollFd::from_borrowed_fd(socket, events)], timeout.as_ref()) {
+        match poll(waited, timeout.as_ref()) {
             Ok(0) | Err(rustix::io::Errno::INTR) => {}
             Ok(_) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// A pair of sockets, one of which a thread waits for until another thread shuts it.
+#[derive(Debug)]
+pub(crate) struct Bell(UnixStream, UnixStream);
+
+impl Bell {
+    pub(super) fn new() -> io::Result<Self> {
+        let (near, far) = UnixStream::pair()?;
+        Ok(Self(near, far))
+    }
+
+    /// Ends all waits, also those to come.
+    pub(super) fn ring(&self) {
+        // Both ends are ours: it cannot fail but for having been done before.
+        let _ = self.1.shutdown(std::net::Shutdown::Both);
+    }
+}
+
+/// Waits at a listener, at most until `deadline`; false when the bell is rung.
+pub(super) fn wait_call(listener: &TcpListener, bell: &Bell, deadline: Instant) -> io::Result<bool> {
+    let mut waited =
+        [bell.0.as_fd(), listener.as_fd()].map(|socket| PollFd::from_borrowed_fd(socket, PollFlags::IN));
+    wait_any(&mut waited, Some(deadline))?;
+    let [rung, _] = waited;
+    Ok(rung.revents().is_empty())
 }
 
 /// Connects to the UNIX socket at `path`. Where the listener's queue is full it waits, at most for
@@ -100,12 +136,17 @@ const BACKLOG: i32 = 128;
 
 /// Listens on a new UNIX socket at `path` that only its owner may connect to.
 pub(crate) fn listen_unix(path: &Path) -> io::Result<UnixListener> {
+    listen_unix_as(path, 0o600)
+}
+
+/// Listens on a new UNIX socket at `path` with that mode.
+pub(crate) fn listen_unix_as(path: &Path, mode: u32) -> io::Result<UnixListener> {
     use std::os::unix::fs::PermissionsExt;
 
     let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
     socket.bind(&socket2::SockAddr::unix(path)?)?;
     // Nobody can connect before `listen`.
-    let listening = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+    let listening = std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
         .and_then(|()| socket.listen(BACKLOG));
     if let Err(error) = listening {
         // It is ours and of no use.

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 #[cfg(unix)]
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
@@ -69,6 +69,15 @@ pub(crate) fn set_buffers(stream: &TcpStream, send: Option<usize>, receive: Opti
         socket.set_recv_buffer_size(size)?;
     }
     Ok(())
+}
+
+/// Whether nobody can listen there because the host has no addresses of that family.
+#[cfg(unix)]
+pub(crate) fn no_such_family(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+
+    Errno::from_io_error(error)
+        .is_some_and(|errno| [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL].contains(&errno))
 }
 
 /// A listening socket on `address`. It may take over an address whose last connections still
@@ -150,6 +159,45 @@ impl Connecting {
         // It may not have begun to connect, or be over already.
         let _ = self.socket.shutdown(std::net::Shutdown::Both);
         #[cfg(windows)]
+        self.bell.ring();
+    }
+}
+
+/// A listener that is waited at for one connection, and can be given up by another thread meanwhile without
+/// being shut.
+#[derive(Debug)]
+pub(crate) struct Accepting {
+    listener: TcpListener,
+    bell: super::socket::Bell,
+}
+
+impl Accepting {
+    /// Waits at `listener`, which stays its owner's and does not wait for anybody else from now on: of two
+    /// threads that see the same call, one would be left waiting in `accept`.
+    pub(crate) fn new(listener: &TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Self { listener: listener.try_clone()?, bell: super::socket::Bell::new()? })
+    }
+
+    /// The next connection; `TimedOut` when none comes by `deadline`, `ConnectionAborted` when it is given up.
+    pub(crate) fn finish(&self, deadline: Instant) -> io::Result<(TcpStream, SocketAddr)> {
+        while super::socket::wait_call(&self.listener, &self.bell, deadline)? {
+            match self.listener.accept() {
+                // Another thread was first, or who called is gone.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+                Ok((stream, address)) => {
+                    // Some systems hand the listener's manners on.
+                    stream.set_nonblocking(false)?;
+                    return Ok((stream, address));
+                }
+            }
+        }
+        Err(io::ErrorKind::ConnectionAborted.into())
+    }
+
+    /// Makes `finish` fail.
+    pub(crate) fn abandon(&self) {
         self.bell.ring();
     }
 }

@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 /// A socket that one thread waits for and another one makes readable for good: it is connected to
 /// itself and takes what nobody else has sent.
 #[derive(Debug)]
-pub(super) struct Bell(UdpSocket);
+pub(crate) struct Bell(UdpSocket);
 
 impl Bell {
     pub(super) fn new() -> io::Result<Self> {
@@ -61,6 +61,11 @@ fn wait(
             return Ok(if rung.revents().is_empty() { Woken::Ready } else { Woken::Rung });
         }
     }
+}
+
+/// Waits at a listener, at most until `deadline`; false when the bell is rung.
+pub(super) fn wait_call(listener: &TcpListener, bell: &Bell, deadline: Instant) -> io::Result<bool> {
+    Ok(wait(listener, bell, PollFlags::IN, Some(deadline))? == Woken::Ready)
 }
 
 /// A TCP socket that carries a transport.

@@ -20,6 +20,9 @@ use crate::key::{PKey, PublicKey};
 use authenticate::ClientLogin;
 pub(crate) use authenticate::{Answers, ChangePassword, Outcome};
 
+/// OpenSSH's PROTOCOL, section 2.2.
+pub(crate) const NO_MORE_SESSIONS: &str = "no-more-sessions@openssh.com";
+
 /// How a connection is made: algorithms, limits, keepalive.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -50,8 +53,8 @@ enum Stage {
 struct Shared {
     stage: Mutex<Stage>,
     closer: Arc<dyn Closer>,
-    host_key: PublicKey,
-    negotiated: Negotiated,
+    /// Where another program holds the connection, it has them.
+    agreed: Option<(PublicKey, Negotiated)>,
     peer_ident: String,
     options: TransportOptions,
     /// For the engine, when it starts.
@@ -88,7 +91,7 @@ pub struct Transport(Arc<Shared>);
 
 impl std::fmt::Debug for Transport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Transport").field("negotiated", &self.0.negotiated).finish_non_exhaustive()
+        f.debug_struct("Transport").field("negotiated", &self.negotiated()).finish_non_exhaustive()
     }
 }
 
@@ -129,8 +132,10 @@ impl Transport {
         let missing = || Error::Misuse("the exchange left no host key");
         let shared = Shared {
             closer: Arc::clone(&login.closer),
-            host_key: login.kex.host_key().cloned().ok_or_else(missing)?,
-            negotiated: login.kex.negotiated().cloned().ok_or_else(missing)?,
+            agreed: Some((
+                login.kex.host_key().cloned().ok_or_else(missing)?,
+                login.kex.negotiated().cloned().ok_or_else(missing)?,
+            )),
             peer_ident: crate::wire::Escaped(&login.setup.peer_ident).to_string(),
             stage: Mutex::new(Stage::Login(Box::new(ClientLogin::new(login, options.limits.auth_client())))),
             options,
@@ -145,19 +150,37 @@ impl Transport {
         *self.0.taker.lock() = taker;
     }
 
-    /// The host key of the connection.
-    #[must_use]
-    pub fn host_key(&self) -> &PublicKey {
-        &self.0.host_key
+    /// A client on a stream that the master of a connection has switched to passing packets on.
+    #[cfg(unix)]
+    pub(crate) fn start_shared(stream: impl Stream, options: TransportOptions) -> Result<Self> {
+        let halves = Box::new(stream).split().map_err(|error| Error::io("preparing the stream", error))?;
+        let shared = Shared {
+            closer: Arc::clone(&halves.closer),
+            agreed: None,
+            peer_ident: String::new(),
+            stage: Mutex::new(Stage::Running(engine::start_shared(halves, options.limits.clone())?)),
+            options,
+            taker: Mutex::new(None),
+            banners: OnceLock::new(),
+        };
+        Ok(Self(Arc::new(shared)))
     }
 
-    /// What was agreed on. After new keys were exchanged: at first.
+    /// The host key of the connection. None where another program holds the connection, which has checked
+    /// it (`SSHClient::over_master`).
     #[must_use]
-    pub fn negotiated(&self) -> &Negotiated {
-        &self.0.negotiated
+    pub fn host_key(&self) -> Option<&PublicKey> {
+        self.0.agreed.as_ref().map(|(host_key, _)| host_key)
     }
 
-    /// How many key exchanges there were, the first one counted.
+    /// What was agreed on. After new keys were exchanged: at first. None where another program holds the
+    /// connection.
+    #[must_use]
+    pub fn negotiated(&self) -> Option<&Negotiated> {
+        self.0.agreed.as_ref().map(|(_, negotiated)| negotiated)
+    }
+
+    /// How many key exchanges there were, the first one counted; also where another program made it.
     #[must_use]
     pub fn exchanges(&self) -> u64 {
         match &*self.0.stage.lock() {
@@ -166,7 +189,7 @@ impl Transport {
         }
     }
 
-    /// The peer's version line.
+    /// The peer's version line; empty where another program holds the connection.
     #[must_use]
     pub fn peer_version(&self) -> &str {
         &self.0.peer_ident
@@ -219,27 +242,47 @@ impl Transport {
     /// Asks the peer something of the connection; the bytes of its answer.
     ///
     /// # Errors
-    /// [`Error::RequestRefused`], [`Error::Timeout`], [`Error::Closed`].
+    /// [`Error::RequestRefused`], [`Error::Timeout`], [`Error::Closed`]; [`Error::Unsupported`] where another
+    /// program holds the connection.
     pub fn global_request(&self, kind: &str, rest: &[u8], timeout: Option<Duration>) -> Result<Vec<u8>> {
         let link = self.link()?;
         let deadline = default_deadline(link.core(), timeout);
         link.global_request(kind, rest, deadline)
     }
 
-    /// Exchanges new keys now; returns at once, the exchange runs beside everything else.
+    /// Tells the server to open no more sessions, so that whoever gets hold of this connection cannot run
+    /// anything. Only OpenSSH and this library know that; others are not told, and whether they are is
+    /// returned. Forwardings go on, and may be asked for.
     ///
     /// # Errors
     /// [`Error::Closed`] when the connection is closed.
+    pub fn no_more_sessions(&self) -> Result<bool> {
+        let link = self.link()?;
+        let known = ["OpenSSH", "feramiko"].iter().any(|name| self.0.peer_ident.contains(name));
+        if known {
+            link.tell(NO_MORE_SESSIONS, b"");
+        }
+        Ok(known)
+    }
+
+    /// Exchanges new keys now; returns at once, the exchange runs beside everything else.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] when the connection is closed, [`Error::Unsupported`] where another program holds it.
     pub fn renegotiate_keys(&self) -> Result<()> {
-        self.link()?.core().begin_rekey()
+        let link = self.link()?;
+        link.core().not_shared("new keys")?;
+        link.core().begin_rekey()
     }
 
     /// Sends a packet that means nothing, RFC 4253 §11.2.
     ///
     /// # Errors
-    /// [`Error::Closed`] when the connection is closed.
+    /// [`Error::Closed`] when the connection is closed, [`Error::Unsupported`] where another program holds it.
     pub fn send_ignore(&self, data: &[u8]) -> Result<()> {
-        self.link()?.send_message(&crate::msg::transport::Ignore { data });
+        let link = self.link()?;
+        link.core().not_shared("a packet that means nothing")?;
+        link.send_message(&crate::msg::transport::Ignore { data });
         Ok(())
     }
 
@@ -255,6 +298,14 @@ impl Transport {
             Stage::Busy => self.0.closer.close(),
             Stage::Closed => {}
         }
+    }
+
+    /// Waits until the connection has ended, at most for `timeout`; whether it has.
+    #[must_use]
+    pub fn wait_closed(&self, timeout: Option<Duration>) -> bool {
+        // What happens to a connection that nobody is authenticated on is told to who authenticates.
+        let Ok(link) = self.link() else { return !self.is_active() };
+        link.core().wait_end(timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
     }
 
     /// Why the connection ended, if it has.
@@ -315,6 +366,7 @@ impl Transport {
             round_trip: parts.round_trip,
             closer: parts.closer,
             serving: false,
+            shared: false,
             taker: self.0.taker.lock().take(),
         };
         engine::start(finished, start)

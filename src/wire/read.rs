@@ -12,9 +12,9 @@ pub enum Malformed {
     /// The packet carries another message number than expected.
     Number {
         /// The number that stood there.
-        found: u8,
+        found: u32,
         /// The number that had to stand there.
-        expected: u8,
+        expected: u32,
     },
     /// A multiple-precision integer is negative or not in its shortest form.
     Mpint,

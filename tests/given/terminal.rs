@@ -46,6 +46,20 @@ impl Terminal {
         tcsetwinsize(&self.near, size).unwrap();
     }
 
+    /// Sees to it that a shell there sees 80x24, and 132x50 after a resize.
+    pub(crate) fn resizes_a_shell(&mut self) {
+        self.types("stty size\n");
+        self.shows("24 80");
+        self.resize(132, 50);
+        // The client passes the size on when it sees the signal; the shell may be asked before.
+        let deadline = Instant::now() + PATIENCE;
+        self.types("stty size\n");
+        while !self.shows_within(Duration::from_millis(200), "50 132") {
+            assert!(Instant::now() < deadline, "no new size came: {}", self.text());
+            self.types("stty size\n");
+        }
+    }
+
     pub(crate) fn types(&mut self, text: &str) {
         self.near.write_all(text.as_bytes()).unwrap();
     }

@@ -1,6 +1,7 @@
 """AsyncSSH as a client; see peer.py for its argument."""
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -137,6 +138,25 @@ async def shell(connection, asked):
     return dict(stdout=peer.text(out), exit=process.exit_status)
 
 
+async def talk(connection, asked):
+    """Waits for a text, then types and perhaps resizes, step by step."""
+    process = await connection.create_process(encoding=None, term_type="xterm", term_size=(80, 24))
+    out = b""
+    for wanted, typed, size in asked["steps"]:
+        wanted = wanted.encode()
+        while wanted not in out:
+            if not (piece := await process.stdout.read(1 << 16)):
+                raise EOFError(f"{wanted} did not come: {out}")
+            out += piece
+        out = out.split(wanted, 1)[1]
+        if typed:
+            process.stdin.write(typed.encode())
+        if size:
+            process.change_terminal_size(*size)
+    await process.wait_closed()
+    return dict(exit=process.exit_status)
+
+
 async def down(connection, asked):
     process = await session(connection, peer.down_command(asked), asked)
     digest, count = hashlib.sha256(), 0
@@ -260,8 +280,23 @@ async def scp(connection, asked):
 
 ACTIONS = {
     "exec": exec_, "down": down, "up": up, "channels": channels, "sftp": sftp, "tunnel": tunnel, "shell": shell,
-    "learn": learn, "files": files, "scp": scp,
+    "learn": learn, "files": files, "scp": scp, "talk": talk,
 }
+
+
+@contextlib.asynccontextmanager
+async def connected(asked):
+    """The connection: to a server, or with reverse from the one that calls."""
+    if not asked.get("reverse"):
+        async with asyncssh.connect(asked["host"], asked["port"], **options(asked)) as connection:
+            yield connection
+        return
+    called = asyncio.get_running_loop().create_future()
+    listener = await asyncssh.listen_reverse(
+        asked["host"], asked["port"], acceptor=called.set_result, **options(asked)
+    )
+    async with listener, await asyncio.wait_for(called, 60) as connection:
+        yield connection
 
 
 async def main():
@@ -269,7 +304,7 @@ async def main():
     asked = peer.spec()
     learned = asyncio.get_running_loop().create_future()
     note_exchanges()
-    async with asyncssh.connect(asked["host"], asked["port"], **options(asked)) as connection:
+    async with connected(asked) as connection:
         done = await ACTIONS[asked.get("action", "exec")](connection, asked)
         info = connection.get_extra_info
         peer.answer(

@@ -47,6 +47,15 @@ class Server(asyncssh.SSHServer):
     def connection_requested(self, dest_host, dest_port, orig_host, orig_port):
         return True
 
+    def unix_connection_requested(self, dest_path):
+        return True
+
+    def server_requested(self, listen_host, listen_port):
+        return True
+
+    def unix_server_requested(self, listen_path):
+        return True
+
 
 async def run(process):
     command = ["/bin/sh", "-c", process.command] if process.command else ["/bin/sh"]
@@ -104,6 +113,11 @@ async def main():
         chosen["trust_client_host"] = True
     if asked.get("announce"):
         chosen["send_server_host_keys"] = True
+    if asked.get("reverse"):
+        # It says that it is ready before it calls: whoever waits for the call may be the one who reads this.
+        peer.listening(0)
+        connection = await asyncssh.connect_reverse(*asked["reverse"], **chosen)
+        return await connection.wait_closed()
     listener = await asyncssh.listen(asked.get("host", "127.0.0.1"), asked.get("port", 0), **chosen)
     peer.listening(listener.get_port())
     await listener.wait_closed()

@@ -22,8 +22,9 @@ for a client also
   action              exec, down, up, channels, sftp, files (a round of all operations of SFTP; failed
                       lists what came out otherwise), tunnel, learn (the further host keys that the
                       server proves; AsyncSSH only), scp (a tree `local`, `up` or down from
-                      `remote`; AsyncSSH only) or shell (stty size, a resize to
-                      132x50, stty size until it shows, exit 5)
+                      `remote`; AsyncSSH only), talk (a shell at a terminal; AsyncSSH only) or shell
+                      (stty size, a resize to 132x50, stty size until it shows, exit 5)
+  steps               of talk: a text to wait for, one to type then, a new size or null
   command             what exec runs; down, up and channels have one of their own
   stdin               text that exec and tunnel send
   env                 variables to ask for, an object
@@ -33,8 +34,11 @@ for a client also
   path                the file that sftp writes, reads and removes; the empty folder of files
   to                  [host, port] that tunnel connects to, from the server
 
+  reverse             true: waits at host and port for a server that calls (AsyncSSH only)
+
 for a server also
 
+  reverse             [host, port] of a client that waits for the server's call (AsyncSSH only)
   host_keys           paths of private keys
   host_certificates   paths of certificates of them (AsyncSSH only)
   authorized_keys     public key lines

@@ -108,7 +108,7 @@ fn row_60_what_is_no_key_is_left_out_and_the_others_are_used() {
 fn row_61_other_answers_than_asked_for() {
     let started = Instant::now();
     let number =
-        |found| AgentError::Malformed(Malformed::Number { found, expected: IdentitiesAnswer::NUMBER });
+        |found| AgentError::Malformed(Malformed::Number { found, expected: IdentitiesAnswer::NUMBER.into() });
     for (answer, expected) in [
         (vec![6], number(6)),
         (vec![0], number(0)),
@@ -246,7 +246,8 @@ fn what_is_no_signature_by_the_key_is_not_passed_on() {
     *flipped.last_mut().unwrap() ^= 1;
     let mut long = good.clone();
     long.push(0);
-    let number = |found| AgentError::Malformed(Malformed::Number { found, expected: SignResponse::NUMBER });
+    let number =
+        |found| AgentError::Malformed(Malformed::Number { found, expected: SignResponse::NUMBER.into() });
     for (answer, expected) in [
         (signature(&good), Ok(good.clone())),
         (signature(&flipped), Err(AgentError::BadSignature)),

@@ -124,6 +124,7 @@ fn engine(stream: impl Stream, role: Role, limits: &Limits) -> Result<Link> {
         round_trip: parts.round_trip,
         closer: parts.closer,
         serving: server,
+        shared: false,
         taker: None,
     };
     super::start(finished, start)

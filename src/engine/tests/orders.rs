@@ -256,7 +256,8 @@ fn loom_who_asks_while_the_connection_dies_is_told() {
         let (sender, receiver) = crossbeam_channel::bounded(1);
         let core = Arc::clone(&still.core);
         let asking = thread::spawn(move || {
-            core.post_control(vec![80], crate::engine::outbox::Concerns::Global(sender));
+            let waiter = crate::engine::slot::GlobalWaiter { sender, install: None };
+            core.post_control(vec![80], crate::engine::outbox::Concerns::Global(waiter));
         });
         still.core.die(Error::protocol("test"));
         asking.join().unwrap();

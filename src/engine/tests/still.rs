@@ -54,6 +54,7 @@ impl Still {
             keepalive: None,
             round_trip: Duration::from_millis(1),
             closer: Arc::new(sent.clone()),
+            shared: false,
             serving: role == Role::Server,
             taker: None,
         };

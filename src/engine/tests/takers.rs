@@ -1,15 +1,17 @@
 //! Channels that the peer opens to who does not serve.
 
 use super::{engines, soon, within};
-use crate::engine::{Lane, Limits, Link, MemoryStream};
+use crate::engine::{Lane, Limits, Link, MemoryStream, OpenRequest};
 use crate::error::{Error, Result};
 
 const KIND: &str = "back@example.org";
 
 /// Takes channels on which it says so; `asked` is what came of asking for them.
 fn take(client: &Link, says: &'static [u8], asked: Result<()>) -> Result<()> {
-    let run = move |channel: crate::engine::ChannelLink| {
+    let run = move |request: OpenRequest, link: &Link| {
+        let channel = request.accept(link)?;
         channel.write(Lane::Data, says, soon()).unwrap();
+        Some(channel)
     };
     client.take_channels(KIND, 1, run, || asked)
 }

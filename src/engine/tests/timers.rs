@@ -47,6 +47,7 @@ fn writing(stream: Slow, keepalive: Option<(Duration, u32)>) -> Arc<Core> {
         round_trip: Duration::from_millis(1),
         closer: Arc::new(Nothing),
         serving: false,
+        shared: false,
         taker: None,
     };
     let core = Arc::new(Core::new(start, Outbox::new(Sealer::plain(), Box::new(stream))));

@@ -3,6 +3,7 @@
 mod hostile;
 mod known;
 mod pairs;
+mod shared;
 
 use std::sync::LazyLock;
 

@@ -27,7 +27,8 @@ const STREAM_CAPACITY: usize = 96 * 1024;
 const TARGET_FIRST: [&str; 3] = ["OpenSSH", "paramiko", "feramiko"];
 
 pub(super) fn on_channel(channel: Channel, peer_version: &str) -> Result<SFTPClient> {
-    let target_first = TARGET_FIRST.iter().any(|name| peer_version.contains(name));
+    // Over the connection of a master nothing is known of the server: as on streams.
+    let target_first = peer_version.is_empty() || TARGET_FIRST.iter().any(|name| peer_version.contains(name));
     // What the server says there is for nobody, and would fill the window.
     channel.link().stop_reading(Lane::Stderr);
     let core = channel.link().link().core();
