@@ -1,5 +1,6 @@
 //! A client with the options of ssh(1) that are built; exit status as ssh's.
 
+mod forwards;
 mod options;
 mod query;
 #[path = "../support/mod.rs"]
@@ -24,10 +25,10 @@ use support::stdio;
 use support::terminal::{self, Mode};
 
 const USAGE: &str =
-    "usage: ssh [-46AaCGNnqsTtVvXxY] [-B interface] [-b address] [-c ciphers] [-E log] [-e escape]
-           [-F config] [-i identity] [-J jump] [-l user] [-m macs] [-o option=value] [-P tag] [-p port]
-           [-Q query] destination [command ...]
-Not built yet: -D -f -I -K -k -L -M -O -R -S -W -w -y, and the options of the same meaning.
+    "usage: ssh [-46AaCGgNnqsTtVvXxY] [-B interface] [-b address] [-c ciphers] [-D listen] [-E log] [-e escape]
+           [-F config] [-i identity] [-J jump] [-L rule] [-l user] [-m macs] [-o option=value] [-P tag] [-p port]
+           [-Q query] [-R rule] destination [command ...]
+Not built yet: -f -I -K -k -M -O -S -W -w -y, and the options of the same meaning.
 A terminal knows no escapes (~. and others).
 A host whose key has changed is refused, with StrictHostKeyChecking=no too.";
 /// The exit status when it is not the command's.
@@ -102,6 +103,7 @@ fn run() -> Outcome<i32> {
     if log::max_level() >= log::LevelFilter::Warn {
         client.banners().iter().for_each(complain);
     }
+    let _forwards = forwards::start(&client, &config)?;
     if let Some(line) = config.local_command(None)? {
         let shell = std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
         std::process::Command::new(shell).arg("-c").arg(line).status()?;
@@ -144,9 +146,6 @@ fn built(config: &HostConfig) -> Outcome<()> {
     let asked =
         |name: &str, not: &str| config.is_said(name) && !is(config, name, not) && !is(config, name, "none");
     let wanted = [
-        ("LocalForward", ""),
-        ("RemoteForward", ""),
-        ("DynamicForward", ""),
         ("ForkAfterAuthentication", "no"),
         ("ControlMaster", "false"),
         ("ControlPath", ""),
@@ -155,6 +154,9 @@ fn built(config: &HostConfig) -> Outcome<()> {
     ];
     if config.stdio_forward().is_some() {
         return Err("-W is not built".into());
+    }
+    if config.remote_forwards().iter().any(|rule| rule.to.is_none()) {
+        return Err("RemoteForward without an end is not built".into());
     }
     match wanted.iter().find(|(name, not)| asked(name, not)) {
         Some((name, _)) => Err(format!("{name} is not built").into()),

@@ -146,7 +146,7 @@ fn what_is_not_built_keeps_out() {
             "{wrong}"
         );
     }
-    for line in ["LocalForward 0.0.0.0:9 h:1", "ForkAfterAuthentication yes", "ControlMaster auto"] {
+    for line in ["RemoteForward 1080", "ForkAfterAuthentication yes", "ControlMaster auto"] {
         let wrong = site.ssh(&format!("{line}\n"), &["box", "true"]).unwrap_err();
         assert!(wrong.contains("is not built"), "{line}: {wrong}");
     }
@@ -267,4 +267,26 @@ fn the_way_to_a_host() {
     assert_eq!(site.ssh(&gate, &["-J", "gate", "box", "echo", "jumped"]).as_deref(), Ok("jumped\n"));
     // One that is on the way to itself.
     assert!(site.connect(&format!("Host *\n ProxyJump gate\n{gate}")).is_err());
+}
+
+#[test]
+fn forwardings_of_the_file() {
+    let _watch = within(60);
+    let Some(site) = Site::new("") else { return };
+    let (near, far) = (site.folder.file("near"), site.folder.file("far"));
+    let rules = format!(
+        "LocalForward {} 127.0.0.1:{port}\nRemoteForward {} 127.0.0.1:{port}\nExitOnForwardFailure yes\n",
+        near.display(),
+        far.display(),
+        port = site.server.port(),
+    );
+    // The server's first line comes through either.
+    let ask = |path: &Path| {
+        format!("import socket;s=socket.socket(socket.AF_UNIX);s.connect({path:?});print(s.recv(7).decode())")
+    };
+    let command = format!("python3 -c '{}' && python3 -c '{}'", ask(&near), ask(&far));
+    assert_eq!(site.ssh(&rules, &["box", &command]).as_deref(), Ok("SSH-2.0\nSSH-2.0\n"));
+    let taken = "LocalForward /no/such/folder/x h:1\n";
+    assert_eq!(site.ssh(taken, &["box", "echo fine"]).as_deref(), Ok("fine\n"));
+    assert!(site.ssh(&format!("ExitOnForwardFailure yes\n{taken}"), &["box", "true"]).is_err());
 }
