@@ -237,7 +237,7 @@ fn options_that_are_wrong_say_so() {
         assert!(run(words).1.contains("usage: scp"), "{words:?}");
     }
     for (words, text) in [
-        (&["-J", "h", "b:a", "a"][..], "not supported: proxyjump"),
+        (&["-J", "h.invalid", "b:a", "a"][..], "h.invalid"),
         (&["-F", "/none/x", "b:a", "a"], "configuration file /none/x"),
         (&["-A", "a", "b:"], "not built"),
         (&["-oX=1", "a", "b:"], "bad configuration option"),

@@ -336,9 +336,9 @@ fn command_lines_end_as_openssh_s_do() {
     }
     for (line, wanted) in [
         ("-F /none/cfg host", "configuration file /none/cfg"),
-        ("-J jump host", "not supported: proxyjump"),
+        ("-J jump.invalid host", "jump.invalid"),
         ("-A host", "-A is not built"),
-        ("-o ProxyCommand=x host", "not supported: proxycommand"),
+        ("-o ProxyCommand=false host", "the proxy command"),
         ("-o Port=x host", "Bad port"),
         ("-S /none/ssh host", "Connection closed"),
         ("-S /bin/false host", "Connection closed"),

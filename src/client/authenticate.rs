@@ -136,6 +136,18 @@ impl Credentials {
         if self.hosts.is_empty() && keys.is_empty() {
             run.attempt(Attempt::None, no_answers())?;
         }
+        self.try_methods(&mut run, order, keys, holder.as_ref(), deadline)?;
+        if run.success { Ok(run.banners) } else { Err(transport.auth_error(&run.user)) }
+    }
+
+    fn try_methods(
+        &mut self,
+        run: &mut Run<'_>,
+        order: Vec<String>,
+        mut keys: Vec<Try>,
+        agent: Option<&Agent>,
+        deadline: Instant,
+    ) -> Result<()> {
         // One that was given goes before questions.
         let early = self.preferred.is_none() && !self.refused.contains(&"password");
         let mut given = self.password.clone();
@@ -143,7 +155,7 @@ impl Credentials {
             match method.as_str() {
                 "hostbased" => {
                     for (key, host, user) in std::mem::take(&mut self.hosts) {
-                        attempt_host(&mut run, key, &host, &user)?;
+                        attempt_host(run, key, &host, &user)?;
                     }
                 }
                 "publickey" => {
@@ -151,20 +163,20 @@ impl Credentials {
                         if run.over("publickey") {
                             break;
                         }
-                        self.try_key(&mut run, key, holder.as_ref(), deadline)?;
+                        self.try_key(run, key, agent, deadline)?;
                     }
                 }
-                "password" => self.try_password(&mut run, given.take())?,
+                "password" => self.try_password(run, given.take())?,
                 "keyboard-interactive" => {
                     if early {
-                        self.try_given(&mut run, given.take())?;
+                        self.try_given(run, given.take())?;
                     }
-                    self.try_interactive(&mut run)?;
+                    self.try_interactive(run)?;
                 }
                 _ => {}
             }
         }
-        if run.success { Ok(run.banners) } else { Err(transport.auth_error(&run.user)) }
+        Ok(())
     }
 
     /// The methods that may be used, in their order.

@@ -3,6 +3,7 @@
 //! Its values are as they were when the host was looked up; only `${ENV}` in names of key files is asked of
 //! the environment when they are.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,8 +15,9 @@ use super::table::{Built, IDENTITIES, Own, Shape, Spec, TABLE, USERS, keyword};
 use super::tokens::{Expand, Tokens, home};
 use super::value::algorithm_list;
 use super::values::Values;
-use super::{ConfigError, SSH_PORT};
+use super::{ConfigError, SSH_PORT, SSHConfig};
 use crate::pattern::endpoint::Endpoint;
+use crate::pattern::{Letters, matches};
 
 /// What a configuration says of one host: a value for every keyword of ssh_config(5).
 ///
@@ -41,6 +43,8 @@ pub struct HostConfig {
     /// Its commands may be run.
     may_run: bool,
     stdio: Option<Endpoint>,
+    /// What was asked, for further hosts on the way.
+    config: SSHConfig,
 }
 
 impl fmt::Debug for HostConfig {
@@ -60,14 +64,25 @@ impl HostConfig {
         tokens: Tokens,
         host: String,
         original: String,
-        may_run: bool,
+        config: SSHConfig,
     ) -> Result<Self, String> {
         if values.one("connectionattempts") == Some("0") {
             return Err("ConnectionAttempts must not be 0".to_owned());
         }
         let user = tokens.get('r').unwrap_or_default().to_owned();
         let port = values.one("port").and_then(|port| port.parse().ok()).unwrap_or(SSH_PORT);
-        let this = Self { values, environment, tokens, host, original, user, port, may_run, stdio: None };
+        let this = Self {
+            values,
+            environment,
+            tokens,
+            host,
+            original,
+            user,
+            port,
+            may_run: config.may_run(),
+            stdio: None,
+            config,
+        };
         for name in this.unbuilt(Built::No) {
             log::info!(target: "feramiko::config", "{}: {name} is not built", this.original);
         }
@@ -77,6 +92,12 @@ impl HostConfig {
     pub(super) fn with_stdio(mut self, stdio: Option<Endpoint>) -> Self {
         self.stdio = stdio;
         self
+    }
+
+    /// The configuration that was asked, for hosts on the way to this one.
+    #[must_use]
+    pub fn config(&self) -> &SSHConfig {
+        &self.config
     }
 
     /// Where the standard streams lead, if that was asked for by [`ConfigQuery::stdio_forward`].
@@ -367,16 +388,15 @@ impl HostConfig {
     /// The variables that the session gets: those of `SetEnv`, and ours that `SendEnv` names. Of each name the
     /// first.
     #[must_use]
-    pub fn environment(&self) -> Vec<(std::ffi::OsString, std::ffi::OsString)> {
-        use crate::pattern::{Letters, matches};
-        let mut found: Vec<(std::ffi::OsString, std::ffi::OsString)> = Vec::new();
+    pub fn environment(&self) -> Vec<(OsString, OsString)> {
+        let mut found: Vec<(OsString, OsString)> = Vec::new();
         let set =
             self.values.all("setenv").unwrap_or_default().iter().filter_map(|pair| pair.split_once('='));
         for (name, value) in set {
             found.push((name.into(), value.into()));
         }
         let patterns = self.values.all("sendenv").unwrap_or_default();
-        let sent = |name: &std::ffi::OsStr| {
+        let sent = |name: &OsStr| {
             let name = name.as_encoded_bytes();
             patterns.iter().any(|pattern| matches(pattern.as_bytes(), name, Letters::Exact))
         };

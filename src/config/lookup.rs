@@ -225,8 +225,8 @@ impl ConfigQuery {
             values.say("exitonforwardfailure", "yes");
             values.say("clearallforwardings", "yes");
         }
-        let (given, may_run) = (self.user_given, self.config.may_run());
-        let found = Found { host, original, local_user, given, may_run };
+        let (given, config) = (self.user_given, self.config.clone());
+        let found = Found { host, original, local_user, given, config };
         Ok(finish(values, environment, found).map_err(wrong)?.with_stdio(self.stdio.clone()))
     }
 
@@ -248,7 +248,7 @@ struct Found {
     original: String,
     local_user: String,
     given: bool,
-    may_run: bool,
+    config: SSHConfig,
 }
 
 /// Replaces the tokens of all values that are shown without them.
@@ -292,8 +292,8 @@ fn finish(mut values: Values, environment: Arc<dyn Environment>, found: Found) -
     }
     values.forwards =
         values.forwards.iter().map(|forward| forward.expanded(percent)).collect::<Result<_, _>>()?;
-    let Found { host, original, may_run, .. } = found;
-    HostConfig::new(values, environment, all, host, original, may_run)
+    let Found { host, original, config, .. } = found;
+    HostConfig::new(values, environment, all, host, original, config)
 }
 
 /// Replaces the tokens of a user's name that a file gives; of what it then is nothing may reach a shell.

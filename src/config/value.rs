@@ -55,16 +55,7 @@ fn own_value(spec: &Spec, own: Own, rest: &str, words: &[String]) -> Checked {
         }
         Own::Escape => escape(single(spec, words)?),
         Own::Facility => facility(single(spec, words)?),
-        Own::Hash => {
-            let known = &[
-                ("md5", "MD5"),
-                ("sha1", "SHA1"),
-                ("sha256", "SHA256"),
-                ("sha384", "SHA384"),
-                ("sha512", "SHA512"),
-            ];
-            choice(single(spec, words)?, known)
-        }
+        Own::Hash => choice(single(spec, words)?, HASHES),
         Own::Jump => super::jump::shown(rest).map(|shown| vec![shown]),
         Own::LogLevel => log_level(single(spec, words)?),
         Own::Mask => {
@@ -84,18 +75,23 @@ fn own_value(spec: &Spec, own: Own, rest: &str, words: &[String]) -> Checked {
         Own::Rekey => rekey(words),
         Own::Send => sent(words),
         Own::Tunnel => tunnel(single(spec, words)?),
-        Own::Version => {
-            let end = rest.find('#').unwrap_or(rest.len());
-            let text = rest.get(..end).unwrap_or_default().trim_end();
-            if text.contains('\r') {
-                return Err("a version has no carriage return".to_owned());
-            }
-            Ok(vec![if text.eq_ignore_ascii_case("none") { String::new() } else { text.to_owned() }])
-        }
+        Own::Version => version(rest),
         Own::Refuse => single(spec, words).map(|word| vec![word.to_owned()]),
         // Read where the host and the environment are known.
         Own::Forward | Own::Hosts | Own::Match | Own::Include => Ok(words.to_vec()),
     }
+}
+
+const HASHES: &[(&str, &str)] =
+    &[("md5", "MD5"), ("sha1", "SHA1"), ("sha256", "SHA256"), ("sha384", "SHA384"), ("sha512", "SHA512")];
+
+/// VersionAddendum: all of the line but a comment.
+fn version(rest: &str) -> Checked {
+    let text = rest.split('#').next().unwrap_or_default().trim_end();
+    if text.contains('\r') {
+        return Err("a version has no carriage return".to_owned());
+    }
+    Ok(vec![if text.eq_ignore_ascii_case("none") { String::new() } else { text.to_owned() }])
 }
 
 /// The only word.

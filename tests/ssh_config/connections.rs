@@ -138,13 +138,7 @@ fn hosts_are_known_as_the_file_says() {
 fn what_is_not_built_keeps_out() {
     let _watch = within(60);
     let Some(site) = Site::new("") else { return };
-    for line in [
-        "VerifyHostKeyDNS yes",
-        "CASignatureAlgorithms ssh-ed25519",
-        "ProxyUseFdpass yes",
-        "ProxyCommand nc %h %p",
-        "ProxyJump other",
-    ] {
+    for line in ["VerifyHostKeyDNS yes", "CASignatureAlgorithms ssh-ed25519", "ProxyUseFdpass yes"] {
         let wrong = site.connect(&format!("{line}\n")).unwrap_err();
         let name = line.split(' ').next().unwrap().to_lowercase();
         assert!(
@@ -152,9 +146,7 @@ fn what_is_not_built_keeps_out() {
             "{wrong}"
         );
     }
-    for line in
-        ["LocalForward 0.0.0.0:9 h:1", "ForwardX11 yes", "ForkAfterAuthentication yes", "ControlMaster auto"]
-    {
+    for line in ["RemoteForward 1080", "ForkAfterAuthentication yes", "ControlMaster auto"] {
         let wrong = site.ssh(&format!("{line}\n"), &["box", "true"]).unwrap_err();
         assert!(wrong.contains("is not built"), "{line}: {wrong}");
     }
@@ -247,4 +239,54 @@ fn the_program_does_what_the_file_says() {
     let gone = site.ssh("ConnectionAttempts 2\n", &["-p", "1", "-oBindInterface=lo", "box"]).unwrap_err();
     assert!(gone.contains("connecting to 127.0.0.1:1"), "{gone}");
     assert!(slow.elapsed() >= Duration::from_secs(1), "a second attempt comes a second later");
+}
+
+#[test]
+fn the_way_to_a_host() {
+    let _watch = within(60);
+    let Some(site) = Site::new("") else { return };
+    // A command that leads to the same server; a token that it has itself is left to its shell.
+    let command = "ProxyCommand bash -c 'exec 3<>/dev/tcp/%h/%p; cat <&3 & cat >&3; # %%'\n";
+    let client = site.connect(command).unwrap();
+    assert_eq!(said(&client, "echo by command"), "by command\n");
+    client.close();
+    assert_eq!(site.ssh(command, &["box", "echo", "too"]).as_deref(), Ok("too\n"));
+    let gone = site.connect("ProxyCommand exit 3\n").unwrap_err();
+    assert!(gone.to_string().contains('3'), "{gone}");
+    // A host on the way has its own lines, in the same file.
+    let jump = "Match originalhost box\n ProxyJump gate\nHost gate\n HostKeyAlias gate\n";
+    let gate = site.lines("").replace("Host box", "Host gate");
+    let known = format!("gate {}\n", site.host.public("ed25519"));
+    let refused = site.connect(&format!("{jump}{gate}")).unwrap_err();
+    assert!(refused.to_string().contains("host key of gate"), "{refused}");
+    let file = site.folder.file("known");
+    fs::write(&file, fs::read_to_string(&file).unwrap() + &known).unwrap();
+    let client = site.connect(&format!("{jump}{gate}")).unwrap();
+    assert_eq!(said(&client, "echo by gate"), "by gate\n");
+    client.close();
+    assert_eq!(site.ssh(&gate, &["-J", "gate", "box", "echo", "jumped"]).as_deref(), Ok("jumped\n"));
+    // One that is on the way to itself.
+    assert!(site.connect(&format!("Host *\n ProxyJump gate\n{gate}")).is_err());
+}
+
+#[test]
+fn forwardings_of_the_file() {
+    let _watch = within(60);
+    let Some(site) = Site::new("") else { return };
+    let (near, far) = (site.folder.file("near"), site.folder.file("far"));
+    let rules = format!(
+        "LocalForward {} 127.0.0.1:{port}\nRemoteForward {} 127.0.0.1:{port}\nExitOnForwardFailure yes\n",
+        near.display(),
+        far.display(),
+        port = site.server.port(),
+    );
+    // The server's first line comes through either.
+    let ask = |path: &Path| {
+        format!("import socket;s=socket.socket(socket.AF_UNIX);s.connect({path:?});print(s.recv(7).decode())")
+    };
+    let command = format!("python3 -c '{}' && python3 -c '{}'", ask(&near), ask(&far));
+    assert_eq!(site.ssh(&rules, &["box", &command]).as_deref(), Ok("SSH-2.0\nSSH-2.0\n"));
+    let taken = "LocalForward /no/such/folder/x h:1\n";
+    assert_eq!(site.ssh(taken, &["box", "echo fine"]).as_deref(), Ok("fine\n"));
+    assert!(site.ssh(&format!("ExitOnForwardFailure yes\n{taken}"), &["box", "true"]).is_err());
 }
