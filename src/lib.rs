@@ -32,8 +32,8 @@ mod wire;
 
 pub use agent::{AddOptions, Agent, AgentError, AgentKey, AgentServer, AgentServerBuilder, Destination, Hop};
 pub use auth::{
-    AuthAnswer, AuthError, AuthInfo, HostbasedClient, InteractiveAnswer, InteractiveQuery, Permissions,
-    Prompt,
+    AuthAnswer, AuthError, AuthInfo, AuthenticationMethods, HostbasedClient, InteractiveAnswer,
+    InteractiveQuery, Permissions, Prompt,
 };
 pub use authorized::{AuthorizedKeys, BadLine, KeyLogin};
 pub use channel::{Channel, ChannelStderr, Poll, PtyRequest, Ready, Waker};
@@ -68,12 +68,14 @@ pub use pattern::endpoint::Endpoint;
 pub use pattern::glob::glob_matches;
 pub use scp::*;
 #[cfg(unix)]
-pub use server::{AgentSocket, child_entry};
+pub use server::{AgentSocket, FileService, TcpListeners, UserLogin, child_entry};
 pub use server::{
-    HostbasedRules, Listen, Peer, SSHServer, SSHServerBuilder, ServerHandle, Session, SessionEvent,
-    SessionEvents,
+    ChannelTimeouts, ConnectionRules, HostbasedRules, Listen, Peer, SSHServer, SSHServerBuilder,
+    ServerHandle, Session, SessionEvent, SessionEvents,
 };
 pub use sftp::*;
+#[cfg(unix)]
+pub use sys::user::Account;
 pub use transport::{Transport, TransportOptions};
 pub use wire::Malformed;
 

@@ -1,8 +1,12 @@
 //! `SSHServer`: listens, lets people in, and runs their sessions.
 
 #[cfg(unix)]
+mod account;
+#[cfg(unix)]
 mod agent;
 mod connection;
+#[cfg(unix)]
+mod files;
 mod hostbased;
 mod hostkeys;
 mod listener;
@@ -11,6 +15,7 @@ mod local;
 mod login;
 #[cfg(unix)]
 mod process;
+mod rules;
 mod scp;
 mod session;
 mod sftp;
@@ -27,11 +32,18 @@ use crate::kex::{Algorithms, Moduli};
 use crate::key::PKey;
 
 #[cfg(unix)]
+pub use account::UserLogin;
+#[cfg(unix)]
 pub use agent::AgentSocket;
+#[cfg(unix)]
+pub use files::FileService;
 pub use hostbased::HostbasedRules;
+#[cfg(unix)]
+pub use listener::TcpListeners;
 pub use listener::{Listen, Peer, ServerHandle};
 #[cfg(unix)]
 pub use local::child_entry;
+pub use rules::{ChannelTimeouts, ConnectionRules};
 pub use session::{Session, SessionEvent, SessionEvents};
 
 /// What every connection of a server shares.
@@ -39,8 +51,7 @@ pub use session::{Session, SessionEvent, SessionEvents};
 pub(crate) struct Config {
     pub(crate) host_keys: Vec<PKey>,
     pub(crate) algorithms: Algorithms,
-    pub(crate) limits: Limits,
-    pub(crate) keepalive: Option<(Duration, u32)>,
+    pub(crate) rules: ConnectionRules,
     pub(crate) moduli: Arc<Moduli>,
     announce_host_keys: bool,
     /// What a refusal of each user takes.
@@ -72,8 +83,7 @@ impl SSHServer {
             config: Config {
                 host_keys: Vec::new(),
                 algorithms: Algorithms::server_defaults(),
-                limits: Limits::default(),
-                keepalive: None,
+                rules: ConnectionRules::default(),
                 moduli: Arc::default(),
                 announce_host_keys: true,
                 delays: login::Delays::new(),
@@ -120,7 +130,7 @@ impl SSHServerBuilder {
     /// What clients may use of the server.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.config.limits = limits;
+        self.config.rules.limits = limits;
         self
     }
 
@@ -128,7 +138,21 @@ impl SSHServerBuilder {
     /// unanswered.
     #[must_use]
     pub fn keepalive(mut self, interval: Duration, count_max: u32) -> Self {
-        self.config.keepalive = Some((interval, count_max));
+        self.config.rules.keepalive = Some((interval, count_max));
+        self
+    }
+
+    /// Closes channels on which nothing comes or goes for too long.
+    #[must_use]
+    pub fn channel_timeouts(mut self, timeouts: ChannelTimeouts) -> Self {
+        self.config.rules.channel_timeouts = timeouts;
+        self
+    }
+
+    /// Ends connections that have no channel for so long.
+    #[must_use]
+    pub fn unused_timeout(mut self, timeout: Duration) -> Self {
+        self.config.rules.unused_timeout = Some(timeout);
         self
     }
 
