@@ -66,6 +66,7 @@ pub use packet::{
 };
 pub use pattern::endpoint::Endpoint;
 pub use pattern::glob::glob_matches;
+pub use pattern::{address_list_matches, pattern_list_matches};
 pub use scp::*;
 #[cfg(unix)]
 pub use server::{AgentSocket, FileService, TcpListeners, UserLogin, child_entry};

@@ -91,6 +91,19 @@ impl SSHServer {
         }
     }
 
+    /// Serves everybody who connects to `listener`, in the background; see [`SSHServerBuilder::serve`].
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the thread cannot be started.
+    pub fn serve<I: ServerInterface>(
+        &self,
+        listener: impl Listen,
+        interface: impl Fn(&Peer) -> I + Send + Sync + 'static,
+    ) -> Result<ServerHandle> {
+        let interface = move |peer: &Peer| Arc::new(interface(peer));
+        ServerHandle::start(Arc::clone(&self.0), Arc::new(listener), interface)
+    }
+
     /// Serves one connection that was accepted elsewhere, on the calling thread, until it ends. Keys and
     /// certificates that are bound to an address are held against that of `peer`.
     ///
@@ -204,7 +217,6 @@ impl SSHServerBuilder {
         listener: impl Listen,
         interface: impl Fn(&Peer) -> I + Send + Sync + 'static,
     ) -> Result<ServerHandle> {
-        let server = self.build()?;
-        ServerHandle::start(server.0, Arc::new(listener), move |peer: &Peer| Arc::new(interface(peer)))
+        self.build()?.serve(listener, interface)
     }
 }
