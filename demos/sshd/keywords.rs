@@ -106,6 +106,10 @@ const LEVELS: &[(&str, &str)] = &[
     ("DEBUG3", "DEBUG3"),
 ];
 
+/// Debian's exchanges of keys by GSSAPI.
+const GSS: &str = "gss-group14-sha256-,gss-group16-sha512-,gss-nistp256-sha256-,gss-curve25519-sha256-,\
+                   gss-group14-sha1-,gss-gex-sha1-";
+
 /// In the order in which they are shown.
 pub(crate) static KEYWORDS: &[Keyword] = &[
     row("port", Word(|word| number::<u16>(word).map(drop)), "22", Global, Yes),
@@ -134,7 +138,14 @@ pub(crate) static KEYWORDS: &[Keyword] = &[
     row("hostbasedusesnamefrompacketonly", Flag, "no", Anywhere, Yes),
     row("pubkeyauthentication", Flag, "yes", Anywhere, Yes),
     row("kerberosauthentication", Flag, "no", Anywhere, No),
+    row("kerberosorlocalpasswd", Flag, "yes", Global, Idle),
+    row("kerberosticketcleanup", Flag, "yes", Global, Idle),
     row("gssapiauthentication", Flag, "no", Anywhere, Idle),
+    row("gssapicleanupcredentials", Flag, "yes", Global, Idle),
+    row("gssapikeyexchange", Flag, "no", Global, Idle),
+    row("gssapistrictacceptorcheck", Flag, "yes", Global, Idle),
+    row("gssapistorecredentialsonrekey", Flag, "no", Global, Idle),
+    row("gssapikexalgorithms", Word(any), GSS, Global, Idle),
     row("passwordauthentication", Flag, "yes", Anywhere, Yes),
     row("kbdinteractiveauthentication", Flag, "yes", Anywhere, Yes),
     row("printmotd", Flag, "yes", Global, Yes),

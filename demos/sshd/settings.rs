@@ -131,7 +131,9 @@ impl Algorithms {
             "macs" => self.offered.macs().join(","),
             "kexalgorithms" => self.offered.kex().join(","),
             "casignaturealgorithms" => self.authorities.join(","),
-            _ => self.offered.host_keys().join(","),
+            "hostkeyalgorithms" => self.offered.host_keys().join(","),
+            // One list for users and for hosts that vouch for them.
+            _ => self.offered.public_keys().join(","),
         }
     }
 
