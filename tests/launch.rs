@@ -31,6 +31,7 @@ mod signals;
 #[path = "../src/sys/terminal.rs"]
 mod terminal;
 #[path = "../src/sys/user.rs"]
+#[allow(unreachable_pub, reason = "the library shows it")]
 mod user;
 
 #[cfg(not(unix))]
@@ -41,7 +42,7 @@ fn main() {
     if std::env::var_os(cases::FORGETFUL).is_some() {
         return cases::forgetful_main();
     }
-    let _ = launch::enter();
+    assert_eq!(launch::enter(), None);
     let argument =
         std::env::args().nth(1).filter(|argument| !argument.starts_with('-') || argument == cases::WORD);
     if argument.as_deref() == Some(cases::WORD) {

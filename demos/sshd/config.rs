@@ -101,7 +101,8 @@ impl Config {
         let Some((name, raw, words)) = statement(line).map_err(|why| place.wrong(line.trim(), &why))? else {
             return Ok(());
         };
-        let wrong = |why: String| place.wrong(&name, &why);
+        let shown = if place.number == 0 { line.trim() } else { &name };
+        let wrong = |why: String| place.wrong(shown, &why);
         if words.is_empty() {
             return Err(wrong("no value".to_owned()));
         }
@@ -139,6 +140,11 @@ impl Config {
             connection.is_some_and(|connection| criteria.iter().all(|criterion| criterion.holds(connection)))
         };
         Effective { config: Arc::clone(self), active: self.matches.iter().map(active).collect() }
+    }
+
+    /// Whether a line sets it, for whomever.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.lines.iter().any(|line| line.keyword.name == name)
     }
 
     /// LogLevel, if it is set.

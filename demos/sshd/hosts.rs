@@ -1,12 +1,17 @@
 //! Which hosts are believed: the files that sshd(8) names under "HostbasedAuthentication".
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::{IpAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use feramiko::{Account, AuthAnswer, HostKeys, HostbasedClient, HostbasedRules};
 
 use crate::config::Effective;
+
+/// No such file is larger.
+const FILE: u64 = 1024 * 1024;
 
 /// What is believed of hosts. The files are read at every login.
 pub(crate) struct Hosts {
@@ -65,11 +70,12 @@ impl Hosts {
             let own = account.read_file(&account.home().join(".ssh/known_hosts"), true);
             known.extend(own.map(HostKeys::parse).unwrap_or_default());
         }
-        let equivalents = self.equivalents.iter().filter(|_| account.uid() != 0).cloned();
+        let equivalents = self.equivalents.iter().filter(|_| account.uid() != 0);
+        let equivalents = equivalents.map(|path| (path.clone(), read(path, account.uid())));
         let own = self.own.iter().map(|name| account.home().join(name));
-        for path in equivalents.chain(own) {
-            // That others could have written them is told by the reader.
-            let text = match account.read_file(&path, true) {
+        let own = own.map(|path| (path.clone(), account.read_file(&path, true)));
+        for (path, text) in equivalents.chain(own) {
+            let text = match text {
                 Ok(text) => text,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => {
@@ -95,4 +101,16 @@ fn has_address(host: &str, address: Option<IpAddr>) -> bool {
     address.is_some_and(|address| {
         found.is_ok_and(|mut found| found.any(|one| one.ip().to_canonical() == address.to_canonical()))
     })
+}
+
+/// The text of a file that nobody but its owner, the user or root, may write.
+fn read(path: &Path, uid: u32) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || ![0, uid].contains(&metadata.uid()) || metadata.mode() & 0o022 != 0 {
+        return Err(io::Error::other("others may write it"));
+    }
+    let mut text = Vec::new();
+    file.take(FILE).read_to_end(&mut text)?;
+    Ok(text)
 }

@@ -8,6 +8,7 @@ use Shape::{
 };
 
 use crate::support::given::{choice, interval_of, number, rekey, time, yes};
+use crate::tokens::expand;
 
 /// What a value looks like.
 #[derive(Debug, Clone, Copy)]
@@ -181,11 +182,11 @@ pub(crate) static KEYWORDS: &[Keyword] = &[
     row("macs", Algorithms, "", Global, Yes),
     row("banner", Word(any), "none", Anywhere, Yes),
     row("forcecommand", Rest, "none", Anywhere, Yes),
-    row("chrootdirectory", Word(any), "none", Anywhere, Yes),
+    row("chrootdirectory", Word(file), "none", Anywhere, Yes),
     row("trustedusercakeys", Word(any), "none", Anywhere, Yes),
     row("revokedkeys", Word(any), "none", Anywhere, Yes),
     row("securitykeyprovider", Word(any), "internal", Global, Idle),
-    row("authorizedprincipalsfile", Word(any), "none", Anywhere, Yes),
+    row("authorizedprincipalsfile", Word(file), "none", Anywhere, Yes),
     row("versionaddendum", Rest, "none", Global, Idle),
     row("authorizedkeyscommand", Commands, "none", Anywhere, Yes),
     row("authorizedkeyscommanduser", Word(any), "none", Anywhere, Yes),
@@ -199,7 +200,7 @@ pub(crate) static KEYWORDS: &[Keyword] = &[
     row("pubkeyacceptedalgorithms", Algorithms, "", Global, Yes),
     row("loglevel", Choice(LEVELS), "INFO", Global, Yes),
     row("syslogfacility", Word(any), "AUTH", Global, Idle),
-    row("authorizedkeysfile", List(words), ".ssh/authorized_keys .ssh/authorized_keys2", Anywhere, Yes),
+    row("authorizedkeysfile", List(files), ".ssh/authorized_keys .ssh/authorized_keys2", Anywhere, Yes),
     row("hostkey", Each, "", Global, Yes),
     row("hostcertificate", Each, "", Global, Yes),
     row("allowusers", EachWord, "", Anywhere, Yes),
@@ -303,6 +304,16 @@ impl Shape {
             _ => Ok(()),
         }
     }
+}
+
+/// The name of a user's file, with its tokens.
+fn file(word: &str) -> Result<(), String> {
+    let tokens = ['h', 'u', 'U'].map(|name| (name, String::new()));
+    expand(word, &tokens).map(drop)
+}
+
+fn files(words: &[String]) -> Result<(), String> {
+    words.iter().try_for_each(|word| file(word))
 }
 
 fn variables(words: &[String]) -> Result<(), String> {

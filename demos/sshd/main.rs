@@ -41,8 +41,7 @@ Without -f it stays in the foreground. The log goes to standard error, with -e o
 built: in the background, or with -i, there is none without -e or -E.";
 
 /// What holds without -f, behind all options: a server for whoever starts it.
-const WITHOUT_FILE: &str = "ListenAddress 0.0.0.0
-MaxSessions 64
+const WITHOUT_FILE: &str = "MaxSessions 64
 PermitRootLogin yes
 StrictModes no
 AuthorizedKeysFile none
@@ -84,7 +83,12 @@ fn configuration(args: &Given, file: Option<&Path>) -> Result<Config, String> {
     }
     match file {
         Some(path) => config.file(path)?,
-        None => config.text(WITHOUT_FILE)?,
+        None => {
+            if !config.has("listenaddress") {
+                config.option("ListenAddress 0.0.0.0")?;
+            }
+            config.text(WITHOUT_FILE)?;
+        }
     }
     Ok(config)
 }
@@ -135,7 +139,12 @@ fn load(args: &Given, file: Option<&Path>) -> Result<Loaded, String> {
         server,
         addresses: settings::addresses(&all)?,
         pid_file: all.some("pidfile").map(PathBuf::from).filter(|_| !args.has('d')),
-        site: Site { config, passwords, keys: args.paths('a').collect() },
+        site: Site {
+            config,
+            passwords,
+            keys: args.paths('a').collect(),
+            home: std::env::home_dir().filter(|_| file.is_none()),
+        },
     })
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Site {
     pub(crate) passwords: HashMap<String, Secret>,
     /// Of -a: these let every user in whose account may be logged in to.
     pub(crate) keys: Vec<PathBuf>,
+    /// The home of whoever runs this without a file, as the environment has it.
+    pub(crate) home: Option<PathBuf>,
 }
 
 /// A list that nobody passes: there are no devices.
@@ -45,7 +47,12 @@ impl Application {
         let mut known = self.who.lock().unwrap_or_else(PoisonError::into_inner);
         match &*known {
             Some(who) if who.name == user => Arc::clone(who),
-            _ => Arc::clone(known.insert(Arc::new(Who::new(&self.site.config, user, &self.peer)))),
+            _ => Arc::clone(known.insert(Arc::new(Who::new(
+                &self.site.config,
+                user,
+                &self.peer,
+                self.site.home.as_deref(),
+            )))),
         }
     }
 

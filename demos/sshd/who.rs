@@ -2,7 +2,7 @@
 //! OpenSSH's auth.c.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use feramiko::{Account, Peer, address_list_matches, pattern_list_matches};
@@ -35,10 +35,15 @@ pub(crate) fn connection(peer: &Peer) -> Connection {
 }
 
 impl Who {
-    pub(crate) fn new(config: &Arc<Config>, name: &str, peer: &Peer) -> Self {
+    /// `home`: that of whoever runs this, if it is not the one of the account.
+    pub(crate) fn new(config: &Arc<Config>, name: &str, peer: &Peer, home: Option<&Path>) -> Self {
         let account = Account::named(name).unwrap_or_else(|error| {
             log::error!(target: "sshd", "the account of {name}: {error}");
             None
+        });
+        let account = account.map(|account| match home {
+            Some(home) if account.is_current() => account.with_home(home),
+            _ => account,
         });
         let connection =
             Connection { user: Some(name.to_owned()), invalid: account.is_none(), ..connection(peer) };
@@ -58,11 +63,12 @@ impl Who {
         self.account.as_ref().filter(|_| self.allowed)
     }
 
-    /// A file of the user's: `%h` is the home, `%u` the name, `%U` the number; what is no absolute path begins
-    /// at home.
+    /// A file of the user's: `%h` is the home, `%u` the name, `%U` the number; `~/`, and what is no absolute path,
+    /// begin at home.
     pub(crate) fn file(&self, value: &str) -> Result<PathBuf, String> {
         let account = self.account.as_ref().ok_or("there is no such account")?;
-        Ok(account.home().join(expand(value, &tokens(account))?))
+        let path = expand(value, &tokens(account))?;
+        Ok(account.home().join(path.strip_prefix("~/").unwrap_or(&path)))
     }
 }
 

@@ -220,6 +220,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("secret");
         std::fs::write(&file, "words").unwrap();
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
         let me = Account::current().unwrap();
         assert_eq!(me.read_file(&file, false).unwrap(), b"words");
         assert!(me.read_file(&file, true).is_err(), "it is below a folder of everybody's");

@@ -118,7 +118,7 @@ impl Listen for TcpListeners {
     }
 
     fn stop(&self) {
-        self.0.iter().for_each(|listener| crate::sys::socket::shut_listener(listener));
+        self.0.iter().for_each(crate::sys::socket::shut_listener);
     }
 
     fn address(&self) -> String {

@@ -99,6 +99,12 @@ impl Account {
         &self.shell
     }
 
+    /// The same account with another directory to start in.
+    #[must_use]
+    pub fn with_home(self, home: impl Into<PathBuf>) -> Self {
+        Self { home: home.into(), ..self }
+    }
+
     /// The numbers of all groups that the user belongs to.
     ///
     /// # Errors
