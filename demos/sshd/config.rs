@@ -1,7 +1,8 @@
 //! sshd_config: lines of files and of the command line, what they include, and what holds for a connection.
 //! sshd_config(5); OpenSSH's servconf.c.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use feramiko::glob_matches;
 
 use crate::criteria::{self, Connection, Criterion};
 use crate::keywords::{Built, Keyword, Scope, Shape};
-use crate::support::given::{interval_of, number, statement, yes};
+use crate::support::given::{Statement, interval_of, number, statement, yes};
 
 /// Files within files; OpenSSH's figure.
 const DEPTH: u32 = 16;
@@ -98,7 +99,9 @@ impl Config {
     }
 
     fn line(&mut self, line: &str, place: Place<'_>, behind: &mut Option<usize>) -> Result<(), String> {
-        let Some((name, raw, words)) = statement(line).map_err(|why| place.wrong(line.trim(), &why))? else {
+        let Some(Statement { name, rest, words }) =
+            statement(line).map_err(|why| place.wrong(line.trim(), &why))?
+        else {
             return Ok(());
         };
         let shown = if place.number == 0 { line.trim() } else { &name };
@@ -123,7 +126,11 @@ impl Config {
         }
         let keyword = Keyword::named(&name).ok_or_else(|| wrong("no such option".to_owned()))?;
         let words = match keyword.shape {
-            Shape::Rest | Shape::Commands => vec![raw.to_owned()],
+            Shape::Rest | Shape::Commands => vec![rest.to_owned()],
+            // A port alone is one of every address.
+            Shape::List(_) if keyword.name == "permitlisten" => {
+                words.into_iter().map(at_any_address).collect()
+            }
             _ => words,
         };
         if behind.is_some() && keyword.scope == Scope::Global {
@@ -160,6 +167,11 @@ impl Config {
     }
 }
 
+fn at_any_address(word: String) -> String {
+    let whole = word.contains(':') || ["any", "none"].contains(&word.as_str());
+    if whole { word } else { format!("*:{word}") }
+}
+
 fn is_default(line: &Line) -> bool {
     line.words.join(" ").eq_ignore_ascii_case(line.keyword.default)
 }
@@ -174,11 +186,12 @@ fn built(keyword: &Keyword, words: &[String]) -> Result<(), String> {
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
-    if metadata.is_dir() || metadata.len() > FILE {
-        return Err("no file, or too large".to_owned());
+    let mut text = Vec::new();
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    file.take(FILE + 1).read_to_end(&mut text).map_err(|error| error.to_string())?;
+    if text.len() as u64 > FILE {
+        return Err("too large for a configuration".to_owned());
     }
-    let text = fs::read(path).map_err(|error| error.to_string())?;
     String::from_utf8(text).map_err(|_| "not UTF-8".to_owned())
 }
 

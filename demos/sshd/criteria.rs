@@ -103,10 +103,7 @@ impl Criterion {
 
 /// Whether the list names a group of the user's, and refuses none.
 fn in_group(list: &str, user: &str) -> bool {
-    let account = match Account::named(user) {
-        Ok(Some(account)) => account,
-        _ => return false,
-    };
+    let Ok(Some(account)) = Account::named(user) else { return false };
     match account.groups() {
         Ok(groups) => any_matches(list, groups.iter().map(String::as_str)),
         Err(error) => {

@@ -230,8 +230,8 @@ pub(crate) static KEYWORDS: &[Keyword] = &[
     ),
     row("ipqos", List(words), "lowdelay throughput", Anywhere, Idle),
     row("rekeylimit", List(|words| rekey(words).map(drop)), "default none", Anywhere, Yes),
-    row("permitopen", List(words), "any", Anywhere, Yes),
-    row("permitlisten", List(words), "any", Anywhere, Yes),
+    row("permitopen", List(targets), "any", Anywhere, Yes),
+    row("permitlisten", List(targets), "any", Anywhere, Yes),
     row("permituserenvironment", Word(any), "no", Global, Yes),
     row("pubkeyauthoptions", List(key_options), "none", Anywhere, Yes),
     row("rdomain", Word(any), "none", Anywhere, No),
@@ -316,6 +316,18 @@ fn files(words: &[String]) -> Result<(), String> {
     words.iter().try_for_each(|word| file(word))
 }
 
+/// `any` or `none`, or hosts with ports.
+fn targets(words: &[String]) -> Result<(), String> {
+    if words == ["any"] || words == ["none"] {
+        return Ok(());
+    }
+    words.iter().try_for_each(|word| {
+        let port =
+            word.rsplit_once(':').map(|(_, port)| port).ok_or_else(|| format!("{word}: takes host:port"))?;
+        if port == "*" { Ok(()) } else { number::<u16>(port).map(drop) }
+    })
+}
+
 fn variables(words: &[String]) -> Result<(), String> {
     let wrong = |word: &&String| word.split_once('=').is_none_or(|(name, _)| name.is_empty());
     words.iter().find(wrong).map_or(Ok(()), |word| Err(format!("{word}: takes NAME=value")))
@@ -353,7 +365,8 @@ fn subsystem(words: &[String]) -> Result<(), String> {
 /// `full`, or `begin:percent:full`.
 pub(crate) fn startups_of(value: &str) -> Result<(usize, u32, usize), String> {
     let (begin, percent, full) = match value.split(':').collect::<Vec<_>>()[..] {
-        [full] => (full, "100", full),
+        // As sshd shows it; from there on all are refused.
+        [full] => (full, "30", full),
         [begin, percent, full] => (begin, percent, full),
         _ => return Err("a number, or begin:percent:full".to_owned()),
     };
@@ -408,6 +421,8 @@ mod tests {
             ("setenv", "A"),
             ("authenticationmethods", "rot13"),
             ("channeltimeout", "session"),
+            ("permitopen", "host"),
+            ("permitlisten", "a:70000"),
             ("subsystem", "sftp"),
             ("subsystem", "sftp internal-sftp -l INFO"),
             ("maxstartups", "10:0:100"),

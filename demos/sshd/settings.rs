@@ -18,6 +18,8 @@ const NO_LIMIT: Duration = Duration::from_secs(u32::MAX as u64);
 /// The host keys where none is named, if they are there.
 const HOST_KEYS: [&str; 3] =
     ["/etc/ssh/ssh_host_rsa_key", "/etc/ssh/ssh_host_ecdsa_key", "/etc/ssh/ssh_host_ed25519_key"];
+/// Sets one list of algorithms.
+type SetList = fn(&mut feramiko::Algorithms, &str) -> Result<(), KexError>;
 /// Signatures of authorities that are taken unless CASignatureAlgorithms says otherwise; OpenSSH's list.
 const AUTHORITIES: &str = "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,\
                            sk-ssh-ed25519@openssh.com,sk-ecdsa-sha2-nistp256@openssh.com,rsa-sha2-512,rsa-sha2-256";
@@ -161,7 +163,7 @@ fn authorities(spec: &str) -> Vec<String> {
 
 pub(crate) fn algorithms(config: &Effective) -> Result<Algorithms, String> {
     let mut offered = feramiko::Algorithms::server_defaults();
-    let set: [(&str, fn(&mut feramiko::Algorithms, &str) -> Result<(), KexError>); 5] = [
+    let set: [(&str, SetList); 5] = [
         ("ciphers", feramiko::Algorithms::set_ciphers),
         ("macs", feramiko::Algorithms::set_macs),
         ("kexalgorithms", feramiko::Algorithms::set_kex),

@@ -106,9 +106,19 @@ pub(crate) fn option(line: &str) -> Result<(String, Vec<String>), String> {
     Ok((name.to_ascii_lowercase(), words))
 }
 
-/// The keyword of a line of a file, the rest of the line as it is, and its words up to a `#` that begins one;
-/// none for a line that says nothing.
-pub(crate) fn statement(line: &str) -> Result<Option<(String, &str, Vec<String>)>, String> {
+/// A line of a file that says something.
+#[derive(Debug)]
+pub(crate) struct Statement<'a> {
+    /// The keyword.
+    pub(crate) name: String,
+    /// The rest of the line as it is.
+    pub(crate) rest: &'a str,
+    /// Its words up to a `#` that begins one.
+    pub(crate) words: Vec<String>,
+}
+
+/// Reads a line of a file; none for one that says nothing.
+pub(crate) fn statement(line: &str) -> Result<Option<Statement<'_>>, String> {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
         return Ok(None);
@@ -117,7 +127,7 @@ pub(crate) fn statement(line: &str) -> Result<Option<(String, &str, Vec<String>)
     let (name, rest) = line.split_at(end);
     let rest = rest.trim_start();
     let rest = rest.strip_prefix('=').unwrap_or(rest).trim_start();
-    Ok(Some((name.to_owned(), rest, words_until(rest, true)?)))
+    Ok(Some(Statement { name: name.to_owned(), rest, words: words_until(rest, true)? }))
 }
 
 fn words(line: &str) -> Result<Vec<String>, String> {
