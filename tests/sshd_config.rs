@@ -74,7 +74,7 @@ fn what_is_shown_is_what_openssh_shows() {
     fs::write(folder.file("more/a.conf"), "Match User root\nPermitTTY no\nMatch all\nX11Forwarding yes\n")
         .unwrap();
     let include = format!("Include {}/*.conf\nMaxSessions 6\n", folder.file("more").display());
-    let nobody = ["-C", "user=nobody,host=a.example.org,addr=192.0.2.7"];
+    let nobody = ["-C", "user=nobody,host=a.example.org,addr=192.0.2.7,laddr=127.0.0.2,lport=22"];
     let root = ["-C", "user=root,host=b.example.org,addr=2001:db8::1,laddr=127.0.0.1,lport=2222"];
     for lines in [
         "UsePAM no",
@@ -103,6 +103,10 @@ fn what_is_shown_is_what_openssh_shows() {
     ] {
         let config = config(&folder, &host, lines);
         for arguments in [&[][..], &nobody, &root, &["-o", "MaxAuthTries=8", "-p", "4022"]] {
+            // 9.2 wants to be told the port then.
+            if lines.contains("LocalPort") && !arguments.contains(&"-C") {
+                continue;
+            }
             let pair = [&*theirs, &*example("sshd")].map(|program| shown(program, &config, arguments));
             let [theirs, ours] = pair;
             let differ: Vec<_> = theirs.symmetric_difference(&ours).collect();
