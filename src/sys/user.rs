@@ -14,6 +14,7 @@ use std::path::PathBuf;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(not(unix), allow(unreachable_pub, reason = "only where there are such databases"))]
 pub struct Account {
     /// The name it logs in with.
     pub(crate) name: String,
