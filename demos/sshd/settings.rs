@@ -98,10 +98,9 @@ fn with_host_keys(mut builder: SSHServerBuilder, config: &Effective) -> Result<S
     for path in host_keys(config) {
         let key = match PKey::from_file(&path, None) {
             Ok(key) => key,
-            // As sshd does: those that are there by themselves need not be readable.
-            Err(error) if config.is_set("hostkey") => return Err(error.to_string()),
+            // As sshd does: the others will do, if there are any.
             Err(error) => {
-                log::warn!(target: "sshd", "{error}");
+                log::error!(target: "sshd", "unable to load host key: {error}");
                 continue;
             }
         };
