@@ -149,6 +149,11 @@ impl Config {
         Effective { config: Arc::clone(self), active: self.matches.iter().map(active).collect() }
     }
 
+    /// Whether a Match asks for routing domains.
+    pub(crate) fn asks_for_routing(&self) -> bool {
+        self.matches.iter().flatten().any(|criterion| matches!(criterion, Criterion::Routing(_)))
+    }
+
     /// Whether a line sets it, for whomever.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.lines.iter().any(|line| line.keyword.name == name)

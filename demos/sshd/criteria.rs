@@ -16,6 +16,8 @@ pub(crate) struct Connection {
     pub(crate) address: Option<IpAddr>,
     pub(crate) local_address: Option<IpAddr>,
     pub(crate) local_port: Option<u16>,
+    /// Only -C can say it.
+    pub(crate) routing: Option<String>,
 }
 
 /// One criterion, with its argument.
@@ -29,6 +31,8 @@ pub(crate) enum Criterion {
     Address(String),
     LocalAddress(String),
     LocalPort(u16),
+    /// Of a routing domain, which no connection has here: a server with it does not start.
+    Routing(String),
 }
 
 /// Reads the words behind Match.
@@ -75,7 +79,7 @@ fn criterion(name: &str, value: String) -> Result<Criterion, String> {
         "localport" => Criterion::LocalPort(
             number(&value).map_err(|_| format!("Invalid LocalPort '{value}' on Match line"))?,
         ),
-        "rdomain" => return Err("Match RDomain is not built".to_owned()),
+        "rdomain" => Criterion::Routing(value),
         _ => return Err(format!("Unsupported Match attribute {name}")),
     })
 }
@@ -96,6 +100,9 @@ impl Criterion {
             }
             Self::Address(list) => listed(list, connection.address),
             Self::LocalAddress(list) => listed(list, connection.local_address),
+            Self::Routing(list) => {
+                connection.routing.as_ref().is_some_and(|routing| pattern_list_matches(list, routing))
+            }
             Self::LocalPort(port) => connection.local_port == Some(*port),
         }
     }
@@ -140,17 +147,9 @@ mod tests {
                 Criterion::Host("*.example.org".to_owned())
             ])
         );
-        for bad in [
-            "",
-            "all user a",
-            "user a all",
-            "user",
-            "user=",
-            "localport x",
-            "address 1.2.3.4/99",
-            "rdomain a",
-            "x y",
-        ] {
+        for bad in
+            ["", "all user a", "user a all", "user", "user=", "localport x", "address 1.2.3.4/99", "x y"]
+        {
             assert!(read(bad).is_err(), "{bad}");
         }
     }

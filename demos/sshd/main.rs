@@ -96,8 +96,8 @@ fn configuration(args: &Given, file: Option<&Path>) -> Result<Config, String> {
 /// What -C says of a connection: `user=a,addr=192.0.2.7`.
 fn specified(args: &Given) -> Result<Connection, String> {
     let mut connection = Connection::default();
-    for word in args.all('C').flat_map(|spec| spec.split(',')) {
-        let wrong = || format!("-C {word}: takes user, host, addr, laddr or lport, = and a value");
+    for word in args.all('C').flat_map(|spec| spec.split(',')).filter(|word| !word.is_empty()) {
+        let wrong = || format!("-C {word}: takes user, host, addr, laddr, lport or rdomain, = and a value");
         let (name, value) = word.split_once('=').ok_or_else(wrong)?;
         match name {
             "user" => connection.user = Some(value.to_owned()),
@@ -105,6 +105,7 @@ fn specified(args: &Given) -> Result<Connection, String> {
             "addr" => connection.address = Some(value.parse().map_err(|_| wrong())?),
             "laddr" => connection.local_address = Some(value.parse().map_err(|_| wrong())?),
             "lport" => connection.local_port = Some(number(value).map_err(|_| wrong())?),
+            "rdomain" => connection.routing = Some(value.to_owned()),
             _ => return Err(wrong()),
         }
     }
@@ -117,6 +118,9 @@ fn specified(args: &Given) -> Result<Connection, String> {
 fn load(args: &Given, file: Option<&Path>) -> Result<Loaded, String> {
     let config = Arc::new(configuration(args, file)?);
     config.idle().for_each(|line| log::warn!(target: "sshd", "{line}"));
+    if config.asks_for_routing() {
+        return Err("Match RDomain is not built".to_owned());
+    }
     let all = config.holds(None);
     for command in ["authorizedkeyscommand", "authorizedprincipalscommand"] {
         if all.some(command).is_some() && all.some(&format!("{command}user")).is_none() {

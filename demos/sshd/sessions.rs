@@ -65,7 +65,8 @@ fn login(
     for (name, value) in own_variables(who, &account) {
         login = login.env(&name, &value);
     }
-    for variable in who.config.words("setenv") {
+    // Of a name that comes twice the first counts: it is set last.
+    for variable in who.config.words("setenv").iter().rev() {
         if let Some((name, value)) = variable.split_once('=') {
             login = login.env(name, value);
         }

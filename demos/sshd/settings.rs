@@ -15,6 +15,9 @@ use crate::support::home::beside;
 
 /// Longer than any server runs.
 const NO_LIMIT: Duration = Duration::from_secs(u32::MAX as u64);
+/// Requests that wait: with `SendEnv *` clients send a whole environment at once, a request each variable, and
+/// the one that starts the shell must not be too many. As many variables as a session takes.
+const REQUESTS: usize = 256;
 /// The host keys where none is named, if they are there.
 const HOST_KEYS: [&str; 3] =
     ["/etc/ssh/ssh_host_rsa_key", "/etc/ssh/ssh_host_ecdsa_key", "/etc/ssh/ssh_host_ed25519_key"];
@@ -222,6 +225,7 @@ pub(crate) fn server(config: &Effective) -> Result<SSHServer, String> {
         builder = builder.moduli(&moduli);
     }
     let rules = rules(config, ConnectionRules::default());
+    limits.pending_requests = REQUESTS;
     limits.auth_tries = rules.limits.auth_tries;
     limits.auth_requests = rules.limits.auth_requests;
     limits.sessions = rules.limits.sessions;

@@ -89,7 +89,7 @@ impl Application {
 
     fn key(&self, user: &str, key: &PublicKey) -> AuthAnswer {
         let who = self.who(user);
-        let answer = keys::judge(&who, &self.login(user, key), &self.site.keys);
+        let answer = keys::judge(&who, &self.login(&who.user, key), &self.site.keys);
         self.decided(&who, "publickey", answer)
     }
 }
@@ -131,7 +131,7 @@ impl ServerInterface for Application {
     fn check_auth_password(&self, user: &str, password: &Secret) -> AuthAnswer {
         let who = self.who(user);
         // The same work for users that do not exist.
-        let known = self.site.passwords.get(user);
+        let known = self.site.passwords.get(&who.user);
         let nobody = Secret::from("");
         let right = known.unwrap_or(&nobody).matches(password.expose());
         let empty = password.expose().is_empty();

@@ -14,7 +14,10 @@ use crate::tokens::expand;
 /// A user as one connection sees it.
 #[derive(Debug)]
 pub(crate) struct Who {
+    /// As the client says it.
     pub(crate) name: String,
+    /// The same without a style.
+    pub(crate) user: String,
     /// None for names that nobody has.
     account: Option<Account>,
     pub(crate) config: Effective,
@@ -37,8 +40,10 @@ pub(crate) fn connection(peer: &Peer) -> Connection {
 impl Who {
     /// `home`: that of whoever runs this, if it is not the one of the account.
     pub(crate) fn new(config: &Arc<Config>, name: &str, peer: &Peer, home: Option<&Path>) -> Self {
-        let account = Account::named(name).unwrap_or_else(|error| {
-            log::error!(target: "sshd", "the account of {name}: {error}");
+        // A style of logging in may stand behind the user; nothing here has any.
+        let user = name.split_once(':').map_or(name, |(user, _)| user);
+        let account = Account::named(user).unwrap_or_else(|error| {
+            log::error!(target: "sshd", "the account of {user}: {error}");
             None
         });
         let account = account.map(|account| match home {
@@ -46,16 +51,16 @@ impl Who {
             _ => account,
         });
         let connection =
-            Connection { user: Some(name.to_owned()), invalid: account.is_none(), ..connection(peer) };
+            Connection { user: Some(user.to_owned()), invalid: account.is_none(), ..connection(peer) };
         let config = config.holds(Some(&connection));
         let refusal = match &account {
             None => Some("there is no such account"),
             Some(account) => refusal(account, &config, &connection),
         };
         if let Some(refusal) = refusal {
-            log::info!(target: "sshd", "user {name} from {} not allowed: {refusal}", peer.source);
+            log::info!(target: "sshd", "user {user} from {} not allowed: {refusal}", peer.source);
         }
-        Self { name: name.to_owned(), account, config, allowed: refusal.is_none() }
+        Self { name: name.to_owned(), user: user.to_owned(), account, config, allowed: refusal.is_none() }
     }
 
     /// The account, if it may be logged in to.
