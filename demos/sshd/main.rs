@@ -176,14 +176,15 @@ fn run() -> Result<(), String> {
     }
     // Read again after a change of the directory.
     let file = args.path('f').map(std::path::absolute).transpose().map_err(|error| error.to_string())?;
-    let here = "Ddit".chars().chain(['T']).any(|letter| args.has(letter));
-    let config = configuration(&args, file.as_deref())?;
+    let here = "DditT".chars().any(|letter| args.has(letter));
+    let config = Arc::new(configuration(&args, file.as_deref())?);
     let told = args.has('e') || args.has('E');
     start_log(&args, &config, args.has('i') && !told)?;
     if args.has('T') {
         let connection = specified(&args)?;
-        settings::server(&Arc::new(configuration(&args, file.as_deref())?).holds(None))?;
-        let holds = Arc::new(config).holds(Some(&connection));
+        // What -t would find wrong is wrong here too.
+        settings::server(&config.holds(None))?;
+        let holds = config.holds(Some(&connection));
         return dump::lines(&holds)?.into_iter().try_for_each(say).map_err(|error| error.to_string());
     }
     if file.is_some() && !here && !inside {

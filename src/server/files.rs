@@ -70,14 +70,14 @@ impl FileService {
             }
         }
         // What is wrong with them is said now, not when somebody comes.
-        this.restricted(SFTPServer::request_names)?;
+        this.check_names()?;
         this.start.as_deref().map(|start| expanded(start, "", "")).transpose()?;
         Ok(this)
     }
 
     /// Looks whether the names of requests are known.
-    fn restricted<I: Iterator<Item = &'static str>>(&self, known: impl Fn() -> I) -> io::Result<()> {
-        let unknown = |name: &&String| !known().any(|known| known == *name);
+    fn check_names(&self) -> io::Result<()> {
+        let unknown = |name: &&String| !SFTPServer::request_names().any(|known| known == *name);
         match self.denied.iter().chain(&self.allowed).find(unknown) {
             Some(name) => Err(invalid(format!("internal-sftp: there is no request {}", name.escape_debug()))),
             None => Ok(()),

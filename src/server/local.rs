@@ -51,9 +51,11 @@ impl Session {
     }
 
     /// Runs what was asked for as the user of an account: the login shell, or a command by `shell -c`, on a
-    /// terminal if one was granted. Its environment is, later ones before earlier ones: what the client was
-    /// granted and its key sets; `HOME`, `USER`, `LOGNAME`, `SHELL`, `PATH`, `MAIL`, `TZ`; what `login` sets;
-    /// `SSH_AUTH_SOCK`, `TERM`, `SSH_TTY`, and `SSH_ORIGINAL_COMMAND` where a command is forced.
+    /// terminal if one was granted. Its environment is, later ones in the place of earlier ones: what the client
+    /// was granted; `HOME`, `USER`, `LOGNAME`, `SHELL`, `PATH`, `MAIL`, `TZ`; what the client's key sets; what
+    /// `login` sets; `SSH_ORIGINAL_COMMAND` where a command is forced, `SSH_AUTH_SOCK`, `TERM`, `SSH_TTY`.
+    ///
+    /// While /etc/nologin is there, users other than root are shown it and get nothing else.
     ///
     /// The program leads a session and a process group of its own; when the channel closes it is hung up, and
     /// killed if it has not ended five seconds later.
