@@ -40,7 +40,7 @@ pub(crate) enum Shape {
     EachWord,
     /// A list of algorithms.
     Algorithms,
-    /// Nothing, for a long time.
+    /// Meant something once; whatever stands there is let pass, and said in the log.
     Deprecated,
 }
 
@@ -239,13 +239,13 @@ pub(crate) static KEYWORDS: &[Keyword] = &[
     row("persourcepenaltyexemptlist", Word(any), "none", Global, Idle),
     row("globalknownhostsfile", Word(any), "/etc/ssh/ssh_known_hosts", Global, Yes),
     row("shostsequivfile", Word(any), "", Global, Yes),
-    row("serverkeybits", Deprecated, "", Global, Yes),
-    row("keyregenerationinterval", Deprecated, "", Global, Yes),
-    row("rhostsrsaauthentication", Deprecated, "", Anywhere, Yes),
-    row("rsaauthentication", Deprecated, "", Anywhere, Yes),
-    row("useprivilegeseparation", Deprecated, "", Global, Yes),
-    row("protocol", Deprecated, "", Global, Yes),
-    row("uselogin", Deprecated, "", Global, Yes),
+    row("serverkeybits", Deprecated, "", Global, Idle),
+    row("keyregenerationinterval", Deprecated, "", Global, Idle),
+    row("rhostsrsaauthentication", Deprecated, "", Anywhere, Idle),
+    row("rsaauthentication", Deprecated, "", Anywhere, Idle),
+    row("useprivilegeseparation", Deprecated, "", Global, Idle),
+    row("protocol", Deprecated, "", Global, Idle),
+    row("uselogin", Deprecated, "", Global, Idle),
 ];
 
 /// Other names of keywords.
