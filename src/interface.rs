@@ -7,12 +7,12 @@ mod forwarding;
 
 use std::io;
 
-use crate::auth::{AuthAnswer, AuthInfo, HostbasedClient, InteractiveAnswer};
+use crate::auth::{AuthAnswer, AuthInfo, AuthenticationMethods, HostbasedClient, InteractiveAnswer};
 use crate::channel::PtyRequest;
 use crate::crypto::secret::Secret;
 use crate::engine::ExitStatus;
 use crate::key::PublicKey;
-use crate::server::Session;
+use crate::server::{ConnectionRules, Session};
 use crate::x11::Cookie;
 
 pub use forwarding::{
@@ -132,6 +132,18 @@ pub trait ServerInterface: Send + Sync + 'static {
         vec!["publickey", "password", "keyboard-interactive"]
     }
 
+    /// Which of those methods the user has to pass, where one is not enough. The library holds it: what is
+    /// accepted before a list is passed is one step of it.
+    fn authentication_methods(&self, user: &str) -> Option<AuthenticationMethods> {
+        None
+    }
+
+    /// What this connection is held to, once the client has named a user: what the server has for all, or
+    /// what is changed of it for this one.
+    fn connection_rules(&self, user: &str, usual: ConnectionRules) -> ConnectionRules {
+        usual
+    }
+
     /// May the user in without proving anything?
     fn check_auth_none(&self, user: &str) -> AuthAnswer {
         AuthAnswer::Refuse
@@ -187,6 +199,12 @@ pub trait ServerInterface: Send + Sync + 'static {
     /// A text for the user before authentication.
     fn banner(&self) -> Option<String> {
         None
+    }
+
+    /// The command that is run whatever the user asks for: the one of the user's key, unless the application
+    /// knows better.
+    fn forced_command(&self, auth: &AuthInfo) -> Option<Vec<u8>> {
+        auth.permissions.command.clone()
     }
 
     /// May a terminal be given?

@@ -39,8 +39,8 @@ mod x11;
 
 pub use agent::{AddOptions, Agent, AgentError, AgentKey, AgentServer, AgentServerBuilder, Destination, Hop};
 pub use auth::{
-    AuthAnswer, AuthError, AuthInfo, HostbasedClient, InteractiveAnswer, InteractiveQuery, Permissions,
-    Prompt,
+    AuthAnswer, AuthError, AuthInfo, AuthenticationMethods, HostbasedClient, InteractiveAnswer,
+    InteractiveQuery, Permissions, Prompt,
 };
 pub use authorized::{AuthorizedKeys, BadLine, KeyLogin};
 pub use channel::{Channel, ChannelStderr, Poll, PtyRequest, Ready, Redirect, TimedRead, Waker};
@@ -85,14 +85,17 @@ pub use packet::{
 };
 pub use pattern::endpoint::Endpoint;
 pub use pattern::glob::glob_matches;
+pub use pattern::{address_list_matches, pattern_list_matches};
 pub use scp::*;
 #[cfg(unix)]
-pub use server::{AgentSocket, X11Display, child_entry};
+pub use server::{AgentSocket, FileService, TcpListeners, UserLogin, X11Display, child_entry};
 pub use server::{
-    HostbasedRules, LineEditor, LineEditorWriter, Listen, Peer, SSHServer, SSHServerBuilder, ServerHandle,
-    Session, SessionEvent, SessionEvents,
+    ChannelTimeouts, ConnectionRules, HostbasedRules, LineEditor, LineEditorWriter, Listen, Peer, SSHServer,
+    SSHServerBuilder, ServerHandle, Session, SessionEvent, SessionEvents,
 };
 pub use sftp::*;
+#[cfg(unix)]
+pub use sys::user::Account;
 pub use text::{ByteReader, Encoding, TextReader, TextWriter, Until};
 pub use transport::{Transport, TransportOptions};
 pub use wire::Malformed;

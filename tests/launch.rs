@@ -5,10 +5,15 @@
 #![cfg_attr(not(unix), allow(unused))]
 #![allow(dead_code, unused_imports, reason = "the rooms are mounted whole, and used in part")]
 
+#[path = "../src/sys/file.rs"]
+mod file;
 mod given;
 #[cfg(unix)]
 #[path = "../src/sys/launch.rs"]
 mod launch;
+#[cfg(unix)]
+#[path = "../src/sys/login.rs"]
+mod login;
 #[path = "../src/sys/modes.rs"]
 mod modes;
 #[cfg(unix)]
@@ -17,12 +22,16 @@ mod process;
 #[cfg(unix)]
 #[path = "../src/sys/pty.rs"]
 mod pty;
+#[cfg(unix)]
+#[path = "../src/sys/safe.rs"]
+mod safe;
 #[path = "../src/sys/signals.rs"]
 mod signals;
 #[cfg(unix)]
 #[path = "../src/sys/terminal.rs"]
 mod terminal;
 #[path = "../src/sys/user.rs"]
+#[allow(unreachable_pub, reason = "the library shows it")]
 mod user;
 
 #[cfg(not(unix))]
@@ -33,7 +42,7 @@ fn main() {
     if std::env::var_os(cases::FORGETFUL).is_some() {
         return cases::forgetful_main();
     }
-    launch::enter();
+    assert_eq!(launch::enter(), None);
     let argument =
         std::env::args().nth(1).filter(|argument| !argument.starts_with('-') || argument == cases::WORD);
     if argument.as_deref() == Some(cases::WORD) {

@@ -286,7 +286,7 @@ fn sshd_refuses_what_it_cannot_do() {
     let Some((host, _)) = keys() else { return };
     let key = host.private("ed25519");
     for (arguments, text) in [
-        (&["-u", "nobody-of-that-name:secret"][..], "serving other users is not built"),
+        (&["-u", "nobody-of-that-name:secret"][..], "there is no such user"),
         (&["extra"], "Extra argument extra."),
         (&["-oLoginGraceTime=18446744073709551615h"], "is no time"),
         (&["-oMaxAuthTries=4294967297"], "out of range"),
@@ -295,7 +295,7 @@ fn sshd_refuses_what_it_cannot_do() {
         (&["-oMaxStartups=30:50:20"], "begin:percent:full"),
         (&["-oAllowAgentForwarding=maybe"], "-o AllowAgentForwarding=maybe: not one of yes, no"),
         (&["-oAllowAgentForwarding=yes", "-oAllowAgentForwarding=maybe"], "maybe"),
-        (&["-oAuthorizedKeysFile=%x"], "% stands before"),
+        (&["-oAuthorizedKeysFile=%x"], "a % that means nothing"),
         (&["-oIgnoreRhosts=x"], "shosts-only"),
     ] {
         let output = bounded("sshd").arg("-h").arg(&key).args(["-p", "0"]).args(arguments).output().unwrap();

@@ -1,202 +1,173 @@
-//! An SSH server for the user who runs it, with the options of sshd(8) that are built.
+//! An SSH server with the options of sshd(8) and the keywords of sshd_config(5) that are built. Run by root it
+//! serves every user of the machine, else the one who runs it.
 
+mod config;
+mod criteria;
+mod daemon;
+mod dump;
 mod forwarding;
 mod hosts;
+mod inetd;
+mod keys;
+mod keywords;
+mod sessions;
+mod settings;
 mod site;
 #[path = "../support/mod.rs"]
 mod support;
+mod tokens;
+mod who;
 
-use std::net::TcpListener;
-use std::path::Path;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
-use feramiko::{Limits, PKey, PublicKey, SSHServer, SSHServerBuilder, Secret};
-use forwarding::Forwarding;
-use hosts::Hosts;
-use site::{Application, Site};
+use config::Config;
+use criteria::Connection;
+use daemon::{Loaded, Place};
+use feramiko::Secret;
+use log::LevelFilter;
+use site::Site;
 use support::args::Options;
-use support::given::{Given, choice, interval_of, number, one, option, rekey, yes};
-use support::home::beside;
-use support::log::{level, start};
-use support::output::{complain, end};
+use support::given::{Given, number};
+use support::log::{level, level_named, start};
+use support::output::{complain, end, say};
 
 const USAGE: &str =
-    "usage: sshd [-de] [-E log] [-p port] [--listen address] -h host_key [-h ...] [-a authorized_keys]
-            [-u user:password] [-B banner_file] [-o option=value] [-V]
-Serves the user who runs it, and no other. It stays in the foreground, and without -E the log goes to standard
-error, with -e or without. Not built yet: -D -f -i -t -T.";
-/// Longer than any server runs.
-const NO_LIMIT: Duration = Duration::from_secs(u32::MAX as u64);
+    "usage: sshd [-46DdeiqtTV] [-C connection_spec] [-c host_certificate] [-E log] [-f config] [-g login_grace]
+            [-h host_key ...] [-o option=value] [-p port ...] [--listen address ...]
+            [-a authorized_keys ...] [-u user:password ...] [-B banner_file]
+Without -f it stays in the foreground. The log goes to standard error, with -e or without; to syslog it is not
+built: in the background, or with -i, there is none without -e or -E.";
 
-/// `full`, or `begin:percent:full` as in sshd_config(5).
-fn startups(value: &str, limits: &mut Limits) -> Result<(), String> {
-    let (begin, percent, full) = match value.split(':').collect::<Vec<_>>()[..] {
-        [full] => (full, "100", full),
-        [begin, percent, full] => (begin, percent, full),
-        _ => return Err("a number, or begin:percent:full".to_owned()),
+/// What holds without -f, behind all options: a server for whoever starts it.
+const WITHOUT_FILE: &str = "MaxSessions 64
+PermitRootLogin yes
+StrictModes no
+AuthorizedKeysFile none
+PidFile none
+Subsystem sftp internal-sftp
+AcceptEnv LANG LC_*";
+
+const LETTERS: Options = Options { letters: "46DdeiqtTVB:C:E:L:a:c:f:g:h:o:p:u:", names: &[("listen", 'L')] };
+
+/// The options that are lines of a configuration.
+const LINES: &[(char, &str)] = &[
+    ('p', "Port"),
+    ('L', "ListenAddress"),
+    ('h', "HostKey"),
+    ('c', "HostCertificate"),
+    ('g', "LoginGraceTime"),
+    ('B', "Banner"),
+];
+
+/// All lines: those of the command line first, because the first value counts.
+fn configuration(args: &Given, file: Option<&Path>) -> Result<Config, String> {
+    let mut config = Config::default();
+    for line in args.all('o') {
+        config.option(line)?;
+    }
+    for (letter, keyword) in LINES {
+        for value in args.all(*letter) {
+            let quoted = value.replace('\\', "\\\\").replace('"', "\\\"");
+            config.option(&format!("{keyword} \"{quoted}\""))?;
+        }
+    }
+    for (letter, family) in [('4', "inet"), ('6', "inet6")] {
+        if args.has(letter) {
+            config.option(&format!("AddressFamily {family}"))?;
+        }
+    }
+    if args.has('q') {
+        config.option("LogLevel QUIET")?;
+    }
+    match file {
+        Some(path) => config.file(path)?,
+        None => {
+            if !config.has("listenaddress") {
+                config.option("ListenAddress 0.0.0.0")?;
+            }
+            config.text(WITHOUT_FILE)?;
+        }
+    }
+    Ok(config)
+}
+
+/// What -C says of a connection: `user=a,addr=192.0.2.7`.
+fn specified(args: &Given) -> Result<Connection, String> {
+    let mut connection = Connection::default();
+    for word in args.all('C').flat_map(|spec| spec.split(',')).filter(|word| !word.is_empty()) {
+        let wrong = || format!("-C {word}: takes user, host, addr, laddr, lport or rdomain, = and a value");
+        let (name, value) = word.split_once('=').ok_or_else(wrong)?;
+        match name {
+            "user" => connection.user = Some(value.to_owned()),
+            "host" => connection.host = Some(value.to_owned()),
+            "addr" => connection.address = Some(value.parse().map_err(|_| wrong())?),
+            "laddr" => connection.local_address = Some(value.parse().map_err(|_| wrong())?),
+            "lport" => connection.local_port = Some(number(value).map_err(|_| wrong())?),
+            "rdomain" => connection.routing = Some(value.to_owned()),
+            _ => return Err(wrong()),
+        }
+    }
+    connection.invalid =
+        connection.user.as_ref().is_some_and(|user| !matches!(feramiko::Account::named(user), Ok(Some(_))));
+    Ok(connection)
+}
+
+/// What the options and the file come to.
+fn load(args: &Given, file: Option<&Path>) -> Result<Loaded, String> {
+    let config = Arc::new(configuration(args, file)?);
+    config.idle().for_each(|line| log::warn!(target: "sshd", "{line}"));
+    if config.asks_for_routing() {
+        return Err("Match RDomain is not built".to_owned());
+    }
+    let all = config.holds(None);
+    for command in ["authorizedkeyscommand", "authorizedprincipalscommand"] {
+        if all.some(command).is_some() && all.some(&format!("{command}user")).is_none() {
+            return Err(format!("{command} set without {command}user"));
+        }
+    }
+    let mut passwords = HashMap::new();
+    for pair in args.all('u') {
+        let (user, password) = pair.split_once(':').ok_or("-u takes user:password")?;
+        let account = feramiko::Account::named(user).map_err(|error| error.to_string())?;
+        let account = account.ok_or_else(|| format!("-u {user}: there is no such user"))?;
+        if !account.is_current() && !nix::unistd::geteuid().is_root() {
+            return Err(format!("-u {user}: only root serves other users"));
+        }
+        passwords.insert(user.to_owned(), Secret::from(password));
+    }
+    let server = settings::server(&all)
+        .map_err(|why| if why.starts_with("no host key") { format!("{why}\n{USAGE}") } else { why })?;
+    Ok(Loaded {
+        server,
+        addresses: settings::addresses(&all)?,
+        pid_file: all.some("pidfile").map(PathBuf::from).filter(|_| !args.has('d')),
+        site: Site {
+            config,
+            passwords,
+            keys: args.paths('a').collect(),
+            home: std::env::home_dir().filter(|_| file.is_none()),
+        },
+    })
+}
+
+/// Starts the log, whose level the configuration may say.
+fn start_log(args: &Given, config: &Config, silent: bool) -> Result<(), String> {
+    let named = level_named(&config.log_level().unwrap_or_default());
+    let shown = match (silent, args.count('d'), named) {
+        (true, ..) => LevelFilter::Off,
+        (_, 0, Some(level)) => level,
+        (_, count, _) => level(count),
     };
-    let (begin, percent, full) = (number(begin)?, number(percent)?, number(full)?);
-    if begin > full || !(1..=100).contains(&percent) {
-        return Err("begin:percent:full, and begin is not above full".to_owned());
-    }
-    (limits.startups_begin, limits.startups) = (begin, full);
-    limits.startups_refused_percent = percent;
-    // As sshd's PerSourceMaxStartups: none.
-    limits.startups_per_source = full;
-    Ok(())
-}
-
-/// What is said, unless it is `none`.
-fn some(value: &str) -> Option<&str> {
-    (!value.eq_ignore_ascii_case("none")).then_some(value)
-}
-
-fn certificate(path: &Path) -> Result<PublicKey, String> {
-    let (key, _) = PublicKey::from_file(path).map_err(|error| error.to_string())?;
-    if key.certificate().is_none() {
-        return Err(format!("{} holds a key without a certificate", path.display()));
-    }
-    Ok(key)
-}
-
-/// Every key, and every one once more with its certificates: those named, and `FILE-cert.pub`.
-fn host_keys(
-    mut builder: SSHServerBuilder,
-    args: &Given,
-    named: &[PublicKey],
-) -> Result<SSHServerBuilder, String> {
-    let mut count = 0;
-    for path in args.paths('h') {
-        let key = PKey::from_file(&path, None).map_err(|error| error.to_string())?;
-        let beside = beside(&path, "-cert.pub");
-        let beside = if beside.exists() { vec![certificate(&beside)?] } else { Vec::new() };
-        for certificate in named.iter().chain(&beside) {
-            if let Ok(certified) = key.with_certificate(certificate) {
-                builder = builder.host_key(certified);
-                count += 1;
-            }
-        }
-        builder = builder.host_key(key);
-        count += 1;
-    }
-    if count == 0 {
-        return Err(format!("no host key: name one with -h\n{USAGE}"));
-    }
-    Ok(builder)
-}
-
-/// What the options set.
-struct Settings {
-    limits: Limits,
-    site: Site,
-    hosts: Hosts,
-    forwarding: Forwarding,
-    algorithms: feramiko::Algorithms,
-    certificates: Vec<PublicKey>,
-}
-
-impl Settings {
-    fn new(args: &Given) -> Result<Self, String> {
-        let mut this = Self {
-            limits: Limits::default(),
-            site: Site::new()?,
-            hosts: Hosts::default(),
-            forwarding: Forwarding::default(),
-            algorithms: feramiko::Algorithms::server_defaults(),
-            certificates: Vec::new(),
-        };
-        this.limits.sessions = 64;
-        for line in args.all('o').rev() {
-            let taken = option(line).and_then(|(name, words)| this.set(&name, &words));
-            taken.map_err(|wrong| format!("-o {line}: {wrong}"))?;
-        }
-        for pair in args.all('u') {
-            let (user, password) = pair.split_once(':').ok_or("-u takes user:password")?;
-            if user != this.site.user {
-                return Err(format!(
-                    "-u {user}: serving other users is not built; this is {}",
-                    this.site.user
-                ));
-            }
-            this.site.passwords.insert(user.to_owned(), Secret::from(password));
-        }
-        this.site.key_files.extend(args.paths('a'));
-        if let Some(path) = args.path('B') {
-            let read = std::fs::read_to_string(&path);
-            this.site.banner = Some(read.map_err(|error| format!("{}: {error}", path.display()))?);
-        }
-        Ok(this)
-    }
-
-    /// Takes an option. Of those that are given more than once the first counts, as sshd_config(5) says:
-    /// it is to be taken last.
-    fn set(&mut self, name: &str, words: &[String]) -> Result<(), String> {
-        let Self { limits, site, algorithms, .. } = self;
-        match name {
-            "authorizedkeysfile" => {
-                let files = words.iter().filter_map(|word| some(word)).map(|word| site.file(word));
-                site.key_files = files.collect::<Result<_, _>>()?;
-                return Ok(());
-            }
-            "rekeylimit" => {
-                let (bytes, interval) = rekey(words)?;
-                let usual = Limits::default();
-                limits.rekey_bytes = bytes.unwrap_or(usual.rekey_bytes);
-                limits.rekey_interval = interval.unwrap_or(usual.rekey_interval);
-                return Ok(());
-            }
-            name if self.forwarding.set(name, words)? => return Ok(()),
-            _ => {}
-        }
-        let value = one(words)?;
-        let failed = |error: feramiko::KexError| error.to_string();
-        match name {
-            "logingracetime" => limits.login_grace = interval_of(value)?.unwrap_or(NO_LIMIT),
-            "ciphers" => algorithms.set_ciphers(value).map_err(failed)?,
-            "macs" => algorithms.set_macs(value).map_err(failed)?,
-            "kexalgorithms" => algorithms.set_kex(value).map_err(failed)?,
-            "hostkeyalgorithms" => algorithms.set_host_keys(value).map_err(failed)?,
-            "pubkeyacceptedalgorithms" => algorithms.set_public_keys(value).map_err(failed)?,
-            "requiredrsasize" => *algorithms = algorithms.clone().required_rsa_size(number(value)?),
-            "compression" => {
-                let with = choice(value, &[("yes", true), ("delayed", true), ("no", false)])?;
-                let offered = if with { "none,zlib@openssh.com" } else { "none" };
-                algorithms.set_compressions(offered).map_err(failed)?;
-            }
-            "maxauthtries" => limits.auth_tries = number(value)?,
-            "maxsessions" => limits.sessions = number(value)?,
-            "maxstartups" => startups(value, limits)?,
-            "permituserenvironment" => site.user_environment = yes(value)?,
-            "allowagentforwarding" => site.agent_forwarding = yes(value)?,
-            "x11forwarding" => site.x11_forwarding = yes(value)?,
-            "x11displayoffset" => site.x11.offset = number(value)?,
-            "x11uselocalhost" => site.x11.localhost = yes(value)?,
-            "xauthlocation" => return Err("no xauth is run: sessions get a file of their own".to_owned()),
-            "trustedusercakeys" => site.authorities = some(value).map(Into::into).into_iter().collect(),
-            "authorizedprincipalsfile" => {
-                site.principals_file = some(value).map(|value| site.file(value)).transpose()?;
-            }
-            "revokedkeys" => site.revoked = some(value).map(Into::into),
-            "hostcertificate" => {
-                self.certificates.extend(some(value).map(|path| certificate(path.as_ref())).transpose()?);
-            }
-            name if self.hosts.set(name, value)? => {}
-            _ => return Err("not built".to_owned()),
-        }
-        Ok(())
-    }
+    start(shown, args.path('E').as_deref()).map_err(|error| format!("the log: {error}"))
 }
 
 fn run() -> Result<(), String> {
-    let options = Options { letters: "deDitTVE:p:h:a:u:f:B:o:L:", names: &[("listen", 'L')] };
-    let args = Given::with_files(options, "EhafB").map_err(|error| format!("{error}\n{USAGE}"))?;
-    for flag in ['D', 'i', 't', 'T', 'f'] {
-        if args.has(flag) {
-            return Err(format!("-{flag} is not built"));
-        }
-    }
+    let mut words = std::env::args_os().skip(1).peekable();
+    let inside = words.next_if(|word| word == daemon::WORD).is_some();
+    let args = Given::of(LETTERS, words, "EhaBcf").map_err(|error| format!("{error}\n{USAGE}"))?;
     if let Some(extra) = args.files.first() {
         return Err(format!("Extra argument {}.", extra.display()));
     }
@@ -204,28 +175,33 @@ fn run() -> Result<(), String> {
         complain(format_args!("feramiko {}", env!("CARGO_PKG_VERSION")));
         return Ok(());
     }
-    start(level(args.count('d')), args.path('E').as_deref()).map_err(|error| format!("the log: {error}"))?;
-    let Settings { limits, mut site, hosts, forwarding, algorithms, certificates } = Settings::new(&args)?;
-    site.forwarding = forwarding.rules();
-    site.hosts = hosts.believed.then_some(hosts);
-    let builder = host_keys(SSHServer::builder(), &args, &certificates)?;
-    let address = format!("{}:{}", args.last('L').unwrap_or("0.0.0.0"), args.last('p').unwrap_or("22"));
-    let listener =
-        TcpListener::bind(&address).map_err(|error| format!("cannot listen on {address}: {error}"))?;
-    let bound = listener.local_addr().map_err(|error| error.to_string())?;
-    let site = Arc::new(site);
-    let server = builder
-        .algorithms(algorithms)
-        .limits(limits)
-        .serve(listener, move |peer| Application { site: Arc::clone(&site), peer: peer.clone() })
-        .map_err(|error| error.to_string())?;
-    complain(format_args!("listening on {bound}"));
-    let mut signals =
-        signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT])
-            .map_err(|error| error.to_string())?;
-    signals.forever().next();
-    server.shutdown(Duration::from_secs(5));
-    Ok(())
+    // Read again after a change of the directory.
+    let file = args.path('f').map(std::path::absolute).transpose().map_err(|error| error.to_string())?;
+    let here = "DditT".chars().any(|letter| args.has(letter));
+    let config = Arc::new(configuration(&args, file.as_deref())?);
+    let told = args.has('e') || args.has('E');
+    start_log(&args, &config, args.has('i') && !told)?;
+    if args.has('T') {
+        let connection = specified(&args)?;
+        // What -t would find wrong is wrong here too.
+        settings::server(&config.holds(None))?;
+        let holds = config.holds(Some(&connection));
+        return dump::lines(&holds)?.into_iter().try_for_each(say).map_err(|error| error.to_string());
+    }
+    if file.is_some() && !here && !inside {
+        // What is wrong is said here.
+        load(&args, file.as_deref())?;
+        return daemon::to_background();
+    }
+    let loaded = load(&args, file.as_deref())?;
+    if args.has('t') {
+        return Ok(());
+    }
+    if args.has('i') {
+        return inetd::serve(&loaded.server, Arc::new(loaded.site));
+    }
+    let place = if inside { Place::Background { log: args.has('e') } } else { Place::Foreground };
+    daemon::serve(loaded, place, || load(&args, file.as_deref()))
 }
 
 fn main() -> ExitCode {

@@ -1,171 +1,148 @@
 //! Who may in, and what they may do: the application of `sshd`.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use feramiko::{
-    Answer, AuthAnswer, AuthInfo, AuthorizedKeys, DirectAnswer, DirectRequest, ExitStatus, ForwardRules,
-    HostbasedClient, InteractiveAnswer, InteractiveQuery, KeyLogin, ListenAnswer, ListenRequest, LocalServer,
-    Peer, PtyRequest, PublicKey, RevokedKeys, Secret, ServerInterface, Session, SessionKind, SessionRequest,
-    X11Answer, X11Displays, X11Request,
+    Answer, AuthAnswer, AuthInfo, AuthenticationMethods, ConnectionRules, DirectAnswer, DirectRequest,
+    ExitStatus, ForwardRules, HostbasedClient, InteractiveAnswer, InteractiveQuery, KeyLogin, ListenAnswer,
+    ListenRequest, Peer, PtyRequest, PublicKey, Secret, ServerInterface, Session, SessionRequest, X11Answer,
+    X11Request, pattern_list_matches,
 };
 
+use crate::config::Config;
 use crate::hosts::Hosts;
-use crate::support::home::{expand, home};
+use crate::who::Who;
+use crate::{forwarding, keys, sessions, settings};
 
-/// What all connections share. The files are read at every login, as sshd does: who was taken out of one
-/// does not come in again.
+/// What all connections share that began with one configuration.
 pub(crate) struct Site {
+    pub(crate) config: Arc<Config>,
+    /// Of -u.
     pub(crate) passwords: HashMap<String, Secret>,
-    pub(crate) key_files: Vec<PathBuf>,
-    /// Files with keys of authorities whose certificates let in whom they name.
-    pub(crate) authorities: Vec<PathBuf>,
-    /// A file with the names that those certificates may have instead of the user's.
-    pub(crate) principals_file: Option<PathBuf>,
-    /// A file with what is revoked. One that cannot be read lets nobody in.
-    pub(crate) revoked: Option<PathBuf>,
-    pub(crate) user_environment: bool,
-    pub(crate) agent_forwarding: bool,
-    pub(crate) x11_forwarding: bool,
-    pub(crate) x11: X11Displays,
-    pub(crate) forwarding: ForwardRules,
-    pub(crate) user: String,
-    pub(crate) banner: Option<String>,
-    /// Which hosts are believed, where any are.
-    pub(crate) hosts: Option<Hosts>,
+    /// Of -a: these let every user in whose account may be logged in to.
+    pub(crate) keys: Vec<PathBuf>,
+    /// The home of whoever runs this without a file, as the environment has it.
+    pub(crate) home: Option<PathBuf>,
 }
 
-impl Site {
-    pub(crate) fn new() -> Result<Self, String> {
-        let user = nix::unistd::User::from_uid(nix::unistd::getuid()).map_err(|error| error.to_string())?;
-        Ok(Self {
-            passwords: HashMap::new(),
-            key_files: Vec::new(),
-            authorities: Vec::new(),
-            principals_file: None,
-            revoked: None,
-            user_environment: false,
-            agent_forwarding: true,
-            x11_forwarding: false,
-            x11: X11Displays::default(),
-            forwarding: ForwardRules::new(),
-            user: user.ok_or("whoever runs this has no name")?.name,
-            banner: None,
-            hosts: None,
-        })
-    }
+/// A list that nobody passes: there are no devices.
+const UNPASSED: &str = "keyboard-interactive:none";
 
-    /// A file of the user's: `%h` is the home, `%u` the name, `%U` the number, `%%` a `%`; `~`, and what is
-    /// no absolute path, begin at home.
-    pub(crate) fn file(&self, value: &str) -> Result<PathBuf, String> {
-        let home = home();
-        let (mut path, mut letters) = (OsString::new(), value.chars());
-        while let Some(letter) = letters.next() {
-            match (letter, if letter == '%' { letters.next() } else { None }) {
-                ('%', Some('h')) => path.push(&home),
-                ('%', Some('u')) => path.push(&self.user),
-                ('%', Some('U')) => path.push(nix::unistd::getuid().to_string()),
-                ('%', Some('%')) => path.push("%"),
-                ('%', _) => return Err(format!("{value}: % stands before h, u, U or %")),
-                _ => path.push(letter.encode_utf8(&mut [0; 4])),
-            }
-        }
-        Ok(home.join(expand(path)))
-    }
-
-    fn revokes(&self, key: &PublicKey) -> bool {
-        let Some(path) = &self.revoked else { return false };
-        match RevokedKeys::from_file(path).map(|list| list.check_key(key)) {
-            Ok(None) => false,
-            Ok(Some(reason)) => {
-                log::warn!(target: "sshd", "{} is revoked: {reason:?}", key.fingerprint());
-                true
-            }
-            Err(error) => {
-                log::error!(target: "sshd", "RevokedKeys: {error}");
-                true
-            }
-        }
-    }
-
-    /// What the first file says that lets the key in.
-    fn judge(&self, login: &KeyLogin<'_>) -> AuthAnswer {
-        if login.user != self.user || self.revokes(login.key) {
-            return AuthAnswer::Refuse;
-        }
-        for path in &self.key_files {
-            match AuthorizedKeys::load(path) {
-                Ok(keys) => match keys.permit_user_environment(self.user_environment).check(login) {
-                    AuthAnswer::Refuse => {}
-                    answer => return answer,
-                },
-                Err(error) => log::warn!(target: "sshd", "{error}"),
-            }
-        }
-        AuthAnswer::Refuse
-    }
-
-    /// Whether a trusted authority says in a certificate who this is.
-    fn certified(&self, login: &KeyLogin<'_>) -> AuthAnswer {
-        let Some(certificate) = login.key.certificate() else { return AuthAnswer::Refuse };
-        let trusted = self.authorities.iter().any(|path| has_key(path, certificate.authority()));
-        let named = match &self.principals_file {
-            None => certificate.names(login.user),
-            Some(path) => lines(path).iter().any(|name| certificate.names(name)),
-        };
-        AuthAnswer::when(login.user == self.user && trusted && named && !self.revokes(login.key))
-    }
-}
-
-/// The lines of a file that say something; none when it cannot be read.
-fn lines(path: &Path) -> Vec<String> {
-    let text = fs::read_to_string(path).unwrap_or_else(|error| {
-        log::warn!(target: "sshd", "{}: {error}", path.display());
-        String::new()
-    });
-    let says = |line: &&str| !line.is_empty() && !line.starts_with('#');
-    text.lines().map(str::trim).filter(says).map(str::to_owned).collect()
-}
-
-fn has_key(path: &Path, key: &PublicKey) -> bool {
-    lines(path).iter().any(|line| PublicKey::from_line(line).is_ok_and(|(known, _)| known == *key))
-}
-
+/// One connection.
 pub(crate) struct Application {
-    pub(crate) site: Arc<Site>,
-    pub(crate) peer: Peer,
+    site: Arc<Site>,
+    peer: Peer,
+    /// The user whom the client named last.
+    who: Mutex<Option<Arc<Who>>>,
 }
 
 impl Application {
+    pub(crate) fn new(site: Arc<Site>, peer: &Peer) -> Self {
+        Self { site, peer: peer.clone(), who: Mutex::new(None) }
+    }
+
+    fn who(&self, user: &str) -> Arc<Who> {
+        let mut known = self.who.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Some(who) if who.name == user => Arc::clone(who),
+            _ => Arc::clone(known.insert(Arc::new(Who::new(
+                &self.site.config,
+                user,
+                &self.peer,
+                self.site.home.as_deref(),
+            )))),
+        }
+    }
+
+    /// The user whom the client named last.
+    fn current(&self) -> Option<Arc<Who>> {
+        self.who.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the user may forward; nothing, where there is none.
+    fn forward_rules(&self) -> ForwardRules {
+        let rules = |who: Arc<Who>| who.account().map(|account| forwarding::rules(&who.config, account));
+        self.current().and_then(rules).unwrap_or_default()
+    }
+
     fn login<'a>(&self, user: &'a str, key: &'a PublicKey) -> KeyLogin<'a> {
         KeyLogin::new(user, key, self.peer.addresses.map(|(peer, _)| peer.ip()))
+    }
+
+    /// What was granted, less what the configuration takes away, and what PermitRootLogin says to it.
+    fn decided(&self, who: &Who, method: &str, answer: AuthAnswer) -> AuthAnswer {
+        let answer = keys::narrowed(who, answer);
+        if who.account().is_none_or(|account| account.uid() != 0) {
+            return if who.account().is_some() { answer } else { AuthAnswer::Refuse };
+        }
+        let forced = match &answer {
+            AuthAnswer::AcceptWith(permissions) => permissions.command.is_some(),
+            _ => false,
+        };
+        let may = match who.config.choice("permitrootlogin").as_str() {
+            "yes" => true,
+            "without-password" | "prohibit-password" => matches!(method, "publickey" | "hostbased"),
+            "forced-commands-only" => method == "publickey" && forced,
+            _ => false,
+        };
+        if !may && answer != AuthAnswer::Refuse {
+            log::info!(target: "sshd", "root login by {method} from {} refused", self.peer.source);
+        }
+        if may { answer } else { AuthAnswer::Refuse }
+    }
+
+    fn key(&self, user: &str, key: &PublicKey) -> AuthAnswer {
+        let who = self.who(user);
+        let answer = keys::judge(&who, &self.login(&who.user, key), &self.site.keys);
+        self.decided(&who, "publickey", answer)
     }
 }
 
 impl ServerInterface for Application {
-    fn allowed_auths(&self, _: &str) -> Vec<&'static str> {
-        let mut methods = vec!["publickey"];
-        methods.extend(self.site.hosts.as_ref().map(|_| "hostbased"));
-        if !self.site.passwords.is_empty() {
-            methods.extend(["password", "keyboard-interactive"]);
-        }
-        methods
+    fn allowed_auths(&self, user: &str) -> Vec<&'static str> {
+        let config = &self.who(user).config;
+        let passwords = !self.site.passwords.is_empty();
+        [
+            ("publickey", config.flag("pubkeyauthentication")),
+            ("hostbased", config.flag("hostbasedauthentication")),
+            ("password", passwords && config.flag("passwordauthentication")),
+            ("keyboard-interactive", passwords && config.flag("kbdinteractiveauthentication")),
+        ]
+        .into_iter()
+        .filter_map(|(method, allowed)| allowed.then_some(method))
+        .collect()
+    }
+
+    fn authentication_methods(&self, user: &str) -> Option<AuthenticationMethods> {
+        let config = &self.who(user).config;
+        let lists = || AuthenticationMethods::parse(&config.words("authenticationmethods").join(" "));
+        // Its line was looked at when it was read. If it meant nothing, nobody could pass it.
+        config
+            .is_set("authenticationmethods")
+            .then(|| lists().or_else(|| AuthenticationMethods::parse(UNPASSED)))
+            .flatten()
+    }
+
+    fn connection_rules(&self, user: &str, usual: ConnectionRules) -> ConnectionRules {
+        settings::rules(&self.who(user).config, usual)
     }
 
     fn banner(&self) -> Option<String> {
-        self.site.banner.clone()
+        let path = self.current()?.config.some("banner")?;
+        std::fs::read_to_string(&path).inspect_err(|error| log::warn!(target: "sshd", "{path}: {error}")).ok()
     }
 
     fn check_auth_password(&self, user: &str, password: &Secret) -> AuthAnswer {
+        let who = self.who(user);
         // The same work for users that do not exist.
-        let known = self.site.passwords.get(user);
+        let known = self.site.passwords.get(&who.user);
         let nobody = Secret::from("");
         let right = known.unwrap_or(&nobody).matches(password.expose());
-        AuthAnswer::when(right && known.is_some() && user == self.site.user)
+        let empty = password.expose().is_empty();
+        self.decided(&who, "password", AuthAnswer::when(right && known.is_some() && !empty))
     }
 
     fn check_auth_interactive(&self, _: &str) -> InteractiveAnswer {
@@ -180,23 +157,30 @@ impl ServerInterface for Application {
     }
 
     fn check_auth_publickey(&self, user: &str, key: &PublicKey) -> AuthAnswer {
-        self.site.judge(&self.login(user, key))
+        self.key(user, key)
     }
 
     fn check_auth_certificate(&self, user: &str, key: &PublicKey) -> AuthAnswer {
-        let login = self.login(user, key);
-        match self.site.certified(&login) {
-            AuthAnswer::Refuse => self.site.judge(&login),
-            answer => answer,
-        }
+        self.key(user, key)
     }
 
     fn check_auth_hostbased(&self, user: &str, client: &HostbasedClient) -> AuthAnswer {
+        let who = self.who(user);
         let address = self.peer.addresses.map(|(peer, _)| peer.ip());
-        match &self.site.hosts {
-            Some(hosts) if user == self.site.user => hosts.judge(user, client, address),
+        let answer = match (Hosts::of(&who.config), who.account()) {
+            (Some(hosts), Some(account)) => hosts.judge(account, client, address),
             _ => AuthAnswer::Refuse,
-        }
+        };
+        self.decided(&who, "hostbased", answer)
+    }
+
+    fn authenticated(&self, auth: &AuthInfo) {
+        log::info!(target: "sshd", "{} from {} is in by {}", auth.user, self.peer.source, auth.methods.join(", "));
+    }
+
+    fn forced_command(&self, auth: &AuthInfo) -> Option<Vec<u8>> {
+        let forced = self.who(&auth.user).config.some("forcecommand");
+        forced.map(String::into_bytes).or_else(|| auth.permissions.command.clone())
     }
 
     fn check_channel_pty_request(&self, _: &PtyRequest) -> Answer {
@@ -204,15 +188,16 @@ impl ServerInterface for Application {
     }
 
     fn check_channel_forward_agent_request(&self, _: &AuthInfo) -> Answer {
-        Answer::when(self.site.agent_forwarding)
+        Answer::Yes
     }
 
     fn check_channel_x11_request(&self, _: &AuthInfo, _: &X11Request) -> X11Answer {
-        if self.site.x11_forwarding { X11Answer::Accept(self.site.x11) } else { X11Answer::Refuse }
+        self.current().map_or(X11Answer::Refuse, |who| forwarding::display(&who.config))
     }
 
     fn check_channel_env_request(&self, name: &str, _: &str) -> Answer {
-        Answer::when(name == "LANG" || name.starts_with("LC_"))
+        let accepted = self.current().map(|who| who.config.words("acceptenv")).unwrap_or_default();
+        Answer::when(accepted.iter().any(|pattern| pattern_list_matches(pattern, name)))
     }
 
     fn check_channel_shell_request(&self, _: &SessionRequest) -> Answer {
@@ -224,38 +209,27 @@ impl ServerInterface for Application {
     }
 
     fn check_channel_subsystem_request(&self, _: &SessionRequest, name: &str) -> Answer {
-        Answer::when(name == "sftp")
+        Answer::when(self.current().is_some_and(|who| sessions::subsystem(&who, name).is_some()))
     }
 
     fn check_channel_direct_tcpip_request(&self, request: &DirectRequest) -> DirectAnswer {
-        self.site.forwarding.direct(request)
+        self.forward_rules().direct(request)
     }
 
     fn check_channel_direct_streamlocal_request(&self, request: &DirectRequest) -> DirectAnswer {
-        self.site.forwarding.direct(request)
+        self.forward_rules().direct(request)
     }
 
     fn check_port_forward_request(&self, request: &ListenRequest) -> ListenAnswer {
-        self.site.forwarding.listen(request)
+        self.forward_rules().listen(request)
     }
 
     fn check_streamlocal_forward_request(&self, request: &ListenRequest) -> ListenAnswer {
-        self.site.forwarding.listen(request)
+        self.forward_rules().listen(request)
     }
 
     fn session(&self, session: Session) -> io::Result<ExitStatus> {
-        // A key that forces the command asks for it as OpenSSH's do.
-        let internal = SessionKind::Exec(b"internal-sftp".to_vec());
-        if [SessionKind::Subsystem("sftp".to_owned()), internal].contains(&session.request().kind) {
-            return session.serve_sftp(LocalServer::new()?);
-        }
-        let mut environment = Vec::new();
-        if let Some((peer, local)) = self.peer.addresses {
-            let (from, to) =
-                (format!("{} {}", peer.ip(), peer.port()), format!("{} {}", local.ip(), local.port()));
-            environment.push(("SSH_CLIENT".to_owned(), format!("{from} {}", local.port())));
-            environment.push(("SSH_CONNECTION".to_owned(), format!("{from} {to}")));
-        }
-        session.run_as_login(&environment)
+        let who = self.who(&session.request().auth.user);
+        sessions::run(&who, &self.peer, session)
     }
 }

@@ -29,7 +29,16 @@ impl Given {
     /// Reads the program's command line. The operands, and the values of these letters, are names of
     /// files: any bytes.
     pub(crate) fn with_files(options: Options, letters: &str) -> Result<Self, String> {
-        let mut args = Args::from_env(options);
+        Self::of(options, std::env::args_os().skip(1), letters)
+    }
+
+    /// The same of other words.
+    pub(crate) fn of(
+        options: Options,
+        words: impl IntoIterator<Item = OsString>,
+        letters: &str,
+    ) -> Result<Self, String> {
+        let mut args = Args::new(options, words);
         let mut this = Self::default();
         loop {
             while let Some((letter, value)) = args.option().map_err(|wrong| wrong.to_string())? {
@@ -97,14 +106,42 @@ pub(crate) fn option(line: &str) -> Result<(String, Vec<String>), String> {
     Ok((name.to_ascii_lowercase(), words))
 }
 
-/// Words with blanks between them. What is quoted, by either mark, is one; `\` takes the meaning from
-/// quotes, blanks and itself.
+/// A line of a file that says something.
+#[derive(Debug)]
+pub(crate) struct Statement<'a> {
+    /// The keyword.
+    pub(crate) name: String,
+    /// The rest of the line as it is.
+    pub(crate) rest: &'a str,
+    /// Its words up to a `#` that begins one.
+    pub(crate) words: Vec<String>,
+}
+
+/// Reads a line of a file; none for one that says nothing.
+pub(crate) fn statement(line: &str) -> Result<Option<Statement<'_>>, String> {
+    let line = line.trim();
+    if line.is_empty() || line.starts_with('#') {
+        return Ok(None);
+    }
+    let end = line.find(|letter: char| letter == '=' || letter.is_whitespace()).unwrap_or(line.len());
+    let (name, rest) = line.split_at(end);
+    let rest = rest.trim_start();
+    let rest = rest.strip_prefix('=').unwrap_or(rest).trim_start();
+    Ok(Some(Statement { name: name.to_owned(), rest, words: words_until(rest, true)? }))
+}
+
 fn words(line: &str) -> Result<Vec<String>, String> {
+    words_until(line, false)
+}
+
+/// Words with blanks between them. What is quoted, by either mark, is one; `\` takes the meaning from
+/// quotes, blanks and itself. `comments`: whether a word that begins with `#` ends them.
+fn words_until(line: &str, comments: bool) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut letters = line.trim_end().chars().peekable();
     loop {
         while letters.next_if(|letter| letter.is_whitespace()).is_some() {}
-        if letters.peek().is_none() {
+        if letters.peek().is_none_or(|letter| comments && *letter == '#') {
             return Ok(words);
         }
         let (mut word, mut quote) = (String::new(), None);

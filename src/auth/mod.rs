@@ -4,6 +4,7 @@
 
 mod client;
 mod hostbased;
+mod lists;
 mod method;
 mod permissions;
 mod server;
@@ -16,6 +17,7 @@ use crate::wire::Malformed;
 pub(crate) use client::{Attempt, AuthClient, ClientAction, ClientLimits, service_request};
 pub(crate) use hostbased::HostClaim;
 pub use hostbased::HostbasedClient;
+pub use lists::AuthenticationMethods;
 pub use method::{AuthAnswer, AuthInfo, InteractiveAnswer, InteractiveQuery, Prompt};
 pub use permissions::Permissions;
 pub(crate) use server::{AuthServer, Question, ServerAction, ServerLimits};

@@ -6,7 +6,7 @@ use super::method::{
     AuthAnswer, AuthInfo, CONNECTION, HOSTBOUND, InteractiveAnswer, InteractiveQuery, PUBLICKEY, USERAUTH,
     signed_data,
 };
-use super::{AuthError, HostbasedClient, Permissions};
+use super::{AuthError, AuthenticationMethods, HostbasedClient, Permissions};
 use crate::crypto::secret::Secret;
 use crate::key::{KeySpec, PublicKey, RSA_MIN, TokenUse};
 use crate::msg::auth::{
@@ -117,6 +117,8 @@ pub(crate) struct AuthServer {
     host_key: Vec<u8>,
     algorithms: Vec<&'static str>,
     methods: Vec<&'static str>,
+    /// Which methods are to be passed, if one is not enough.
+    required: Option<AuthenticationMethods>,
     limits: ServerLimits,
     rsa_bits: usize,
     own_keys: Vec<&'static KeySpec>,
@@ -126,6 +128,8 @@ pub(crate) struct AuthServer {
     user: Option<String>,
     passed: Vec<&'static str>,
     key: Option<PublicKey>,
+    /// The keys that were passed with: each counts once.
+    used: Vec<PublicKey>,
     hostbased: Option<HostbasedClient>,
     permissions: Permissions,
     method: &'static str,
@@ -145,6 +149,7 @@ impl AuthServer {
             host_key: host_key.to_vec(),
             algorithms: algorithms.to_vec(),
             methods: Vec::new(),
+            required: None,
             limits,
             rsa_bits: RSA_MIN,
             own_keys: Vec::new(),
@@ -154,6 +159,7 @@ impl AuthServer {
             user: None,
             passed: Vec::new(),
             key: None,
+            used: Vec::new(),
             hostbased: None,
             permissions: Permissions::default(),
             method: "none",
@@ -174,6 +180,16 @@ impl AuthServer {
     /// The methods that a refusal lists; asked of the application for each user.
     pub(crate) fn set_methods(&mut self, methods: Vec<&'static str>) {
         self.methods = methods;
+    }
+
+    /// Which methods the user has to pass; asked of the application for each user.
+    pub(crate) fn require(&mut self, required: Option<AuthenticationMethods>) {
+        self.required = required;
+    }
+
+    /// What the client is held to from now on.
+    pub(crate) fn set_limits(&mut self, limits: ServerLimits) {
+        self.limits = limits;
     }
 
     /// A message of the client: 5, 50, 61.
@@ -212,11 +228,15 @@ impl AuthServer {
             // Whatever was passed was passed by somebody else.
             self.passed.clear();
             self.key = None;
+            self.used.clear();
             self.hostbased = None;
             self.permissions = Permissions::default();
             self.user = user.map(str::to_owned);
         }
         let rest = message.rest.0;
+        if !self.may_come(message.method.0) {
+            return Ok(self.refuse());
+        }
         match message.method.0 {
             b"none" => self.none(rest),
             b"password" => self.password(rest),
@@ -226,6 +246,14 @@ impl AuthServer {
             b"keyboard-interactive" => self.interactive(rest),
             _ => Ok(self.refuse()),
         }
+    }
+
+    /// Whether the lists of methods have this one next. "none" asks for the methods, and is no step of any.
+    fn may_come(&self, method: &[u8]) -> bool {
+        let method = if method == HOSTBOUND { PUBLICKEY } else { method };
+        self.required.as_ref().is_none_or(|required| {
+            method == b"none" || required.next(&self.passed).iter().any(|next| next.as_bytes() == method)
+        })
     }
 
     /// The user that a request names, if it is a name that the application may see.
@@ -293,7 +321,9 @@ impl AuthServer {
         let algorithm = self.algorithms.iter().copied().find(|known| known.as_bytes() == name);
         let key = PublicKey::from_any_blob(blob, &self.own_keys).ok();
         let (Some(algorithm), Some(key)) = (algorithm, key) else { return Ok(self.refuse()) };
-        if !key.algorithms().contains(&algorithm) || !self.methods.contains(&"publickey") {
+        let plain = || key.without_certificate();
+        let spent = self.used.iter().any(|used| *used == plain());
+        if spent || !key.algorithms().contains(&algorithm) || !self.methods.contains(&"publickey") {
             return Ok(self.refuse());
         }
         let state = match signature {
@@ -434,12 +464,18 @@ impl AuthServer {
             None => Some(before),
         };
         let (Some(permissions), Some(user)) = (both, self.user.clone()) else { return self.refuse() };
-        if key.is_some() {
-            self.key = key;
+        let lists = self.required.is_some();
+        if lists && self.method == "none" {
+            return self.refuse();
         }
-        if whole || !self.passed.contains(&self.method) {
+        if let Some(key) = key {
+            self.used.push(key.without_certificate());
+            self.key = Some(key);
+        }
+        if whole || lists || !self.passed.contains(&self.method) {
             self.passed.push(self.method);
         }
+        let whole = whole && self.required.as_ref().is_none_or(|required| required.satisfied(&self.passed));
         if whole {
             self.state = State::Done;
             let (methods, key) = (self.passed.clone(), self.key.take());
@@ -452,8 +488,12 @@ impl AuthServer {
     }
 
     fn failure(&self, partial_success: bool) -> Vec<u8> {
-        let left: Vec<_> =
-            self.methods.iter().copied().filter(|method| !self.passed.contains(method)).collect();
+        let next = self.required.as_ref().map(|required| required.next(&self.passed));
+        let may = |method: &&str| match &next {
+            Some(next) => next.contains(method),
+            None => !self.passed.contains(method),
+        };
+        let left: Vec<_> = self.methods.iter().copied().filter(may).collect();
         UserauthFailure { methods: NameList::from_joined(&left.join(",")), partial_success }.to_vec()
     }
 

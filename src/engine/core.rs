@@ -33,6 +33,8 @@ pub(super) struct Table {
     slots: Vec<Arc<Slot>>,
     /// How many numbers were given, ever.
     given: u64,
+    /// When the last channel was gone.
+    emptied: Option<Instant>,
 }
 
 impl Table {
@@ -65,7 +67,20 @@ impl Table {
     fn remove(&mut self, slot: &Slot) {
         if let Ok(at) = self.find(slot.local) {
             self.slots.remove(at);
+            if self.slots.is_empty() {
+                self.emptied = Some(Instant::now());
+            }
         }
+    }
+
+    /// All channels, in the order of their numbers.
+    pub(super) fn all(&self) -> Vec<Arc<Slot>> {
+        self.slots.clone()
+    }
+
+    /// When the last channel was gone; none when there never was one.
+    pub(super) fn emptied(&self) -> Option<Instant> {
+        self.emptied
     }
 
     pub(super) fn len(&self) -> usize {

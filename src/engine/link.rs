@@ -173,6 +173,21 @@ impl Link {
         next_incoming(self.core(), deadline)
     }
 
+    /// The channels that there are, also those that are being opened or closed.
+    pub(crate) fn channels(&self) -> Vec<Arc<Slot>> {
+        self.core().table.lock().all()
+    }
+
+    /// When the last channel was gone; none when there never was one.
+    pub(crate) fn without_channels_since(&self) -> Option<Instant> {
+        self.core().table.lock().emptied()
+    }
+
+    /// Closes a channel, whoever uses it; what is queued leaves first.
+    pub(crate) fn close_channel(&self, slot: &Arc<Slot>) {
+        close(slot, self.core());
+    }
+
     /// Sends what waits, says goodbye, and waits until the stream is cut.
     pub(crate) fn close(&self) {
         let core = self.core();

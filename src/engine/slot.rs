@@ -143,6 +143,8 @@ pub(super) struct State {
     /// An adjust is worth sending.
     pub(super) adjust_due: bool,
     pub(super) watchers: Vec<Weak<Signal>>,
+    /// When data last came or went; kept only where somebody has asked.
+    used: Option<Instant>,
     /// Dropped when either side closes the channel, or with the transport: whoever waits for the
     /// other end of it learns so.
     pub(super) held: Option<Box<dyn Any + Send>>,
@@ -296,6 +298,13 @@ impl State {
         now
     }
 
+    /// Data comes or goes.
+    fn touch(&mut self) {
+        if self.used.is_some() {
+            self.used = Some(Instant::now());
+        }
+    }
+
     pub(super) fn wake_watchers(&mut self) {
         if !self.watchers.is_empty() {
             self.watchers.retain(|watcher| watcher.upgrade().map(|signal| signal.raise()).is_some());
@@ -341,6 +350,7 @@ impl Slot {
                 queued: false,
                 adjust_due: false,
                 watchers: Vec::new(),
+                used: None,
                 held: None,
             }),
             incoming: Condvar::new(),
@@ -358,6 +368,11 @@ impl Slot {
         state.want_close || state.phase == Phase::Closed || state.dead.is_some()
     }
 
+    /// When data last came or went, as far as is known: from the first question on, which is asked `now`.
+    pub(crate) fn used(&self, now: Instant) -> Instant {
+        *self.state.lock().used.get_or_insert(now)
+    }
+
     /// Data from the peer; true when the slot has to be put into the data lane.
     pub(super) fn arrived(&self, lane: Lane, bytes: &[u8], unread_limit: usize) -> Result<bool, FlowError> {
         let mut state = self.state.lock();
@@ -366,6 +381,7 @@ impl Slot {
             return Ok(false);
         }
         state.flow.received(bytes.len())?;
+        state.touch();
         if state.want_close {
             // Nobody will read it; the CLOSE is on its way.
             return Ok(false);
@@ -440,6 +456,7 @@ impl Slot {
                 continue;
             }
             state.flow.sent(piece.bytes().len());
+            state.touch();
             let packet = state.flow.send_packet().max(1);
             drop(state);
             seal_data(sealer, out, remote, lane, packet, piece.bytes())?;

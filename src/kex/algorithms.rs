@@ -143,6 +143,12 @@ impl Algorithms {
         &self.host_keys
     }
 
+    /// Signature algorithms that users may have, as a server.
+    #[must_use]
+    pub fn public_keys(&self) -> &[&'static str] {
+        &self.public_keys
+    }
+
     /// The compressions offered.
     #[must_use]
     pub fn compressions(&self) -> &[&'static str] {

@@ -23,6 +23,32 @@ pub(crate) enum Letters {
     Lower,
 }
 
+/// Whether `name` is matched by a list of patterns with commas between them: by one without `!`, and by none
+/// with it. `*` and `?` are wild; ssh_config(5), "PATTERNS".
+///
+/// ```
+/// assert!(feramiko::pattern_list_matches("*.example.org,!a.*", "b.example.org"));
+/// assert!(!feramiko::pattern_list_matches("*.example.org,!a.*", "a.example.org"));
+/// ```
+#[must_use]
+pub fn pattern_list_matches(list: &str, name: &str) -> bool {
+    matches_list(list.as_bytes(), name.as_bytes(), Letters::Exact)
+}
+
+/// Whether `address` is in a list of addresses, networks (`192.0.2.0/24`) and patterns of them, each with `!`
+/// to refuse; none when something in the list could never be an address or a name.
+///
+/// ```
+/// let address = "192.0.2.7".parse()?;
+/// assert_eq!(feramiko::address_list_matches("192.0.2.0/24,!192.0.2.1", address), Some(true));
+/// assert_eq!(feramiko::address_list_matches("192.0.2.7/24", address), None, "bits beyond the length");
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
+#[must_use]
+pub fn address_list_matches(list: &str, address: std::net::IpAddr) -> Option<bool> {
+    Some(Sources::parse(list.as_bytes())?.contain(None, Some(address)))
+}
+
 /// Whether `name` is matched by a list of patterns: by one without `!`, and by none with it.
 pub(crate) fn matches_list(list: &[u8], name: &[u8], letters: Letters) -> bool {
     let mut found = false;

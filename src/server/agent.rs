@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs::DirBuilder;
 use std::io;
 use std::net::Shutdown;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use crate::crypto::rand;
 use crate::engine::{ChannelLink, Link, spawn};
 use crate::error::Result;
 use crate::sys::socket::{listen_unix, shut_listener};
+use crate::sys::user::Account;
 
 /// Connections of programs at once; each asks one question at a time.
 const CONNECTIONS: usize = 16;
@@ -53,7 +54,8 @@ impl AgentSocket {
         &self.path
     }
 
-    fn open(link: &Link) -> io::Result<Self> {
+    /// For the user of an account.
+    fn open(link: &Link, owner: Option<&Account>) -> io::Result<Self> {
         let random: [u8; 8] = rand::array().map_err(io::Error::other)?;
         let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
         let folder = std::env::temp_dir().join(format!("ssh-{name}"));
@@ -61,6 +63,12 @@ impl AgentSocket {
         let path = folder.join(format!("agent.{}", std::process::id()));
         let listener = listen_unix(&path).inspect_err(|_| drop(std::fs::remove_dir(&folder)))?;
         let socket = Self { folder, path, listener: Arc::new(listener) };
+        if let Some(owner) = owner.filter(|owner| !owner.is_current()) {
+            // The folder last: until then nobody but us can put something else there.
+            for path in [&socket.path, &socket.folder] {
+                chown(path, Some(owner.uid), Some(owner.gid))?;
+            }
+        }
         let (listener, link) = (Arc::clone(&socket.listener), link.clone());
         let programs = Programs::default();
         spawn("feramiko agent socket", move || {
@@ -139,10 +147,19 @@ impl Session {
     /// # Errors
     /// What the system says.
     pub fn forward_agent(&self) -> io::Result<Option<AgentSocket>> {
+        self.agent_socket(None)
+    }
+
+    /// The same, for the user of an account.
+    pub(super) fn forward_agent_to(&self, owner: &Account) -> io::Result<Option<AgentSocket>> {
+        self.agent_socket(Some(owner))
+    }
+
+    fn agent_socket(&self, owner: Option<&Account>) -> io::Result<Option<AgentSocket>> {
         if !self.request().agent {
             return Ok(None);
         }
-        AgentSocket::open(self.channel().link().link()).map(Some)
+        AgentSocket::open(self.channel().link().link(), owner).map(Some)
     }
 }
 

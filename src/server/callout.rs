@@ -36,7 +36,7 @@ impl SSHServer {
     /// [`Error::Io`] when no address answers, [`Error::Timeout`]; then as
     /// [`serve_stream`](Self::serve_stream).
     pub fn connect_out(&self, destination: &str, interface: impl ServerInterface) -> Result<()> {
-        let deadline = Instant::now().checked_add(self.0.limits.connect_timeout);
+        let deadline = Instant::now().checked_add(self.0.rules.limits.connect_timeout);
         let deadline = deadline.ok_or(Error::Misuse("a connect timeout beyond the end of time"))?;
         let stream = dial_to(destination, PORT, deadline)?;
         let addresses = stream.peer_addr().and_then(|peer| Ok((peer, stream.local_addr()?)));

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::forwarding::Forwarding;
+use super::rules::{ConnectionRules, Due, Idle};
 use super::session::{EventSender, Session, SessionEvent, SessionEvents};
 use super::{Config, Peer, hostkeys, login};
 use crate::auth::AuthInfo;
@@ -44,7 +45,7 @@ pub(super) fn serve<I: ServerInterface>(
     peer: &Peer,
     told: &mut dyn FnMut(Milestone),
 ) -> Result<()> {
-    let (link, auth) = log_in(config, stream, interface, peer, told)?;
+    let (link, auth, rules) = log_in(config, stream, interface, peer, told)?;
     let served = Served(Arc::clone(link.core()));
     told(Milestone::Authenticated(link.clone()));
     hostkeys::announce(&link, config);
@@ -58,9 +59,17 @@ pub(super) fn serve<I: ServerInterface>(
         places: Place::default(),
         proofs: 0,
         no_more_sessions: false,
+        idle: Idle::new(&rules),
+        sessions_limit: rules.limits.sessions,
     };
     loop {
-        match serving.link.next_incoming(None) {
+        let Due::Later(next) = serving.idle.look(&serving.link) else {
+            log::info!(target: "feramiko::server", "{}: no channel for too long: disconnected", peer.source);
+            serving.link.close();
+            return Ok(());
+        };
+        match serving.link.next_incoming(next) {
+            Err(Error::Timeout(_)) => {}
             Ok(incoming) => {
                 if let Err(error) = serving.incoming(incoming) {
                     served.0.die(error.clone());
@@ -97,11 +106,11 @@ fn log_in<I: ServerInterface>(
     interface: &Arc<I>,
     peer: &Peer,
     told: &mut dyn FnMut(Milestone),
-) -> Result<(Link, AuthInfo)> {
+) -> Result<(Link, AuthInfo, ConnectionRules)> {
     let halves = stream.split().map_err(|error| Error::io("preparing the stream", error))?;
     told(Milestone::Connected(Arc::clone(&halves.closer)));
     let mut unfinished = Unfinished(Some(Arc::clone(&halves.closer)));
-    let deadline = Instant::now().checked_add(config.limits.login_grace);
+    let deadline = Instant::now().checked_add(config.rules.limits.login_grace);
     let setup = Setup {
         role: Role::Server,
         algorithms: config.algorithms.clone(),
@@ -114,11 +123,11 @@ fn log_in<I: ServerInterface>(
         setup,
         host_keys: config.host_keys.clone(),
         deadline: deadline.ok_or(Error::Misuse("a login grace beyond the end of time"))?,
-        bytes_limit: config.limits.bytes_before_auth,
+        bytes_limit: config.rules.limits.bytes_before_auth,
     };
     let mut login = Login::handshake(halves, opening, &mut |_| Ok(()))?;
-    let auth = match login::authenticate(&mut login, config, interface, peer) {
-        Ok(auth) => auth,
+    let (auth, rules) = match login::authenticate(&mut login, config, interface, peer) {
+        Ok(authenticated) => authenticated,
         Err(error) => {
             login.abort(&error);
             return Err(error);
@@ -132,10 +141,10 @@ fn log_in<I: ServerInterface>(
         setup: parts.setup,
         kex: parts.kex,
         host_keys: parts.host_keys,
-        limits: config.limits.clone(),
+        limits: rules.limits.clone(),
         peer: parts.peer,
         peer_ident,
-        keepalive: config.keepalive,
+        keepalive: rules.keepalive,
         round_trip: parts.round_trip,
         closer: parts.closer,
         serving: true,
@@ -144,7 +153,7 @@ fn log_in<I: ServerInterface>(
     };
     let link = engine::start(finished, start)?;
     unfinished.0 = None;
-    Ok((link, auth))
+    Ok((link, auth, rules))
 }
 
 /// A login that is given up, also by a panic of the application, closes its stream.
@@ -192,6 +201,10 @@ struct Serving<'a, I: ServerInterface> {
     forwarding: Forwarding,
     /// The client has said that it will open no more.
     no_more_sessions: bool,
+    /// Which channels have been idle for too long.
+    idle: Idle,
+    /// Sessions at once.
+    sessions_limit: usize,
 }
 
 impl<I: ServerInterface> Serving<'_, I> {
@@ -242,7 +255,7 @@ impl<I: ServerInterface> Serving<'_, I> {
         if self.no_more_sessions {
             return request.refuse(engine::ADMINISTRATIVELY_PROHIBITED, "there were to be no more sessions");
         }
-        if Arc::strong_count(&self.places) > self.config.limits.sessions {
+        if Arc::strong_count(&self.places) > self.sessions_limit {
             return request.refuse(engine::RESOURCE_SHORTAGE, "too many sessions");
         }
         if let Some(link) = request.accept(&self.link) {
@@ -274,6 +287,14 @@ impl<I: ServerInterface> Serving<'_, I> {
             return Ok(());
         };
         session.env = Vec::new();
+        let runs = match (&request.original, &request.kind) {
+            (Some(SessionKind::Subsystem(name)), _) | (_, SessionKind::Subsystem(name)) => {
+                format!("session:subsystem:{name}")
+            }
+            (_, SessionKind::Exec(_)) => "session:command".to_owned(),
+            (_, SessionKind::Shell) => "session:shell".to_owned(),
+        };
+        self.idle.runs(id, runs);
         let place = session.place.take();
         let interface = Arc::clone(self.interface);
         reply.accept(b"");
@@ -427,7 +448,7 @@ fn may_start<I: ServerInterface>(
     session: &SessionState,
     asked: SessionKind,
 ) -> Option<Granted> {
-    let (kind, original) = match auth.permissions.command.clone() {
+    let (kind, original) = match interface.forced_command(auth) {
         Some(forced) => (SessionKind::Exec(forced), Some(asked)),
         None => (asked, None),
     };

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::Config;
 use super::connection::{self, Milestone};
+use super::{Config, SSHServer};
 use crate::engine::{self, Closer, Link, Stream};
 use crate::error::Result;
 use crate::interface::ServerInterface;
@@ -63,6 +63,67 @@ impl Listen for TcpListener {
 
     fn address(&self) -> String {
         self.local_addr().map_or_else(|_| "tcp".to_owned(), |address| address.to_string())
+    }
+}
+
+/// Several addresses, which share the limits of one listener.
+///
+/// ```no_run
+/// use feramiko::{PKey, SSHServer, ServerInterface, TcpListeners};
+/// # struct Nobody;
+/// # impl ServerInterface for Nobody {}
+/// let listeners = TcpListeners::bind(&["127.0.0.1:2200".parse()?, "[::1]:2200".parse()?])?;
+/// let server = SSHServer::builder().host_key(PKey::from_file("host_key", None)?);
+/// let handle = server.serve(listeners, |_peer| Nobody)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[cfg(unix)]
+#[derive(Debug)]
+pub struct TcpListeners(Vec<TcpListener>);
+
+#[cfg(unix)]
+impl TcpListeners {
+    /// Listens on all of the addresses.
+    ///
+    /// # Errors
+    /// What the system says of one of them; `InvalidInput` when there is none.
+    pub fn bind(addresses: &[SocketAddr]) -> io::Result<Self> {
+        if addresses.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on"));
+        }
+        let bind = |address: &SocketAddr| {
+            let listener = crate::sys::socket::listen_tcp(*address)
+                .map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))?;
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        };
+        addresses.iter().map(bind).collect::<io::Result<_>>().map(Self)
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn local_addrs(&self) -> io::Result<Vec<SocketAddr>> {
+        self.0.iter().map(TcpListener::local_addr).collect()
+    }
+}
+
+#[cfg(unix)]
+impl Listen for TcpListeners {
+    fn accept(&self) -> io::Result<(Box<dyn Stream>, Peer)> {
+        let (stream, peer) = crate::sys::socket::accept_any(&self.0)?;
+        let addresses = stream.local_addr().ok().map(|local| (peer, local));
+        Ok((Box::new(stream), Peer { source: peer.ip().to_canonical().to_string(), addresses }))
+    }
+
+    fn stop(&self) {
+        self.0.iter().for_each(crate::sys::socket::shut_listener);
+    }
+
+    fn address(&self) -> String {
+        let shown = self.0.iter().map(Listen::address);
+        shown.collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -164,6 +225,8 @@ struct Shared {
 pub struct ServerHandle {
     listener: Arc<dyn Listen>,
     shared: Arc<Shared>,
+    /// What new connections are served by. Taken by whoever replaces it and by the listener, for a clone.
+    config: Arc<Mutex<Arc<Config>>>,
 }
 
 impl std::fmt::Debug for ServerHandle {
@@ -179,7 +242,12 @@ impl ServerHandle {
         interface: impl Fn(&Peer) -> Arc<I> + Send + Sync + 'static,
     ) -> Result<Self> {
         let shared = Arc::new(Shared::default());
-        let handle = Self { listener: Arc::clone(&listener), shared: Arc::clone(&shared) };
+        let config = Arc::new(Mutex::new(config));
+        let handle = Self {
+            listener: Arc::clone(&listener),
+            shared: Arc::clone(&shared),
+            config: Arc::clone(&config),
+        };
         let interface = Arc::new(interface);
         engine::spawn("feramiko listener", move || {
             loop {
@@ -188,7 +256,10 @@ impl ServerHandle {
                     return;
                 }
                 match accepted {
-                    Ok((stream, peer)) => begin(&config, &shared, &interface, stream, peer),
+                    Ok((stream, peer)) => {
+                        let config = Arc::clone(&config.lock());
+                        begin(&config, &shared, &interface, stream, peer);
+                    }
                     Err(error) => {
                         log::warn!(target: "feramiko::server", "accepting a connection: {error}");
                         std::thread::sleep(BREATH);
@@ -203,6 +274,13 @@ impl ServerHandle {
     #[must_use]
     pub fn address(&self) -> String {
         self.listener.address()
+    }
+
+    /// Serves new connections as `server` is configured: with its keys, algorithms and limits. Those that
+    /// there are stay as they are.
+    pub fn replace(&self, server: &SSHServer) {
+        let before = std::mem::replace(&mut *self.config.lock(), Arc::clone(&server.0));
+        drop(before);
     }
 
     /// The number of connections, authenticated or not.
@@ -268,7 +346,7 @@ fn begin<I: ServerInterface>(
     peer: Peer,
 ) {
     let source = peer.source.clone();
-    if !shared.counts.lock().started(&source, &config.limits) {
+    if !shared.counts.lock().started(&source, &config.rules.limits) {
         log::info!(target: "feramiko::server", "{source}: refused, too many connections are logging in");
         return;
     }

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{Config, Peer};
+use super::{Config, ConnectionRules, Peer};
 use crate::auth::{AuthAnswer, AuthInfo, AuthServer, HostbasedClient, Question, ServerAction};
 use crate::engine::Login;
 use crate::error::{Error, Result, reason};
@@ -13,32 +13,41 @@ use crate::key::PublicKey;
 use crate::msg::auth::UserauthBanner;
 use crate::wire::{Encode, Escaped};
 
-/// Authenticates the client; who it is.
+/// Authenticates the client; who it is, and what holds for the connection.
 pub(super) fn authenticate<I: ServerInterface>(
     login: &mut Login,
     config: &Config,
     interface: &Arc<I>,
     peer: &Peer,
-) -> Result<AuthInfo> {
+) -> Result<(AuthInfo, ConnectionRules)> {
     let session_id = login.kex.session_id().to_vec();
     let host_key = login.kex.host_key().map(|key| key.blob().to_vec()).unwrap_or_default();
     let taken = &config.algorithms.public_keys;
-    let mut machine = AuthServer::new(&session_id, &host_key, taken, config.limits.auth_server());
+    let mut machine = AuthServer::new(&session_id, &host_key, taken, config.rules.limits.auth_server());
     machine.require_rsa(config.algorithms.rsa_bits);
     machine.take_own_keys(config.algorithms.own_keys());
-    let mut banner = interface.banner();
-    let mut delay = config.limits.failure_delay;
+    let mut delay = config.rules.limits.failure_delay;
+    let (mut rules, mut asked_for) = (config.rules.clone(), None);
     loop {
         let payload = login.receive()?;
         let asked = Instant::now();
         if payload.first() == Some(&50) {
-            if let Some(text) = banner.take() {
-                login.queue(&UserauthBanner { text: Escaped(text.as_bytes()), language: b"" }.to_vec())?;
-            }
             // A name that is none gets the methods that nobody in particular has: it looks like any other.
             let user = machine.user_of(&payload).unwrap_or_default();
-            delay = config.delays.of(&user, config.limits.failure_delay);
+            delay = config.delays.of(&user, config.rules.limits.failure_delay);
             machine.set_methods(interface.allowed_auths(&user));
+            machine.require(interface.authentication_methods(&user));
+            if asked_for.as_ref() != Some(&user) {
+                rules = interface.connection_rules(&user, config.rules.clone());
+                machine.set_limits(rules.limits.auth_server());
+                // Said once, and known only now: it may be one for this user.
+                if asked_for.replace(user).is_none()
+                    && let Some(text) = interface.banner()
+                {
+                    login
+                        .queue(&UserauthBanner { text: Escaped(text.as_bytes()), language: b"" }.to_vec())?;
+                }
+            }
         }
         let mut actions = machine.feed(&payload)?;
         while !actions.is_empty() {
@@ -60,7 +69,7 @@ pub(super) fn authenticate<I: ServerInterface>(
                     ServerAction::Success(info, payload) => {
                         login.queue(&payload)?;
                         login.flush()?;
-                        return Ok(info);
+                        return Ok((info, rules));
                     }
                 }
             }

@@ -1,9 +1,13 @@
 //! `SSHServer`: listens, lets people in, and runs their sessions.
 
 #[cfg(unix)]
+mod account;
+#[cfg(unix)]
 mod agent;
 mod callout;
 mod connection;
+#[cfg(unix)]
+mod files;
 mod forwarding;
 mod handover;
 mod hostbased;
@@ -16,6 +20,7 @@ mod login;
 #[cfg(unix)]
 mod process;
 mod redirect;
+mod rules;
 mod scp;
 mod session;
 mod sftp;
@@ -34,12 +39,19 @@ use crate::kex::{Algorithms, Moduli};
 use crate::key::PKey;
 
 #[cfg(unix)]
+pub use account::UserLogin;
+#[cfg(unix)]
 pub use agent::AgentSocket;
+#[cfg(unix)]
+pub use files::FileService;
 pub use hostbased::HostbasedRules;
 pub use line_editor::{LineEditor, LineEditorWriter};
+#[cfg(unix)]
+pub use listener::TcpListeners;
 pub use listener::{Listen, Peer, ServerHandle};
 #[cfg(unix)]
 pub use local::child_entry;
+pub use rules::{ChannelTimeouts, ConnectionRules};
 pub use session::{Session, SessionEvent, SessionEvents};
 #[cfg(unix)]
 pub use x11::X11Display;
@@ -49,8 +61,7 @@ pub use x11::X11Display;
 pub(crate) struct Config {
     pub(crate) host_keys: Vec<PKey>,
     pub(crate) algorithms: Algorithms,
-    pub(crate) limits: Limits,
-    pub(crate) keepalive: Option<(Duration, u32)>,
+    pub(crate) rules: ConnectionRules,
     pub(crate) moduli: Arc<Moduli>,
     announce_host_keys: bool,
     /// What a refusal of each user takes.
@@ -82,13 +93,25 @@ impl SSHServer {
             config: Config {
                 host_keys: Vec::new(),
                 algorithms: Algorithms::server_defaults(),
-                limits: Limits::default(),
-                keepalive: None,
+                rules: ConnectionRules::default(),
                 moduli: Arc::default(),
                 announce_host_keys: true,
                 delays: login::Delays::new(),
             },
         }
+    }
+
+    /// Serves everybody who connects to `listener`, in the background; see [`SSHServerBuilder::serve`].
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the thread cannot be started.
+    pub fn serve<I: ServerInterface>(
+        &self,
+        listener: impl Listen,
+        interface: impl Fn(&Peer) -> I + Send + Sync + 'static,
+    ) -> Result<ServerHandle> {
+        let interface = move |peer: &Peer| Arc::new(interface(peer));
+        ServerHandle::start(Arc::clone(&self.0), Arc::new(listener), interface)
     }
 
     /// Serves one connection that was accepted elsewhere, on the calling thread, until it ends. Keys and
@@ -130,7 +153,7 @@ impl SSHServerBuilder {
     /// What clients may use of the server.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.config.limits = limits;
+        self.config.rules.limits = limits;
         self
     }
 
@@ -138,7 +161,21 @@ impl SSHServerBuilder {
     /// unanswered.
     #[must_use]
     pub fn keepalive(mut self, interval: Duration, count_max: u32) -> Self {
-        self.config.keepalive = Some((interval, count_max));
+        self.config.rules.keepalive = Some((interval, count_max));
+        self
+    }
+
+    /// Closes channels on which nothing comes or goes for too long.
+    #[must_use]
+    pub fn channel_timeouts(mut self, timeouts: ChannelTimeouts) -> Self {
+        self.config.rules.channel_timeouts = timeouts;
+        self
+    }
+
+    /// Ends connections that have no channel for so long.
+    #[must_use]
+    pub fn unused_timeout(mut self, timeout: Duration) -> Self {
+        self.config.rules.unused_timeout = Some(timeout);
         self
     }
 
@@ -190,7 +227,6 @@ impl SSHServerBuilder {
         listener: impl Listen,
         interface: impl Fn(&Peer) -> I + Send + Sync + 'static,
     ) -> Result<ServerHandle> {
-        let server = self.build()?;
-        ServerHandle::start(server.0, Arc::new(listener), move |peer: &Peer| Arc::new(interface(peer)))
+        self.build()?.serve(listener, interface)
     }
 }

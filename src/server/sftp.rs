@@ -52,13 +52,17 @@ impl Session {
     pub fn serve_sftp(self, server: impl Into<SFTPServer>) -> io::Result<ExitStatus> {
         // Nothing is expected on the other stream: it is dropped, and holds nothing up.
         self.channel().link().stop_reading(Lane::Stderr);
-        let client = &self.channel().link().link().core().peer_ident;
-        let link_first = LINK_FIRST.iter().any(|name| client.contains(name));
         let mut server = server.into();
-        if link_first {
+        if self.link_first() {
             server = server.link_first(true);
         }
         server.serve(Requests(self.channel().clone()), Answers(self.channel().clone()))?;
         Ok(ExitStatus::Code(0))
+    }
+
+    /// Whether the client names links first.
+    pub(super) fn link_first(&self) -> bool {
+        let client = &self.channel().link().link().core().peer_ident;
+        LINK_FIRST.iter().any(|name| client.contains(name))
     }
 }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::chown;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +26,7 @@ use crate::interface::X11Request;
 use crate::sys::private::{PrivateFolder, host_name};
 use crate::sys::socket::shut_listener;
 use crate::sys::tcp::{listen, no_such_family};
+use crate::sys::user::Account;
 use crate::wire::{Writer, string_of};
 use crate::x11::{Address, BASE_PORT, Entry};
 
@@ -115,11 +117,16 @@ impl X11Display {
         [("DISPLAY", self.name.clone().into()), ("XAUTHORITY", self.authority.clone().into())]
     }
 
-    fn open(link: &Link, request: &X11Request) -> io::Result<Self> {
+    fn open(link: &Link, request: &X11Request, owner: Option<&Account>) -> io::Result<Self> {
         let (number, listeners) = allocate(request)?;
         let host = host_name();
         let folder = PrivateFolder::new(rand::array().map_err(io::Error::other)?)?;
         let authority = folder.write("xauthority", entries(&host, number, request)?.expose())?;
+        if let Some(owner) = owner.filter(|owner| !owner.is_current()) {
+            for path in [&authority, folder.path()] {
+                chown(path, Some(owner.uid), Some(owner.gid))?;
+            }
+        }
         let host =
             if request.displays.localhost { "localhost".into() } else { String::from_utf8_lossy(&host) };
         let display = Self {
@@ -227,8 +234,17 @@ impl Session {
     /// # Errors
     /// What the system says; `AddrInUse` when no display is free.
     pub fn x11(&self) -> io::Result<Option<X11Display>> {
+        self.display(None)
+    }
+
+    /// The same, for the programs of an account.
+    pub(super) fn x11_of(&self, owner: &Account) -> io::Result<Option<X11Display>> {
+        self.display(Some(owner))
+    }
+
+    fn display(&self, owner: Option<&Account>) -> io::Result<Option<X11Display>> {
         let request = self.request().x11.as_ref();
-        request.map(|request| X11Display::open(self.channel().link().link(), request)).transpose()
+        request.map(|request| X11Display::open(self.channel().link().link(), request, owner)).transpose()
     }
 }
 
@@ -272,7 +288,7 @@ mod tests {
     #[test]
     fn programs_are_counted_and_cut_off_though_the_client_opens_nothing() {
         let client = Bare::new(Role::Server).unwrap();
-        let display = X11Display::open(client.link(), &request(400)).unwrap();
+        let display = X11Display::open(client.link(), &request(400), None).unwrap();
         let number = display.listeners[0].local_addr().unwrap().port() - BASE_PORT;
         let connect = || TcpStream::connect((Ipv4Addr::LOCALHOST, BASE_PORT + number)).unwrap();
         let there = Arc::clone(&display.programs);

@@ -24,6 +24,7 @@ use signal_hook::consts::{
     SIGUSR2, SIGVTALRM, SIGWINCH, SIGXCPU, SIGXFSZ,
 };
 
+use super::login::{self, LoginSteps};
 use super::user::Account;
 
 /// The hidden first argument.
@@ -70,7 +71,14 @@ pub(crate) struct Launch {
     pub(crate) umask: Option<u16>,
     /// Whether standard input is to be its controlling terminal.
     pub(crate) terminal: bool,
+    /// The directory that becomes its root. Only root can do that.
+    pub(crate) root: Option<PathBuf>,
+    /// What happens before it starts, as at a login.
+    pub(crate) login: LoginSteps,
 }
+
+/// Stands for the program: our own is to go on as the user, and not to become another.
+pub(crate) const OURSELVES: &str = "-";
 
 impl Launch {
     /// The account's shell: with `-c` for one command line, else as a login shell, whose name
@@ -90,7 +98,20 @@ impl Launch {
             account: Some(account),
             umask: None,
             terminal: false,
+            root: None,
+            login: LoginSteps::default(),
         }
+    }
+
+    /// Our own program, as the account's user: `enter` gives it the words.
+    pub(crate) fn ourselves(account: Account, words: Vec<OsString>) -> Self {
+        Self { program: OURSELVES.into(), name: None, arguments: words, ..Self::shell(account, None) }
+    }
+
+    /// A program of the account's user, without a shell. What it is told has no variables but those of a
+    /// login.
+    pub(crate) fn program(account: Account, program: PathBuf, arguments: Vec<OsString>) -> Self {
+        Self { program, name: None, arguments, directory: "/".into(), ..Self::shell(account, None) }
     }
 
     /// The command that starts it. The child's number is that of its session and process group
@@ -122,7 +143,16 @@ impl Launch {
         let mut settings = vec![setting("directory", &self.directory)];
         settings.extend(self.name.as_ref().map(|name| setting("name", name)));
         settings.extend(self.umask.map(|umask| setting("umask", umask.to_string())));
-        settings.extend(self.terminal.then(|| setting("terminal", "yes")));
+        settings.extend(self.root.as_ref().map(|root| setting("root", root)));
+        let login = &self.login;
+        settings.extend(login.user_rc.as_ref().map(|shell| setting("user_rc", shell)));
+        let flags = [
+            ("terminal", self.terminal),
+            ("nologin", login.nologin),
+            ("motd", login.motd),
+            ("system_rc", login.system_rc),
+        ];
+        settings.extend(flags.into_iter().filter(|(_, set)| *set).map(|(flag, _)| setting(flag, "yes")));
         if let Some(account) = &self.account {
             settings.push(setting("user", &account.name));
             settings.push(setting("uid", account.uid.to_string()));
@@ -155,13 +185,16 @@ fn invalid(text: impl Into<String>) -> io::Error {
 }
 
 /// To be called first thing in `main`, before there are threads or open files. In a process that
-/// was started to become a session's program it does not return; in any other it only notes that
-/// `Launch::command` will work.
-pub(crate) fn enter() {
+/// was started to become a session's program it does not return; where our own program is to go on as the
+/// session's, it gives the words that say how; in any other it only notes that `Launch::command` will work.
+pub(crate) fn enter() -> Option<Vec<OsString>> {
     ENTERED.store(true, Ordering::Relaxed);
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next().is_some_and(|word| word == WORD) && asked_by_parent() {
         let error = match Fresh::parse(arguments).and_then(Fresh::prepare) {
+            Ok(command) if command.get_program() == OURSELVES => {
+                return Some(command.get_args().map(OsStr::to_owned).collect());
+            }
             Ok(mut command) => {
                 let error = command.exec();
                 told(&format!("cannot start {}", Path::new(command.get_program()).display()), error)
@@ -172,6 +205,7 @@ pub(crate) fn enter() {
         eprintln!("feramiko: {error}");
         std::process::exit(NOT_STARTED);
     }
+    None
 }
 
 /// Whether our parent says that it asked for this process.
@@ -187,6 +221,8 @@ struct Fresh {
     name: Option<OsString>,
     umask: Option<u16>,
     terminal: bool,
+    root: Option<PathBuf>,
+    login: LoginSteps,
     user: Option<OsString>,
     uid: Option<u32>,
     gid: Option<u32>,
@@ -208,6 +244,11 @@ impl Fresh {
                 b"name" => fresh.name = Some(value.into()),
                 b"umask" => fresh.umask = Some(number(value)?),
                 b"terminal" => fresh.terminal = true,
+                b"root" => fresh.root = Some(value.into()),
+                b"nologin" => fresh.login.nologin = true,
+                b"motd" => fresh.login.motd = true,
+                b"user_rc" => fresh.login.user_rc = Some(value.into()),
+                b"system_rc" => fresh.login.system_rc = true,
                 b"user" => fresh.user = Some(value.into()),
                 b"uid" => fresh.uid = Some(number(value)?),
                 b"gid" => fresh.gid = Some(number(value)?),
@@ -231,11 +272,24 @@ impl Fresh {
         if let Some(umask) = self.umask {
             rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask.into()));
         }
+        if self.login.nologin && self.uid != Some(0) {
+            login::refuse_logins();
+        }
+        if let Some(root) = &self.root {
+            login::change_root(root)?;
+        }
         self.become_user()?;
         if let Err(error) = std::env::set_current_dir(&self.directory) {
-            eprintln!("Could not chdir to home directory {}: {error}", self.directory.display());
+            // Below another root there need be no home.
+            if self.root.is_none() {
+                eprintln!("Could not chdir to home directory {}: {error}", self.directory.display());
+            }
             std::env::set_current_dir("/")?;
         }
+        if self.login.motd {
+            login::show_motd(&self.directory);
+        }
+        login::run_rc(&self.login, &self.directory, session_variables());
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).env_clear().envs(session_variables());
         if let Some(name) = &self.name {

@@ -26,6 +26,8 @@ pub(crate) mod filedata;
 #[cfg(unix)]
 pub(crate) mod launch;
 pub(crate) mod local_time;
+#[cfg(unix)]
+pub(crate) mod login;
 pub(crate) mod modes;
 pub(crate) mod names;
 pub(crate) mod pace;
@@ -39,6 +41,10 @@ pub(crate) mod process;
 pub(crate) mod pty;
 #[cfg(unix)]
 pub(crate) mod root;
+#[cfg(unix)]
+pub(crate) mod safe;
+#[cfg(unix)]
+pub(crate) mod shadow;
 pub(crate) mod signals;
 #[cfg(unix)]
 pub(crate) mod socket;

@@ -1,7 +1,7 @@
 //! Socket calls that std lacks: waiting with a deadline, writing without waiting.
 
 use std::io;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -160,6 +160,44 @@ pub(crate) fn listen_unix_as(path: &Path, mode: u32) -> io::Result<UnixListener>
 pub(crate) fn shut_listener(listener: impl AsFd) {
     // It may be shut already.
     let _ = rustix::net::shutdown(listener, rustix::net::Shutdown::Both);
+}
+
+/// Listens on an address. An IPv6 address is one of IPv6 only, so that both can be listened on, as sshd does.
+pub(crate) fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Waits until somebody can be accepted from one of the listeners, which must not block, and accepts him. One
+/// that was shut makes it fail.
+pub(crate) fn accept_any(listeners: &[TcpListener]) -> io::Result<(TcpStream, SocketAddr)> {
+    let mut fds: Vec<_> = listeners.iter().map(|listener| PollFd::new(listener, PollFlags::IN)).collect();
+    loop {
+        match poll(&mut fds, None) {
+            Err(rustix::io::Errno::INTR) => continue,
+            other => other?,
+        };
+        for (listener, fd) in listeners.iter().zip(&fds) {
+            if fd.revents().is_empty() {
+                continue;
+            }
+            match listener.accept() {
+                // Who was there is gone again.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+                Ok((stream, peer)) => {
+                    stream.set_nonblocking(false)?;
+                    return Ok((stream, peer));
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -5,8 +5,17 @@ use std::io;
 use std::path::PathBuf;
 
 /// An account: an entry of the system's user database.
+///
+/// ```
+/// # #[cfg(unix)]
+/// let me = feramiko::Account::current()?;
+/// # #[cfg(unix)]
+/// assert!(me.is_current() && me.shell().is_absolute());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Account {
+#[cfg_attr(not(unix), allow(unreachable_pub, reason = "only where there are such databases"))]
+pub struct Account {
     /// The name it logs in with.
     pub(crate) name: String,
     /// The number of the user.
@@ -31,8 +40,11 @@ const DEFAULT_SHELL: &str = "/bin/sh";
 
 #[cfg(unix)]
 impl Account {
-    /// The account we run as.
-    pub(crate) fn current() -> io::Result<Self> {
+    /// The account that this program runs as.
+    ///
+    /// # Errors
+    /// When its user has none.
+    pub fn current() -> io::Result<Self> {
         let uid = nix::unistd::geteuid();
         match nix::unistd::User::from_uid(uid)? {
             Some(user) => Ok(Self::from(user)),
@@ -40,8 +52,11 @@ impl Account {
         }
     }
 
-    /// The account called `name`; `None` when there is none.
-    pub(crate) fn named(name: &str) -> io::Result<Option<Self>> {
+    /// The account called `name`; none when there is none.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub fn named(name: &str) -> io::Result<Option<Self>> {
         // A name with a NUL in it would reach the database cut short, as another name.
         if name.is_empty() || name.contains('\0') {
             return Ok(None);
@@ -49,9 +64,71 @@ impl Account {
         Ok(nix::unistd::User::from_name(name)?.map(Self::from))
     }
 
-    /// Whether this is the account we run as.
-    pub(crate) fn is_current(&self) -> bool {
+    /// Whether this program runs as this account's user.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
         nix::unistd::geteuid().as_raw() == self.uid
+    }
+
+    /// The name it logs in with.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The number of the user.
+    #[must_use]
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// The number of the group that the user belongs to first.
+    #[must_use]
+    pub fn gid(&self) -> u32 {
+        self.gid
+    }
+
+    /// The directory it starts in.
+    #[must_use]
+    pub fn home(&self) -> &std::path::Path {
+        &self.home
+    }
+
+    /// The program it starts with.
+    #[must_use]
+    pub fn shell(&self) -> &std::path::Path {
+        &self.shell
+    }
+
+    /// The same account with another directory to start in.
+    #[must_use]
+    pub fn with_home(self, home: impl Into<PathBuf>) -> Self {
+        Self { home: home.into(), ..self }
+    }
+
+    /// The numbers of all groups that the user belongs to.
+    ///
+    /// # Errors
+    /// When the database cannot be asked; where the system has no call for it.
+    #[cfg(not(any(target_os = "macos", target_os = "ios")))]
+    pub(crate) fn group_numbers(&self) -> io::Result<Vec<u32>> {
+        let name = std::ffi::CString::new(self.name.as_str())?;
+        let groups = nix::unistd::getgrouplist(&name, nix::unistd::Gid::from_raw(self.gid))?;
+        Ok(groups.into_iter().map(nix::unistd::Gid::as_raw).collect())
+    }
+
+    /// The system's call takes other types there.
+    #[cfg(any(target_os = "macos", target_os = "ios"))]
+    pub(crate) fn group_numbers(&self) -> io::Result<Vec<u32>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// The names of all groups that the user belongs to.
+    ///
+    /// # Errors
+    /// When the database cannot be asked; where the system has no call for it.
+    pub fn groups(&self) -> io::Result<Vec<String>> {
+        Ok(self.group_numbers()?.into_iter().filter_map(group_name).collect())
     }
 }
 
@@ -61,6 +138,28 @@ impl From<nix::unistd::User> for Account {
         let shell = if user.shell.as_os_str().is_empty() { DEFAULT_SHELL.into() } else { user.shell };
         Self { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw(), home: user.dir, shell }
     }
+}
+
+/// Takes the rights of a user for this thread, for good: its groups, and the numbers that files are opened with.
+/// The other threads keep theirs. The real and the saved number stay root's, as when sshd reads a user's files:
+/// otherwise the user could send the thread a signal, and with it end the whole process.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn take_rights_of(account: &Account) -> io::Result<()> {
+    use rustix::process::{Gid, Uid};
+    use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+    let groups: Vec<_> = account.group_numbers()?.into_iter().map(Gid::from_raw).collect();
+    let (uid, gid) = (Uid::from_raw(account.uid), Gid::from_raw(account.gid));
+    set_thread_groups(&groups)?;
+    set_thread_res_gid(None, gid, None)?;
+    set_thread_res_uid(None, uid, None)?;
+    Ok(())
+}
+
+/// Elsewhere all threads of a process have the same rights.
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+pub(crate) fn take_rights_of(_: &Account) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// The name of the user with that number.
