@@ -153,7 +153,7 @@ fn several_addresses_share_a_server_that_is_configured_anew() {
     let addresses = listeners.local_addrs().unwrap();
     let server = builder().serve(listeners, |_| Echo).unwrap();
     let key = |address: &std::net::SocketAddr| {
-        connect(&address.to_string(), "robey").unwrap().transport().host_key().clone()
+        connect(&address.to_string(), "robey").unwrap().transport().host_key().cloned()
     };
     let before: Vec<_> = addresses.iter().map(key).collect();
     assert_eq!(before[0], before[1]);

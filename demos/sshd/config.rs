@@ -136,7 +136,12 @@ impl Config {
         if behind.is_some() && keyword.scope == Scope::Global {
             return Err(wrong("is not allowed within a Match block".to_owned()));
         }
-        keyword.check(&words).and_then(|()| built(keyword, &words)).map_err(wrong)?;
+        keyword.check(&words).map_err(wrong)?;
+        // Of what was said before nothing comes.
+        let said = |line: &Line| line.keyword.name == keyword.name && line.behind.is_none();
+        if behind.is_some() || keyword.adds_up() || !self.lines.iter().any(said) {
+            built(keyword, &words).map_err(wrong)?;
+        }
         self.lines.push(Line { keyword, words, behind: *behind, place: place.shown() });
         Ok(())
     }
@@ -369,6 +374,7 @@ mod tests {
             let error = config(text).unwrap_err();
             assert!(error.contains(why), "{text}: {error}");
         }
+        assert!(config("UsePAM no\nUsePAM yes").is_ok(), "the first counts");
         assert!(config("UsePAM no\nKerberosAuthentication no\nX11Forwarding yes\n").is_ok());
         assert_eq!(config("TCPKeepAlive no\nTCPKeepAlive yes").unwrap().idle().count(), 1);
     }
