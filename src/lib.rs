@@ -76,7 +76,7 @@ pub use key::{
 };
 #[cfg(unix)]
 pub use mux::{
-    ControlMaster, ControlMasterBuilder, ForwardKind, ForwardRequest, Forwards, MasterEnd, MuxClient,
+    ControlMaster, ControlMasterBuilder, Escape, Escapes, ForwardKind, ForwardRequest, Forwards, MasterEnd, MuxClient,
     MuxCommand, MuxSession,
 };
 pub use packet::{

@@ -31,6 +31,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
+pub use escape::{Escape, Escapes};
 pub use client::{MuxClient, MuxCommand, MuxSession};
 pub use forward::{ForwardKind, ForwardRequest, Forwards};
 pub use master::{ControlMaster, ControlMasterBuilder, MasterEnd};
