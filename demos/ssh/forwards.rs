@@ -72,7 +72,11 @@ impl Forwardings {
                 break;
             }
         }
-        if failed && must { Err("a forwarding failed, and ExitOnForwardFailure is on".into()) } else { Ok(()) }
+        if failed && must {
+            Err("a forwarding failed, and ExitOnForwardFailure is on".into())
+        } else {
+            Ok(())
+        }
     }
 
     /// Tells a master which forwardings there are, and that it may have others opened.

@@ -154,7 +154,10 @@ impl Program {
         if self.options.order.is_some() {
             return self.through_master();
         }
-        if self.looks() && !holds && let Some(status) = self.over_shared()? {
+        if self.looks()
+            && !holds
+            && let Some(status) = self.over_shared()?
+        {
             return Ok(status);
         }
         if self.persists().is_some() && self.behind.is_none() {

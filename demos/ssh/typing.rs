@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use feramiko::{
-    Channel, Escape, Escapes, ForwardKind, ForwardRule, Forwards, HostConfig, Transport,
-};
+use feramiko::{Channel, Escape, Escapes, ForwardKind, ForwardRule, Forwards, HostConfig, Transport};
 use log::LevelFilter;
 use rustix::process::{Signal, getpid, kill_process};
 

@@ -158,12 +158,9 @@ impl Input {
                     let list = escapes.list(&self.channel.link().core().channels());
                     self.words.iter().for_each(|words| say(words, &list));
                 }
-                Escape::Suspend
-                | Escape::Background
-                | Escape::More
-                | Escape::Less
-                | Escape::CommandLine => {
-                    let text = format!("{} escape not available to multiplexed sessions\r\n", escapes.shown(*byte));
+                Escape::Suspend | Escape::Background | Escape::More | Escape::Less | Escape::CommandLine => {
+                    let text =
+                        format!("{} escape not available to multiplexed sessions\r\n", escapes.shown(*byte));
                     self.words.iter().for_each(|words| say(words, &text));
                 }
                 Escape::Break => {

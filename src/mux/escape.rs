@@ -163,16 +163,10 @@ mod tests {
         assert_eq!(typed("a~."), [Byte(b'a'), Byte(b'~'), Byte(b'.')]);
         assert_eq!(typed("\r~."), [Byte(b'\r'), End]);
         assert_eq!(typed("\n~B~?"), [Byte(b'\n'), Break, Help]);
-        assert_eq!(typed("~R~#~V~v~C~\x1a~&~."), [
-            Rekey,
-            List,
-            Less,
-            More,
-            CommandLine,
-            Suspend,
-            Escape::Background,
-            End
-        ]);
+        assert_eq!(
+            typed("~R~#~V~v~C~\x1a~&~."),
+            [Rekey, List, Less, More, CommandLine, Suspend, Escape::Background, End]
+        );
         assert_eq!(typed("~~."), [Byte(b'~'), Byte(b'.')]);
         assert_eq!(typed("~x~."), [Both(b'~', b'x'), Byte(b'~'), Byte(b'.')]);
         assert_eq!(typed("~\r~?"), [Both(b'~', b'\r'), Help]);

@@ -31,8 +31,8 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub use escape::{Escape, Escapes};
 pub use client::{MuxClient, MuxCommand, MuxSession};
+pub use escape::{Escape, Escapes};
 pub use forward::{ForwardKind, ForwardRequest, Forwards};
 pub use master::{ControlMaster, ControlMasterBuilder, MasterEnd};
 
