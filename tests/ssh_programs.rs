@@ -101,11 +101,14 @@ fn wrong_values_are_errors() {
         (&["-F", "/no/such/config", "host"], "configuration file /no/such/config"),
         (&["@host"], "usage: "),
         (&[], "usage: "),
-        (&["-L", "80:h:90", "-F", "none", "host"], "LocalForward is not built"),
-        (&["-M", "-F", "none", "host"], "ControlMaster is not built"),
-        (&["-J", "jump", "-F", "none", "host"], "proxyjump"),
+        (&["-L", "80:h", "-F", "none", "host"], "bad forwarding specification"),
+        (&["-O", "check", "-F", "none", "host"], "No ControlPath specified"),
+        (&["-O", "dance", "-S", "/none", "-F", "none", "host"], "Invalid multiplex command."),
+        (&["-f", "-F", "none", "host"], "without a command"),
+        (&["-w", "0", "-F", "none", "host"], "-w is not built"),
+        (&["-o", "Tunnel=yes", "-F", "none", "host"], "Tunnel is not built"),
+        (&["-1", "host"], "protocol"),
         (&["-o", "VerifyHostKeyDNS=yes", "-F", "none", "host"], "verifyhostkeydns"),
-        (&["-X", "-F", "none", "host"], "ForwardX11 is not built"),
     ] {
         let output = bounded("ssh").args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(255), "{arguments:?}");

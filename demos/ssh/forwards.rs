@@ -96,7 +96,7 @@ impl Forwardings {
     fn start(&self, request: &ForwardRequest) -> Result<Forward> {
         let (transport, config) = (&self.0.transport, &self.0.config);
         let options = ListenOptions {
-            mask: config.bind_mask().unwrap_or(ListenOptions::default().mask),
+            mask: config.bind_mask().unwrap_or_else(|| ListenOptions::default().mask),
             unlink: config.is("StreamLocalBindUnlink"),
             ..ListenOptions::default()
         };

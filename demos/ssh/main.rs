@@ -30,7 +30,7 @@ use sharing::{Order, Sharing, Wanted};
 use support::output::{complain, say};
 
 const USAGE: &str =
-    "usage: ssh [-46AaCfGgMNnqsTtVvXxY] [-B interface] [-b address] [-c ciphers] [-D [address:]port]
+    "usage: ssh [-246AaCfGgMNnqsTtVvXxY] [-B interface] [-b address] [-c ciphers] [-D [address:]port]
            [-E log] [-e escape] [-F config] [-i identity] [-J destination] [-L forward] [-l user]
            [-m macs] [-O order] [-o option=value] [-P tag] [-p port] [-Q query] [-R forward]
            [-S path] [-W host:port] destination [command ...]
@@ -242,7 +242,8 @@ impl Program {
     fn over_own(&self) -> Outcome<i32> {
         let client = connect::connect(&self.config, &self.options, self.here())?;
         if log::max_level() >= log::LevelFilter::Warn {
-            client.banners().iter().for_each(complain);
+            let banners = client.banners().iter();
+            banners.for_each(|text| complain(text.strip_suffix('\n').unwrap_or(text)));
         }
         if let Some(line) = self.config.local_command(None)? {
             let shell = std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());

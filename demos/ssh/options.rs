@@ -14,7 +14,7 @@ use crate::support::home::expand;
 use crate::{Outcome, USAGE};
 
 const LETTERS: Letters =
-    Letters { letters: "46AaCfGgKkMNnqsTtVvXxYyB:b:c:D:E:e:F:I:i:J:L:l:m:O:o:P:p:Q:R:S:W:w:", names: &[] };
+    Letters { letters: "1246AaCfGgKkMNnqsTtVvXxYyB:b:c:D:E:e:F:I:i:J:L:l:m:O:o:P:p:Q:R:S:W:w:", names: &[] };
 const NOT_BUILT: &str = "IKkwy";
 
 /// Letters that switch something, each with the keyword and its value: more than what stands before them.
@@ -108,6 +108,9 @@ impl Options {
     }
 
     fn letter(&mut self, letter: char, value: &OsString) -> Outcome<()> {
+        if letter == '1' {
+            return Err("SSH protocol v.1 is no longer supported".into());
+        }
         if NOT_BUILT.contains(letter) {
             return Err(format!("-{letter} is not built").into());
         }
@@ -128,7 +131,7 @@ impl Options {
         Ok(())
     }
 
-    /// A letter that stands for a keyword.
+    /// A letter that stands for a keyword. `-2` names the protocol that there is.
     fn keyword(&mut self, letter: char, value: &str) -> Result<(), ConfigError> {
         let mut given = self.given.clone();
         for (_, name, value) in SWITCHES.iter().filter(|(known, ..)| *known == letter) {

@@ -283,6 +283,11 @@ fn known_hosts(host: &HostConfig, query: &KnownHostsQuery) -> Result<Vec<u8>> {
         KnownHostsReason::HostName => "HOSTNAME",
         KnownHostsReason::Address => "ADDRESS",
     };
+    // As with OpenSSH: a list that replaces the usual one is asked for in its own order.
+    let replaced = |list: &str| !list.starts_with(['+', '-', '^']);
+    if query.reason == KnownHostsReason::Order && host.said("hostkeyalgorithms").is_some_and(replaced) {
+        return Ok(Vec::new());
+    }
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "NONE".to_owned());
     let kind = query.key.as_ref().map(|key| key.key_type().to_owned());
     let fingerprint = query.key.as_ref().map(|key| key.fingerprint());
