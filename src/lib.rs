@@ -76,8 +76,8 @@ pub use key::{
 };
 #[cfg(unix)]
 pub use mux::{
-    ControlMaster, ControlMasterBuilder, ForwardKind, ForwardRequest, Forwards, MasterEnd, MuxClient,
-    MuxCommand, MuxSession,
+    ControlMaster, ControlMasterBuilder, Escape, Escapes, ForwardKind, ForwardRequest, Forwards, MasterEnd,
+    MuxClient, MuxCommand, MuxSession,
 };
 pub use packet::{
     CipherSpec, CompressionSpec, CompressionState, IdentError, MacSpec, MacState, PacketError, StartCipher,

@@ -101,9 +101,14 @@ fn wrong_values_are_errors() {
         (&["-F", "/no/such/config", "host"], "configuration file /no/such/config"),
         (&["@host"], "usage: "),
         (&[], "usage: "),
-        (&["-R", "1080", "-F", "none", "host"], "RemoteForward without an end is not built"),
-        (&["-M", "-F", "none", "host"], "ControlMaster is not built"),
         (&["-J", "jump.invalid", "-F", "none", "host"], "jump.invalid"),
+        (&["-L", "80:h", "-F", "none", "host"], "bad forwarding specification"),
+        (&["-O", "check", "-F", "none", "host"], "No ControlPath specified"),
+        (&["-O", "dance", "-S", "/none", "-F", "none", "host"], "Invalid multiplex command."),
+        (&["-f", "-F", "none", "host"], "without a command"),
+        (&["-w", "0", "-F", "none", "host"], "-w is not built"),
+        (&["-o", "Tunnel=yes", "-F", "none", "host"], "Tunnel is not built"),
+        (&["-1", "host"], "protocol"),
         (&["-o", "VerifyHostKeyDNS=yes", "-F", "none", "host"], "verifyhostkeydns"),
     ] {
         let output = bounded("ssh").args(arguments).output().unwrap();

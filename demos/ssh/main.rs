@@ -1,82 +1,45 @@
-//! A client with the options of ssh(1) that are built; exit status as ssh's.
+//! A client with the options of ssh(1); exit status as ssh's.
+//!
+//! Letters become lines of configuration (`options`), and what the configuration says is done here, in this
+//! order: orders to a master (`-O`), the background (`-f`), a session over a connection that is shared, or one
+//! over a connection of our own.
 
+mod background;
+mod connect;
+mod forwards;
 mod options;
 mod query;
+mod session;
+mod sharing;
 #[path = "../support/mod.rs"]
 mod support;
+mod typing;
 mod x11;
 
-use std::io::{self, IsTerminal, Read, Write};
-use std::net::Shutdown;
+use std::io::{self, IsTerminal};
 use std::os::unix::ffi::OsStrExt;
 use std::process::exit;
+use std::sync::Arc;
 use std::time::Duration;
 
-use feramiko::{
-    Agent, Channel, ExitStatus, HostConfig, HostKeysChange, PKey, PtyRequest, PublicKey, SSHClient,
-    SSHClientBuilder,
-};
+use background::Behind;
+use feramiko::{Agent, ControlMaster, Error, HostConfig, MuxCommand, SSHClient};
+use forwards::Forwardings;
 use options::Options;
+use sharing::{Order, Sharing, Wanted};
 use support::output::{complain, say};
-use support::prompt::{Echo, ask};
-use support::questions::{AskPolicy, questions};
-use support::stdio;
-use support::terminal::{self, Mode};
 
 const USAGE: &str =
-    "usage: ssh [-46AaCGNnqsTtVvXxY] [-B interface] [-b address] [-c ciphers] [-E log] [-e escape]
-           [-F config] [-i identity] [-l user] [-m macs] [-o option=value] [-P tag] [-p port]
-           [-Q query] destination [command ...]
-Not built yet: -D -f -I -J -K -k -L -M -O -R -S -W -w -y, and the options of the same meaning.
-A terminal knows no escapes (~. and others).
+    "usage: ssh [-246AaCfGgMNnqsTtVvXxY] [-B interface] [-b address] [-c ciphers] [-D [address:]port]
+           [-E log] [-e escape] [-F config] [-i identity] [-J destination] [-L forward] [-l user]
+           [-m macs] [-O order] [-o option=value] [-P tag] [-p port] [-Q query] [-R forward]
+           [-S path] [-W host:port] destination [command ...]
+Not built: -I -K -k -w -y, and the options of the same meaning.
 A host whose key has changed is refused, with StrictHostKeyChecking=no too.";
 /// The exit status when it is not the command's.
 const FAILED: i32 = 255;
-/// The size of a terminal that nobody has.
-const SIZE: (u32, u32) = (80, 24);
-
-/// The keys of this host, which its users can seldom read: ssh has ssh-keysign sign with them.
-const HOST_KEYS: [&str; 3] =
-    ["/etc/ssh/ssh_host_ed25519_key", "/etc/ssh/ssh_host_ecdsa_key", "/etc/ssh/ssh_host_rsa_key"];
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
-
-/// This host vouches for its user, with each key that can be read.
-fn hostbased(mut builder: SSHClientBuilder) -> Outcome<SSHClientBuilder> {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let user = std::env::var("LOGNAME").or_else(|_| std::env::var("USER"))?;
-    let mut failed = String::new();
-    let mut count = 0;
-    for path in HOST_KEYS {
-        let mut key = match PKey::from_file(path, None) {
-            Ok(key) => key,
-            Err(error) => {
-                failed = error.to_string();
-                continue;
-            }
-        };
-        if let Ok((certificate, _)) = PublicKey::from_file(format!("{path}-cert.pub")) {
-            key = key.with_certificate(&certificate)?;
-        }
-        builder = builder.hostbased(key, &host, &user);
-        count += 1;
-    }
-    if count == 0 {
-        return Err(format!("HostbasedAuthentication: no key of this host can be read: {failed}").into());
-    }
-    Ok(builder)
-}
-
-/// Asks whether known_hosts may be changed.
-fn may_update(change: &HostKeysChange) -> bool {
-    for (what, keys) in [("Learned new", &change.new), ("Deprecating obsolete", &change.old)] {
-        for key in keys {
-            complain(format_args!("{what} hostkey: {} {}", key.key_type(), key.fingerprint()));
-        }
-    }
-    let answer = ask("Accept updated hostkeys? (yes/no): ", Echo::On).ok().flatten();
-    answer.is_some_and(|answer| answer.matches("yes"))
-}
 
 fn run() -> Outcome<i32> {
     let options = Options::from_env()?;
@@ -95,24 +58,16 @@ fn run() -> Outcome<i32> {
         config.lines().iter().try_for_each(say)?;
         return Ok(0);
     }
-    let command = command(&config, &options)?;
     start_log(&config.get("LogLevel").unwrap_or_default(), &options);
+    if let Some(word) = options.order.as_deref().filter(|word| *word != "proxy") {
+        let path = config.control_path().ok_or("No ControlPath specified for \"-O\" command")?;
+        let order = Order::named(word).ok_or("Invalid multiplex command.")?;
+        sharing::order(&path, order, &forwards::wanted(&config))?;
+        return Ok(0);
+    }
+    let command = command(&config, &options)?;
     built(&config)?;
-    let client = connect(&config, &options)?;
-    if log::max_level() >= log::LevelFilter::Warn {
-        client.banners().iter().for_each(complain);
-    }
-    if let Some(line) = config.local_command(None)? {
-        let shell = std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
-        std::process::Command::new(shell).arg("-c").arg(line).status()?;
-    }
-    if is(&config, "SessionType", "none") {
-        while client.transport().is_active() {
-            std::thread::park_timeout(Duration::from_secs(1));
-        }
-        return Err("the connection was closed".into());
-    }
-    session(&client, &config, &command)
+    Program { config, options, command, behind: Behind::this() }.run()
 }
 
 /// Shows the log from now on. A log that cannot be written is no reason to stop.
@@ -135,153 +90,226 @@ fn command(config: &HostConfig, options: &Options) -> Outcome<Vec<u8>> {
         (None, []) if is(config, "SessionType", "subsystem") => {
             Err(format!("You must specify a subsystem to invoke.\n{USAGE}").into())
         }
+        (None, []) if config.is("ForkAfterAuthentication") && !is(config, "SessionType", "none") => {
+            Err("Cannot fork into background without a command to execute.".into())
+        }
         (None, command) => Ok(command.to_vec()),
     }
 }
 
 /// Refuses what is asked for and is not built: nobody is to rely on it.
 fn built(config: &HostConfig) -> Outcome<()> {
-    let asked =
-        |name: &str, not: &str| config.is_said(name) && !is(config, name, not) && !is(config, name, "none");
-    let wanted = [
-        ("LocalForward", ""),
-        ("RemoteForward", ""),
-        ("DynamicForward", ""),
-        ("ForkAfterAuthentication", "no"),
-        ("ControlMaster", "false"),
-        ("ControlPath", ""),
-        ("Tunnel", "false"),
-        ("GSSAPIDelegateCredentials", "no"),
-    ];
-    if config.stdio_forward().is_some() {
-        return Err("-W is not built".into());
-    }
-    match wanted.iter().find(|(name, not)| asked(name, not)) {
+    let wanted = [("Tunnel", "false"), ("GSSAPIDelegateCredentials", "no")];
+    match wanted.iter().find(|(name, not)| config.is_said(name) && !is(config, name, not)) {
         Some((name, _)) => Err(format!("{name} is not built").into()),
         None => Ok(()),
     }
 }
 
-fn connect(config: &HostConfig, options: &Options) -> Outcome<SSHClient> {
-    let files = options.odd_identities.iter();
-    let mut builder = files.fold(SSHClient::builder(), |builder, path| builder.key_file(path, None));
-    if config.is("HostbasedAuthentication") {
-        builder = hostbased(builder)?;
-    }
-    let (batch, here) = (config.is("BatchMode"), io::stdin().is_terminal());
-    if is(config, "StrictHostKeyChecking", "ask") && here && !batch {
-        builder = builder.missing_host_key(AskPolicy);
-    }
-    if is(config, "UpdateHostKeys", "ask") {
-        builder = builder.update_host_keys_callback(may_update);
-    }
-    if !batch && (here || std::env::var_os("SSH_ASKPASS_REQUIRE").is_some()) {
-        builder = questions(builder, config.original_host());
-    }
-    Ok(builder.connect_to(config)?)
+/// What is to be done with a host.
+struct Program {
+    config: HostConfig,
+    options: Options,
+    command: Vec<u8>,
+    /// None in the foreground.
+    behind: Option<Behind>,
 }
 
-fn session(client: &SSHClient, config: &HostConfig, command: &[u8]) -> Outcome<i32> {
-    let channel = client.open_session()?;
-    for (name, value) in config.environment() {
-        channel.set_environment_variable(name.as_bytes(), value.as_bytes())?;
+impl Program {
+    fn is(&self, name: &str, value: &str) -> bool {
+        is(&self.config, name, value)
     }
-    if let Some(socket) = config.forward_agent() {
-        // Like ssh: the session is worth having without it.
-        let asked = Agent::connect(socket).map_err(feramiko::Error::from);
-        if let Err(error) = asked.and_then(|agent| channel.request_forward_agent(&agent)) {
-            log::warn!(target: "ssh", "the agent is not forwarded: {error}");
+
+    /// Whether there is neither a session nor `-W`.
+    fn nothing(&self) -> bool {
+        self.is("SessionType", "none") && self.config.stdio_forward().is_none()
+    }
+
+    /// Whether a connection of ours is held for others.
+    fn shares(&self) -> bool {
+        self.config.control_path().is_some() && !self.is("ControlMaster", "false")
+    }
+
+    /// Whether one that others hold is looked for.
+    fn looks(&self) -> bool {
+        ["false", "auto", "autoask"].iter().any(|mode| self.is("ControlMaster", mode))
+    }
+
+    /// For how long a connection is held without anybody who uses it.
+    fn persists(&self) -> Option<Option<Duration>> {
+        self.config.control_persist().filter(|_| self.shares())
+    }
+
+    /// Whether somebody is at the terminal who can be asked.
+    fn here(&self) -> bool {
+        self.behind.map_or_else(|| io::stdin().is_terminal(), |behind| behind.asks)
+    }
+
+    fn run(&self) -> Outcome<i32> {
+        let holds = self.behind.is_some_and(|behind| behind.holds);
+        let asks = self.here();
+        if self.behind.is_none() && self.config.is("ForkAfterAuthentication") {
+            return Behind { asks, holds: false }.start();
         }
-    }
-    x11::forward(&channel, config);
-    let raw = open_terminal(&channel, config, command.is_empty())?;
-    if is(config, "SessionType", "subsystem") {
-        channel.invoke_subsystem(command)?;
-    } else if command.is_empty() {
-        channel.invoke_shell()?;
-    } else {
-        channel.exec_command(command)?;
-    }
-    let resized = channel.clone();
-    terminal::on_resize(move |size| {
-        // The session may have ended meanwhile.
-        let _ = resized.resize_pty(size.columns, size.rows, (size.width, size.height));
-    })?;
-    let status = stream(&channel, config.is("StdinNull"))?;
-    drop(raw);
-    client.close();
-    Ok(match status {
-        ExitStatus::Code(code) => i32::try_from(code).unwrap_or(FAILED),
-        ExitStatus::Signal { .. } | ExitStatus::Missing => FAILED,
-    })
-}
-
-/// Asks for a terminal, if there is to be one, and passes every key on while the value lives.
-fn open_terminal(channel: &Channel, config: &HostConfig, shell: bool) -> Outcome<Option<Mode>> {
-    let (wanted, forced) = match config.get("RequestTTY").as_deref() {
-        Some("false") => (false, false),
-        Some("true") => (true, false),
-        Some("force") => (true, true),
-        _ => (shell, false),
-    };
-    let here = io::stdin().is_terminal() && !config.is("StdinNull");
-    if !wanted || !(forced || here) {
-        if wanted {
-            log::warn!(target: "ssh", "Pseudo-terminal will not be allocated because stdin is not a terminal.");
+        if self.options.order.is_some() {
+            return self.through_master();
         }
-        return Ok(None);
-    }
-    let (columns, rows) = terminal::size().map_or(SIZE, |size| (size.columns, size.rows));
-    let pty = PtyRequest::new(&std::env::var("TERM").unwrap_or_else(|_| "dumb".into()), columns, rows);
-    channel.get_pty(&pty.clone().modes_of(io::stdin()).unwrap_or(pty))?;
-    Ok(if here { Some(Mode::raw(io::stdin())?) } else { None })
-}
-
-/// Joins the standard streams to the channel until the command has ended.
-fn stream(channel: &Channel, no_input: bool) -> Outcome<ExitStatus> {
-    if no_input {
-        channel.shutdown(Shutdown::Write);
-    } else {
-        let (input, mut typed) = (channel.clone(), stdio::stdin()?);
-        std::thread::spawn(move || {
-            // Ends with the input, or with the program.
-            let _ = copy(&mut typed, &input, Err);
-            input.shutdown(Shutdown::Write);
-        });
-    }
-    let (errors, shown) = (channel.stderr(), stdio::stderr()?);
-    let second = std::thread::spawn(move || copy(errors, shown, |_| Ok(())));
-    // Whoever read our output has gone, or a disk is full: the program may know. Its status counts.
-    let first = copy(channel, stdio::stdout()?, |_| {
-        channel.send_eow();
-        Ok(())
-    });
-    let second = second.join().map_err(|_| "the thread of standard error panicked")?;
-    first?;
-    second?;
-    Ok(channel.wait_exit(None)?)
-}
-
-/// Copies to the end. What comes after an error of `to` that `failed` does not pass on is dropped.
-fn copy(
-    mut from: impl Read,
-    mut to: impl Write,
-    failed: impl Fn(io::Error) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut piece = vec![0; 128 * 1024];
-    let mut taken = true;
-    loop {
-        match from.read(&mut piece) {
-            Ok(0) => return Ok(()),
-            Ok(count) if taken => {
-                if let Err(error) = to.write_all(&piece[..count]) {
-                    failed(error)?;
-                    taken = false;
-                }
+        if self.looks()
+            && !holds
+            && let Some(status) = self.over_shared()?
+        {
+            return Ok(status);
+        }
+        if self.persists().is_some() && self.behind.is_none() {
+            let status = Behind { asks, holds: true }.start()?;
+            if status != 0 || self.nothing() {
+                return Ok(status);
             }
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-            _ => {}
+            return Ok(self.over_new()?.ok_or("the connection ended as soon as it was made")?);
         }
+        self.over_own()
+    }
+
+    /// The process in the background tells that all is well.
+    fn ready(&self) -> io::Result<()> {
+        if self.behind.is_some() {
+            background::ready()?;
+            if self.nothing() || self.behind.is_some_and(|behind| behind.holds) {
+                background::leave_outputs()?;
+            }
+        }
+        Ok(())
+    }
+
+    // ---- over a connection that is shared
+
+    /// `-O proxy`: the ordinary client, over a master that passes packets on. Ours does not, and has a session
+    /// for us instead.
+    fn through_master(&self) -> Outcome<i32> {
+        let path = self.config.control_path().ok_or("No ControlPath specified for \"-O\" command")?;
+        match SSHClient::over_master(path) {
+            Ok(client) => self.use_connection(&client),
+            Err(Error::MasterRefused { .. }) => Ok(self.over_shared()?.ok_or("the master is gone")?),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Over a connection that somebody holds, if there is one.
+    fn over_shared(&self) -> Outcome<Option<i32>> {
+        self.over(&forwards::wanted(&self.config))
+    }
+
+    /// Over one that a process of ours holds, which forwards already.
+    fn over_new(&self) -> Outcome<Option<i32>> {
+        self.over(&[])
+    }
+
+    fn over(&self, forwards: &[feramiko::ForwardRequest]) -> Outcome<Option<i32>> {
+        let Some(path) = self.config.control_path() else { return Ok(None) };
+        let command = &self.command;
+        let mut command = match self.is("SessionType", "subsystem") {
+            true => MuxCommand::subsystem(command),
+            false => MuxCommand::new(command),
+        };
+        let session = !self.is("SessionType", "none");
+        let tty = session && session::wants_terminal(&self.config, self.command.is_empty());
+        if tty {
+            command = command.tty(session::term());
+            if let Some(character) = self.config.escape_char() {
+                command = command.escape(character);
+            }
+        }
+        if self.config.forward_agent().is_some() {
+            command = command.forward_agent();
+        }
+        for (name, value) in self.config.environment() {
+            command = command.env(name.as_bytes(), value.as_bytes());
+        }
+        let wanted = Wanted {
+            host: self.config.hostname(),
+            command,
+            tty,
+            no_input: self.config.is("StdinNull"),
+            forwards,
+            streams: self.config.stdio_forward(),
+            nothing: self.nothing(),
+        };
+        sharing::run(&path, &wanted, || self.ready())
+    }
+
+    // ---- over a connection of our own
+
+    fn over_own(&self) -> Outcome<i32> {
+        let client = connect::connect(&self.config, &self.options, self.here())?;
+        if log::max_level() >= log::LevelFilter::Warn {
+            let banners = client.banners().iter();
+            banners.for_each(|text| complain(text.strip_suffix('\n').unwrap_or(text)));
+        }
+        if let Some(line) = self.config.local_command(None)? {
+            let shell = std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
+            std::process::Command::new(shell).arg("-c").arg(line).status()?;
+        }
+        let status = self.use_connection(&client);
+        client.close();
+        status
+    }
+
+    /// Forwards, holds the connection for others, and runs what is to be run.
+    fn use_connection(&self, client: &SSHClient) -> Outcome<i32> {
+        let forwardings = Forwardings::new(client.transport(), &self.config);
+        forwardings.open_all()?;
+        let master = if self.shares() { self.hold(client, &forwardings)? } else { None };
+        self.ready()?;
+        let holds = self.behind.is_some_and(|behind| behind.holds);
+        if holds && master.is_none() {
+            // Somebody else was faster.
+            return Ok(0);
+        }
+        if holds || self.nothing() {
+            return self.wait(client, master, self.persists().flatten());
+        }
+        let status = match self.config.stdio_forward() {
+            Some(to) => session::connect_streams(client, to).map(|()| 0)?,
+            None => session::run(client, &self.config, &forwardings, &self.command)?,
+        };
+        if self.behind.is_some() {
+            background::leave_outputs()?;
+        }
+        if master.is_some() {
+            self.wait(client, master, self.persists().unwrap_or(Some(Duration::ZERO)))?;
+        } else if status != FAILED && self.config.stdio_forward().is_none() {
+            // As with ssh: connections that are forwarded go on.
+            client.transport().wait_channels();
+        }
+        Ok(status)
+    }
+
+    /// Holds the connection for others, unless somebody else does already.
+    fn hold(&self, client: &SSHClient, forwardings: &Forwardings) -> Outcome<Option<Arc<ControlMaster>>> {
+        let Some(path) = self.config.control_path() else { return Ok(None) };
+        let ask = ["ask", "autoask"].iter().any(|mode| self.is("ControlMaster", mode));
+        let send_env = self.config.get_all("SendEnv");
+        let mut builder = forwardings.known_to(ControlMaster::builder());
+        if let Some(agent) = self.config.forward_agent().and_then(|socket| Agent::connect(socket).ok()) {
+            builder = builder.forward_agent(&agent);
+        }
+        Sharing { path, ask, send_env }.hold(client, builder)
+    }
+
+    /// Waits for the end of the connection, or of what holds it.
+    fn wait(
+        &self,
+        client: &SSHClient,
+        master: Option<Arc<ControlMaster>>,
+        persist: Option<Duration>,
+    ) -> Outcome<i32> {
+        if let Some(master) = master {
+            let end = master.wait(persist);
+            log::debug!(target: "ssh", "the master ends: {end:?}");
+            return Ok(0);
+        }
+        let _ = client.transport().wait_closed(None);
+        Err(client.transport().closed_by().map_or_else(|| "the connection was closed".into(), Into::into))
     }
 }
 

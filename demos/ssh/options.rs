@@ -7,14 +7,15 @@ use std::path::PathBuf;
 
 use feramiko::{ConfigError, ConfigQuery, HostConfig, SSHConfig};
 
+use crate::background::Behind;
 use crate::support::args::{Args, Options as Letters};
 use crate::support::given::text;
 use crate::support::home::expand;
 use crate::{Outcome, USAGE};
 
 const LETTERS: Letters =
-    Letters { letters: "46AaCfGgKkMNnqsTtVvXxYyB:b:c:D:E:e:F:I:i:J:L:l:m:O:o:P:p:Q:R:S:W:w:", names: &[] };
-const NOT_BUILT: &str = "IKkOwy";
+    Letters { letters: "1246AaCfGgKkMNnqsTtVvXxYyB:b:c:D:E:e:F:I:i:J:L:l:m:O:o:P:p:Q:R:S:W:w:", names: &[] };
+const NOT_BUILT: &str = "IKkwy";
 
 /// Letters that switch something, each with the keyword and its value: more than what stands before them.
 const SWITCHES: &[(char, &str, &str)] = &[
@@ -62,6 +63,8 @@ pub(crate) struct Options {
     /// `-G`.
     pub(crate) show: bool,
     pub(crate) log_file: Option<PathBuf>,
+    /// `-O`.
+    pub(crate) order: Option<String>,
     /// Files of keys whose names are no text, which a line of configuration cannot have.
     pub(crate) odd_identities: Vec<PathBuf>,
     verbose: usize,
@@ -79,10 +82,13 @@ impl Options {
             version: false,
             show: false,
             log_file: None,
+            order: None,
             odd_identities: Vec::new(),
             verbose: 0,
         };
-        let mut args = Args::from_env(LETTERS);
+        // Of a process in the background the first word is no option of the user's.
+        let skipped = if Behind::this().is_some() { 2 } else { 1 };
+        let mut args = Args::new(LETTERS, std::env::args_os().skip(skipped));
         loop {
             while let Some((letter, value)) = args.option().map_err(|wrong| format!("{wrong}\n{USAGE}"))? {
                 this.letter(letter, &value)?;
@@ -102,6 +108,9 @@ impl Options {
     }
 
     fn letter(&mut self, letter: char, value: &OsString) -> Outcome<()> {
+        if letter == '1' {
+            return Err("SSH protocol v.1 is no longer supported".into());
+        }
         if NOT_BUILT.contains(letter) {
             return Err(format!("-{letter} is not built").into());
         }
@@ -122,7 +131,7 @@ impl Options {
         Ok(())
     }
 
-    /// A letter that stands for a keyword.
+    /// A letter that stands for a keyword. `-2` names the protocol that there is.
     fn keyword(&mut self, letter: char, value: &str) -> Result<(), ConfigError> {
         let mut given = self.given.clone();
         for (_, name, value) in SWITCHES.iter().filter(|(known, ..)| *known == letter) {
@@ -142,6 +151,10 @@ impl Options {
                 given.instead("ControlMaster", &[if ask { "ask" } else { "yes" }])?
             }
             'o' => given.option(value)?,
+            'O' => {
+                self.order = Some(value.to_owned());
+                given
+            }
             'Q' => {
                 self.query = Some(value.to_owned());
                 given
@@ -201,15 +214,19 @@ impl Options {
         Ok(())
     }
 
-    /// What the command line and the files say of the host.
-    pub(crate) fn lookup(&self) -> Outcome<HostConfig> {
-        let config = match &self.files {
+    /// The files of `-F`, or the usual ones.
+    pub(crate) fn files(&self) -> Outcome<SSHConfig> {
+        Ok(match &self.files {
             None => SSHConfig::load()?,
             Some(path) if path.as_os_str().eq_ignore_ascii_case("none") => SSHConfig::empty(),
             Some(path) => SSHConfig::from_file(path)?,
-        };
+        })
+    }
+
+    /// What the command line and the files say of the host.
+    pub(crate) fn lookup(&self) -> Outcome<HostConfig> {
         let command = String::from_utf8_lossy(&self.command);
-        Ok(self.given.clone().files(config).command(&command).lookup()?)
+        Ok(self.given.clone().files(self.files()?).command(&command).lookup()?)
     }
 
     /// LogLevel as far as the command line says.

@@ -2,32 +2,21 @@
 //! ssh_config(5). What a program does first with a destination is [`run`]: a session over a master that is
 //! there. If there is none it connects, and [`Sharing::hold`]s the connection.
 
-use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use feramiko::{
-    ControlMaster, ControlMasterBuilder, Error, ExitStatus, ForwardRequest, MuxClient, MuxCommand, SSHClient,
+    ControlMaster, ControlMasterBuilder, Endpoint, Error, ForwardRequest, MuxClient, MuxCommand, SSHClient,
 };
-use rustix::process::{Pid, Signal, kill_process, setsid};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
-use signal_hook::iterator::Signals;
+use rustix::process::{Pid, Signal, kill_process};
 
+use crate::Outcome;
+use crate::session::code;
 use crate::support::output::{complain, say, say_bytes};
 use crate::support::prompt::permission;
-use crate::support::terminal::{Mode, on_resize};
-
-type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
-
-/// The exit status when it is not the command's.
-const FAILED: i32 = 255;
-
-/// What [`background`] starts a program with, before the arguments that it had itself.
-pub(crate) const HIDDEN: &str = "--hold-shared-connection";
+use crate::support::terminal::{Mode, before_the_end, on_resize, on_window_change};
 
 /// What the master is told by `-O`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +58,10 @@ pub(crate) struct Wanted<'a> {
     pub(crate) no_input: bool,
     /// What is to be forwarded first: `-L`, `-R`, `-D`.
     pub(crate) forwards: &'a [ForwardRequest],
+    /// `-W`: what runs is a connection there.
+    pub(crate) streams: Option<&'a Endpoint>,
+    /// `-N`: nothing runs.
+    pub(crate) nothing: bool,
 }
 
 /// `-O`: tells the master something.
@@ -104,18 +97,30 @@ fn forward(master: &mut MuxClient, forwards: &[ForwardRequest], alone: bool) -> 
     Ok(())
 }
 
-/// Runs a session over the master at `path`; its exit status. None where there is no master: whoever asked
-/// connects.
-pub(crate) fn run(path: &Path, wanted: &Wanted<'_>) -> Outcome<Option<i32>> {
+/// Runs a session over the master at `path`; its exit status. `begun` is called when it runs. None where there is
+/// no master, or none that forwards what is wanted: whoever asked connects.
+pub(crate) fn run(
+    path: &Path,
+    wanted: &Wanted<'_>,
+    begun: impl FnOnce() -> io::Result<()>,
+) -> Outcome<Option<i32>> {
     let Some(mut master) = reach(path)? else { return Ok(None) };
     let pid = master.check()?;
-    forward(&mut master, wanted.forwards, false)?;
+    if let Err(error) = forward(&mut master, wanted.forwards, false) {
+        log::error!(target: "ssh", "master forward request failed: {error}");
+        return Ok(None);
+    }
+    if wanted.nothing {
+        begun()?;
+        return Ok(Some(0));
+    }
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
-    let session = if wanted.no_input {
-        master.start(&wanted.command, File::open("/dev/null")?, stdout, stderr)?
-    } else {
-        master.start(&wanted.command, stdin, stdout, stderr)?
+    let session = match wanted.streams {
+        Some(to) => master.stdio_forward(to, stdin, stdout)?,
+        None if wanted.no_input => master.start(&wanted.command, File::open("/dev/null")?, stdout, stderr)?,
+        None => master.start(&wanted.command, stdin, stdout, stderr)?,
     };
+    begun()?;
     // The master has seen the modes that the terminal had.
     let mut raw = match wanted.tty && io::stdin().is_terminal() {
         true => Some(Mode::raw(io::stdin())?),
@@ -129,10 +134,7 @@ pub(crate) fn run(path: &Path, wanted: &Wanted<'_>) -> Outcome<Option<i32>> {
     if wanted.tty {
         complain(format_args!("Shared connection to {} closed.\r", wanted.host));
     }
-    Ok(Some(match status {
-        ExitStatus::Code(code) => i32::try_from(code).unwrap_or(FAILED),
-        ExitStatus::Signal { .. } | ExitStatus::Missing => FAILED,
-    }))
+    Ok(Some(if wanted.streams.is_some() { 0 } else { code(&status) }))
 }
 
 /// The master at `path`, if one listens there.
@@ -176,13 +178,13 @@ impl Sharing {
         &self,
         client: &SSHClient,
         mut builder: ControlMasterBuilder,
-    ) -> Outcome<Option<ControlMaster>> {
+    ) -> Outcome<Option<Arc<ControlMaster>>> {
         builder = self.send_env.iter().fold(builder, ControlMasterBuilder::send_env);
         if self.ask {
             builder = builder.ask(permission);
         }
         match builder.serve(client.transport(), &self.path) {
-            Ok(master) => Ok(Some(master)),
+            Ok(master) => Ok(Some(followed(master)?)),
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
                 let path = self.path.display();
                 log::error!(target: "ssh", "ControlSocket {path} already exists, disabling multiplexing");
@@ -193,54 +195,12 @@ impl Sharing {
     }
 }
 
-/// Waits until a master is done with: for ever, or until it had no client for `persist`. Clients that resize
-/// their terminals are followed. A signal that ends the program leaves no socket behind.
-pub(crate) fn wait(master: ControlMaster, persist: Option<Duration>) -> io::Result<()> {
+/// A master whose clients resize their terminals, and that leaves no socket behind when a signal ends the
+/// program.
+fn followed(master: ControlMaster) -> io::Result<Arc<ControlMaster>> {
     let master = Arc::new(master);
-    let there = Arc::downgrade(&master);
-    let mut signals = Signals::new([SIGWINCH, SIGHUP, SIGINT, SIGTERM])?;
-    let handle = signals.handle();
-    let following = std::thread::Builder::new().name("signals".into()).spawn(move || {
-        for signal in signals.forever() {
-            let master = there.upgrade();
-            if signal == SIGWINCH {
-                master.iter().for_each(|master| master.resized());
-            } else {
-                master.iter().for_each(|master| master.stop_listening());
-                // Ends the program.
-                let _ = signal_hook::low_level::emulate_default_handler(signal);
-            }
-        }
-    })?;
-    let end = master.wait(persist);
-    log::debug!(target: "ssh", "the master ends: {end:?}");
-    handle.close();
-    following.join().map_err(|_| io::Error::other("the thread of signals panicked"))
-}
-
-/// Starts this program again, with `arguments` behind [`HIDDEN`], to connect and hold the connection in the
-/// background: ControlPersist. It may ask for passwords; true once it serves, false when it has said why not.
-pub(crate) fn background(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> io::Result<bool> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.arg(HIDDEN).args(arguments).stdout(Stdio::piped());
-    let mut child = command.spawn()?;
-    let mut ready = Vec::new();
-    if let Some(mut told) = child.stdout.take() {
-        told.read_to_end(&mut ready)?;
-    }
-    // One that serves goes on when we end; one that does not has ended.
-    Ok(!ready.is_empty() || child.wait()?.success())
-}
-
-/// Tells whoever has started this program by [`background`] that it serves, and leaves the terminal.
-pub(crate) fn detach() -> io::Result<()> {
-    io::stdout().write_all(b"+")?;
-    io::stdout().flush()?;
-    // One that leads a session already has left the terminal.
-    let _ = setsid();
-    let null = File::options().read(true).write(true).open("/dev/null")?;
-    rustix::stdio::dup2_stdin(&null)?;
-    rustix::stdio::dup2_stdout(&null)?;
-    rustix::stdio::dup2_stderr(&null)?;
-    Ok(())
+    let (resized, ended) = (Arc::downgrade(&master), Arc::downgrade(&master));
+    on_window_change(move || resized.upgrade().iter().for_each(|master| master.resized()))?;
+    before_the_end(move || ended.upgrade().iter().for_each(|master| master.stop_listening()))?;
+    Ok(master)
 }

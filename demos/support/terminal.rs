@@ -34,14 +34,17 @@ pub(crate) fn size() -> Option<Size> {
 
 /// Calls `changed` with the new size whenever the window changes, on a thread of its own.
 pub(crate) fn on_resize(changed: impl Fn(Size) + Send + 'static) -> io::Result<()> {
-    let mut signals = Signals::new([SIGWINCH])?;
-    thread::Builder::new().name("resize".into()).spawn(move || {
-        for _ in signals.forever() {
-            if let Some(size) = size() {
-                changed(size);
-            }
+    on_window_change(move || {
+        if let Some(size) = size() {
+            changed(size);
         }
-    })?;
+    })
+}
+
+/// Calls `changed` for every SIGWINCH, on a thread of its own, also where the window is another program's.
+pub(crate) fn on_window_change(changed: impl Fn() + Send + 'static) -> io::Result<()> {
+    let mut signals = Signals::new([SIGWINCH])?;
+    thread::Builder::new().name("resize".into()).spawn(move || signals.forever().for_each(|_| changed()))?;
     Ok(())
 }
 
@@ -118,6 +121,25 @@ fn change_again() {
     }
 }
 
+/// Runs something while the terminal is as it was before it was changed.
+pub(crate) fn as_it_was<T>(run: impl FnOnce() -> T) -> T {
+    put_back();
+    let done = run();
+    change_again();
+    done
+}
+
+/// What is done before a signal ends the program.
+type AtEnd = Box<dyn Fn() + Send>;
+static AT_END: Mutex<Vec<AtEnd>> = Mutex::new(Vec::new());
+
+/// Has `run` called before a signal ends the program, on the thread that waits for signals.
+pub(crate) fn before_the_end(run: impl Fn() + Send + 'static) -> io::Result<()> {
+    put_back_whatever_happens()?;
+    AT_END.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(run));
+    Ok(())
+}
+
 /// Once: a thread for the signals that end or stop a program, and a hook for panics.
 fn put_back_whatever_happens() -> io::Result<()> {
     static ONCE: Once = Once::new();
@@ -158,6 +180,9 @@ fn watch_signals() -> io::Result<()> {
                 continue;
             }
             put_back();
+            if signal != SIGTSTP {
+                AT_END.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|run| run());
+            }
             // Ends the program, or stops it and returns when it is continued.
             let _ = signal_hook::low_level::emulate_default_handler(signal);
             change_again();

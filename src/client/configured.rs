@@ -54,8 +54,10 @@ impl SSHClientBuilder {
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
-    pub fn connect_to(self, host: &HostConfig) -> Result<SSHClient> {
+    pub fn connect_to(mut self, host: &HostConfig) -> Result<SSHClient> {
         let target = target(host);
+        // Hosts on the way are looked up where this one was.
+        self.files = Files::Given(host.config().clone());
         self.configure(host)?.dialled(&target)
     }
 
@@ -283,6 +285,11 @@ fn known_hosts(host: &HostConfig, query: &KnownHostsQuery) -> Result<Vec<u8>> {
         KnownHostsReason::HostName => "HOSTNAME",
         KnownHostsReason::Address => "ADDRESS",
     };
+    // As with OpenSSH: a list that replaces the usual one is asked for in its own order.
+    let replaced = |list: &str| !list.starts_with(['+', '-', '^']);
+    if query.reason == KnownHostsReason::Order && host.said("hostkeyalgorithms").is_some_and(replaced) {
+        return Ok(Vec::new());
+    }
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "NONE".to_owned());
     let kind = query.key.as_ref().map(|key| key.key_type().to_owned());
     let fingerprint = query.key.as_ref().map(|key| key.fingerprint());

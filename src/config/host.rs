@@ -16,7 +16,7 @@ use super::tokens::{Expand, Tokens, home};
 use super::value::algorithm_list;
 use super::values::Values;
 use super::{ConfigError, SSH_PORT, SSHConfig};
-use crate::pattern::endpoint::Endpoint;
+use crate::pattern::endpoint::{Endpoint, may_open};
 use crate::pattern::{Letters, matches};
 
 /// What a configuration says of one host: a value for every keyword of ssh_config(5).
@@ -383,6 +383,44 @@ impl HostConfig {
     #[must_use]
     pub fn dynamic_forwards(&self) -> Vec<ForwardRule> {
         self.forwards("dynamicforward").map(Written::rule).collect()
+    }
+
+    /// Whether whoever connects to a dynamic rule of `RemoteForward` may be led to a place:
+    /// `PermitRemoteOpen`.
+    #[must_use]
+    pub fn permits_remote_open(&self, to: &Endpoint) -> bool {
+        let list = self.values.all("permitremoteopen").filter(|words| *words != ["any"]);
+        may_open(list, to)
+    }
+
+    /// The character that begins a command to the program, at the start of a line of a terminal: `EscapeChar`.
+    #[must_use]
+    pub fn escape_char(&self) -> Option<u8> {
+        // As `ssh -G` writes it.
+        match self.get("escapechar")?.as_bytes() {
+            [byte] | [b'\\', byte @ b'\\'] => Some(*byte),
+            [b'\\', b'^', b'?'] => Some(127),
+            [b'\\', b'^', letter] => Some(letter & 31),
+            _ => None,
+        }
+    }
+
+    /// How long a shared connection is held that nobody uses: `ControlPersist`. None where it is not; nothing
+    /// for ever.
+    #[must_use]
+    pub fn control_persist(&self) -> Option<Option<Duration>> {
+        match self.get("controlpersist")?.as_str() {
+            "no" => None,
+            "yes" => Some(None),
+            seconds => seconds.parse().ok().map(|seconds| Some(Duration::from_secs(seconds))),
+        }
+    }
+
+    /// The bits that are taken away from the mode of a UNIX socket where connections are taken:
+    /// `StreamLocalBindMask`.
+    #[must_use]
+    pub fn bind_mask(&self) -> Option<u32> {
+        u32::from_str_radix(&self.get("streamlocalbindmask")?, 8).ok()
     }
 
     /// The variables that the session gets: those of `SetEnv`, and ours that `SendEnv` names. Of each name the

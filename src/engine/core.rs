@@ -86,6 +86,11 @@ impl Table {
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }
+
+    /// The numbers and kinds of all.
+    fn kinds(&self) -> Vec<(u32, String)> {
+        self.slots.iter().map(|slot| (slot.local, slot.kind.clone())).collect()
+    }
 }
 
 /// What a running transport starts with.
@@ -132,6 +137,8 @@ pub(crate) struct Core {
     pub(super) outbox: Outbox,
     /// Taken by the reader (what arrives), users (open), the writer (forget).
     pub(super) table: Mutex<Table>,
+    /// The last channel is gone, or the transport is dead.
+    idle: Condvar,
     /// Taken by the reader, and by the thread that signs for it.
     pub(super) kex: Mutex<Kex>,
     /// Who waits for REQUEST_SUCCESS and REQUEST_FAILURE, in order. Filled by the writer.
@@ -179,6 +186,7 @@ impl Core {
             host_keys: start.host_keys,
             outbox,
             table: Mutex::default(),
+            idle: Condvar::default(),
             kex: Mutex::new(start.kex),
             global_replies: Mutex::default(),
             global_tickets: Tickets::default(),
@@ -237,6 +245,7 @@ impl Core {
         let taker = self.taker.lock().take();
         drop(taker);
         let slots = self.table.lock().slots.clone();
+        self.idle.notify_all();
         for slot in slots {
             slot.die(&cause);
         }
@@ -335,8 +344,27 @@ impl Core {
 
     /// Both CLOSEs have passed, or the open was refused.
     pub(super) fn forget(&self, slot: &Slot) {
-        self.table.lock().remove(slot);
+        let mut table = self.table.lock();
+        table.remove(slot);
+        if table.len() == 0 {
+            self.idle.notify_all();
+        }
+        drop(table);
         self.window_spent.fetch_sub(slot.state.lock().flow.grown(), Ordering::Relaxed);
+    }
+
+    /// The numbers and kinds of the channels that there are.
+    pub(crate) fn channels(&self) -> Vec<(u32, String)> {
+        self.table.lock().kinds()
+    }
+
+    /// Waits until there is no channel, or the transport is dead.
+    pub(crate) fn wait_idle(&self) {
+        let mut table = self.table.lock();
+        // Whoever dies says so before it takes the lock.
+        while table.len() > 0 && self.alive() {
+            self.idle.wait(&mut table);
+        }
     }
 
     pub(crate) fn new_slot(&self, kind: &str) -> Result<Arc<Slot>> {

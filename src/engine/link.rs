@@ -315,7 +315,7 @@ impl ChannelLink {
         self.0.slot.local
     }
 
-    fn core(&self) -> &Arc<Core> {
+    pub(crate) fn core(&self) -> &Arc<Core> {
         self.0.link.core()
     }
 

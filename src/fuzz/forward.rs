@@ -1,10 +1,10 @@
 //! Forwarding: what a SOCKS client says, and the places that come with channels and requests.
 
 use super::Input;
-use crate::forward::rules::{may_listen, may_open};
+use crate::forward::rules::may_listen;
 use crate::forward::socks::{Socks, Step, Wanted};
 use crate::msg::forwarding::{self as message, Carried};
-use crate::pattern::endpoint::Endpoint;
+use crate::pattern::endpoint::{Endpoint, may_open};
 
 /// A SOCKS request and what comes before it are never longer.
 const SOCKS_BYTES: usize = 4096;

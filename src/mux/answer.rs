@@ -127,7 +127,7 @@ impl Connection<'_> {
     fn stop_listening(&self, id: u32) -> Result<()> {
         let question = format!("Disable further multiplexing on shared connection to {}? ", self.master.peer);
         if self.may(id, &question)? {
-            self.master.stop_listening();
+            self.master.stop();
             self.answer(&Done { id })?;
         }
         Ok(())

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::escape::{Escapes, Typed};
+use super::escape::{Escape, Escapes};
 use crate::channel::Channel;
 use crate::engine::{ExitStatus, Lane, spawn};
 use crate::error::Result;
@@ -142,14 +142,28 @@ impl Input {
         let mut typed = Vec::with_capacity(bytes.len());
         for byte in bytes {
             match escapes.take(*byte) {
-                Typed::Nothing => {}
-                Typed::Byte(byte) => typed.push(byte),
-                Typed::Both(first, second) => typed.extend([first, second]),
-                Typed::Help => {
+                Escape::Nothing => {}
+                Escape::Byte(byte) => typed.push(byte),
+                Escape::Both(first, second) => typed.extend([first, second]),
+                Escape::Help => {
                     let help = escapes.help();
                     self.words.iter().for_each(|words| say(words, &help));
                 }
-                Typed::Break => {
+                Escape::Rekey => {
+                    if let Err(error) = self.channel.link().core().begin_rekey() {
+                        log::debug!(target: "feramiko::mux", "no new keys: {error}");
+                    }
+                }
+                Escape::List => {
+                    let list = escapes.list(&self.channel.link().core().channels());
+                    self.words.iter().for_each(|words| say(words, &list));
+                }
+                Escape::Suspend | Escape::Background | Escape::More | Escape::Less | Escape::CommandLine => {
+                    let text =
+                        format!("{} escape not available to multiplexed sessions\r\n", escapes.shown(*byte));
+                    self.words.iter().for_each(|words| say(words, &text));
+                }
+                Escape::Break => {
                     let sent = (&self.channel).write_all(&typed).is_ok()
                         && self.channel.link().request("break", &BREAK.to_be_bytes(), None).is_ok();
                     if !sent {
@@ -157,7 +171,7 @@ impl Input {
                     }
                     typed.clear();
                 }
-                Typed::End => {
+                Escape::End => {
                     self.channel.close();
                     return false;
                 }

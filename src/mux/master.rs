@@ -39,7 +39,8 @@ type Ask = Box<dyn Fn(&str) -> bool + Send + Sync>;
 pub enum MasterEnd {
     /// A client asked for it (`ssh -O exit`).
     Asked,
-    /// There was no client for as long as it was to persist.
+    /// There was no client for as long as it was to persist, or any more after one had asked it to take no
+    /// others (`ssh -O stop`).
     Idle,
     /// The connection ended.
     Closed,
@@ -53,6 +54,8 @@ pub struct ControlMasterBuilder {
     pub(super) agent: Option<Agent>,
     pub(super) send_env: Vec<Vec<u8>>,
     pub(super) stall: Option<Duration>,
+    /// What is forwarded already, with the ports that were chosen.
+    opened: Vec<(ForwardRequest, Option<u16>)>,
 }
 
 impl fmt::Debug for ControlMasterBuilder {
@@ -78,6 +81,14 @@ impl ControlMasterBuilder {
     #[must_use]
     pub fn forwards(mut self, forwards: impl Forwards + 'static) -> Self {
         self.forwards = Some(Box::new(forwards));
+        self
+    }
+
+    /// A forwarding that is open already, which clients may close; with the port that was chosen, where 0 was
+    /// asked for.
+    #[must_use]
+    pub fn forwarded(mut self, request: ForwardRequest, port: Option<u16>) -> Self {
+        self.opened.push((request, port));
         self
     }
 
@@ -141,17 +152,20 @@ pub(super) struct State {
     /// What was opened for clients, with the ports that were chosen.
     pub(super) forwards: Vec<(ForwardRequest, Option<u16>)>,
     terminals: Vec<Weak<Terminal>>,
+    /// A client has asked it to take no others.
+    stopped: bool,
 }
 
 impl State {
-    fn new(stops: UnixStream) -> Self {
+    fn new(stops: UnixStream, forwards: Vec<(ForwardRequest, Option<u16>)>) -> Self {
         Self {
             clients: 0,
             idle: Instant::now(),
             end: None,
             stops: Some(stops),
-            forwards: Vec::new(),
+            forwards,
             terminals: Vec::new(),
+            stopped: false,
         }
     }
 
@@ -178,12 +192,13 @@ pub(super) struct Shared {
 
 impl Shared {
     fn new(
-        options: ControlMasterBuilder,
+        mut options: ControlMasterBuilder,
         transport: &Transport,
         (listener, place): (UnixListener, Place),
     ) -> Result<Arc<Self>> {
         let (stop, stops) =
             UnixStream::pair().map_err(|error| Error::io("making a pair of sockets", error))?;
+        let opened = std::mem::take(&mut options.opened);
         Ok(Arc::new(Self {
             options,
             transport: transport.clone(),
@@ -191,7 +206,7 @@ impl Shared {
             place,
             listener,
             stop,
-            state: Mutex::new(State::new(stops)),
+            state: Mutex::new(State::new(stops, opened)),
             changed: Condvar::new(),
         }))
     }
@@ -215,6 +230,13 @@ impl Shared {
     pub(super) fn stop_listening(&self) {
         self.place.remove();
         shut_listener(&self.listener);
+    }
+
+    /// The same, and it ends when those that there are have gone.
+    pub(super) fn stop(&self) {
+        self.stop_listening();
+        self.state.lock().stopped = true;
+        self.changed.notify_all();
     }
 
     /// Everything ends; the first cause stays.
@@ -330,7 +352,7 @@ impl ControlMaster {
 
     /// Waits until a client asks for the end, which closes the connection, until the connection has ended, or
     /// until there was no client for as long as `persist` says (`ControlPersist`; a zero waits for those that
-    /// there are). Then the master ends.
+    /// there are), or any more after one has asked it to take no others. Then the master ends.
     #[must_use]
     pub fn wait(&self, persist: Option<Duration>) -> MasterEnd {
         let mut state = self.0.state.lock();
@@ -338,6 +360,7 @@ impl ControlMaster {
             if let Some(end) = state.end {
                 return end;
             }
+            let persist = if state.stopped { Some(Duration::ZERO) } else { persist };
             let until = match (state.clients, persist) {
                 (0, Some(time)) => state.idle.checked_add(time),
                 _ => None,

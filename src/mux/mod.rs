@@ -32,6 +32,7 @@ mod session;
 mod tests;
 
 pub use client::{MuxClient, MuxCommand, MuxSession};
+pub use escape::{Escape, Escapes};
 pub use forward::{ForwardKind, ForwardRequest, Forwards};
 pub use master::{ControlMaster, ControlMasterBuilder, MasterEnd};
 

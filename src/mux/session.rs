@@ -106,7 +106,7 @@ pub(super) fn open(
     };
     terminal.iter().for_each(|terminal| master.watch(terminal));
     let escapes = match u8::try_from(request.escape) {
-        Ok(character) if tty && request.escape != NO_ESCAPE => Some(Escapes::new(character)),
+        Ok(character) if tty && request.escape != NO_ESCAPE => Some(Escapes::new(character).shared()),
         _ => None,
     };
     Ok(Opened {

@@ -42,3 +42,24 @@ impl fmt::Display for Endpoint {
         }
     }
 }
+
+/// The host and the port of an entry in a list of places; no port stands for every port, and an entry that is
+/// none for nothing.
+pub(crate) fn entry(text: &str) -> Option<(&str, Option<u16>)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    match port {
+        "*" => Some((host, None)),
+        port => port.parse().ok().map(|port| (host, Some(port))),
+    }
+}
+
+/// Whether a list has somebody connect to `to`. Names are compared as they are, `*` is every host and every
+/// port. A list is of hosts and ports: UNIX sockets stand in none.
+pub(crate) fn may_open(list: Option<&[String]>, to: &Endpoint) -> bool {
+    let Some(list) = list else { return true };
+    let Endpoint::Tcp { host, port } = to else { return false };
+    list.iter().filter_map(|text| entry(text)).any(|(allowed, allowed_port)| {
+        (allowed == "*" || allowed == host) && allowed_port.is_none_or(|allowed| allowed == *port)
+    })
+}

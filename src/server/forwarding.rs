@@ -20,12 +20,12 @@ use crate::forward::dial::dial;
 use crate::forward::listen::{ForwardListener, Listening};
 use crate::forward::local::{carry_each, carry_over};
 use crate::forward::relay::join;
-use crate::forward::rules::{may_bind, may_listen, may_open};
+use crate::forward::rules::{may_bind, may_listen};
 use crate::interface::{
     DirectAnswer, DirectRequest, ForwardedPlace, ListenAnswer, ListenOptions, ListenRequest, ServerInterface,
 };
 use crate::msg::forwarding::{self as message, Carried};
-use crate::pattern::endpoint::Endpoint;
+use crate::pattern::endpoint::{Endpoint, may_open};
 
 /// What a connection's serving thread has of its forwardings; they end with it.
 pub(super) struct Forwarding {

@@ -308,6 +308,20 @@ impl Transport {
         link.core().wait_end(timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
     }
 
+    /// Waits until no channel is open: every session and every forwarded connection is over. An ended
+    /// connection has none.
+    pub fn wait_channels(&self) {
+        if let Ok(link) = self.link() {
+            link.core().wait_idle();
+        }
+    }
+
+    /// The channels that are open: their numbers, and the types that they were opened with.
+    #[must_use]
+    pub fn channels(&self) -> Vec<(u32, String)> {
+        self.link().map_or_else(|_| Vec::new(), |link| link.core().channels())
+    }
+
     /// Why the connection ended, if it has.
     #[must_use]
     pub fn closed_by(&self) -> Option<Error> {

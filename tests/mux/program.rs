@@ -1,4 +1,4 @@
-//! The program `control`, which shares connections by what `ssh` shares them by.
+//! The program `ssh`: ControlMaster, ControlPersist, `-O`.
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -6,17 +6,24 @@ use super::terminal::Terminal;
 use super::*;
 
 impl Host {
-    fn control(&self) -> Command {
-        let mut command = Command::new(peers::example("control"));
-        command.arg("-S").arg(self.path()).arg("-i").arg(self.keys.private("ed25519"));
+    /// Ours, that shares connections and holds them for so long.
+    fn sharing(&self, persist: &str) -> Command {
+        let mut command = Command::new(peers::example("ssh"));
+        command.args(["-F", "none", "-o", "ControlMaster=auto", "-S"]).arg(self.path());
+        command.arg(format!("-oControlPersist={persist}")).arg("-i").arg(self.keys.private("ed25519"));
         command.args(["-o", "StrictHostKeyChecking=accept-new", "-o", "GlobalKnownHostsFile=none"]);
         command.arg(format!("-oUserKnownHostsFile={}", self.folder.file("known").display()));
-        command.args(["-p", &self.server.port().to_string()]).env_remove("SSH_AUTH_SOCK");
+        command.args(["-o", "IdentitiesOnly=yes", "-p", &self.server.port().to_string()]);
+        command.env_remove("SSH_AUTH_SOCK");
         command
     }
 
-    fn control_says(&self, arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
-        let output = peers::output(self.control().args(arguments), input);
+    fn sharing_says(&self, arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
+        self.says_of("600", arguments, input)
+    }
+
+    fn says_of(&self, persist: &str, arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
+        let output = peers::output(self.sharing(persist).args(arguments), input);
         let said = said(&output);
         (output.status.code(), String::from_utf8(output.stdout).unwrap(), said)
     }
@@ -27,21 +34,39 @@ fn the_first_session_leaves_a_master_behind() {
     let _watch = given::within(120);
     let Some(host) = Host::start() else { return };
     let destination = format!("{}@127.0.0.1", user());
-    let (code, out, err) = host.control_says(&[&destination, "cat; echo there >&2; exit 7"], "here");
+    let (code, out, err) = host.sharing_says(&[&destination, "cat; echo there >&2; exit 7"], "here");
     assert_eq!((code, &*out, &*err), (Some(7), "here", "there\n"));
     let pid = host.mux().check().unwrap();
     assert_ne!(pid, std::process::id());
-    assert_eq!(host.control_says(&["-O", "check"], "").2, format!("Master running (pid={pid})\r\n"));
+    assert_eq!(host.sharing_says(&["-O", "check", "host"], "").2, format!("Master running (pid={pid})\r\n"));
     // The same connection again: nothing of the way to the server counts any more.
-    assert_eq!(host.control_says(&["nowhere.invalid", "echo again"], "").1, "again\n");
-    let (code, out, _) = host.control_says(&["-O", "conninfo"], "");
+    assert_eq!(host.sharing_says(&["nowhere.invalid", "echo again"], "").1, "again\n");
+    let (code, out, _) = host.sharing_says(&["-O", "conninfo", "host"], "");
     assert!(code == Some(0) && out.contains("OpenSSH"), "{out}");
-    let (code, _, err) = host.control_says(&["-O", "forward", "-L", "8000:a:1"], "");
-    assert!(code == Some(255) && err.contains("not built into this master"), "{err}");
-    assert_eq!(host.control_says(&["-O", "exit"], "").2, "Exit request sent.\r\n");
+    forwards_through(&host);
+    assert_eq!(host.sharing_says(&["-O", "exit", "host"], "").2, "Exit request sent.\r\n");
     soon("the master has ended", || !Path::new(&format!("/proc/{pid}")).exists());
-    let (code, _, err) = host.control_says(&["-O", "check"], "");
+    let (code, _, err) = host.sharing_says(&["-O", "check", "host"], "");
     assert!(code == Some(255) && err.contains("connecting to the master at"), "{err}");
+}
+
+/// Opens a forwarding on a master of ours, uses it and closes it.
+fn forwards_through(host: &Host) {
+    let port = peers::free_port();
+    let Endpoint::Tcp { port: to, .. } = echoing() else { return };
+    let forward = format!("{port}:127.0.0.1:{to}");
+    assert_eq!(host.sharing_says(&["-O", "forward", "-L", &forward, "host"], "").0, Some(0));
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.write_all(b"x").unwrap();
+    stream.read_exact(&mut [0]).unwrap();
+    assert_eq!(host.sharing_says(&["-O", "cancel", "-L", &forward, "host"], "").0, Some(0));
+    assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
+    let (code, _, err) = host.sharing_says(&["-O", "cancel", "-L", &forward, "host"], "");
+    assert!(code == Some(255) && err.contains("port not forwarded"), "{err}");
+    let (code, out, _) =
+        host.sharing_says(&["-O", "forward", "-R", &format!("0:127.0.0.1:{to}"), "host"], "");
+    let chosen: u16 = out.trim().parse().unwrap();
+    assert!(code == Some(0) && std::net::TcpStream::connect(("127.0.0.1", chosen)).is_ok());
 }
 
 #[test]
@@ -49,17 +74,19 @@ fn a_master_nobody_uses_goes() {
     let _watch = given::within(120);
     let Some(host) = Host::start() else { return };
     let destination = format!("{}@127.0.0.1", user());
-    assert_eq!(host.control_says(&["-P", "2", &destination, "exit 3"], "").0, Some(3));
+    assert_eq!(host.says_of("2", &[&destination, "exit 3"], "").0, Some(3));
     soon("the master has gone", || !host.path().exists());
     // So does one that is ended by a signal.
-    assert_eq!(host.control_says(&[&destination, "exit 4"], "").0, Some(4));
+    assert_eq!(host.sharing_says(&[&destination, "exit 4"], "").0, Some(4));
     let pid = host.mux().check().unwrap().try_into().ok().and_then(Pid::from_raw).unwrap();
     kill_process(pid, Signal::TERM).unwrap();
     soon("the master has gone", || !host.path().exists());
     // One that cannot connect leaves nothing, and says why.
-    let (code, _, err) =
-        host.control_says(&["-p", &peers::free_port().to_string(), &destination, "true"], "");
-    assert!(code == Some(255) && err.contains("refused"), "{err}");
+    let (code, _, err) = host.sharing_says(
+        &["-oHostName=127.0.0.2", "-oConnectTimeout=5", "-oHostKeyAlgorithms=ssh-dss", &destination],
+        "",
+    );
+    assert!(code == Some(255) && !err.is_empty(), "{err}");
     assert!(!host.path().exists());
 }
 
@@ -69,12 +96,12 @@ fn a_terminal_and_orders_over_openssh() {
     let Some(host) = Host::start() else { return };
     let Some(mut master) = host.openssh_master() else { return };
     let (mut terminal, far) = Terminal::open(80, 24);
-    let mut control = Command::new("setsid");
-    control.args(["-c", "-w"]).arg(peers::example("control")).arg("-S").arg(host.path());
-    control.args(["-t", "host"]).env("TERM", "vt100");
-    control.stdin(far.try_clone().unwrap()).stdout(far.try_clone().unwrap()).stderr(far.try_clone().unwrap());
-    let mut running = Running::start(&mut control);
-    drop(control);
+    let mut ssh = Command::new("setsid");
+    ssh.args(["-c", "-w"]).arg(peers::example("ssh")).args(["-F", "none", "-S"]).arg(host.path());
+    ssh.args(["-t", "host"]).env("TERM", "vt100");
+    ssh.stdin(far.try_clone().unwrap()).stdout(far.try_clone().unwrap()).stderr(far.try_clone().unwrap());
+    let mut running = Running::start(&mut ssh);
+    drop(ssh);
     terminal.types("stty size; echo $TERM\n");
     terminal.shows("24 80");
     terminal.shows("vt100");
@@ -93,10 +120,10 @@ fn a_terminal_and_orders_over_openssh() {
     let port = peers::free_port();
     let Endpoint::Tcp { port: to, .. } = echoing() else { return };
     let forward = format!("{port}:127.0.0.1:{to}");
-    assert_eq!(host.control_says(&["-O", "forward", "-L", &forward], "").0, Some(0));
+    assert_eq!(host.sharing_says(&["-O", "forward", "-L", &forward, "host"], "").0, Some(0));
     std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
-    assert_eq!(host.control_says(&["-O", "cancel", "-L", &forward], "").0, Some(0));
-    assert_eq!(host.control_says(&["-O", "stop"], "").2, "Stop listening request sent.\r\n");
+    assert_eq!(host.sharing_says(&["-O", "cancel", "-L", &forward, "host"], "").0, Some(0));
+    assert_eq!(host.sharing_says(&["-O", "stop", "host"], "").2, "Stop listening request sent.\r\n");
     assert!(!host.path().exists());
     master.0.kill().unwrap();
 }
@@ -106,7 +133,7 @@ fn openssh_has_a_terminal_over_the_program() {
     let _watch = given::within(120);
     let Some(host) = Host::start() else { return };
     let destination = format!("{}@127.0.0.1", user());
-    assert_eq!(host.control_says(&[&destination, "true"], "").0, Some(0));
+    assert_eq!(host.sharing_says(&[&destination, "true"], "").0, Some(0));
     let Some(ssh) = host.ssh() else { return };
     let (mut terminal, far) = Terminal::open(80, 24);
     // The signal of a change goes to whoever has the terminal, and from there to the master.
@@ -125,5 +152,5 @@ fn openssh_has_a_terminal_over_the_program() {
     }
     terminal.types("exit 6\n");
     assert_eq!(running.ended().code(), Some(6));
-    assert_eq!(host.control_says(&["-O", "exit"], "").0, Some(0));
+    assert_eq!(host.sharing_says(&["-O", "exit", "host"], "").0, Some(0));
 }

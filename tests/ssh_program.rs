@@ -1,0 +1,116 @@
+//! The program `ssh` as people use it: forwarding, jump hosts, the background, escapes, shared connections.
+
+#![cfg(unix)]
+
+mod given;
+mod peers;
+
+#[path = "ssh_program/forwards.rs"]
+mod forwards;
+#[path = "ssh_program/sharing.rs"]
+mod sharing;
+#[path = "given/terminal.rs"]
+mod terminal;
+#[path = "ssh_program/typing.rs"]
+mod typing;
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use peers::{Folder, Keys, Running, Server, example, free_port, sshd, user};
+
+/// Far more than anything here takes, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server of OpenSSH's, and what a client of it needs.
+struct Host {
+    server: Server,
+    folder: Folder,
+    keys: Keys,
+}
+
+impl Host {
+    fn start(more: &str) -> Option<Self> {
+        let (host, keys) = (Keys::named("host")?, Keys::named("user")?);
+        Some(Self { server: sshd(&host, &keys, more)?, folder: Folder::new(), keys })
+    }
+
+    /// A file of configuration in which `host` is the server.
+    fn config(&self) -> String {
+        let text = format!(
+            "Host host hop*\n HostName 127.0.0.1\n Port {}\n User {}\n IdentityFile {}\n IdentitiesOnly yes\n \
+             StrictHostKeyChecking accept-new\n UserKnownHostsFile {}\n GlobalKnownHostsFile none\n BatchMode yes\n",
+            self.server.port(),
+            user(),
+            self.keys.private("ed25519").display(),
+            self.folder.file("known").display()
+        );
+        let path = self.folder.file("config");
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
+    /// Our `ssh`, which knows the way.
+    fn ssh(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(example("ssh"));
+        command.args(["-F", &self.config()]).args(arguments).env_remove("SSH_AUTH_SOCK");
+        command
+    }
+
+    fn runs(&self, arguments: &[&str], input: &str) -> Output {
+        peers::output(&mut self.ssh(arguments), input)
+    }
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The exit status and what was printed.
+fn answer(output: &Output) -> (Option<i32>, String) {
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The port of a listener that echoes what each connection says, to its end.
+fn echoing() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let stream = stream.unwrap();
+            thread::spawn(move || std::io::copy(&mut &stream, &mut &stream));
+        }
+    });
+    port
+}
+
+/// Whether what is said on a connection comes back.
+fn echoes(mut stream: impl Read + Write) -> bool {
+    let mut back = [0; 5];
+    stream.write_all(b"hello").is_ok() && stream.read_exact(&mut back).is_ok() && back == *b"hello"
+}
+
+/// Connects to a port as soon as somebody listens there.
+fn connected(port: u16) -> TcpStream {
+    let mut stream = None;
+    soon("somebody listens", || {
+        stream = TcpStream::connect(("127.0.0.1", port)).ok();
+        stream.is_some()
+    });
+    stream.unwrap()
+}
+
+fn soon(what: &str, mut is: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is() {
+        assert!(Instant::now() < deadline, "{what}: not so in time");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn is_alive(pid: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}

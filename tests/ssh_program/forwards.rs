@@ -1,0 +1,141 @@
+//! `-L`, `-R`, `-D`, `-W`, `-J`, and their keywords.
+
+use super::*;
+
+/// `-N` with forwardings, running.
+fn forwarding(host: &Host, arguments: &[&str]) -> Running {
+    Running::start(host.ssh(&["-N"]).args(arguments).arg("host").stdin(Stdio::null()).stderr(Stdio::piped()))
+}
+
+#[test]
+fn ports_and_sockets_are_forwarded() {
+    let _watch = given::within(120);
+    let Some(host) = Host::start("") else { return };
+    let (echo, local, remote, socks) = (echoing(), free_port(), free_port(), free_port());
+    let (here, there) = (host.folder.file("here"), host.folder.file("there"));
+    let running = forwarding(
+        &host,
+        &[
+            "-L",
+            &format!("{local}:127.0.0.1:{echo}"),
+            "-R",
+            &format!("{remote}:127.0.0.1:{echo}"),
+            "-L",
+            &format!("{}:127.0.0.1:{echo}", here.display()),
+            "-R",
+            &format!("{}:127.0.0.1:{echo}", there.display()),
+            "-D",
+            &socks.to_string(),
+        ],
+    );
+    assert!(echoes(connected(local)) && echoes(connected(remote)));
+    for path in [&here, &there] {
+        soon("the socket is there", || path.exists());
+        assert!(echoes(std::os::unix::net::UnixStream::connect(path).unwrap()));
+    }
+    if let Some(mut curl) = peers::command("curl") {
+        // What answers is the server's version line, which curl takes for HTTP/0.9.
+        curl.args(["-s", "--http0.9", "-m", "2", "--socks5-hostname", &format!("127.0.0.1:{socks}")]);
+        let page = peers::output(curl.arg(format!("http://localhost:{}/", host.server.port())), "");
+        assert!(page.stdout.starts_with(b"SSH-2.0-OpenSSH"), "{}", said(&page));
+    }
+    // The end of the connection is seen at once, and nothing listens any more.
+    drop(running);
+    soon("nothing listens", || TcpStream::connect(("127.0.0.1", local)).is_err());
+}
+
+#[test]
+fn a_port_that_the_server_chooses_is_told() {
+    let _watch = given::within(120);
+    let Some(host) = Host::start("") else { return };
+    let echo = echoing();
+    let output = host.runs(&["-R", &format!("0:127.0.0.1:{echo}"), "host", "true"], "");
+    let text = said(&output);
+    let port =
+        text.strip_prefix("Allocated port ").and_then(|rest| rest.split_once(' ')).map(|(port, _)| port);
+    assert!(port.is_some_and(|port| port.parse::<u16>().is_ok()), "{text}");
+    assert!(text.contains(&format!(" for remote forward to 127.0.0.1:{echo}")), "{text}");
+}
+
+#[test]
+fn clients_of_the_server_speak_socks_as_far_as_they_may() {
+    let _watch = given::within(120);
+    let Some(host) = Host::start("") else { return };
+    let (echo, open, closed) = (echoing(), free_port(), free_port());
+    let permit = format!("PermitRemoteOpen=127.0.0.1:{echo}");
+    let _open = forwarding(&host, &["-R", &open.to_string(), "-o", &permit]);
+    let _closed = forwarding(&host, &["-R", &closed.to_string(), "-o", "PermitRemoteOpen=none"]);
+    for (port, granted) in [(open, true), (closed, false)] {
+        let mut stream = connected(port);
+        let [high, low] = echo.to_be_bytes();
+        // SOCKS 4: connect to 127.0.0.1.
+        stream.write_all(&[4, 1, high, low, 127, 0, 0, 1, 0]).unwrap();
+        let mut reply = [0; 8];
+        let answered = stream.read_exact(&mut reply).is_ok() && reply[1] == 90;
+        assert_eq!(answered, granted, "{reply:?}");
+        assert!(!granted || echoes(stream));
+    }
+}
+
+#[test]
+fn a_forwarding_that_fails() {
+    let _watch = given::within(120);
+    let Some(host) = Host::start("") else { return };
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let forward = format!("127.0.0.1:{}:127.0.0.1:1", taken.local_addr().unwrap().port());
+    for (letter, text) in
+        [("-L", "Could not request local forwarding."), ("-R", "remote port forwarding failed")]
+    {
+        let output = host.runs(&[letter, &forward, "host", "exit 3"], "");
+        assert!(output.status.code() == Some(3) && said(&output).contains(text), "{}", said(&output));
+        let must = ["-oExitOnForwardFailure=yes", letter, &forward, "host", "exit 3"];
+        let output = host.runs(&must, "");
+        assert!(output.status.code() == Some(255) && said(&output).contains(text), "{}", said(&output));
+        let cleared =
+            ["-oExitOnForwardFailure=yes", "-oClearAllForwardings=yes", letter, &forward, "host", "exit 3"];
+        assert_eq!(host.runs(&cleared, "").status.code(), Some(3));
+    }
+}
+
+#[test]
+fn a_connection_outlives_its_session() {
+    let _watch = given::within(120);
+    let Some(host) = Host::start("") else { return };
+    let (echo, port) = (echoing(), free_port());
+    let forward = format!("{port}:127.0.0.1:{echo}");
+    let mut running = Running::start(host.ssh(&["-L", &forward, "host", "read x"]).stdin(Stdio::piped()));
+    let mut stream = connected(port);
+    assert!(echoes(&mut stream));
+    running.0.stdin.take().unwrap().write_all(b"\n").unwrap();
+    assert_eq!(running.end(Instant::now() + Duration::from_millis(500)), None);
+    assert!(echoes(&mut stream));
+    drop(stream);
+    assert_eq!(running.ended().code(), Some(0));
+}
+
+#[test]
+fn standard_streams_lead_on() {
+    let _watch = given::within(120);
+    let Some(host) = Host::start("") else { return };
+    let echo = echoing();
+    let text = "x".repeat(300_000);
+    let output = host.runs(&["-W", &format!("127.0.0.1:{echo}"), "host"], &text);
+    assert_eq!(answer(&output), (Some(0), text), "{}", said(&output));
+    let output = host.runs(&["-W", &format!("127.0.0.1:{}", free_port()), "host"], "");
+    assert!(output.status.code() == Some(255) && said(&output).contains("stdio forwarding failed"));
+    // As a proxy command of its own.
+    let inner = format!("{} -F {} -W %h:%p hop", example("ssh").display(), host.config());
+    let output = host.runs(&["-o", &format!("ProxyCommand={inner}"), "host", "echo through"], "");
+    assert_eq!(answer(&output), (Some(0), "through\n".to_owned()), "{}", said(&output));
+}
+
+#[test]
+fn three_hosts_lead_to_a_fourth() {
+    let _watch = given::within(120);
+    let Some(host) = Host::start("") else { return };
+    let output = host.runs(&["-J", "hop1,hop2,hop3", "host", "cat; exit 4"], "far");
+    assert_eq!(answer(&output), (Some(4), "far".to_owned()), "{}", said(&output));
+    let wrong = host.runs(&["-J", "hop1,hop2", "-oConnectTimeout=10", "-p", "1", "host", "true"], "");
+    assert_eq!(wrong.status.code(), Some(255));
+    assert!(said(&wrong).contains("ssh: "), "{}", said(&wrong));
+}

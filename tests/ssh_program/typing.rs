@@ -1,0 +1,123 @@
+//! Escapes, at a terminal.
+
+use std::os::fd::AsFd;
+
+use rustix::termios::{LocalModes, tcgetattr};
+
+use super::terminal::Terminal;
+use super::*;
+
+/// Our `ssh` on a terminal of its own.
+fn at_terminal(host: &Host, arguments: &[&str]) -> (Terminal, Running, std::os::fd::OwnedFd) {
+    let (terminal, far) = Terminal::open(80, 24);
+    let ssh = host.ssh(arguments);
+    let mut command = Command::new("setsid");
+    command.args(["-c", "-w"]).arg(ssh.get_program()).args(ssh.get_args()).env("TERM", "vt100");
+    let stream = || far.try_clone().unwrap();
+    command.stdin(stream()).stdout(stream()).stderr(stream());
+    let running = Running::start(&mut command);
+    drop(command);
+    (terminal, running, far)
+}
+
+fn is_raw(terminal: impl AsFd) -> bool {
+    !tcgetattr(terminal).unwrap().local_modes.contains(LocalModes::ICANON)
+}
+
+#[test]
+fn what_follows_the_escape_character_is_for_us() {
+    let _watch = given::within(120);
+    let Some(host) = Host::start("") else { return };
+    let log = host.folder.file("log").display().to_string();
+    let (mut terminal, mut running, far) = at_terminal(&host, &["-v", "-E", &log, "host", "-tt", "cat"]);
+    soon("the terminal is raw", || is_raw(&far));
+    terminal.types("~?");
+    terminal.shows(" ~#   - list forwarded connections");
+    terminal.types("~#");
+    terminal.shows("The following connections are open:\r\n  #0 session\r\n");
+    terminal.types("~C");
+    terminal.shows("commandline disabled");
+    terminal.types("~V");
+    terminal.shows("~V [LogLevel VERBOSE]");
+    terminal.types("~v");
+    terminal.shows("~v [LogLevel DEBUG]");
+    terminal.types("~&");
+    terminal.shows("~& is not built");
+    let exchanges = || std::fs::read_to_string(&log).unwrap().matches("NEWKEYS received").count();
+    assert_eq!(exchanges(), 1);
+    terminal.types("~R");
+    soon("there are new keys", || exchanges() == 2);
+    terminal.types("~~tilde\r");
+    terminal.shows("~tilde\r\n");
+    terminal.types("\r~.");
+    assert_eq!(running.ended().code(), Some(255));
+    assert!(!is_raw(&far), "the terminal stays raw");
+    drop(far);
+    assert!(terminal.shows_all().contains("Connection to 127.0.0.1 closed."));
+}
+
+#[test]
+fn a_line_of_commands_forwards() {
+    let _watch = given::within(120);
+    let Some(host) = Host::start("") else { return };
+    let (echo, port) = (echoing(), free_port());
+    let arguments = ["-oEnableEscapeCommandline=yes", "host", "-tt", "cat"];
+    let (mut terminal, mut running, far) = at_terminal(&host, &arguments);
+    soon("the terminal is raw", || is_raw(&far));
+    for (line, shown) in [
+        (format!("-L {port}:127.0.0.1:{echo}"), "Forwarding port."),
+        (format!("-KL{port}:127.0.0.1:{echo}"), "Canceled forwarding."),
+        ("-X".to_owned(), "Invalid command."),
+        ("?".to_owned(), "Request dynamic forward"),
+    ] {
+        terminal.types("\r~C");
+        soon("a line is asked for", || !is_raw(&far));
+        terminal.types(&format!("{line}\n"));
+        terminal.shows(shown);
+        soon("the terminal is raw again", || is_raw(&far));
+        let listens = TcpStream::connect(("127.0.0.1", port)).is_ok_and(echoes);
+        assert_eq!(listens, shown == "Forwarding port.", "{line}");
+    }
+    terminal.types("\r~.");
+    assert_eq!(running.ended().code(), Some(255));
+}
+
+#[test]
+fn another_character_or_none() {
+    let _watch = given::within(120);
+    let Some(host) = Host::start("") else { return };
+    for (escape, typed, shown) in [("^E", "\x05?", " ^E.  - terminate"), ("none", "~.\r", "~.\r\n")] {
+        let (mut terminal, mut running, far) = at_terminal(&host, &["-e", escape, "host", "-tt", "cat"]);
+        soon("the terminal is raw", || is_raw(&far));
+        terminal.types(typed);
+        terminal.shows(shown);
+        terminal.types("\x04");
+        assert_eq!(running.ended().code(), Some(0));
+    }
+    // Without a terminal nothing is a command.
+    let output = host.runs(&["host", "cat"], "~.\n~?\n");
+    assert_eq!(answer(&output), (Some(0), "~.\n~?\n".to_owned()));
+}
+
+#[test]
+fn the_terminal_comes_back_when_a_signal_or_the_network_ends_it() {
+    let _watch = given::within(120);
+    let Some(host) = Host::start("") else { return };
+    let control = host.folder.file("control").display().to_string();
+    let (_terminal, mut running, far) =
+        at_terminal(&host, &["-M", "-S", &control, "host", "-tt", "echo $PPID; cat"]);
+    soon("the terminal is raw", || is_raw(&far));
+    let check = said(&host.runs(&["-S", &control, "-O", "check", "host"], ""));
+    let pid = check.trim().trim_start_matches("Master running (pid=").trim_end_matches(')').to_owned();
+    let process = pid.parse().ok().and_then(rustix::process::Pid::from_raw).unwrap();
+    rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
+    running.ended();
+    assert!(!is_raw(&far) && !std::path::Path::new(&control).exists());
+
+    // The server's side of the connection goes without a word.
+    let lost = ["host", "-tt", "sleep 0.3; kill -9 $PPID; sleep 9"];
+    let (_terminal, mut running, far) = at_terminal(&host, &lost);
+    soon("the terminal is raw", || is_raw(&far));
+    assert_eq!(running.ended().code(), Some(255));
+    assert!(!is_raw(&far));
+}
