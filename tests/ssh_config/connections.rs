@@ -146,7 +146,7 @@ fn what_is_not_built_keeps_out() {
             "{wrong}"
         );
     }
-    for line in ["RemoteForward 1080", "ForkAfterAuthentication yes", "ControlMaster auto"] {
+    for line in ["Tunnel yes", "GSSAPIDelegateCredentials yes"] {
         let wrong = site.ssh(&format!("{line}\n"), &["box", "true"]).unwrap_err();
         assert!(wrong.contains("is not built"), "{line}: {wrong}");
     }
