@@ -190,7 +190,7 @@ fn forwardings_are_asked_of_our_master() {
     assert_eq!(all(&["-O", "forward", "-R", "0:b:2", "host"]).1, "4711\n");
     assert_eq!(all(&["-O", "forward", "-R", "8003", "host"]).0, Some(0));
     assert_eq!(all(&["-O", "forward", "-L", "/a/b:/c/d", "host"]).0, Some(0));
-    assert!(all(&["-O", "forward", "-L", "1:a:1", "host"]).2.contains("port 1 is not supported"));
+    assert!(all(&["-O", "forward", "-L", "1:a:1", "host"]).2.contains("not supported: port 1"));
     assert_eq!(all(&["-O", "cancel", "-L", "8000:a:1", "host"]).0, Some(0));
     assert!(all(&["-O", "cancel", "-L", "8000:a:1", "host"]).2.contains("port not forwarded"));
     let noted = noted.0.lock().unwrap().clone();
