@@ -27,6 +27,11 @@ pub(crate) fn complain(line: impl Display) {
     let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
+/// Shows a server's banner on standard error; most end their last line themselves.
+pub(crate) fn show_banner(text: impl AsRef<str>) {
+    complain(text.as_ref().strip_suffix('\n').unwrap_or(text.as_ref()));
+}
+
 /// Ends a program, and says what was wrong.
 pub(crate) fn end(program: &str, outcome: Result<(), Box<dyn Error>>) -> ExitCode {
     match outcome {
