@@ -29,7 +29,8 @@ pub(crate) fn complain(line: impl Display) {
 
 /// Shows a server's banner on standard error; most end their last line themselves.
 pub(crate) fn show_banner(text: impl AsRef<str>) {
-    complain(text.as_ref().strip_suffix('\n').unwrap_or(text.as_ref()));
+    let text = text.as_ref();
+    complain(text.strip_suffix('\n').unwrap_or(text));
 }
 
 /// Ends a program, and says what was wrong.
