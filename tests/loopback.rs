@@ -117,7 +117,7 @@ fn a_command_with_both_streams_and_a_code() {
     assert!(output.status.success());
     assert!(matches!(client.output("exit 7").unwrap().check(), Err(Error::Exit(ExitStatus::Code(7)))));
     assert!(matches!(client.output("forbidden"), Err(Error::RequestRefused(_))));
-    assert_eq!(client.banners(), ["mind the \\u{1b}[31mgap\\n"]);
+    assert_eq!(client.banners(), ["mind the \\u{1b}[31mgap\n"]);
 }
 
 #[test]

@@ -462,3 +462,15 @@ fn touches_and_pins_of_tokens() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+#[test]
+fn nobody_touches_the_token_of_a_host() {
+    let _watch = given::within(120);
+    for kind in [KeyKind::Ed25519, KeyKind::EcdsaP256] {
+        let host = Token::generate(kind, 0);
+        let name = host.public_key().key_type().to_owned();
+        let (_server, port) = ours(host, &name, "ssh-ed25519", &all_lines());
+        let client = given::client().username(&user()).key(key("ed25519"));
+        client.connect(&format!("127.0.0.1:{port}")).unwrap();
+    }
+}

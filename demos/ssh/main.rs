@@ -27,7 +27,7 @@ use feramiko::{Agent, ControlMaster, Error, HostConfig, MuxCommand, SSHClient};
 use forwards::Forwardings;
 use options::Options;
 use sharing::{Order, Sharing, Wanted};
-use support::output::{complain, say};
+use support::output::{complain, say, show_banner};
 
 const USAGE: &str =
     "usage: ssh [-246AaCfGgMNnqsTtVvXxY] [-B interface] [-b address] [-c ciphers] [-D [address:]port]
@@ -242,8 +242,7 @@ impl Program {
     fn over_own(&self) -> Outcome<i32> {
         let client = connect::connect(&self.config, &self.options, self.here())?;
         if log::max_level() >= log::LevelFilter::Warn {
-            let banners = client.banners().iter();
-            banners.for_each(|text| complain(text.strip_suffix('\n').unwrap_or(text)));
+            client.banners().iter().for_each(show_banner);
         }
         if let Some(line) = self.config.local_command(None)? {
             let shell = std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());

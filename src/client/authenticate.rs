@@ -19,6 +19,8 @@ use crate::transport::{Answers, ChangePassword, Outcome, Transport};
 const DEFAULT_KEYS: [&str; 5] = ["id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk"];
 /// Ends the name of the file that holds a key's certificate.
 const CERTIFICATE: &str = "-cert.pub";
+/// Ends the name of the file that holds a key's public half.
+const PUBLIC: &str = ".pub";
 /// How often a password is asked for unless told otherwise: NumberOfPasswordPrompts.
 const PASSWORD_PROMPTS: u32 = 3;
 /// The order in which methods are tried unless told otherwise: PreferredAuthentications.
@@ -198,6 +200,10 @@ impl Credentials {
     ) -> Vec<Try> {
         let mut list: Vec<_> = std::mem::take(&mut self.keys).into_iter().map(Try::Key).collect();
         let mut held = agent.map(|agent| agents_keys(agent, transport, deadline)).unwrap_or_default();
+        // Certificates that are named go before all that is not given: servers count what they refuse.
+        for file in &self.certificates {
+            list.extend(held.iter().find_map(|key| certified(key, file, true)).map(Try::Key));
+        }
         let files = std::mem::take(&mut self.key_files);
         let usual = self.default_keys && (files.is_empty() || !self.identities_only);
         list.extend(files.into_iter().flat_map(|file| from_file(file, &mut held)));
@@ -236,7 +242,8 @@ impl Credentials {
                 }
             },
         };
-        let beside = [beside(&path, CERTIFICATE)];
+        // What stands beside a key as its public half may be a certificate as well.
+        let beside = [beside(&path, CERTIFICATE), beside(&path, PUBLIC)];
         let named = !self.certificates.is_empty();
         for file in if named { self.certificates.as_slice() } else { &beside } {
             if let Some(certified) = certified(&key, file, named).filter(|_| !run.over("publickey")) {
@@ -339,7 +346,7 @@ fn from_file((path, secret): (PathBuf, Option<Secret>), held: &mut Vec<PKey>) ->
     };
     let public = |path: &Path| PublicKey::from_file(path).ok().map(|(key, _)| key);
     let certified = take(public(&beside(&path, CERTIFICATE))).map(Try::Key);
-    let plain = take(public(&path).or_else(|| public(&beside(&path, ".pub"))));
+    let plain = take(public(&path).or_else(|| public(&beside(&path, PUBLIC))));
     let plain = match plain {
         Some(key) => Try::Held(key, path),
         None => Try::File(path, secret),
@@ -376,7 +383,9 @@ fn certified(key: &PKey, file: &Path, named: bool) -> Option<PKey> {
     let others = |certificate: &PublicKey| {
         named && certificate.without_certificate() != key.public_key().without_certificate()
     };
-    if certificate.as_ref().is_ok_and(|(certificate, _)| others(certificate)) {
+    // A plain public half beside a key is no certificate, and nobody has said that it is one.
+    let plain = |certificate: &PublicKey| !named && certificate.certificate().is_none();
+    if certificate.as_ref().is_ok_and(|(certificate, _)| others(certificate) || plain(certificate)) {
         return None;
     }
     let certified = certificate.and_then(|(certificate, _)| key.with_certificate(&certificate));

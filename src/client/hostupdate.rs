@@ -196,7 +196,7 @@ fn check_proofs(session_id: &[u8], algorithms: &Algorithms, keys: &[PublicKey], 
             .find(|name| algorithms.signature(name).is_some_and(|spec| spec.label.as_bytes() == label));
         let algorithm =
             algorithm.ok_or_else(|| Error::protocol("a proof by an algorithm that was not offered"))?;
-        key.verify_sized(algorithms.rsa_bits, algorithm, &proof(session_id, key), blob)?;
+        key.verify_use_sized(algorithms.rsa_bits, algorithm, &proof(session_id, key), blob)?;
     }
     Ok(())
 }

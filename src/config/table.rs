@@ -194,7 +194,7 @@ pub(super) static TABLE: &[Spec] = &[
     row("verifyhostkeydns", Shape::Choice(ASK), &["false"], Built::Needed),
     row("visualhostkey", Shape::Choice(FLAG), &["no"], Built::No),
     row("updatehostkeys", Shape::Choice(ASK), &["false"], Built::Yes),
-    row("enableescapecommandline", Shape::Choice(FLAG), &["no"], Built::No),
+    row("enableescapecommandline", Shape::Choice(FLAG), &["no"], Built::Value),
     row("warnweakcrypto", Shape::Choice(WEAK), &["no"], Built::No),
     row("canonicalizemaxdots", Shape::Number, &["1"], Built::Yes),
     row("connectionattempts", Shape::Number, &["1"], Built::Yes),

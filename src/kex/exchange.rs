@@ -316,7 +316,8 @@ impl Kex {
         if !key.algorithms().contains(&agreed.host_key) {
             return Err(KexError::HostKeyType);
         }
-        key.verify_sized(self.setup.algorithms.rsa_bits, agreed.host_key, &hash, signature)
+        // As with OpenSSH: nobody touches the token of a host.
+        key.verify_use_sized(self.setup.algorithms.rsa_bits, agreed.host_key, &hash, signature)
             .map_err(KexError::HostKey)?;
         let secrets = Secrets { shared, hash };
         match &self.host_key {

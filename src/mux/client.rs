@@ -164,7 +164,7 @@ impl MuxClient {
     /// As [`check`](Self::check), [`Error::Unsupported`] of older masters, [`Error::MasterRefused`].
     pub fn info(&mut self, name: &str) -> Result<String> {
         if !self.info {
-            return Err(Error::Unsupported("telling about itself, by the master,".to_owned()));
+            return Err(Error::Unsupported("telling about itself, by the master".to_owned()));
         }
         let request = |id| ExtInfo { id, name: name.as_bytes() }.to_vec();
         let answer = self.ask("to tell", &request, ANSWER)?;

@@ -123,7 +123,7 @@ impl ClientLogin {
                         };
                         actions = self.machine(user).new_password(new)?;
                     }
-                    ClientAction::Banner(text) => self.banners.push(Escaped(&text).to_string()),
+                    ClientAction::Banner(text) => self.banners.push(harmless(&text)),
                     ClientAction::Success => return Ok(Outcome::Success(self.banners.clone())),
                     ClientAction::Failure { methods, partial } => {
                         return Ok(Outcome::Failure { methods, partial });
@@ -204,7 +204,7 @@ impl Transport {
         Error::Auth { user: user.to_owned(), attempts }
     }
 
-    /// The banners that the server sent before somebody was authenticated, made harmless.
+    /// The banners that the server sent before somebody was authenticated, line by line, made harmless.
     #[must_use]
     pub fn banners(&self) -> Vec<String> {
         match &*self.0.stage.lock() {
@@ -312,4 +312,10 @@ impl Transport {
         let outcome = self.try_auth(user, Attempt::Interactive, answers)?;
         self.remaining(user, outcome)
     }
+}
+
+/// A server's words with nothing in them but lines.
+fn harmless(text: &[u8]) -> String {
+    let shown = |line: &[u8]| Escaped(line.strip_suffix(b"\r").unwrap_or(line)).to_string();
+    text.split(|byte| *byte == b'\n').map(shown).collect::<Vec<_>>().join("\n")
 }
