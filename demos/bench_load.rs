@@ -4,6 +4,7 @@
 mod support;
 
 use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,7 +21,8 @@ const SHOWN: &[u8] = b"hello\r\nhello\r\n";
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 const USAGE: &str = "usage: bench_load --port P --key FILE [--user U] VERB ARGS
-verbs: execs N PAR (so many connections, a command on each, all held), shells N ROUNDS (terminals at once)";
+verbs: execs N PAR (so many connections, a command on each, all held), shells N ROUNDS (terminals at once),
+       forwards N BYTES (so many connections through one, so many bytes there and back on each)";
 
 struct Setup {
     port: u16,
@@ -113,6 +115,40 @@ fn shells(setup: &Setup, count: usize, rounds: usize) -> Outcome<()> {
     told(&format!("\"count\":{},\"p50ms\":{:.3},\"p99ms\":{:.3}", times.len(), at(0.5), at(0.99)), started)
 }
 
+/// Who echoes on one connection needs little; what matters is that a thousand of them start.
+const STACK: usize = 64 * 1024;
+
+/// Where connections are echoed, for as long as the program runs.
+fn echo() -> io::Result<u16> {
+    fn back(stream: &TcpStream) -> io::Result<u64> {
+        io::copy(&mut { stream }, &mut { stream })
+    }
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // What is not echoed the other end misses.
+            let _ = thread::Builder::new().stack_size(STACK).spawn(move || drop(back(&stream)));
+        }
+    });
+    Ok(port)
+}
+
+fn forwards(setup: &Setup, count: usize, bytes: usize) -> Outcome<()> {
+    let (client, port, sent) = (setup.connect()?, echo()?, vec![b'x'; bytes]);
+    let started = Instant::now();
+    let open = |_| Ok(client.transport().open_direct_tcpip("127.0.0.1", port, ("127.0.0.1", 0))?);
+    let held = in_parallel(count, 8, open)?;
+    let work = |at: usize| {
+        let (mut channel, mut back) = (&held[at], vec![0; bytes]);
+        channel.write_all(&sent)?;
+        channel.read_exact(&mut back)?;
+        if back == sent { Ok(()) } else { Err("other bytes come back than were sent".into()) }
+    };
+    in_parallel(count, count, work)?;
+    told(&format!("\"count\":{}", held.len()), started)
+}
+
 fn run() -> Outcome<()> {
     let names = &[("port", 'p'), ("key", 'k'), ("user", 'u')];
     let args =
@@ -126,6 +162,7 @@ fn run() -> Outcome<()> {
     match words.as_slice() {
         ["execs", count, parallel] => execs(&setup, count.parse()?, parallel.parse()?),
         ["shells", count, rounds] => shells(&setup, count.parse()?, rounds.parse()?),
+        ["forwards", count, bytes] => forwards(&setup, count.parse()?, bytes.parse()?),
         _ => Err(USAGE.into()),
     }
 }

@@ -88,7 +88,7 @@ def sftp_bars():
 
 
 def load_bars():
-    for part, rate in (("load, connections", "/s"), ("load, terminals", "lines/s")):
+    for part, rate in (("load, connections", "/s"), ("load, terminals", "lines/s"), ("load, forwards", "/s")):
         yield Bar(f"{part}: rate of our sshd, × sshd", part, "our sshd", rate, 1.0, "sshd")
         yield Bar(f"{part}: memory each, × sshd", part, "our sshd", "KiB each", 1.0, "sshd", at_most=True)
 

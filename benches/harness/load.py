@@ -10,6 +10,10 @@ from .sftp import rotate
 SERVERS = ["our sshd", "sshd"]
 
 
+# On each forwarded connection, there and back: a page of the web.
+BYTES = 16 * 1024
+
+
 def held(machine, server, *verb):
     """Runs a verb of `bench_load`: its figures, and what the server has while all is open."""
     command = [machine.programs.load, "--port", str(server.port), "--key", machine.path / "user", *map(str, verb)]
@@ -23,8 +27,9 @@ def held(machine, server, *verb):
 
 
 def load(machine, readings):
-    """A thousand connections with a command each, two hundred terminals."""
+    """A thousand connections with a command each, two hundred terminals, a thousand forwarded connections."""
     connections, terminals, lines = (200, 50, 20) if machine.quick else (1000, 200, 50)
+    forwards = 200 if machine.quick else 1000
     for repetition in range(machine.repetitions):
         for name in rotate(SERVERS, repetition):
             with machine.serve(name) as server:
@@ -38,3 +43,9 @@ def load(machine, readings):
                 each = {"KiB each": (size - idle) / terminals, "threads each": (threads - few) / terminals}
                 figures = {"lines/s": read["count"] / read["secs"], "p50 ms": read["p50ms"], "p99 ms": read["p99ms"]}
                 readings.add("load, terminals", name, **figures, **each)
+            with machine.serve(name) as server:
+                # One connection there has been: what it brings in for good is no forwarded one's.
+                idle, few = held(machine, server, "forwards", 1, BYTES)[1:]
+                read, size, threads = held(machine, server, "forwards", forwards + 1, BYTES)
+                each = {"KiB each": (size - idle) / forwards, "threads each": (threads - few) / forwards}
+                readings.add("load, forwards", name, **{"/s": read["count"] / read["secs"], **each})

@@ -183,8 +183,8 @@ class Machine:
 
     def our_sshd(self):
         port = free_port()
-        limits = ["MaxStartups=1000", "MaxSessions=1000"]
-        options = [word for limit in limits for word in ("-o", limit)]
+        settings = ["MaxStartups=1000", "MaxSessions=1000", f"SetEnv=HOME={self.path}/home"]
+        options = [word for setting in settings for word in ("-o", setting)]
         command = [self.programs.our_sshd, "-p", str(port), "--listen", "127.0.0.1", "-h", self.path / "host"]
         return Server("our sshd", [*command, "-a", self.path / "user.pub", *options], port, ready_line=False)
 

@@ -4,7 +4,7 @@ from . import plot
 from .bars import BARS, add_limit
 
 # The row that the others of a part are compared with.
-REFERENCES = {"client": "ssh", "server": "sshd", "50 ms, sshd": "ssh", "50 ms, feramiko": "ssh", "limits": None, "sftp": "sftp", "small files": "sftp", "stat": "libssh2", "sftp at 50 ms, sshd": "sftp", "files": "ssh-keygen", "load, connections": "sshd", "load, terminals": "sshd", "sign": "openssl", "verify": "openssl"}
+REFERENCES = {"client": "ssh", "server": "sshd", "50 ms, sshd": "ssh", "50 ms, feramiko": "ssh", "limits": None, "sftp": "sftp", "small files": "sftp", "stat": "libssh2", "sftp at 50 ms, sshd": "sftp", "files": "ssh-keygen", "load, connections": "sshd", "load, terminals": "sshd", "load, forwards": "sshd", "sign": "openssl", "verify": "openssl"}
 TITLES = {
     "client gcm": "Clients on OpenSSH's server, aes128-gcm",
     "client chacha": "Clients on OpenSSH's server, chacha20-poly1305",
@@ -32,6 +32,7 @@ TITLES = {
     "files": "Ten thousand lines: a known host is found, a third of the names hashed; an unknown key is judged (ssh-keygen shows all)",
     "load, connections": "A thousand connections, a command on each, all held: whole programs, the client is ours",
     "load, terminals": "Two hundred terminals with `cat`, a line after another on each",
+    "load, forwards": "A thousand forwarded connections through one, 16 KiB there and back on each, all held",
     "sign": "A signature, beside `openssl speed`",
     "verify": "Its check",
 }
