@@ -135,7 +135,7 @@ const THEIRS: usize = 10;
 const KINDS: [fn(&Site, bool); 4] = [command, shell, agent, forwards];
 
 fn cycle(site: &Site, number: usize) {
-    let cut = number % 2 == 0;
+    let cut = number.is_multiple_of(2);
     match number % THEIRS {
         0 | 1 => theirs(site, cut),
         _ => KINDS[number / 2 % KINDS.len()](site, cut),
