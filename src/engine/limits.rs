@@ -57,7 +57,7 @@ pub struct Limits {
     pub prompt_rounds: u32,
     /// Banners a client takes.
     pub banners: u32,
-    /// Bytes of all banners together that are passed on; the rest is dropped.
+    /// Bytes of all banners together that are passed on, as much as one packet can hold; the rest is dropped.
     pub banner_bytes: usize,
     /// New keys after that many bytes in one direction.
     pub rekey_bytes: u64,
@@ -110,7 +110,7 @@ impl Default for Limits {
             prompts: 100,
             prompt_rounds: 20,
             banners: 1024,
-            banner_bytes: 64 * 1024,
+            banner_bytes: 256 * 1024,
             rekey_bytes: 1 << 30,
             rekey_interval: Duration::from_secs(3600),
             rekey_timeout: Duration::from_secs(60),
