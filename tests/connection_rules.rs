@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use feramiko::{
     Answer, AuthAnswer, AuthInfo, AuthenticationMethods, ChannelTimeouts, ConnectionRules, Error, ExitStatus,
-    InteractiveAnswer, SSHServer, SSHServerBuilder, Secret, ServerHandle, ServerInterface, Session,
-    SessionRequest, TcpListeners,
+    HostbasedClient, InteractiveAnswer, KeyKind, PKey, PublicKey, SSHServer, SSHServerBuilder, Secret,
+    ServerHandle, ServerInterface, Session, SessionRequest, TcpListeners,
 };
 use given::within;
 
@@ -27,14 +27,32 @@ impl ServerInterface for Echo {
     }
 
     fn connection_rules(&self, user: &str, mut usual: ConnectionRules) -> ConnectionRules {
-        if user == "strict" {
-            usual.limits.auth_tries = 1;
+        match user {
+            "strict" => usual.limits.auth_tries = 1,
+            "unsigned" => (usual.public_keys, usual.host_keys) = (Some(Vec::new()), Some(Vec::new())),
+            "users" => usual.host_keys = Some(Vec::new()),
+            "hosts" => {
+                (usual.public_keys, usual.host_keys) = (Some(Vec::new()), Some(vec!["ssh-ed25519"]));
+            }
+            _ => {}
         }
         usual
     }
 
     fn check_auth_password(&self, _: &str, password: &Secret) -> AuthAnswer {
         AuthAnswer::when(password.matches("foo"))
+    }
+
+    fn allowed_auths(&self, _: &str) -> Vec<&'static str> {
+        vec!["publickey", "hostbased", "password", "keyboard-interactive"]
+    }
+
+    fn check_auth_publickey(&self, _: &str, _: &PublicKey) -> AuthAnswer {
+        AuthAnswer::Accept
+    }
+
+    fn check_auth_hostbased(&self, _: &str, _: &HostbasedClient) -> AuthAnswer {
+        AuthAnswer::Accept
     }
 
     fn check_auth_interactive(&self, _: &str) -> InteractiveAnswer {
@@ -143,6 +161,21 @@ fn what_one_user_is_held_to() {
     assert_eq!(client.output("methods").unwrap().stdout, b"password,keyboard-interactive");
     let alone = given::client().username("both").connect(&address);
     assert!(matches!(alone, Err(Error::Auth { .. })), "{alone:?}");
+}
+
+#[test]
+fn which_signatures_one_user_may_make() {
+    let _watch = within(30);
+    let (_server, address) = serve(builder());
+    let key = PKey::generate(KeyKind::Ed25519).unwrap();
+    for (user, own, hosts) in
+        [("any", true, true), ("unsigned", false, false), ("users", true, false), ("hosts", false, true)]
+    {
+        let client = || given::client().username(user);
+        assert_eq!(client().key(key.clone()).connect(&address).is_ok(), own, "{user}");
+        let vouched = client().hostbased(key.clone(), "ci.example.org", user);
+        assert_eq!(vouched.connect(&address).is_ok(), hosts, "{user}, by its host");
+    }
 }
 
 #[test]

@@ -132,7 +132,8 @@ fn what_is_wrong_is_an_error_with_its_place() {
         ("KerberosAuthentication yes", "not built"),
         ("UseDNS yes", "not built"),
         ("RefuseConnection yes", "not built"),
-        ("HostKeyAgent /run/agent", "not built"),
+        ("Match User a\nPubkeyAcceptedAlgorithms rot13", "rot13"),
+        ("HostbasedAcceptedAlgorithms rot13", "rot13"),
         ("AuthenticationMethods rot13", "a method is not known"),
         ("AuthorizedKeysCommand /bin/true", "set without"),
         ("Ciphers rot13", "rot13"),
@@ -148,10 +149,12 @@ fn what_is_wrong_is_an_error_with_its_place() {
         );
     }
     // A host key that is not there leaves the others, if there are any.
-    let lines = "TCPKeepAlive no\nUseLogin no\nUsePAM no\nHostKey /no/such/key";
+    let lines = "TCPKeepAlive no\nUseLogin no\nUsePAM no\nHostKey /no/such/key\nHostKeyAgent /no/such/agent";
     let output = output(ours(&folder, &host, lines).arg("-t"), "");
     assert!(output.status.success() && said(&output).contains("/no/such/key"), "{}", said(&output));
-    assert!(said(&output).contains("tcpkeepalive is not built"), "{}", said(&output));
+    for why in ["tcpkeepalive is not built", "HostKeyAgent /no/such/agent"] {
+        assert!(said(&output).contains(why), "{why}: {}", said(&output));
+    }
 }
 
 /// OpenSSH's client with a key, that trusts whom it meets.
@@ -202,6 +205,12 @@ fn in_the_background_it_reads_again_and_ends() {
     let server = number(&folder.file("pid"));
     let run = |client: &mut Command| String::from_utf8(output(client, "").stdout).unwrap();
     assert_eq!(run(client.args(["127.0.0.1", "echo $A"])), "1\n");
+    // Whoever asks it to read again may wait for the file.
+    fs::remove_file(folder.file("pid")).unwrap();
+    kill_process(server, Signal::HUP).unwrap();
+    soon("the number anew", || folder.file("pid").exists());
+    soon("all of it", || fs::read_to_string(folder.file("pid")).unwrap().ends_with('\n'));
+    assert_eq!(number(&folder.file("pid")), server);
     // What does not parse changes nothing.
     config(&folder, &host, "Banana yes");
     kill_process(server, Signal::HUP).unwrap();
@@ -287,4 +296,145 @@ fn one_connection_on_standard_input_and_output() {
     assert_eq!(client.output("echo $SSH_CLIENT").unwrap().stdout, b"UNKNOWN 65535 65535\n");
     drop(client);
     assert_eq!(server.ended().code(), Some(0));
+}
+
+#[test]
+fn who_speaks_no_ssh_is_told_so_as_sshd_says_it() {
+    let _watch = within(60);
+    let Some(host) = Keys::named("host") else { return };
+    let folder = Folder::new();
+    for (said, answer) in [
+        ("\n", "Invalid SSH identification string.\r\n"),
+        ("GET / HTTP/1.1\r\n\r\n", "Invalid SSH identification string.\r\n"),
+        ("SSH-1.5-HALLO\n", "Protocol major versions differ.\r\n"),
+    ] {
+        let ended = output(ours(&folder, &host, "").arg("-i"), said);
+        assert_eq!(ended.status.code(), Some(255));
+        assert!(ended.stdout.ends_with(answer.as_bytes()), "{said}: {}", ended.stdout.escape_ascii());
+    }
+}
+
+/// What is shown can be read, and means the same.
+#[test]
+fn what_is_shown_is_a_configuration() {
+    let _watch = within(60);
+    let Some(host) = Keys::named("host") else { return };
+    let folder = Folder::new();
+    let show = |config: &Path| {
+        let output = output(Command::new(example("sshd")).arg("-T").arg("-f").arg(config), "");
+        assert!(output.status.success(), "{}", said(&output));
+        output.stdout
+    };
+    for lines in
+        ["", "HostbasedAcceptedAlgorithms -rsa-*\nPubkeyAcceptedAlgorithms ssh-ed25519\nRekeyLimit 1G"]
+    {
+        let first = show(&config(&folder, &host, lines));
+        fs::write(folder.file("again"), &first).unwrap();
+        assert_eq!(show(&folder.file("again")).escape_ascii().to_string(), first.escape_ascii().to_string());
+    }
+}
+
+/// OpenSSH's client, on our sshd over a pair of pipes.
+fn through_pipes(own: &Keys, config: &Path) -> Option<Command> {
+    let mut client = ssh(own, 1)?;
+    client.arg(format!("-oProxyCommand={} -i -f {}", example("sshd").display(), config.display()));
+    Some(client)
+}
+
+#[test]
+fn which_signatures_a_user_may_make() {
+    let _watch = within(60);
+    let (Some(host), Some(own)) = (Keys::named("host"), Keys::named("user")) else { return };
+    let folder = Folder::new();
+    let lines = lets_in(&folder, &own, 1);
+    let me = user();
+    for (rules, ed25519, rsa) in [
+        ("PubkeyAcceptedAlgorithms rsa-sha2-512".to_owned(), false, true),
+        (
+            format!(
+                "PubkeyAcceptedAlgorithms ssh-ed25519\nMatch User {me}\nPubkeyAcceptedAlgorithms rsa-sha2-256"
+            ),
+            false,
+            true,
+        ),
+        (
+            format!(
+                "PubkeyAcceptedAlgorithms rsa-sha2-512\nMatch User !{me},*\nPubkeyAcceptedAlgorithms ssh-ed25519"
+            ),
+            false,
+            true,
+        ),
+        (format!("Match User {me}\nPubkeyAcceptedAlgorithms -rsa-*"), true, false),
+    ] {
+        let config = config(&folder, &host, &format!("{lines}\n{rules}"));
+        for (kind, expected) in [("ed25519", ed25519), ("rsa", rsa)] {
+            let Some(mut client) = through_pipes(&own, &config) else { return };
+            fs::write(folder.file("keys"), own.public(kind)).unwrap();
+            client.arg("-i").arg(own.private(kind));
+            assert_eq!(
+                output(client.args(["nowhere", "true"]), "").status.success(),
+                expected,
+                "{rules}: {kind}"
+            );
+        }
+    }
+}
+
+/// HostKeyAgent: the server has the public half of its key, and an agent signs.
+#[test]
+fn an_agent_holds_the_host_key() {
+    let _watch = within(60);
+    let (Some(host), Some(own)) = (Keys::named("host"), Keys::named("user")) else { return };
+    let folder = Folder::new();
+    let socket = folder.file("agent");
+    let Some(agent) = require("ssh-agent", program("ssh-agent")) else { return };
+    let mut agent = Command::new(agent);
+    let _agent = Running::start(agent.arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()));
+    soon("ssh-agent listens", || UnixStream::connect(&socket).is_ok());
+    let held = feramiko::Agent::connect(&socket).unwrap();
+    let lines = lets_in(&folder, &own, 1);
+    let run = |kind: &str, lines: &str| {
+        let public = folder.file("host_key.pub");
+        fs::write(&public, host.public(kind)).unwrap();
+        let key = public.with_extension("");
+        let config = folder.file("config");
+        fs::write(&config, format!("HostKey {}\n{lines}", key.display())).unwrap();
+        let output = output(through_pipes(&own, &config)?.args(["nowhere", "true"]), "");
+        Some((output.status.success(), said(&output)))
+    };
+    let with_agent = format!("HostKeyAgent {}\n{lines}", socket.display());
+    for kind in ["ed25519", "ecdsa256", "rsa"] {
+        assert!(!run(kind, &with_agent).unwrap().0, "{kind}: not held yet");
+        let key = feramiko::PKey::from_file(host.private(kind), None).unwrap();
+        held.add(&key, &feramiko::AddOptions::new()).unwrap();
+        let (entered, said) = run(kind, &with_agent).unwrap();
+        assert!(entered, "{kind}: {said}");
+        assert!(!run(kind, &lines).unwrap().0, "{kind}: without the agent");
+    }
+}
+
+/// OpenSSH's client closes a channel of a shared connection as soon as both streams have ended, and waits for
+/// the status then.
+#[test]
+fn the_status_of_who_ends_its_output_early_on_a_shared_connection() {
+    let _watch = within(60);
+    let (Some(host), Some(own)) = (Keys::named("host"), Keys::named("user")) else { return };
+    let folder = Folder::new();
+    let config = config(&folder, &host, &lets_in(&folder, &own, 1));
+    let socket = format!("-S{}", folder.file("shared").display());
+    let Some(mut master) = through_pipes(&own, &config) else { return };
+    let mut master = Running::start(master.args(["-NM", &socket, "nowhere"]).stdin(Stdio::null()));
+    soon("the shared connection", || folder.file("shared").exists());
+    let run = |input: &str, line: &str| {
+        let mut client = ssh(&own, 1).unwrap();
+        output(client.args([&socket, "nowhere", line]), input).status.code()
+    };
+    let early = "exec >/dev/null 2>&1; sleep 0.5; exit 7";
+    assert_eq!(run("", early), Some(7));
+    assert_eq!(run(&"unread ".repeat(100_000), &format!("exec </dev/null; {early}")), Some(7));
+    for status in 0..10 {
+        assert_eq!(run("", &format!("exit {status}")), Some(status));
+    }
+    kill_process(Pid::from_child(&master.0), Signal::TERM).unwrap();
+    master.ended();
 }

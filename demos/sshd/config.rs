@@ -255,6 +255,12 @@ impl Effective {
         lines
     }
 
+    /// The first word of every line with the keyword, for whomever it counts.
+    pub(crate) fn anywhere(&self, name: &str) -> impl Iterator<Item = &str> {
+        let lines = self.config.lines.iter().filter(move |line| line.keyword.name == name);
+        lines.filter_map(|line| line.words.first().map(String::as_str))
+    }
+
     /// The words of every line that counts; without one, the default's.
     pub(crate) fn values(&self, name: &str) -> Vec<Vec<String>> {
         let Some(keyword) = Keyword::named(name) else { return Vec::new() };

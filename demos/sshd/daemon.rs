@@ -140,9 +140,12 @@ impl Serving {
     }
 
     /// Serves new connections as another configuration has it. Other addresses are listened on anew.
-    fn reload(self, loaded: Loaded) -> Result<Self, String> {
+    fn reload(mut self, loaded: Loaded) -> Result<Self, String> {
         if loaded.addresses == self.addresses {
             self.handle.replace(&loaded.server);
+            // Written anew, as by a sshd that starts again. The one before goes first: it may be the same.
+            self.pid_file = None;
+            self.pid_file = loaded.pid_file.as_deref().and_then(PidFile::write);
             *self.site.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded.site);
             return Ok(self);
         }

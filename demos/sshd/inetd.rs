@@ -5,17 +5,22 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use feramiko::{Peer, SSHServer};
 
 use crate::site::{Application, Site};
+use crate::support::output::complain;
 
 /// How much is copied at a time; a pipe holds as much.
 const PIECE: usize = 64 * 1024;
 
+/// The status of a connection that did not end in order; sshd's.
+const FAILED: u8 = 255;
+
 /// Serves the connection to its end.
-pub(crate) fn serve(server: &SSHServer, site: Arc<Site>) -> Result<(), String> {
+pub(crate) fn serve(server: &SSHServer, site: Arc<Site>) -> ExitCode {
     let served = move || {
         let stdin = io::stdin().as_fd().try_clone_to_owned()?;
         let socket = TcpStream::from(stdin);
@@ -30,10 +35,13 @@ pub(crate) fn serve(server: &SSHServer, site: Arc<Site>) -> Result<(), String> {
             _ => over_pipes(server, site, socket.into()),
         }
     };
-    match served() {
-        Ok(ended) => ended.map_err(|error| error.to_string()),
-        Err(error) => Err(io::Error::to_string(&error)),
-    }
+    let why = match served() {
+        Ok(Ok(())) => return ExitCode::SUCCESS,
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => io::Error::to_string(&error),
+    };
+    complain(format_args!("sshd: {why}"));
+    ExitCode::from(FAILED)
 }
 
 /// Copies between the pipes and a socket that is served: a read of a pipe cannot be ended, one of a socket can.

@@ -164,7 +164,7 @@ fn start_log(args: &Given, config: &Config, silent: bool) -> Result<(), String> 
     start(shown, args.path('E').as_deref()).map_err(|error| format!("the log: {error}"))
 }
 
-fn run() -> Result<(), String> {
+fn run() -> Result<ExitCode, String> {
     let mut words = std::env::args_os().skip(1).peekable();
     let inside = words.next_if(|word| word == daemon::WORD).is_some();
     let args = Given::of(LETTERS, words, "EhaBcf").map_err(|error| format!("{error}\n{USAGE}"))?;
@@ -173,7 +173,7 @@ fn run() -> Result<(), String> {
     }
     if args.has('V') {
         complain(format_args!("feramiko {}", env!("CARGO_PKG_VERSION")));
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     // Read again after a change of the directory.
     let file = args.path('f').map(std::path::absolute).transpose().map_err(|error| error.to_string())?;
@@ -186,25 +186,27 @@ fn run() -> Result<(), String> {
         // What -t would find wrong is wrong here too.
         settings::server(&config.holds(None))?;
         let holds = config.holds(Some(&connection));
-        return dump::lines(&holds)?.into_iter().try_for_each(say).map_err(|error| error.to_string());
+        dump::lines(&holds)?.into_iter().try_for_each(say).map_err(|error| error.to_string())?;
+        return Ok(ExitCode::SUCCESS);
     }
     if file.is_some() && !here && !inside {
-        // What is wrong is said here.
+        // What keeps it from starting is said here; what it logs is logged by the one in the background.
+        log::set_max_level(LevelFilter::Off);
         load(&args, file.as_deref())?;
-        return daemon::to_background();
+        return daemon::to_background().map(|()| ExitCode::SUCCESS);
     }
     let loaded = load(&args, file.as_deref())?;
     if args.has('t') {
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     if args.has('i') {
-        return inetd::serve(&loaded.server, Arc::new(loaded.site));
+        return Ok(inetd::serve(&loaded.server, Arc::new(loaded.site)));
     }
     let place = if inside { Place::Background { log: args.has('e') } } else { Place::Foreground };
-    daemon::serve(loaded, place, || load(&args, file.as_deref()))
+    daemon::serve(loaded, place, || load(&args, file.as_deref())).map(|()| ExitCode::SUCCESS)
 }
 
 fn main() -> ExitCode {
     feramiko::child_entry();
-    end("sshd", run().map_err(Into::into))
+    run().unwrap_or_else(|why| end("sshd", Err(why.into())))
 }

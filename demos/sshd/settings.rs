@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use feramiko::{
-    ChannelTimeouts, ConnectionRules, KexError, Limits, PKey, PublicKey, SSHServer, SSHServerBuilder,
+    Agent, AgentKey, ChannelTimeouts, ConnectionRules, KexError, Limits, PKey, PublicKey, SSHServer,
+    SSHServerBuilder,
 };
 
 use crate::config::Effective;
@@ -92,18 +93,42 @@ fn certificate(path: &Path) -> Result<PublicKey, String> {
     Ok(key)
 }
 
+/// The keys that HostKeyAgent holds. One that does not answer holds none: keys of files will do, if there are
+/// any.
+fn keys_of_agent(config: &Effective) -> Vec<AgentKey> {
+    let Some(socket) = config.some("hostkeyagent") else { return Vec::new() };
+    let agent = if socket == "SSH_AUTH_SOCK" { Agent::from_env() } else { Agent::connect(&socket) };
+    let keys = agent.and_then(|agent| agent.keys());
+    keys.inspect_err(|error| log::error!(target: "sshd", "HostKeyAgent {socket}: {error}"))
+        .unwrap_or_default()
+}
+
+/// A host key: its file, or, where an agent holds it, the file of its public half.
+fn host_key(path: &Path, held: &[AgentKey]) -> Result<PKey, String> {
+    let why = match PKey::from_file(path, None) {
+        Ok(key) => return Ok(key),
+        Err(error) => error.to_string(),
+    };
+    let public = [path.to_owned(), beside(path, ".pub")];
+    let public = public.iter().find_map(|path| PublicKey::from_file(path).ok());
+    let held =
+        held.iter().find(|held| public.as_ref().is_some_and(|(public, _)| public == held.public_key()));
+    held.cloned().map(PKey::from).ok_or(why)
+}
+
 /// Every key, and every one once more with its certificates: those named, and `FILE-cert.pub`.
 fn with_host_keys(mut builder: SSHServerBuilder, config: &Effective) -> Result<SSHServerBuilder, String> {
     let named = config.words("hostcertificate");
     let named = named.iter().filter(|name| *name != "none").map(|name| certificate(name.as_ref()));
     let named = named.collect::<Result<Vec<_>, _>>()?;
+    let held = keys_of_agent(config);
     let mut count = 0;
     for path in host_keys(config) {
-        let key = match PKey::from_file(&path, None) {
+        let key = match host_key(&path, &held) {
             Ok(key) => key,
             // As sshd does: the others will do, if there are any.
-            Err(error) => {
-                log::error!(target: "sshd", "unable to load host key: {error}");
+            Err(why) => {
+                log::error!(target: "sshd", "unable to load host key: {why}");
                 continue;
             }
         };
@@ -123,6 +148,8 @@ fn with_host_keys(mut builder: SSHServerBuilder, config: &Effective) -> Result<S
 /// The algorithms of a configuration.
 pub(crate) struct Algorithms {
     offered: feramiko::Algorithms,
+    /// Those of hosts that say who their user is.
+    hosts: Vec<&'static str>,
     /// Signatures of authorities.
     authorities: Vec<String>,
 }
@@ -136,7 +163,7 @@ impl Algorithms {
             "kexalgorithms" => self.offered.kex().join(","),
             "casignaturealgorithms" => self.authorities.join(","),
             "hostkeyalgorithms" => self.offered.host_keys().join(","),
-            // One list for users and for hosts that vouch for them.
+            "hostbasedacceptedalgorithms" => self.hosts.join(","),
             _ => self.offered.public_keys().join(","),
         }
     }
@@ -163,17 +190,31 @@ fn authorities(spec: &str) -> Vec<String> {
     }
 }
 
+/// The keywords whose lists `feramiko::Algorithms` reads.
+const LISTS: [(&str, SetList); 6] = [
+    ("ciphers", feramiko::Algorithms::set_ciphers),
+    ("macs", feramiko::Algorithms::set_macs),
+    ("kexalgorithms", feramiko::Algorithms::set_kex),
+    ("hostkeyalgorithms", feramiko::Algorithms::set_host_keys),
+    ("pubkeyacceptedalgorithms", feramiko::Algorithms::set_public_keys),
+    (HOSTBASED, feramiko::Algorithms::set_public_keys),
+];
+/// A list of its own, of the same names as users' keys have.
+const HOSTBASED: &str = "hostbasedacceptedalgorithms";
+
+/// What is wrong with a list.
+pub(crate) fn check_algorithms(name: &str, list: &str) -> Result<(), String> {
+    let mut known = feramiko::Algorithms::server_defaults();
+    let set = LISTS.iter().find(|(keyword, _)| *keyword == name);
+    set.map_or(Ok(()), |(_, set)| set(&mut known, list).map_err(|error| error.to_string()))
+}
+
 pub(crate) fn algorithms(config: &Effective) -> Result<Algorithms, String> {
-    let mut offered = feramiko::Algorithms::server_defaults();
-    let set: [(&str, SetList); 5] = [
-        ("ciphers", feramiko::Algorithms::set_ciphers),
-        ("macs", feramiko::Algorithms::set_macs),
-        ("kexalgorithms", feramiko::Algorithms::set_kex),
-        ("hostkeyalgorithms", feramiko::Algorithms::set_host_keys),
-        ("pubkeyacceptedalgorithms", feramiko::Algorithms::set_public_keys),
-    ];
-    for (name, set) in set.into_iter().filter(|(name, _)| config.is_set(name)) {
-        set(&mut offered, &config.word(name)).map_err(|error| format!("{name}: {error}"))?;
+    let (mut offered, mut hosts) =
+        (feramiko::Algorithms::server_defaults(), feramiko::Algorithms::server_defaults());
+    for (name, set) in LISTS.into_iter().filter(|(name, _)| config.is_set(name)) {
+        let list = if name == HOSTBASED { &mut hosts } else { &mut offered };
+        set(list, &config.word(name)).map_err(|error| format!("{name}: {error}"))?;
     }
     // Without the keyword what OpenSSH's client offers first is not offered: it costs more than it saves.
     if config.is_set("compression") {
@@ -183,7 +224,8 @@ pub(crate) fn algorithms(config: &Effective) -> Result<Algorithms, String> {
     if config.is_set("requiredrsasize") {
         offered = offered.required_rsa_size(config.number("requiredrsasize"));
     }
-    Ok(Algorithms { offered, authorities: authorities(&config.word("casignaturealgorithms")) })
+    let authorities = authorities(&config.word("casignaturealgorithms"));
+    Ok(Algorithms { offered, hosts: hosts.public_keys().to_vec(), authorities })
 }
 
 /// What a connection is held to, over what there is.
@@ -207,7 +249,26 @@ pub(crate) fn rules(config: &Effective, mut rules: ConnectionRules) -> Connectio
     rules.channel_timeouts =
         timeouts.fold(ChannelTimeouts::default(), |all, (kind, time)| all.add(kind, time));
     rules.unused_timeout = config.time("unusedconnectiontimeout");
+    // Its lines were looked at when they were read. If they meant nothing, nothing would be taken.
+    let known = algorithms(config).ok();
+    let users = known.as_ref().map(|known| known.offered.public_keys().to_vec());
+    rules.public_keys = Some(users.unwrap_or_default());
+    rules.host_keys = Some(known.map(|known| known.hosts).unwrap_or_default());
     rules
+}
+
+/// Clients are told what may be signed with before they say who they are, so that all is told that some user
+/// may sign with; what this one may, `rules` says.
+fn tell_of_all(offered: &mut feramiko::Algorithms, config: &Effective) -> Result<(), String> {
+    for list in config.anywhere("pubkeyacceptedalgorithms") {
+        let mut some = feramiko::Algorithms::server_defaults();
+        let add = some.set_public_keys(list).and_then(|()| match some.public_keys() {
+            [] => Ok(()),
+            more => offered.set_public_keys(&format!("+{}", more.join(","))),
+        });
+        add.map_err(|error| error.to_string())?;
+    }
+    Ok(())
 }
 
 /// A server as the configuration has it for everybody.
@@ -220,7 +281,9 @@ pub(crate) fn server(config: &Effective) -> Result<SSHServer, String> {
         None => full,
     };
     limits.login_grace = interval_of(&config.word("logingracetime"))?.unwrap_or(NO_LIMIT);
-    let mut builder = with_host_keys(SSHServer::builder(), config)?.algorithms(algorithms(config)?.offered);
+    let mut offered = algorithms(config)?.offered;
+    tell_of_all(&mut offered, config)?;
+    let mut builder = with_host_keys(SSHServer::builder(), config)?.algorithms(offered);
     if let Ok(moduli) = std::fs::read_to_string(config.word("modulifile")) {
         builder = builder.moduli(&moduli);
     }

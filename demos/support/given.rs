@@ -188,7 +188,7 @@ pub(crate) fn number<T: std::str::FromStr>(value: &str) -> Result<T, String> {
     value.parse().map_err(|_| "no number, or one out of range".to_owned())
 }
 
-/// RekeyLimit: a size or `default`, and perhaps a time or `none`.
+/// RekeyLimit: a size or `default`, as which 0 is shown and read, and perhaps a time or `none`.
 pub(crate) fn rekey(words: &[String]) -> Result<(Option<u64>, Option<Duration>), String> {
     /// What OpenSSH takes at least.
     const LEAST: u64 = 16;
@@ -198,6 +198,7 @@ pub(crate) fn rekey(words: &[String]) -> Result<(Option<u64>, Option<Duration>),
         _ => return Err("takes a size and a time".to_owned()),
     };
     let bytes = if bytes.eq_ignore_ascii_case("default") { None } else { Some(size(bytes)?) };
+    let bytes = bytes.filter(|bytes| *bytes > 0);
     if bytes.is_some_and(|bytes| bytes < LEAST) {
         return Err("too small".to_owned());
     }

@@ -115,7 +115,9 @@ pub(crate) struct AuthServer {
     session_id: Vec<u8>,
     /// The blob of the host key that the first exchange was signed with.
     host_key: Vec<u8>,
+    /// Signature algorithms of users' keys, and of hosts'.
     algorithms: Vec<&'static str>,
+    host_algorithms: Vec<&'static str>,
     methods: Vec<&'static str>,
     /// Which methods are to be passed, if one is not enough.
     required: Option<AuthenticationMethods>,
@@ -148,6 +150,7 @@ impl AuthServer {
             session_id: session_id.to_vec(),
             host_key: host_key.to_vec(),
             algorithms: algorithms.to_vec(),
+            host_algorithms: algorithms.to_vec(),
             methods: Vec::new(),
             required: None,
             limits,
@@ -185,6 +188,11 @@ impl AuthServer {
     /// Which methods the user has to pass; asked of the application for each user.
     pub(crate) fn require(&mut self, required: Option<AuthenticationMethods>) {
         self.required = required;
+    }
+
+    /// The signature algorithms of users' keys and of hosts' from now on.
+    pub(crate) fn set_algorithms(&mut self, users: &[&'static str], hosts: &[&'static str]) {
+        (self.algorithms, self.host_algorithms) = (users.to_vec(), hosts.to_vec());
     }
 
     /// What the client is held to from now on.
@@ -346,7 +354,7 @@ impl AuthServer {
     fn hostbased(&mut self, raw_user: &[u8], rest: &[u8]) -> Result<Vec<ServerAction>, AuthError> {
         let request = HostRequest::read(rest)?;
         let known = |known: &&'static str| known.as_bytes() == request.algorithm;
-        let algorithm = self.algorithms.iter().copied().find(known);
+        let algorithm = self.host_algorithms.iter().copied().find(known);
         let (Some(algorithm), Some(client)) = (algorithm, request.client(self.limits.user_bytes)) else {
             return Ok(self.refuse());
         };

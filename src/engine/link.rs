@@ -532,6 +532,11 @@ impl ChannelLink {
         answered(&receiver, self.core(), kind, deadline).map(drop)
     }
 
+    /// An exit status will be sent, and then the channel closed, whatever the peer does before.
+    pub(crate) fn owe_exit(&self) {
+        self.0.slot.state.lock().owes_exit = true;
+    }
+
     /// Sends the exit status once all data is out; the last word before CLOSE.
     pub(crate) fn send_exit(&self, kind: &str, rest: &[u8]) {
         let mut state = self.0.slot.state.lock();

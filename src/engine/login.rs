@@ -145,7 +145,12 @@ impl Login {
             Role::Server => IdentReader::server(),
         };
         loop {
-            let (found, count) = (reader.feed(self.inbox.waiting())?, self.inbox.waiting_len());
+            let found = reader.feed(self.inbox.waiting()).inspect_err(|error| {
+                if self.setup.role == Role::Server {
+                    self.outgoing.extend_from_slice(error.reply());
+                }
+            })?;
+            let count = self.inbox.waiting_len();
             self.inbox.consume(found.as_ref().map_or(count, |(_, used)| *used));
             if let Some((ident, _)) = found {
                 log::debug!(target: "feramiko::transport", "{}: remote version {}", self.peer, Escaped(ident.line()));
@@ -439,11 +444,13 @@ impl Login {
 
     /// Tells the peer why, as far as it listens, and closes.
     pub(crate) fn abort(&mut self, error: &Error) {
-        if let Some(code) = error.disconnect_code() {
-            let text = error.disconnect_text();
-            self.deadline = Instant::now().checked_add(GOODBYE).unwrap_or(self.deadline);
-            // Nobody may be listening any more; the connection ends either way.
-            let _ = self.send(&goodbye(code, &text));
+        self.deadline = Instant::now().checked_add(GOODBYE).unwrap_or(self.deadline);
+        // Nobody may be listening any more; the connection ends either way.
+        if self.setup.peer_ident.is_empty() {
+            // Nor is it known to read packets.
+            let _ = self.flush();
+        } else if let Some(code) = error.disconnect_code() {
+            let _ = self.send(&goodbye(code, &error.disconnect_text()));
         }
         self.closer.close();
     }

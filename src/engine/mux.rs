@@ -226,8 +226,14 @@ fn close(core: &Arc<Core>, recipient: u32) -> Result<()> {
     if state.flow.close_received {
         return Err(Error::protocol(format!("channel {recipient} was closed twice")));
     }
+    let awaits_exit = state.awaits_exit();
     state.flow.close_received = true;
     state.flow.eof_received = true;
+    if awaits_exit {
+        // As OpenSSH's client closes a channel that it shares with others when both streams have ended: it
+        // waits for the status all the same. Our CLOSE follows that, and the program runs on till then.
+        return Ok(());
+    }
     // The peer takes nothing any more; ours is owed.
     state.want_close = true;
     state.held = None;

@@ -130,6 +130,8 @@ pub(super) struct State {
     pub(super) replies: VecDeque<Sender<Answer>>,
     /// The exit status or signal to send once the data is out.
     pub(super) exit_out: Option<Vec<u8>>,
+    /// Whoever runs the session will say how it ended.
+    pub(super) owes_exit: bool,
     pub(super) want_eof: bool,
     pub(super) want_close: bool,
     /// The peer does not read any more (`eow@openssh.com`).
@@ -280,6 +282,12 @@ impl State {
             || self.dead.is_some()
     }
 
+    /// Whether all that can still come on the channel is the exit status: no data goes either way any more.
+    pub(super) fn awaits_exit(&self) -> bool {
+        let taken = self.flow.eof_received || self.data.unwanted;
+        self.owes_exit && taken && self.flow.eof_sent && self.exit_out.is_none() && !self.want_close
+    }
+
     fn has_output(&self) -> bool {
         self.adjust_due
             || !self.requests.is_empty()
@@ -341,6 +349,7 @@ impl Slot {
                 requests: VecDeque::new(),
                 replies: VecDeque::new(),
                 exit_out: None,
+                owes_exit: false,
                 want_eof: false,
                 want_close: false,
                 peer_stopped_reading: false,

@@ -75,6 +75,16 @@ impl fmt::Display for IdentError {
 
 impl std::error::Error for IdentError {}
 
+impl IdentError {
+    /// What a server says to such a client, in OpenSSH's words: it reads no packets.
+    pub(crate) fn reply(&self) -> &'static [u8] {
+        match self {
+            Self::Version(_) => b"Protocol major versions differ.\r\n",
+            _ => b"Invalid SSH identification string.\r\n",
+        }
+    }
+}
+
 /// The peer's version line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ident {

@@ -296,6 +296,7 @@ impl<I: ServerInterface> Serving<'_, I> {
         };
         self.idle.runs(id, runs);
         let place = session.place.take();
+        channel.link().owe_exit();
         let interface = Arc::clone(self.interface);
         reply.accept(b"");
         engine::spawn("feramiko session", move || {

@@ -60,7 +60,8 @@ impl Session {
     /// While /etc/nologin is there, users other than root are shown it and get nothing else.
     ///
     /// The program leads a session and a process group of its own; when the channel closes it is hung up, and
-    /// killed if it has not ended five seconds later.
+    /// killed if it has not ended five seconds later. A client that closes it when all output has ended, and
+    /// sends nothing more, is waiting for the status: the program runs on till then, or till the connection ends.
     ///
     /// # Errors
     /// When the program cannot be started, as for another user without being root; `Unsupported` for

@@ -40,6 +40,8 @@ pub(super) fn authenticate<I: ServerInterface>(
             if asked_for.as_ref() != Some(&user) {
                 rules = interface.connection_rules(&user, config.rules.clone());
                 machine.set_limits(rules.limits.auth_server());
+                let users = rules.public_keys.as_deref().unwrap_or(taken);
+                machine.set_algorithms(users, rules.host_keys.as_deref().unwrap_or(users));
                 // Said once, and known only now: it may be one for this user.
                 if asked_for.replace(user).is_none()
                     && let Some(text) = interface.banner()

@@ -26,6 +26,10 @@ pub struct ConnectionRules {
     pub channel_timeouts: ChannelTimeouts,
     /// The connection ends when it has had no channel for so long.
     pub unused_timeout: Option<Duration>,
+    /// The signature algorithms that the user's keys may use, if not those that the server has for all.
+    pub public_keys: Option<Vec<&'static str>>,
+    /// The same for the keys of hosts that say who their user is; without it, what users' keys may use.
+    pub host_keys: Option<Vec<&'static str>>,
 }
 
 /// How long channels on which nothing comes or goes are kept, by their kinds. The names are those of

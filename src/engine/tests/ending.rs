@@ -113,3 +113,26 @@ fn data_may_cross_our_close_but_not_follow_the_peers_end() {
     receive_payload(&still.core, &ChannelEof { recipient: channel.id() }.to_vec()).unwrap();
     assert!(matches!(receive_payload(&still.core, &data), Err(Error::Protocol { .. })));
 }
+
+#[test]
+fn the_status_is_waited_for_by_who_closes_when_both_streams_have_ended() {
+    for ended in [true, false] {
+        let mut still = Still::new(Role::Server);
+        let link = Link::new(Arc::clone(&still.core));
+        let channel = accepted(&still, &link);
+        channel.owe_exit();
+        if ended {
+            receive_payload(&still.core, &ChannelEof { recipient: channel.id() }.to_vec()).unwrap();
+        }
+        channel.send_eof();
+        receive_payload(&still.core, &ChannelClose { recipient: channel.id() }.to_vec()).unwrap();
+        // Who has not said that nothing more comes may not want the status either.
+        assert_eq!(channel.closed(), !ended);
+        channel.send_exit("exit-status", &[0, 0, 0, 7]);
+        channel.close();
+        let sent: Vec<_> = std::iter::from_fn(|| still.next_sent()).map(|packet| packet[0]).collect();
+        // OPEN_CONFIRMATION, EOF, REQUEST, CLOSE: RFC 4254 §9.
+        assert_eq!(sent, if ended { vec![91, 96, 98, 97] } else { vec![91, 96, 97] });
+        assert!(receive_payload(&still.core, &ChannelEof { recipient: channel.id() }.to_vec()).is_err());
+    }
+}
