@@ -2,7 +2,6 @@
 //!
 //! Never two of its locks at a time; none is held across I/O or a callback.
 
-#[cfg(unix)]
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
