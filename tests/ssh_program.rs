@@ -20,7 +20,7 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use peers::{Folder, Keys, Running, Server, example, free_port, sshd, user};
+use peers::{Folder, Keys, Running, Server, example, free_port, our_sshd, sshd, user};
 
 /// Far more than anything here takes, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -36,6 +36,13 @@ impl Host {
     fn start(more: &str) -> Option<Self> {
         let (host, keys) = (Keys::named("host")?, Keys::named("user")?);
         Some(Self { server: sshd(&host, &keys, more)?, folder: Folder::new(), keys })
+    }
+
+    /// The same, and one of ours.
+    fn both() -> Vec<Self> {
+        let (Some(host), Some(keys)) = (Keys::named("host"), Keys::named("user")) else { return Vec::new() };
+        let own = Self { server: our_sshd(&host, &keys), folder: Folder::new(), keys };
+        [Some(own), Self::start("")].into_iter().flatten().collect()
     }
 
     /// A file of configuration in which `host` is the server.

@@ -127,7 +127,9 @@ impl Program {
 
     /// Whether a connection of ours is held for others.
     fn shares(&self) -> bool {
-        self.config.control_path().is_some() && !self.is("ControlMaster", "false")
+        let shares = self.config.control_path().is_some() && !self.is("ControlMaster", "false");
+        // One that is shared already is not ours to share.
+        shares && self.options.order.is_none()
     }
 
     /// Whether one that others hold is looked for.
@@ -205,7 +207,8 @@ impl Program {
     }
 
     fn over(&self, forwards: &[feramiko::ForwardRequest]) -> Outcome<Option<i32>> {
-        let Some(path) = self.config.control_path() else { return Ok(None) };
+        let there = self.config.control_path().filter(|path| path.exists());
+        let Some(path) = there else { return Ok(None) };
         let command = &self.command;
         let mut command = match self.is("SessionType", "subsystem") {
             true => MuxCommand::subsystem(command),
@@ -276,7 +279,7 @@ impl Program {
         }
         if master.is_some() {
             self.wait(client, master, self.persists().unwrap_or(Some(Duration::ZERO)))?;
-        } else if status != FAILED && self.config.stdio_forward().is_none() {
+        } else if self.config.stdio_forward().is_none() {
             // As with ssh: connections that are forwarded go on.
             client.transport().wait_channels();
         }
@@ -305,6 +308,7 @@ impl Program {
         if let Some(master) = master {
             let end = master.wait(persist);
             log::debug!(target: "ssh", "the master ends: {end:?}");
+            client.transport().wait_channels();
             return Ok(0);
         }
         let _ = client.transport().wait_closed(None);

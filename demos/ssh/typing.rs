@@ -110,7 +110,9 @@ impl Typing {
             Escape::End => {
                 say(&format!("{shown}\r\n"));
                 self.ended.store(true, Ordering::SeqCst);
+                // What shares the connection ends with it; a network that is gone keeps nobody waiting.
                 self.channel.close();
+                self.transport.close();
                 return Err(io::ErrorKind::ConnectionAborted.into());
             }
             Escape::Break => {

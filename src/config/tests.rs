@@ -5,8 +5,10 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::*;
+use crate::pattern::endpoint::Endpoint;
 
 /// A world of a test's own.
 #[derive(Debug, Default)]
@@ -356,4 +358,43 @@ fn sockets_of_agents() {
     assert_eq!(host("ForwardAgent no\n").forward_agent(), None);
     assert_eq!(host("ForwardAgent $MINE\n").forward_agent(), path("/mine"));
     assert_eq!(host("ForwardAgent ${MINE}x\n").forward_agent(), path("/minex"));
+}
+
+#[test]
+fn what_a_session_is_to_be_like() {
+    let host = |text: &str| SSHConfig::from_text(text).lookup("h").unwrap();
+    for (word, character) in
+        [("none", None), ("~", Some(b'~')), ("^E", Some(5)), ("\\", Some(b'\\')), ("\x7f", Some(127))]
+    {
+        assert_eq!(host(&format!("EscapeChar {word}")).escape_char(), character, "{word}");
+    }
+    assert_eq!(host("").escape_char(), Some(b'~'));
+    for (word, persist) in
+        [("no", None), ("yes", Some(None)), ("0", Some(None)), ("1m", Some(Some(Duration::from_secs(60))))]
+    {
+        assert_eq!(host(&format!("ControlPersist {word}")).control_persist(), persist, "{word}");
+    }
+    assert_eq!(host("").control_persist(), None);
+    assert_eq!(host("").bind_mask(), Some(0o177));
+    assert_eq!(host("StreamLocalBindMask 0117").bind_mask(), Some(0o117));
+}
+
+#[test]
+fn where_remote_socks_may_lead() {
+    let permits =
+        |list: &str, to: &Endpoint| SSHConfig::from_text(list).lookup("h").unwrap().permits_remote_open(to);
+    let (tcp, unix) = (Endpoint::tcp("a", 1), Endpoint::unix("/a"));
+    for (list, may) in [
+        ("", true),
+        ("PermitRemoteOpen any", true),
+        ("PermitRemoteOpen none", false),
+        ("PermitRemoteOpen a:1", true),
+        ("PermitRemoteOpen b:1 *:1", true),
+        ("PermitRemoteOpen a:*", true),
+        ("PermitRemoteOpen a:2 b:1", false),
+    ] {
+        assert_eq!(permits(list, &tcp), may, "{list}");
+    }
+    assert!(permits("PermitRemoteOpen [::1]:2", &Endpoint::tcp("::1", 2)));
+    assert!(!permits("PermitRemoteOpen *:*", &unix));
 }

@@ -68,7 +68,7 @@ const COMMANDS: &[(u8, &str, Escape, bool)] = &[
     (b'v', "increase verbosity (LogLevel)", Escape::More, false),
     (CTRL_Z, "suspend ssh", Escape::Suspend, false),
     (b'#', "list forwarded connections", Escape::List, true),
-    (b'&', "background ssh", Escape::Background, false),
+    (b'&', "background ssh (not built)", Escape::Background, false),
     (b'?', "this message", Escape::Help, true),
 ];
 

@@ -121,3 +121,33 @@ fn the_terminal_comes_back_when_a_signal_or_the_network_ends_it() {
     assert_eq!(running.ended().code(), Some(255));
     assert!(!is_raw(&far));
 }
+
+#[test]
+fn questions_come_before_the_background() {
+    let _watch = given::within(120);
+    let Some(host) = Host::start("") else { return };
+    let (key, control) = (host.folder.file("key"), host.folder.file("control").display().to_string());
+    std::fs::copy(host.keys.private("ed25519"), &key).unwrap();
+    let Some(mut keygen) = peers::command("ssh-keygen") else { return };
+    assert!(peers::output(keygen.args(["-q", "-p", "-N", "secret", "-f"]).arg(&key), "").status.success());
+    let user = format!("ssh://{}@127.0.0.1:{}", user(), host.server.port());
+    let options = [
+        format!("-oIdentityFile={}", key.display()),
+        format!("-oUserKnownHostsFile={}", host.folder.file("known").display()),
+    ];
+    let mut asked = vec!["-F", "none", "-f", "-N", "-M", "-S", &control, "-oIdentitiesOnly=yes"];
+    asked.extend(options.iter().map(String::as_str));
+    asked.push(&user);
+    let (mut terminal, mut running, far) = at_terminal(&host, &asked);
+    terminal.shows("Are you sure you want to continue connecting (yes/no)? ");
+    terminal.types("yes\n");
+    terminal.shows("Enter passphrase for key");
+    soon("nothing is shown", || !tcgetattr(&far).unwrap().local_modes.contains(LocalModes::ECHO));
+    terminal.types("secret\n");
+    assert_eq!(running.ended().code(), Some(0));
+    // Its terminal is gone, and it is there.
+    drop((terminal, far));
+    let check = host.runs(&["-S", &control, "-O", "check", "host"], "");
+    assert_eq!(check.status.code(), Some(0), "{}", said(&check));
+    assert_eq!(host.runs(&["-S", &control, "-O", "exit", "host"], "").status.code(), Some(0));
+}
