@@ -87,7 +87,7 @@ fn the_first_value_counts_and_lists_add_up() {
     assert_eq!(host.get("sendenv").as_deref(), Some("A"));
     assert_eq!(host.get("nosuchoption"), None);
     assert!(!host.is("compression") && host.is("tcpkeepalive"));
-    assert_eq!(host.time("forwardx11timeout"), Some(std::time::Duration::from_secs(1200)));
+    assert_eq!(host.time("forwardx11timeout"), Some(Duration::from_secs(1200)));
     assert_eq!(host.time("connecttimeout"), None);
 }
 
