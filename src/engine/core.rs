@@ -186,7 +186,7 @@ impl Core {
             host_keys: start.host_keys,
             outbox,
             table: Mutex::default(),
-            idle: Condvar::default(),
+            idle: Condvar::new(),
             kex: Mutex::new(start.kex),
             global_replies: Mutex::default(),
             global_tickets: Tickets::default(),

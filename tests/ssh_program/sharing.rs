@@ -80,13 +80,15 @@ fn a_master_that_stops_goes_with_its_last_client() {
     let control = host.folder.file("control").display().to_string();
     let mut master = Running::start(host.ssh(&["-M", "-N", "-S", &control, "host"]).stdin(Stdio::null()));
     soon("it listens", || std::path::Path::new(&control).exists());
-    let mut client =
-        Running::start(host.ssh(&["-S", &control, "host", "echo runs; read x"]).stdin(Stdio::piped()));
+    let mut ssh = host.ssh(&["-S", &control, "host", "echo runs; read x"]);
+    let mut client = Running::start(ssh.stdin(Stdio::piped()).stdout(Stdio::piped()));
+    let mut runs = [0; 5];
+    client.0.stdout.as_mut().unwrap().read_exact(&mut runs).unwrap();
     let log = || said(&host.runs(&["-S", &control, "-O", "check", "host"], ""));
     assert!(log().starts_with("Master running"));
-    soon("the client is there", || client.end(Instant::now()).is_none());
     assert_eq!(host.runs(&["-S", &control, "-O", "stop", "host"], "").status.code(), Some(0));
     assert!(log().contains("connecting to the master"));
+    assert!(master.end(Instant::now()).is_none() && client.end(Instant::now()).is_none());
     drop(client.0.stdin.take());
     client.ended();
     assert_eq!(master.ended().code(), Some(0));
