@@ -13,6 +13,8 @@ use crate::crypto::secret::Secret;
 use crate::engine::ExitStatus;
 use crate::key::PublicKey;
 use crate::server::{ConnectionRules, Session};
+#[cfg(unix)]
+use crate::sys::user::Account;
 use crate::x11::Cookie;
 
 pub use forwarding::{
@@ -262,6 +264,13 @@ pub trait ServerInterface: Send + Sync + 'static {
     /// May the server listen on a UNIX socket for the client?
     fn check_streamlocal_forward_request(&self, request: &ListenRequest) -> ListenAnswer {
         ListenAnswer::Refuse
+    }
+
+    /// With whose rights UNIX sockets are connected to, made and removed for the client; none: with those of
+    /// the server. Other rights than its own only root's server has, and only on Linux; elsewhere it is refused.
+    #[cfg(unix)]
+    fn forwarding_account(&self, auth: &AuthInfo) -> Option<Account> {
+        None
     }
 
     /// The server no longer listens there for the client, which has said so.

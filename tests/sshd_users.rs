@@ -8,9 +8,11 @@ mod peers;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use feramiko::{Endpoint, PKey, SSHClient};
 use given::within;
 use peers::{Folder, Keys, Server, command, example, keeper, output, program, require, start, user};
 
@@ -263,7 +265,7 @@ fn several_methods_in_their_order() {
     let name = user.name.as_str();
     let password = format!("{name}:secret");
     let server = serve(&host, "AuthenticationMethods publickey,password", &["-u", &password]);
-    let key = || feramiko::PKey::from_file(own.private("ed25519"), None).unwrap();
+    let key = || PKey::from_file(own.private("ed25519"), None).unwrap();
     let address = format!("127.0.0.1:{}", server.port());
     let connect = |builder: feramiko::SSHClientBuilder| builder.username(name).connect(&address);
     let client = connect(given::client().key(key()).password("secret")).unwrap();
@@ -394,4 +396,62 @@ fn root_itself() {
         let client = given::client().username("root").password("secret");
         assert_eq!(client.connect(&format!("127.0.0.1:{}", server.port())).is_ok(), may, "{value}");
     }
+}
+
+/// Whether a client gets to a UNIX socket through its connection.
+fn reaches(client: &SSHClient, socket: &Path) -> bool {
+    client.open_direct_streamlocal(socket.as_os_str().as_encoded_bytes()).is_ok()
+}
+
+#[test]
+fn sockets_are_opened_and_made_with_the_users_rights() {
+    let _watch = within(60);
+    let Some((host, own, user)) = given("unix") else { return };
+    let (uid, _) = user.owner();
+    let folder = Folder::new();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let (roots, users) = (folder.file("root"), user.home.join("own"));
+    let service = [&roots, &users].map(|path| UnixListener::bind(path).unwrap());
+    for path in [&roots, &users] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    chown(&users, Some(uid), None).unwrap();
+    let server = serve(&host, "StreamLocalBindUnlink yes\nStreamLocalBindMask 0117", &[]);
+    let connect = |server: &Server| {
+        let key = PKey::from_file(own.private("ed25519"), None).unwrap();
+        given::client()
+            .username(&user.name)
+            .key(key)
+            .connect(&format!("127.0.0.1:{}", server.port()))
+            .unwrap()
+    };
+    let client = connect(&server);
+    assert!(!reaches(&client, &roots) && reaches(&client, &users), "{}", server.log());
+    // Nothing is made, nor a socket removed, where the user may not do so.
+    let listen = |path: &Path| {
+        let at = Endpoint::unix(path.as_os_str().as_encoded_bytes());
+        client.forward_remote(at, Endpoint::tcp("127.0.0.1", 1))
+    };
+    assert!(listen(&roots).is_err() && listen(&folder.file("new")).is_err());
+    assert!(roots.exists());
+    let forward = listen(&users).unwrap();
+    let made = fs::metadata(&users).unwrap();
+    assert_eq!((made.uid(), made.mode() & 0o777), (uid, 0o660));
+    drop(forward);
+    // Another's socket that stands there in the end stays.
+    let place = user.write("place/file", "").with_file_name("root");
+    let forward = listen(&place).unwrap();
+    fs::rename(user.home.join("place"), user.home.join("moved")).unwrap();
+    std::os::unix::fs::symlink(folder.path(), user.home.join("place")).unwrap();
+    forward.close().unwrap();
+    assert!(roots.exists() && !reaches(&client, &place));
+    let forward = listen(&users).unwrap();
+    forward.close().unwrap();
+    assert!(!users.exists());
+    // With a root of its own the user would get to sockets outside of it.
+    let (again, open) = (UnixListener::bind(&users).unwrap(), fs::Permissions::from_mode(0o666));
+    fs::set_permissions(&users, open).unwrap();
+    assert!(reaches(&client, &users));
+    assert!(!reaches(&connect(&serve(&host, "ChrootDirectory /", &[])), &users));
+    drop((service, again));
 }

@@ -16,8 +16,8 @@ pub(crate) fn rules(config: &Effective, account: &Account) -> ForwardRules {
     }
     let (tcp, mut unix) =
         (kinds(&config.choice("allowtcpforwarding")), kinds(&config.choice("allowstreamlocalforwarding")));
-    if !account.is_current() {
-        // They would be opened, made and removed with the rights of whoever runs this.
+    if config.some("chrootdirectory").is_some() {
+        // They would be outside.
         unix = (false, false);
     }
     let gateway = match config.choice("gatewayports").as_str() {

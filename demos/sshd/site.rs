@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use feramiko::{
-    Answer, AuthAnswer, AuthInfo, AuthenticationMethods, ConnectionRules, DirectAnswer, DirectRequest,
-    ExitStatus, ForwardRules, HostbasedClient, InteractiveAnswer, InteractiveQuery, KeyLogin, ListenAnswer,
-    ListenRequest, Peer, PtyRequest, PublicKey, Secret, ServerInterface, Session, SessionRequest, X11Answer,
-    X11Request, pattern_list_matches,
+    Account, Answer, AuthAnswer, AuthInfo, AuthenticationMethods, ConnectionRules, DirectAnswer,
+    DirectRequest, ExitStatus, ForwardRules, HostbasedClient, InteractiveAnswer, InteractiveQuery, KeyLogin,
+    ListenAnswer, ListenRequest, Peer, PtyRequest, PublicKey, Secret, ServerInterface, Session,
+    SessionRequest, X11Answer, X11Request, pattern_list_matches,
 };
 
 use crate::config::Config;
@@ -226,6 +226,10 @@ impl ServerInterface for Application {
 
     fn check_streamlocal_forward_request(&self, request: &ListenRequest) -> ListenAnswer {
         self.forward_rules().listen(request)
+    }
+
+    fn forwarding_account(&self, _: &AuthInfo) -> Option<Account> {
+        self.current().and_then(|who| who.account().cloned())
     }
 
     fn session(&self, session: Session) -> io::Result<ExitStatus> {

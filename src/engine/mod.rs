@@ -21,6 +21,8 @@ mod pipe;
 mod poll;
 mod reader;
 #[cfg(unix)]
+mod rights;
+#[cfg(unix)]
 mod shared;
 mod slot;
 mod stream;
@@ -51,6 +53,8 @@ pub(crate) use outside::within;
 #[cfg(unix)]
 pub(crate) use outside::{printed, succeeds};
 pub(crate) use poll::Signal;
+#[cfg(unix)]
+pub(crate) use rights::with_rights_of;
 #[cfg(unix)]
 pub(crate) use shared::start_shared;
 pub(crate) use slot::Lane;

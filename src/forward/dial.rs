@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::engine::{Link, Stream};
 use crate::pattern::endpoint::Endpoint;
 use crate::sys::tcp::Connecting;
+use crate::sys::user::Account;
 
 /// Time for all addresses of a host together. Systems give up after about two minutes; nobody waits so long
 /// for a forwarded connection. Looking a name up takes what the system's resolver allows itself.
@@ -16,13 +17,20 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Connects, unless the transport dies meanwhile; every address of a host is tried in turn.
 pub(crate) fn dial(to: &Endpoint, link: &Link) -> io::Result<Box<dyn Stream>> {
+    dial_as(None, to, link)
+}
+
+/// The same, to a UNIX socket with the rights of a user, if one is named.
+#[cfg_attr(not(unix), allow(unused_variables, reason = "there is nothing to have rights for"))]
+pub(crate) fn dial_as(user: Option<&Account>, to: &Endpoint, link: &Link) -> io::Result<Box<dyn Stream>> {
     match to {
         Endpoint::Tcp { host, port } => Ok(Box::new(tcp(host, *port, link)?)),
         #[cfg(unix)]
         Endpoint::Unix(path) => {
             use std::os::unix::ffi::OsStrExt;
-            let path = std::path::Path::new(std::ffi::OsStr::from_bytes(path));
-            Ok(Box::new(crate::sys::socket::connect_unix(path, PATIENCE)?))
+            let path = std::path::PathBuf::from(std::ffi::OsStr::from_bytes(path));
+            let connect = move || crate::sys::socket::connect_unix(&path, PATIENCE);
+            Ok(Box::new(crate::engine::with_rights_of(user, connect)?))
         }
         #[cfg(not(unix))]
         Endpoint::Unix(_) => Err(io::ErrorKind::Unsupported.into()),

@@ -6,15 +6,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddr
 #[cfg(unix)]
 use std::os::unix::net::UnixListener;
 #[cfg(unix)]
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+#[cfg(unix)]
+use crate::engine::with_rights_of;
 use crate::engine::{Held, Link, Stream, spawn};
 use crate::error::{Error, Result};
 use crate::interface::{GatewayPorts, ListenOptions};
 use crate::pattern::endpoint::Endpoint;
+use crate::sys::user::Account;
 use crate::sys::{socket, tcp};
 
 /// Connections that wait to be accepted. With OpenSSH's 128, some of a burst are dropped by the system and
@@ -27,7 +30,8 @@ const BREATH: Duration = Duration::from_millis(100);
 enum Socket {
     Tcp(TcpListener),
     #[cfg(unix)]
-    Unix(UnixListener, PathBuf),
+    /// With the file, and whose rights it was made with, if they are not ours.
+    Unix(UnixListener, PathBuf, Option<Account>),
 }
 
 impl Socket {
@@ -39,7 +43,7 @@ impl Socket {
                 Ok(Accepted { stream: Box::new(stream), originator })
             }
             #[cfg(unix)]
-            Self::Unix(listener, _) => {
+            Self::Unix(listener, ..) => {
                 let (stream, _) = listener.accept()?;
                 Ok(Accepted { stream: Box::new(stream), originator: Endpoint::unix("") })
             }
@@ -50,10 +54,11 @@ impl Socket {
         match self {
             Self::Tcp(listener) => socket::shut_listener(listener),
             #[cfg(unix)]
-            Self::Unix(listener, path) => {
+            Self::Unix(listener, path, user) => {
                 socket::shut_listener(listener);
-                // Somebody may have removed it before.
-                let _ = std::fs::remove_file(path);
+                // Somebody may have removed it before, or put something else there.
+                let path = path.clone();
+                let _ = with_rights_of(user.as_ref(), move || std::fs::remove_file(path));
             }
         }
     }
@@ -87,22 +92,32 @@ impl ForwardListener {
     /// # Errors
     /// [`Error::Io`] when nobody can listen there, [`Error::Unsupported`] for UNIX sockets on systems without.
     pub fn bind(listen: &Endpoint, options: &ListenOptions) -> Result<Self> {
-        Self::bind_at(listen, options, listen)
+        Self::bind_at(listen, options, listen, None)
     }
 
-    /// Listens where the options have a server listen that was asked to listen at `listen`.
-    pub(crate) fn bind_by_rule(listen: &Endpoint, options: &ListenOptions) -> Result<Self> {
+    /// Listens where the options have a server listen that was asked to listen at `listen`. A UNIX socket is
+    /// made, and removed, with the rights of `user`, if one is named.
+    pub(crate) fn bind_by_rule(
+        listen: &Endpoint,
+        options: &ListenOptions,
+        user: Option<&Account>,
+    ) -> Result<Self> {
         let at = match listen {
             Endpoint::Tcp { host, port } => {
                 Endpoint::tcp(bind_host(host, options.gateway).unwrap_or("localhost"), *port)
             }
             Endpoint::Unix(_) => listen.clone(),
         };
-        Self::bind_at(listen, options, &at)
+        Self::bind_at(listen, options, &at, user)
     }
 
     /// Listens at `at`, and is known under the name that was asked for.
-    fn bind_at(asked: &Endpoint, options: &ListenOptions, at: &Endpoint) -> Result<Self> {
+    fn bind_at(
+        asked: &Endpoint,
+        options: &ListenOptions,
+        at: &Endpoint,
+        user: Option<&Account>,
+    ) -> Result<Self> {
         let failed = |error| Error::io(format!("listening on {asked}"), error);
         match at {
             Endpoint::Tcp { host, port } => {
@@ -115,12 +130,12 @@ impl ForwardListener {
             }
             #[cfg(unix)]
             Endpoint::Unix(path) => {
-                let socket = bind_unix(path, options).map_err(failed)?;
+                let socket = bind_unix(path, options, user).map_err(failed)?;
                 Ok(Self { sockets: vec![socket], endpoint: asked.clone() })
             }
             #[cfg(not(unix))]
             Endpoint::Unix(_) => {
-                let _ = (options, failed);
+                let _ = (options, failed, user);
                 Err(Error::Unsupported("listening on a UNIX socket on this system".to_owned()))
             }
         }
@@ -224,17 +239,20 @@ fn bind_tcp(host: &str, mut port: u16) -> io::Result<(Vec<Socket>, u16)> {
 }
 
 #[cfg(unix)]
-fn bind_unix(path: &[u8], options: &ListenOptions) -> io::Result<Socket> {
+fn bind_unix(path: &[u8], options: &ListenOptions, user: Option<&Account>) -> io::Result<Socket> {
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::FileTypeExt;
 
-    let path = Path::new(std::ffi::OsStr::from_bytes(path));
-    // A file that is no socket is not ours to remove.
-    if options.unlink && path.symlink_metadata().is_ok_and(|there| there.file_type().is_socket()) {
-        std::fs::remove_file(path)?;
-    }
-    let listener = socket::listen_unix_as(path, 0o777 & !options.mask)?;
-    Ok(Socket::Unix(listener, path.to_owned()))
+    let path = PathBuf::from(std::ffi::OsStr::from_bytes(path));
+    let (file, unlink, mode) = (path.clone(), options.unlink, 0o777 & !options.mask);
+    let listener = with_rights_of(user, move || {
+        // A file that is no socket is not ours to remove.
+        if unlink && file.symlink_metadata().is_ok_and(|there| there.file_type().is_socket()) {
+            std::fs::remove_file(&file)?;
+        }
+        socket::listen_unix_as(&file, mode)
+    })?;
+    Ok(Socket::Unix(listener, path, user.cloned()))
 }
 
 /// Where a server listens that was asked to listen at `host`; none: on the loopback addresses. The words of
@@ -296,7 +314,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let endpoint = Endpoint::unix(path.as_os_str().as_encoded_bytes());
-        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
         let usual = ListenOptions::default();
         let first = ForwardListener::bind(&endpoint, &usual).unwrap();
         assert_eq!(mode(&path), 0o600);

@@ -1,8 +1,7 @@
 //! Sessions and files of a user who is another than the one who runs the server: who may log in, what is read
 //! and run with whose rights. sshd(8), "LOGIN PROCESS" and "AUTHORIZED_KEYS FILE FORMAT"; OpenSSH's auth.c.
 //!
-//! Runs on the threads of its callers; what needs a user's rights has a thread of its own, because only a
-//! thread can take them and not have them any more when it ends.
+//! Runs on the threads of its callers; what needs a user's rights has a thread of its own.
 
 use std::ffi::OsString;
 use std::io::{self, Read};
@@ -12,12 +11,12 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::engine::{ExitStatus, Program, spawn};
+use crate::engine::{ExitStatus, Program, spawn, with_rights_of};
 use crate::sys::file::{open_regular, read_bounded};
 use crate::sys::launch::Launch;
 use crate::sys::safe::open_safe;
 use crate::sys::shadow::{self, Closed};
-use crate::sys::user::{Account, take_rights_of};
+use crate::sys::user::Account;
 
 /// No file of a user's is larger: a hundred thousand keys.
 const FILE: u64 = 64 * 1024 * 1024;
@@ -118,7 +117,7 @@ impl Account {
     /// user where threads cannot take a user's rights.
     pub fn read_file(&self, path: &Path, strict: bool) -> io::Result<Vec<u8>> {
         let (account, path) = (self.clone(), path.to_owned());
-        with_rights_of(self, move || {
+        with_rights_of(Some(self), move || {
             let file = if strict {
                 open_safe(&path, account.uid, Some(&account.home))?
             } else {
@@ -181,23 +180,6 @@ impl Account {
             status => Err(io::Error::other(format!("it ended with {status}"))),
         }
     }
-}
-
-/// Runs something with the rights of a user: on a thread that takes them and ends, if they are not ours.
-fn with_rights_of<T: Send + 'static>(
-    account: &Account,
-    run: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    if account.is_current() {
-        return run();
-    }
-    let (sender, result) = crossbeam_channel::bounded(1);
-    let user = account.clone();
-    spawn("feramiko as a user", move || {
-        // Whoever asked waits until this has ended.
-        let _ = sender.send(take_rights_of(&user).and_then(|()| run()));
-    })?;
-    result.recv().unwrap_or_else(|_| Err(io::Error::other("the thread of a user panicked")))
 }
 
 #[cfg(test)]

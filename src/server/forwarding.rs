@@ -16,7 +16,7 @@ use crate::engine::{
     ADMINISTRATIVELY_PROHIBITED, CONNECT_FAILED, ChannelLink, Fit, Link, OpenRequest, Reply, Taking, spawn,
 };
 use crate::error::Result;
-use crate::forward::dial::dial;
+use crate::forward::dial::dial_as;
 use crate::forward::listen::{ForwardListener, Listening};
 use crate::forward::local::{carry_each, carry_over};
 use crate::forward::relay::join;
@@ -26,6 +26,7 @@ use crate::interface::{
 };
 use crate::msg::forwarding::{self as message, Carried};
 use crate::pattern::endpoint::{Endpoint, may_open};
+use crate::sys::user::Account;
 
 /// What a connection's serving thread has of its forwardings; they end with it.
 pub(super) struct Forwarding {
@@ -125,26 +126,37 @@ fn serve_direct<I: ServerInterface>(
             request.refuse(ADMINISTRATIVELY_PROHIBITED, "not permitted");
             None
         }
-        DirectAnswer::Connect(to) => match dial(&to, link).and_then(|stream| stream.split()) {
-            Ok(stream) => {
-                let channel = Channel::new(request.accept(link)?);
-                if let Err(error) = join(&channel, stream) {
-                    log::debug!(target: "feramiko::server", "a connection to {to} ends: {error}");
+        DirectAnswer::Connect(to) => {
+            match dial_as(user(interface, auth).as_ref(), &to, link).and_then(|stream| stream.split()) {
+                Ok(stream) => {
+                    let channel = Channel::new(request.accept(link)?);
+                    if let Err(error) = join(&channel, stream) {
+                        log::debug!(target: "feramiko::server", "a connection to {to} ends: {error}");
+                    }
+                    Some(channel.link().clone())
                 }
-                Some(channel.link().clone())
+                Err(error) => {
+                    log::debug!(target: "feramiko::server", "connecting to {to}: {error}");
+                    request.refuse(CONNECT_FAILED, &error.kind().to_string());
+                    None
+                }
             }
-            Err(error) => {
-                log::debug!(target: "feramiko::server", "connecting to {to}: {error}");
-                request.refuse(CONNECT_FAILED, &error.kind().to_string());
-                None
-            }
-        },
+        }
         DirectAnswer::Take(run) => {
             let channel = Channel::new(request.accept(link)?);
             run(channel.clone());
             Some(channel.link().clone())
         }
     }
+}
+
+/// Whose rights are needed for UNIX sockets, if not ours.
+#[cfg_attr(not(unix), allow(unused_variables, reason = "there are no others"))]
+fn user<I: ServerInterface>(interface: &I, auth: &AuthInfo) -> Option<Account> {
+    #[cfg(unix)]
+    return interface.forwarding_account(auth);
+    #[cfg(not(unix))]
+    None
 }
 
 /// Where a server listens for one client.
@@ -192,7 +204,8 @@ impl<I: ServerInterface> Listeners<I> {
     }
 
     fn bind(&mut self, at: &Endpoint, options: &ListenOptions, reply: Reply) {
-        let listener = match ForwardListener::bind_by_rule(at, options) {
+        let user = user(&*self.interface, &self.auth);
+        let listener = match ForwardListener::bind_by_rule(at, options, user.as_ref()) {
             Ok(listener) => listener,
             Err(error) => {
                 log::info!(target: "feramiko::server", "{}: {error}", self.auth.user);
