@@ -232,6 +232,9 @@ fn close(core: &Arc<Core>, recipient: u32) -> Result<()> {
     if awaits_exit {
         // As OpenSSH's client closes a channel that it shares with others when both streams have ended: it
         // waits for the status all the same. Our CLOSE follows that, and the program runs on till then.
+        state.wake_watchers();
+        drop(state);
+        slot.wake_all();
         return Ok(());
     }
     // The peer takes nothing any more; ours is owed.
