@@ -282,6 +282,7 @@ fn close(slot: &Arc<Slot>, core: &Core) {
     let mut state = slot.state.lock();
     state.want_close = true;
     state.want_eof = true;
+    state.exit_owed = false;
     state.held = None;
     let enqueue = state.enqueue();
     state.wake_watchers();
@@ -541,10 +542,16 @@ impl ChannelLink {
             want_reply: false,
             rest: Rest(rest),
         };
-        if !state.want_close {
+        if !state.want_close || state.exit_owed {
             state.exit_out = Some(request.to_vec());
+            state.exit_owed = false;
             self.post_if_due(state, 0);
         }
+    }
+
+    /// From now on a program runs whose exit status will be sent, or the channel closed here.
+    pub(crate) fn owe_exit(&self) {
+        self.0.slot.state.lock().exit_owed = true;
     }
 
     /// Waits for the command's end. Data that nobody reads meanwhile is kept, up to a limit.

@@ -226,6 +226,9 @@ fn close(core: &Arc<Core>, recipient: u32) -> Result<()> {
     if state.flow.close_received {
         return Err(Error::protocol(format!("channel {recipient} was closed twice")));
     }
+    // OpenSSH's master closes as soon as both ends have passed, and takes the status that follows. Who closes
+    // earlier wants none.
+    state.exit_owed &= state.flow.eof_received && state.want_eof;
     state.flow.close_received = true;
     state.flow.eof_received = true;
     // The peer takes nothing any more; ours is owed.

@@ -132,6 +132,8 @@ pub(super) struct State {
     pub(super) exit_out: Option<Vec<u8>>,
     pub(super) want_eof: bool,
     pub(super) want_close: bool,
+    /// A program's exit status is still to come: our CLOSE waits for it although the peer's is here.
+    pub(super) exit_owed: bool,
     /// The peer does not read any more (`eow@openssh.com`).
     pub(super) peer_stopped_reading: bool,
     /// The peer closed the channel before everything written had left.
@@ -287,7 +289,12 @@ impl State {
             || !self.out_stderr.is_empty()
             || (self.want_eof && !self.flow.eof_sent)
             || self.exit_out.is_some()
-            || (self.want_close && !self.flow.close_sent)
+            || self.close_due()
+    }
+
+    /// Whether our CLOSE may leave, once all before it has.
+    fn close_due(&self) -> bool {
+        self.want_close && !self.exit_owed && !self.flow.close_sent
     }
 
     /// Whether the slot has to be put into the data lane now; marks it as put there.
@@ -343,6 +350,7 @@ impl Slot {
                 exit_out: None,
                 want_eof: false,
                 want_close: false,
+                exit_owed: false,
                 peer_stopped_reading: false,
                 cut_off: false,
                 exit: None,
@@ -488,7 +496,7 @@ impl Slot {
         if let Some(exit) = state.exit_out.take() {
             sealer.seal(&[&exit], out)?;
         }
-        if state.want_close && !state.flow.close_sent {
+        if state.close_due() {
             state.flow.close_sent = true;
             seal_message(sealer, out, &ChannelClose { recipient })?;
         }

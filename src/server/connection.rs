@@ -312,6 +312,7 @@ fn run_session<I: ServerInterface>(
     events: SessionEvents,
     place: Option<Place>,
 ) {
+    channel.link().owe_exit();
     let session = Session::new(channel.clone(), request, events);
     let run = std::panic::AssertUnwindSafe(|| interface.session(session));
     let status = match std::panic::catch_unwind(run) {
