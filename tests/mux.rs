@@ -24,7 +24,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use feramiko::{Endpoint, MuxClient, MuxCommand, PKey, SSHClient};
-use peers::{Folder, Keys, Running, Server, program, require, sshd, user};
+use peers::{Folder, Keys, Running, Server, our_sshd, program, require, sshd, user};
 
 /// Far more than anything here takes, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);

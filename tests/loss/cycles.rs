@@ -75,7 +75,8 @@ fn command(site: &Site, cut: bool) {
 fn shell(site: &Site, cut: bool) {
     let (client, connection) = site.client();
     let mut channel = client.invoke_shell(&PtyRequest::new("xterm", 80, 24)).unwrap();
-    channel.write_all(b"sleep 600 & echo $((40 + 2))seen\n").unwrap();
+    // Until the job is a program of its own it has the shell's ways with signals.
+    channel.write_all(b"sh -c 'echo $((40 + 2))seen; exec sleep 600' &\n").unwrap();
     let mut lines = BufReader::new(channel.clone()).lines();
     assert!(lines.any(|line| line.unwrap().contains("42seen")));
     if !cut {

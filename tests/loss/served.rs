@@ -77,7 +77,11 @@ impl Served {
                 || environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
         };
         let found = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path()).filter(belongs);
-        found.map(|path| path.display().to_string()).collect()
+        let shown = |path: PathBuf| {
+            let line = fs::read(path.join("cmdline")).unwrap_or_default();
+            format!("{}: {}", path.display(), String::from_utf8_lossy(&line).replace('\0', " "))
+        };
+        found.map(shown).collect()
     }
 
     /// The files in its temporary folder.

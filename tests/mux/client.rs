@@ -39,6 +39,21 @@ fn commands_run_over_openssh() {
     assert!(matches!(MuxClient::connect(host.path()), Err(Error::Io { .. })));
 }
 
+/// OpenSSH's master closes the channel when both directions have ended, and waits for the status that follows.
+#[test]
+fn a_status_is_told_after_the_master_has_closed() {
+    let _watch = given::within(120);
+    let Some(theirs) = Host::start() else { return };
+    let server = our_sshd(&Keys::named("host").unwrap(), &theirs.keys);
+    for host in [Host { server, folder: Folder::new(), keys: Keys::named("user").unwrap() }, theirs] {
+        let Some(_master) = host.openssh_master() else { return };
+        // It ends its output and runs on; that its channel is closed must not end it first.
+        let command = MuxCommand::new("trap '' HUP; exec >&- 2>&-; sleep 0.3; exit 3");
+        let (status, ..) = run(host.mux(), &command, &null());
+        assert_eq!(status, ExitStatus::Code(3));
+    }
+}
+
 #[test]
 fn a_dropped_session_ends_and_its_master_does_not() {
     let _watch = given::within(120);
