@@ -20,7 +20,7 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use peers::{Folder, Keys, Running, Server, example, free_port, our_sshd, sshd, user};
+use peers::{Folder, Keys, Running, Server, example, free_port, our_sshd, program, sshd, user};
 
 /// Far more than anything here takes, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -47,15 +47,24 @@ impl Host {
 
     /// A file of configuration in which `host` is the server.
     fn config(&self) -> String {
+        let port = self.server.port();
+        self.written("config", &format!("Host host hop*\n HostName 127.0.0.1\n Port {port}\n"))
+    }
+
+    /// The same for any host of that name.
+    fn for_any_host(&self) -> String {
+        self.written("any", "Host *\n")
+    }
+
+    fn written(&self, name: &str, begin: &str) -> String {
         let text = format!(
-            "Host host hop*\n HostName 127.0.0.1\n Port {}\n User {}\n IdentityFile {}\n IdentitiesOnly yes\n \
-             StrictHostKeyChecking accept-new\n UserKnownHostsFile {}\n GlobalKnownHostsFile none\n BatchMode yes\n",
-            self.server.port(),
+            "{begin} User {}\n IdentityFile {}\n IdentitiesOnly yes\n StrictHostKeyChecking accept-new\n \
+             UserKnownHostsFile {}\n GlobalKnownHostsFile none\n BatchMode yes\n",
             user(),
             self.keys.private("ed25519").display(),
             self.folder.file("known").display()
         );
-        let path = self.folder.file("config");
+        let path = self.folder.file(name);
         std::fs::write(&path, text).unwrap();
         path.display().to_string()
     }

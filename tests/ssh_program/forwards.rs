@@ -143,6 +143,26 @@ fn three_hosts_lead_to_a_fourth() {
     assert!(said(&wrong).contains("ssh: "), "{}", said(&wrong));
 }
 
+/// Every other host on the way is ours; so is the client, or OpenSSH's.
+#[test]
+fn hosts_on_the_way_may_be_of_either_kind() {
+    let _watch = given::within(120);
+    let hosts = Host::both();
+    let [ours, theirs] = &hosts[..] else { return };
+    for (outer, inner) in [(ours, theirs), (theirs, ours)] {
+        let (first, second) = (outer.server.port(), inner.server.port());
+        let jumps = format!("127.0.0.1:{first},127.0.0.1:{second},127.0.0.1:{first}");
+        let port = second.to_string();
+        for client in [example("ssh"), program("ssh").unwrap()] {
+            let mut ssh = Command::new(client);
+            // OpenSSH's client reads the keys of the hosts on the way from its configuration.
+            ssh.args(["-F", &outer.for_any_host(), "-J", &jumps, "-p", &port, "127.0.0.1", "cat; exit 4"]);
+            let output = peers::output(ssh.env_remove("SSH_AUTH_SOCK"), "far");
+            assert_eq!(answer(&output), (Some(4), "far".to_owned()), "{ssh:?}: {}", said(&output));
+        }
+    }
+}
+
 #[test]
 fn who_may_connect_and_what_is_in_the_way() {
     let _watch = given::within(120);
