@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Limits;
+use super::channel_link::ChannelLink;
 use super::core::{Core, Start};
 use super::incoming::Incoming;
-use super::link::{ChannelLink, Link};
+use super::link::Link;
 use super::login::Finished;
 use super::mux::Wake;
 use super::outbox::Outbox;

@@ -8,8 +8,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::channel_link::ChannelLink;
 use super::core::Core;
-use super::link::{ChannelLink, Link};
+use super::link::Link;
 use super::outbox::Concerns;
 use super::slot::{Phase, Slot};
 use super::sync::Mutex;

@@ -5,6 +5,7 @@
 
 #[cfg(any(test, fuzzing))]
 mod bare;
+mod channel_link;
 #[cfg(unix)]
 mod child;
 mod core;
@@ -39,6 +40,7 @@ use std::thread::JoinHandle;
 pub(crate) use self::core::{Core, RequestTaker, Start};
 #[cfg(any(test, fuzzing))]
 pub(crate) use bare::Bare;
+pub(crate) use channel_link::ChannelLink;
 #[cfg(unix)]
 pub(crate) use child::{Program, Running};
 pub use exit::ExitStatus;
@@ -47,7 +49,7 @@ pub(crate) use incoming::{
     UNKNOWN_CHANNEL_TYPE,
 };
 pub use limits::Limits;
-pub(crate) use link::{ChannelLink, Link, default_deadline, global_request};
+pub(crate) use link::{Link, default_deadline, global_request};
 pub(crate) use login::{Login, Opening};
 pub(crate) use outside::within;
 #[cfg(unix)]

@@ -4,9 +4,10 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use super::channel_link::ChannelLink;
 use super::core::Core;
 use super::incoming::{ChannelTaker, Fit, OpenRequest};
-use super::link::{ChannelLink, Link};
+use super::link::Link;
 use crate::error::Result;
 
 impl Link {

@@ -29,8 +29,8 @@ const BREATH: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 enum Socket {
     Tcp(TcpListener),
-    #[cfg(unix)]
     /// With the file, and whose rights it was made with, if they are not ours.
+    #[cfg(unix)]
     Unix(UnixListener, PathBuf, Option<Account>),
 }
 
@@ -50,6 +50,12 @@ impl Socket {
         }
     }
 
+    /// Whether it was made with our own rights.
+    #[cfg(unix)]
+    fn is_ours(&self) -> bool {
+        !matches!(self, Self::Unix(_, _, Some(user)) if !user.is_current())
+    }
+
     fn stop(&self) {
         match self {
             Self::Tcp(listener) => socket::shut_listener(listener),
@@ -57,8 +63,13 @@ impl Socket {
             Self::Unix(listener, path, user) => {
                 socket::shut_listener(listener);
                 // Somebody may have removed it before, or put something else there.
-                let path = path.clone();
-                let _ = with_rights_of(user.as_ref(), move || std::fs::remove_file(path));
+                let (path, user) = (path.clone(), user.clone());
+                let remove = move || drop(with_rights_of(user.as_ref(), || std::fs::remove_file(path)));
+                match self.is_ours() {
+                    true => remove(),
+                    // Whoever ends it does not wait for what the system knows of the user.
+                    false => drop(spawn("feramiko socket", remove)),
+                }
             }
         }
     }

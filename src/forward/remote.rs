@@ -252,13 +252,18 @@ impl Transport {
             Endpoint::Unix(_) => LISTENS,
         };
         let taking = take_forwarded(&link, at.clone(), Arc::clone(&port), run)?;
-        let (request, _) = message::listen_requests(&at);
+        let (request, cancel) = message::listen_requests(&at);
         let until = default_deadline(link.core(), timeout);
         let known = Arc::clone(&port);
-        link.global_request_then(request, &message::listen(&at), until, move |rest| {
+        let answered = link.global_request_then(request, &message::listen(&at), until, move |rest| {
             let port = if asked_port > 0 { Some(asked_port) } else { message::chosen_port(rest) };
             known.store(port.unwrap_or(0), Ordering::SeqCst);
-        })?;
+        });
+        if let Err(Error::Timeout(_)) = &answered {
+            // It may listen yet, for nobody.
+            link.tell(cancel, &message::listen(&at));
+        }
+        answered?;
         if let Endpoint::Tcp { port: chosen, .. } = &mut at {
             *chosen = port.load(Ordering::SeqCst);
             if *chosen == 0 {

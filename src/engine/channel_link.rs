@@ -1,0 +1,386 @@
+//! What the handle of a channel holds. Every blocking call of a user on a channel runs here, on the user's
+//! thread, with a deadline.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::core::Core;
+use super::exit::ExitStatus;
+use super::link::{Link, answered};
+use super::poll::Signal;
+use super::slot::{Lane, Phase as SlotPhase, Request, Slot, State};
+use super::sync::{Condvar, MutexGuard};
+use crate::error::{Error, Phase, Result};
+use crate::msg::connection::ChannelRequest;
+use crate::wire::{Encode, Escaped, Rest};
+
+/// Sleeps until something changed; false at the deadline.
+fn wait(changed: &Condvar, state: &mut MutexGuard<'_, State>, deadline: Option<Instant>) -> bool {
+    match deadline {
+        None => {
+            changed.wait(state);
+            true
+        }
+        Some(deadline) => !changed.wait_until(state, deadline).timed_out(),
+    }
+}
+
+/// A channel. The last clone that is dropped closes it, and never the transport.
+#[derive(Clone)]
+pub(crate) struct ChannelLink(Arc<ChannelHandle>);
+
+struct ChannelHandle {
+    slot: Arc<Slot>,
+    link: Link,
+}
+
+impl Drop for ChannelHandle {
+    fn drop(&mut self) {
+        close(&self.slot, self.link.core());
+    }
+}
+
+pub(super) fn close(slot: &Arc<Slot>, core: &Core) {
+    let mut state = slot.state.lock();
+    state.want_close = true;
+    state.want_eof = true;
+    state.held = None;
+    let enqueue = state.enqueue();
+    state.wake_watchers();
+    drop(state);
+    slot.wake_all();
+    if enqueue {
+        core.post_slot(slot, 0);
+    }
+}
+
+impl fmt::Debug for ChannelLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} channel {}", self.0.slot.kind, self.0.slot.local)
+    }
+}
+
+impl ChannelLink {
+    pub(super) fn new(slot: Arc<Slot>, link: Link) -> Self {
+        Self(Arc::new(ChannelHandle { slot, link }))
+    }
+
+    pub(crate) fn link(&self) -> &Link {
+        &self.0.link
+    }
+
+    pub(crate) fn slot(&self) -> &Arc<Slot> {
+        &self.0.slot
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.slot.local
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        self.0.link.core()
+    }
+
+    /// Waits until the peer has opened it, or somebody closes it here.
+    pub(crate) fn wait_open(&self, deadline: Option<Instant>) -> Result<()> {
+        let slot = &self.0.slot;
+        let mut state = slot.state.lock();
+        loop {
+            match &state.phase {
+                SlotPhase::Opening if state.dead.is_some() => return Err(self.core().closed()),
+                SlotPhase::Opening if state.want_close => return Err(Error::Closed(None)),
+                SlotPhase::Opening => {}
+                SlotPhase::Refused { code, text } => {
+                    return Err(Error::ChannelRefused { code: *code, text: text.clone() });
+                }
+                SlotPhase::Open | SlotPhase::Closed => return Ok(()),
+            }
+            if !wait(&slot.incoming, &mut state, deadline) {
+                return Err(Error::Timeout(Phase::Open));
+            }
+        }
+    }
+
+    /// Puts the slot into the data lane if it has something to send.
+    fn post_if_due(&self, mut state: MutexGuard<'_, State>, size: usize) {
+        let enqueue = state.enqueue();
+        drop(state);
+        if enqueue {
+            self.core().post_slot(&self.0.slot, size);
+        }
+    }
+
+    /// Reads what is there; waits for it. 0 is the stream's end.
+    pub(crate) fn read(&self, lane: Lane, buf: &mut [u8], deadline: Option<Instant>) -> Result<usize> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        let slot = &self.0.slot;
+        let unread = self.core().limits.unread_stream;
+        let mut state = slot.state.lock();
+        loop {
+            let count = state.read(lane, buf);
+            if count > 0 {
+                self.post_if_due(state, 0);
+                return Ok(count);
+            }
+            if state.at_end(lane) {
+                return Ok(0);
+            }
+            if state.dead.is_some() {
+                return Err(self.core().closed());
+            }
+            if state.overfull(Some(lane), unread).is_some() {
+                return Err(Error::Limit { which: "unread_stream", limit: unread as u64 });
+            }
+            state.inbound(lane).waiting = state.inbound(lane).waiting.saturating_add(1);
+            state.credit_unread(unread);
+            let credit = state.enqueue();
+            let in_time = credit || wait(&slot.incoming, &mut state, deadline);
+            state.inbound(lane).waiting = state.inbound(lane).waiting.saturating_sub(1);
+            if credit {
+                // Without the lock anything may happen: everything is looked at again.
+                drop(state);
+                self.core().post_slot(slot, 0);
+                state = slot.state.lock();
+                continue;
+            }
+            if !in_time && !state.readable(lane) {
+                return Err(Error::Timeout(Phase::Read));
+            }
+        }
+    }
+
+    /// Takes some of `buf`; waits until there is room for at least a byte.
+    pub(crate) fn write(&self, lane: Lane, buf: &[u8], deadline: Option<Instant>) -> Result<usize> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        let slot = &self.0.slot;
+        let mut state = slot.state.lock();
+        loop {
+            if state.dead.is_some() {
+                return Err(self.core().closed());
+            }
+            if state.want_eof || state.want_close || state.peer_stopped_reading || self.core().closing() {
+                return Err(Error::Closed(None));
+            }
+            let room = state.room();
+            if room > 0 {
+                let taken = buf.get(..room).unwrap_or(buf);
+                state.out(lane).feed(taken);
+                self.post_if_due(state, taken.len());
+                return Ok(taken.len());
+            }
+            if !wait(&slot.outgoing, &mut state, deadline) && state.room() == 0 {
+                return Err(Error::Timeout(Phase::Write));
+            }
+        }
+    }
+
+    /// Waits until a write takes at least a byte, or fails.
+    pub(crate) fn wait_writable(&self, deadline: Option<Instant>) -> Result<()> {
+        let slot = &self.0.slot;
+        let mut state = slot.state.lock();
+        while !state.writable() {
+            if !wait(&slot.outgoing, &mut state, deadline) && !state.writable() {
+                return Err(Error::Timeout(Phase::Write));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until everything written has left for the stream; an error when the peer closed the
+    /// channel before.
+    pub(crate) fn flush(&self, deadline: Option<Instant>) -> Result<()> {
+        let slot = &self.0.slot;
+        let mut state = slot.state.lock();
+        loop {
+            if state.dead.is_some() {
+                return Err(self.core().closed());
+            }
+            if state.cut_off {
+                return Err(Error::Closed(None));
+            }
+            if state.out_data.is_empty() && state.out_stderr.is_empty() {
+                return Ok(());
+            }
+            if !wait(&slot.outgoing, &mut state, deadline) {
+                return Err(Error::Timeout(Phase::Write));
+            }
+        }
+    }
+
+    /// Nothing more will be written: EOF follows what is queued.
+    pub(crate) fn send_eof(&self) {
+        let mut state = self.0.slot.state.lock();
+        state.want_eof = true;
+        self.post_if_due(state, 0);
+        self.0.slot.outgoing.notify_all();
+    }
+
+    /// Nothing more will be read: what is there and what comes is dropped.
+    pub(crate) fn stop_reading(&self, lane: Lane) {
+        let mut state = self.0.slot.state.lock();
+        state.discard(lane);
+        state.wake_watchers();
+        self.post_if_due(state, 0);
+        self.0.slot.incoming.notify_all();
+    }
+
+    /// Waits until either side has closed it, or the transport died.
+    pub(crate) fn wait_closed(&self) {
+        let slot = &self.0.slot;
+        let mut state = slot.state.lock();
+        while !(state.want_close || state.phase == SlotPhase::Closed || state.dead.is_some()) {
+            wait(&slot.incoming, &mut state, None);
+        }
+    }
+
+    /// Has what comes for standard error appended to the data, or no longer; what it was before.
+    pub(crate) fn combine_stderr(&self, combine: bool) -> bool {
+        let mut state = self.0.slot.state.lock();
+        let before = state.combine(combine);
+        state.wake_watchers();
+        self.post_if_due(state, 0);
+        self.0.slot.incoming.notify_all();
+        before
+    }
+
+    /// Gives the channel as long as somebody else holds it.
+    pub(crate) fn weak(&self) -> impl Fn() -> Option<Self> + Send + use<> {
+        let weak = Arc::downgrade(&self.0);
+        move || weak.upgrade().map(Self)
+    }
+
+    /// Closes it; what is queued leaves first. Idempotent.
+    pub(crate) fn close(&self) {
+        close(&self.0.slot, self.core());
+    }
+
+    /// Whether either side has closed it, or the transport died.
+    pub(crate) fn closed(&self) -> bool {
+        self.0.slot.is_closed()
+    }
+
+    /// Sends a request; with `deadline` given waits for the answer.
+    pub(crate) fn request(&self, kind: &str, rest: &[u8], wait_until: Option<Option<Instant>>) -> Result<()> {
+        let mut state = self.0.slot.state.lock();
+        if state.dead.is_some() {
+            return Err(self.core().closed());
+        }
+        if state.want_close {
+            return Err(Error::Closed(None));
+        }
+        let request = ChannelRequest {
+            recipient: state.remote,
+            kind: Escaped(kind.as_bytes()),
+            want_reply: wait_until.is_some(),
+            rest: Rest(rest),
+        };
+        let payload = request.to_vec();
+        let Some(deadline) = wait_until else {
+            state.requests.push_back(Request { payload, waiter: None });
+            self.post_if_due(state, 0);
+            return Ok(());
+        };
+        let limit = self.core().limits.unanswered_requests;
+        if state.replies.len().saturating_add(state.requests.len()) >= limit {
+            return Err(Error::Limit { which: "unanswered_requests", limit: limit as u64 });
+        }
+        let (sender, receiver) = crossbeam_channel::bounded(1);
+        state.requests.push_back(Request { payload, waiter: Some(sender) });
+        self.post_if_due(state, 0);
+        answered(&receiver, self.core(), kind, deadline).map(drop)
+    }
+
+    /// An exit status will be sent, and then the channel closed, whatever the peer does before.
+    pub(crate) fn owe_exit(&self) {
+        self.0.slot.state.lock().owes_exit = true;
+    }
+
+    /// Sends the exit status once all data is out; the last word before CLOSE.
+    pub(crate) fn send_exit(&self, kind: &str, rest: &[u8]) {
+        let mut state = self.0.slot.state.lock();
+        let request = ChannelRequest {
+            recipient: state.remote,
+            kind: Escaped(kind.as_bytes()),
+            want_reply: false,
+            rest: Rest(rest),
+        };
+        if !state.want_close {
+            state.exit_out = Some(request.to_vec());
+            self.post_if_due(state, 0);
+        }
+    }
+
+    /// Waits for the command's end. Data that nobody reads meanwhile is kept, up to a limit.
+    pub(crate) fn wait_exit(&self, deadline: Option<Instant>) -> Result<ExitStatus> {
+        let slot = &self.0.slot;
+        let unread = self.core().limits.unread_stream;
+        let mut state = slot.state.lock();
+        loop {
+            if let Some(exit) = &state.exit {
+                return Ok(exit.clone());
+            }
+            if state.flow.close_received || state.phase == SlotPhase::Closed {
+                return Ok(ExitStatus::Missing);
+            }
+            if state.dead.is_some() {
+                return Err(self.core().closed());
+            }
+            if state.want_close {
+                return Ok(ExitStatus::Missing);
+            }
+            if state.overfull(None, unread).is_some() {
+                return Err(Error::Limit { which: "unread_stream", limit: unread as u64 });
+            }
+            state.exit_waiting = state.exit_waiting.saturating_add(1);
+            state.credit_unread(unread);
+            let credit = state.enqueue();
+            let in_time = credit || wait(&slot.incoming, &mut state, deadline);
+            state.exit_waiting = state.exit_waiting.saturating_sub(1);
+            if credit {
+                drop(state);
+                self.core().post_slot(slot, 0);
+                state = slot.state.lock();
+                continue;
+            }
+            if !in_time && state.exit.is_none() && !state.flow.close_received {
+                return Err(Error::Timeout(Phase::Exit));
+            }
+        }
+    }
+
+    /// Keeps `thing` until the channel is closed or the transport ends.
+    pub(crate) fn hold(&self, thing: impl Any + Send) {
+        let mut state = self.0.slot.state.lock();
+        if !(state.want_close || state.phase == SlotPhase::Closed || state.dead.is_some()) {
+            state.held = Some(Box::new(thing));
+        }
+    }
+
+    /// The exit status, if it has come.
+    pub(crate) fn exit(&self) -> Option<ExitStatus> {
+        self.0.slot.state.lock().exit.clone()
+    }
+
+    /// Whether a read would return at once, and a write would.
+    pub(crate) fn readiness(&self) -> (bool, bool, bool) {
+        let mut state = self.0.slot.state.lock();
+        (state.readable(Lane::Data), state.readable(Lane::Stderr), state.writable())
+    }
+
+    /// Looks how far the peer may be ahead of us, in bytes, without keeping the channel open.
+    pub(crate) fn watch_window(&self) -> impl Fn() -> usize + Send + Sync + use<> {
+        let slot = Arc::clone(&self.0.slot);
+        move || slot.state.lock().flow.window()
+    }
+
+    /// Raises `signal` at every change from now on, as long as it lives.
+    pub(crate) fn watch(&self, signal: &Arc<Signal>) {
+        self.0.slot.state.lock().watchers.push(Arc::downgrade(signal));
+    }
+}
