@@ -115,6 +115,9 @@ fn shells(setup: &Setup, count: usize, rounds: usize) -> Outcome<()> {
     told(&format!("\"count\":{},\"p50ms\":{:.3},\"p99ms\":{:.3}", times.len(), at(0.5), at(0.99)), started)
 }
 
+/// How many connections the system keeps for a listener that is behind.
+const QUEUE: i32 = 4096;
+
 /// Who echoes on one connection needs little; what matters is that a thousand of them start.
 const STACK: usize = 64 * 1024;
 
@@ -124,6 +127,8 @@ fn echo() -> io::Result<u16> {
         io::copy(&mut { stream }, &mut { stream })
     }
     let listener = TcpListener::bind("127.0.0.1:0")?;
+    // More than are ever opened: one connection too many for the queue would wait a second for its next try.
+    rustix::net::listen(&listener, QUEUE)?;
     let port = listener.local_addr()?.port();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
