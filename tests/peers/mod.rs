@@ -356,6 +356,7 @@ pub(crate) fn our_sshd(host_keys: &Keys, authorized: &Keys) -> Server {
         let mut command = keeper(r#""$@""#);
         command.arg(example("sshd")).args(["-p", &port.to_string(), "--listen", "127.0.0.1", "-h"]);
         command.arg(host_keys.private("ed25519")).arg("-a").arg(folder.file("authorized_keys"));
+        command.arg("-o").arg(home_in(folder));
         (command, "listening on".to_owned())
     })
 }
@@ -407,9 +408,17 @@ fn sshd_config(folder: &Folder, host_keys: &Keys, authorized: &Keys, port: u16, 
     format!(
         "{more}\nListenAddress 127.0.0.1:{port}\n{host_keys}AuthorizedKeysFile {}\n\
          PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\n\
-         Subsystem sftp internal-sftp\nAcceptEnv *\nMaxStartups 200\nMaxSessions 200\nLogLevel VERBOSE\n",
-        path.display()
+         Subsystem sftp internal-sftp\nAcceptEnv *\nMaxStartups 200\nMaxSessions 200\nLogLevel VERBOSE\n\
+         {}\n",
+        path.display(),
+        home_in(folder),
     )
+}
+
+/// A line of sshd_config: what sessions take for their home has nobody's start-up files, which say and do
+/// what no test expects.
+fn home_in(folder: &Folder) -> String {
+    format!("SetEnv HOME={}", folder.path().display())
 }
 
 fn authorized_keys(keys: &Keys) -> String {
