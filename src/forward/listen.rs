@@ -50,26 +50,20 @@ impl Socket {
         }
     }
 
-    /// Whether it was made with our own rights.
-    #[cfg(unix)]
-    fn is_ours(&self) -> bool {
-        !matches!(self, Self::Unix(_, _, Some(user)) if !user.is_current())
-    }
-
-    fn stop(&self) {
+    /// Ends it, and removes its file. Where that needs the rights of another user it waits for what the
+    /// system knows of them, unless `at_once`.
+    #[cfg_attr(not(unix), allow(unused_variables, reason = "there are no files"))]
+    fn stop(&self, at_once: bool) {
         match self {
             Self::Tcp(listener) => socket::shut_listener(listener),
             #[cfg(unix)]
             Self::Unix(listener, path, user) => {
                 socket::shut_listener(listener);
-                // Somebody may have removed it before, or put something else there.
+                let anothers = user.as_ref().is_some_and(|user| !user.is_current());
                 let (path, user) = (path.clone(), user.clone());
+                // Somebody may have removed it before, or put something else there.
                 let remove = move || drop(with_rights_of(user.as_ref(), || std::fs::remove_file(path)));
-                match self.is_ours() {
-                    true => remove(),
-                    // Whoever ends it does not wait for what the system knows of the user.
-                    false => drop(spawn("feramiko socket", remove)),
-                }
+                if at_once && anothers { drop(spawn("feramiko socket", remove)) } else { remove() }
             }
         }
     }
@@ -167,20 +161,21 @@ impl ForwardListener {
     ) -> Result<Listening> {
         let sockets = std::mem::take(&mut self.sockets);
         let shared = Arc::new(Sockets { sockets, stopped: AtomicBool::new(false) });
-        let stop = Stop(Arc::clone(&shared));
+        let stop = Stop { sockets: Arc::clone(&shared), at_once: false };
         let take = Arc::new(take);
         for at in 0..shared.sockets.len() {
             let (shared, take) = (Arc::clone(&shared), Arc::clone(&take));
             spawn("feramiko listen", move || shared.accept_all(at, &*take))?;
         }
-        let held = link.hold(stop);
-        Ok(Listening { _held: held, _stop: Stop(shared) })
+        // The thread on which the transport dies waits for nobody.
+        let held = link.hold(Stop { sockets: shared, at_once: true });
+        Ok(Listening { _stop: stop, _held: held })
     }
 }
 
 impl Drop for ForwardListener {
     fn drop(&mut self) {
-        self.sockets.iter().for_each(Socket::stop);
+        self.sockets.iter().for_each(|socket| socket.stop(false));
     }
 }
 
@@ -210,18 +205,22 @@ impl Sockets {
 }
 
 /// Has them accept nobody any more when it is dropped.
-struct Stop(Arc<Sockets>);
+struct Stop {
+    sockets: Arc<Sockets>,
+    at_once: bool,
+}
 
 impl Drop for Stop {
     fn drop(&mut self) {
-        if !self.0.stopped.swap(true, Ordering::SeqCst) {
-            self.0.sockets.iter().for_each(Socket::stop);
+        if !self.sockets.stopped.swap(true, Ordering::SeqCst) {
+            self.sockets.sockets.iter().for_each(|socket| socket.stop(self.at_once));
         }
     }
 }
 
 /// Connections are accepted as long as this and the transport live.
 pub(crate) struct Listening {
+    // In this order: whoever ends it has its files removed when it is over.
     _stop: Stop,
     _held: Held,
 }
