@@ -49,9 +49,6 @@ impl Links {
         }
         let made = self.settings.connect.connect(&remote.host, remote.user.as_deref(), remote.port);
         let client = made.map_err(|error| NoConnection(error.to_string()))?;
-        if log::max_level() >= log::LevelFilter::Warn {
-            client.banners().iter().for_each(crate::support::output::show_banner);
-        }
         self.clients.push((remote.clone(), client.clone()));
         Ok(client)
     }

@@ -52,11 +52,6 @@ pub(crate) fn open(settings: &Settings) -> Outcome<(SFTPClient, Link, Vec<u8>)> 
         Way::Ours => {
             let Destination { host, user, port, .. } = &settings.destination;
             let connection = settings.connect.connect(host, user.as_deref(), *port)?;
-            if !settings.silent {
-                for banner in connection.banners() {
-                    eprint!("{banner}");
-                }
-            }
             let channel = connection.open_session()?;
             match settings.subsystem.as_deref().unwrap_or("sftp") {
                 path if path.contains('/') => channel.exec_command(path)?,

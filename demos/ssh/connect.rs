@@ -8,6 +8,7 @@ use feramiko::{
 use crate::Outcome;
 use crate::options::Options;
 use crate::support::output::complain;
+use crate::support::output::show_banner;
 use crate::support::prompt::{Echo, ask};
 use crate::support::questions::{AskPolicy, questions};
 
@@ -52,8 +53,9 @@ fn may_update(change: &HostKeysChange) -> bool {
     answer.is_some_and(|answer| answer.matches("yes"))
 }
 
-/// Has the user asked what the configuration leaves to be asked. `here` is whether somebody is at the terminal.
+/// Shows the user what servers have to say, and has them asked what the configuration leaves to be asked. `here` is whether somebody is at the terminal.
 fn asking(mut builder: SSHClientBuilder, config: &HostConfig, here: bool) -> SSHClientBuilder {
+    builder = builder.banner_callback(show_banner);
     let batch = config.is("BatchMode");
     if config.get("StrictHostKeyChecking").as_deref() == Some("ask") && here && !batch {
         builder = builder.missing_host_key(AskPolicy);

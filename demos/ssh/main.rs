@@ -27,7 +27,7 @@ use feramiko::{Agent, ControlMaster, Error, HostConfig, MuxCommand, SSHClient};
 use forwards::Forwardings;
 use options::Options;
 use sharing::{Order, Sharing, Wanted};
-use support::output::{complain, say, show_banner};
+use support::output::{complain, say};
 
 const USAGE: &str =
     "usage: ssh [-246AaCfGgMNnqsTtVvXxY] [-B interface] [-b address] [-c ciphers] [-D [address:]port]
@@ -244,9 +244,6 @@ impl Program {
 
     fn over_own(&self) -> Outcome<i32> {
         let client = connect::connect(&self.config, &self.options, self.here())?;
-        if log::max_level() >= log::LevelFilter::Warn {
-            client.banners().iter().for_each(show_banner);
-        }
         if let Some(line) = self.config.local_command(None)? {
             let shell = std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
             std::process::Command::new(shell).arg("-c").arg(line).status()?;

@@ -8,6 +8,7 @@ use feramiko::{ConfigQuery, HostConfig, SSHClient, SSHConfig};
 use log::LevelFilter;
 
 use super::log::level_named;
+use super::output::show_banner;
 use super::questions::{AskPolicy, questions};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
@@ -90,7 +91,7 @@ impl Connect {
     /// Connects to a host.
     pub(crate) fn connect(&self, host: &str, user: Option<&str>, port: Option<u16>) -> Outcome<SSHClient> {
         let config = self.lookup(host, user, port)?;
-        let mut builder = SSHClient::builder();
+        let mut builder = SSHClient::builder().banner_callback(show_banner);
         let (batch, here) = (config.is("BatchMode"), io::stdin().is_terminal());
         if config.get("StrictHostKeyChecking").as_deref() == Some("ask") && here && !batch {
             builder = builder.missing_host_key(AskPolicy);

@@ -27,10 +27,11 @@ pub(crate) fn complain(line: impl Display) {
     let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
-/// Shows a server's banner on standard error; most end their last line themselves.
-pub(crate) fn show_banner(text: impl AsRef<str>) {
-    let text = text.as_ref();
-    complain(text.strip_suffix('\n').unwrap_or(text));
+/// Shows a server's banner on standard error, unless told to be quiet; most end their last line themselves.
+pub(crate) fn show_banner(text: &str) {
+    if log::max_level() >= log::LevelFilter::Warn {
+        complain(text.strip_suffix('\n').unwrap_or(text));
+    }
 }
 
 /// Ends a program, and says what was wrong.

@@ -10,10 +10,10 @@ use super::cancel::Cancel;
 use crate::agent::{AddOptions, Agent, AgentError};
 use crate::auth::{Attempt, HostClaim, InteractiveQuery};
 use crate::crypto::secret::Secret;
-use crate::engine::Closer;
+use crate::engine::{Clock, Closer};
 use crate::error::{Error, Result};
 use crate::key::{KeyError, PKey, PublicKey};
-use crate::transport::{Answers, ChangePassword, Outcome, Transport};
+use crate::transport::{Answers, ChangePassword, OnBanner, Outcome, Transport};
 
 /// Keys that `ssh` looks for, in its order.
 const DEFAULT_KEYS: [&str; 5] = ["id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk"];
@@ -42,6 +42,7 @@ pub(super) struct Credentials {
     pub(super) ask_password: Option<AskPassword>,
     pub(super) new_password: Option<AskPassword>,
     pub(super) interactive: Option<Interactive>,
+    pub(super) on_banner: Option<OnBanner>,
     pub(super) agent: bool,
     pub(super) default_keys: bool,
     pub(super) identities_only: bool,
@@ -71,6 +72,7 @@ impl Default for Credentials {
             ask_password: None,
             new_password: None,
             interactive: None,
+            on_banner: None,
             agent: true,
             default_keys: true,
             identities_only: false,
@@ -103,12 +105,12 @@ enum Try {
 }
 
 impl Credentials {
-    /// Tries everything, until `deadline` or until it is cancelled; the banners of the server.
+    /// Tries everything, until the time is over or until it is cancelled; the banners of the server.
     pub(super) fn authenticate(
         mut self,
         transport: &Transport,
         user: Option<String>,
-        deadline: Instant,
+        clock: &Clock,
         cancel: &Cancel,
     ) -> Result<Vec<String>> {
         let user = match user.or_else(|| self.user.clone()) {
@@ -117,11 +119,14 @@ impl Credentials {
                 crate::sys::user::login_name().map_err(|error| Error::io("finding the user's name", error))?
             }
         };
+        if let Some(told) = self.on_banner.take() {
+            transport.set_on_banner(told);
+        }
         let mut run =
             Run { transport, user, methods: None, offered: Vec::new(), success: false, banners: Vec::new() };
         let order = self.order();
         // Keys first, in one flight with the request for the service; without any, ask what would do.
-        let agent = self.agent.then(|| Agent::for_login(self.agent_socket.as_deref(), deadline));
+        let agent = self.agent.then(|| Agent::for_login(self.agent_socket.as_deref(), clock.ends()));
         let _watch = agent.as_ref().and_then(|agent| agent.as_ref().ok()).map(|agent| {
             let cut: Arc<dyn Closer> = Arc::new(CutAgent(agent.clone()));
             cancel.watch(cut)
@@ -130,7 +135,7 @@ impl Credentials {
         let uses = |method: &str| order.iter().any(|name| name == method);
         let mut keys = Vec::new();
         if uses("publickey") {
-            keys = self.keys_to_try(transport, agent, deadline);
+            keys = self.keys_to_try(transport, agent, clock);
         }
         if !uses("hostbased") {
             self.hosts.clear();
@@ -138,7 +143,7 @@ impl Credentials {
         if self.hosts.is_empty() && keys.is_empty() {
             run.attempt(Attempt::None, no_answers())?;
         }
-        self.try_methods(&mut run, order, keys, holder.as_ref(), deadline)?;
+        self.try_methods(&mut run, order, keys, holder.as_ref(), clock)?;
         if run.success { Ok(run.banners) } else { Err(transport.auth_error(&run.user)) }
     }
 
@@ -148,7 +153,7 @@ impl Credentials {
         order: Vec<String>,
         mut keys: Vec<Try>,
         agent: Option<&Agent>,
-        deadline: Instant,
+        clock: &Clock,
     ) -> Result<()> {
         // One that was given goes before questions.
         let early = self.preferred.is_none() && !self.refused.contains(&"password");
@@ -165,10 +170,10 @@ impl Credentials {
                         if run.over("publickey") {
                             break;
                         }
-                        self.try_key(run, key, agent, deadline)?;
+                        self.try_key(run, key, agent, clock)?;
                     }
                 }
-                "password" => self.try_password(run, given.take())?,
+                "password" => self.try_password(run, given.take(), clock)?,
                 "keyboard-interactive" => {
                     if early {
                         self.try_given(run, given.take())?;
@@ -196,10 +201,10 @@ impl Credentials {
         &mut self,
         transport: &Transport,
         agent: Option<std::result::Result<Agent, AgentError>>,
-        deadline: Instant,
+        clock: &Clock,
     ) -> Vec<Try> {
         let mut list: Vec<_> = std::mem::take(&mut self.keys).into_iter().map(Try::Key).collect();
-        let mut held = agent.map(|agent| agents_keys(agent, transport, deadline)).unwrap_or_default();
+        let mut held = agent.map(|agent| agents_keys(agent, transport, clock.ends())).unwrap_or_default();
         // Certificates that are named go before all that is not given: servers count what they refuse.
         for file in &self.certificates {
             list.extend(held.iter().find_map(|key| certified(key, file, true)).map(Try::Key));
@@ -220,19 +225,13 @@ impl Credentials {
         list
     }
 
-    fn try_key(
-        &mut self,
-        run: &mut Run<'_>,
-        key: Try,
-        agent: Option<&Agent>,
-        deadline: Instant,
-    ) -> Result<()> {
+    fn try_key(&mut self, run: &mut Run<'_>, key: Try, agent: Option<&Agent>, clock: &Clock) -> Result<()> {
         let (key, path) = match key {
             Try::Key(key) => return attempt_key(run, key),
             Try::Held(key, path) => (key, path),
-            Try::File(path, secret) => match self.load(&path, secret.as_ref()) {
+            Try::File(path, secret) => match self.load(&path, secret.as_ref(), clock) {
                 Ok(key) => {
-                    self.keep(&key, agent, deadline);
+                    self.keep(&key, agent, clock.ends());
                     (key, path)
                 }
                 Err(error) => {
@@ -253,12 +252,18 @@ impl Credentials {
         if run.over("publickey") { Ok(()) } else { attempt_key(run, key) }
     }
 
-    fn load(&mut self, path: &Path, secret: Option<&Secret>) -> std::result::Result<PKey, KeyError> {
+    fn load(
+        &mut self,
+        path: &Path,
+        secret: Option<&Secret>,
+        clock: &Clock,
+    ) -> std::result::Result<PKey, KeyError> {
         let passphrase = secret.map(|secret| String::from_utf8_lossy(secret.expose()).into_owned());
         match PKey::from_file(path, passphrase.as_deref()) {
             Err(KeyError::PassphraseNeeded) => {
+                let ask = self.passphrase.as_mut();
                 let asked =
-                    self.passphrase.as_mut().and_then(|ask| ask(path)).ok_or(KeyError::PassphraseNeeded)?;
+                    ask.and_then(|ask| clock.aside(|| ask(path))).ok_or(KeyError::PassphraseNeeded)?;
                 PKey::from_file(path, Some(&String::from_utf8_lossy(asked.expose())))
             }
             other => other,
@@ -273,11 +278,14 @@ impl Credentials {
         }
     }
 
-    fn try_password(&mut self, run: &mut Run<'_>, given: Option<Secret>) -> Result<()> {
+    fn try_password(&mut self, run: &mut Run<'_>, given: Option<Secret>, clock: &Clock) -> Result<()> {
         self.try_given(run, given)?;
         if let Some(mut ask) = self.ask_password.take() {
             for _ in 0..self.prompts {
-                let Some(password) = (!run.over("password")).then(|| ask(&run.user)).flatten() else { break };
+                if run.over("password") {
+                    break;
+                }
+                let Some(password) = clock.aside(|| ask(&run.user)) else { break };
                 run.attempt_password(password, self.new_password.as_mut())?;
             }
         }

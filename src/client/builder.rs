@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::authenticate::Credentials;
 use super::cancel::{Cancel, Ready};
@@ -17,7 +17,7 @@ use super::{SSHClient, dial, hostupdate};
 use crate::auth::InteractiveQuery;
 use crate::channel::Channel;
 use crate::crypto::secret::Secret;
-use crate::engine::{Limits, Stream};
+use crate::engine::{Clock, Limits, Stream};
 use crate::error::{Error, Result};
 use crate::kex::Algorithms;
 use crate::key::PKey;
@@ -43,8 +43,10 @@ pub struct SSHClientBuilder {
     pub(super) options: TransportOptions,
     pub(super) host_keys: HostKeyOptions,
     pub(super) credentials: Credentials,
-    /// None is [`Limits::connect_timeout`].
+    /// For everything; none where each part has a time of its own.
     pub(super) deadline: Option<Duration>,
+    /// None is [`Limits::connect_timeout`].
+    pub(super) connect_timeout: Option<Duration>,
     pub(super) family: dial::Family,
     pub(super) dialling: DialOptions,
     pub(super) cancel: Cancel,
@@ -63,6 +65,7 @@ impl SSHClientBuilder {
         let options = TransportOptions::default();
         Self {
             deadline: None,
+            connect_timeout: None,
             options,
             host_keys: HostKeyOptions::default(),
             credentials: Credentials::default(),
@@ -176,12 +179,30 @@ impl SSHClientBuilder {
         self.says(&["identitiesonly"])
     }
 
-    /// The time for everything: resolving, connecting, keys, authentication. Absolute, whatever the
-    /// server sends. [`Limits::connect_timeout`] unless said otherwise.
+    /// The time for everything: resolving, connecting, hosts on the way, keys, authentication, whatever the
+    /// server sends. Only the time in which somebody is asked (for a password, a passphrase, about a host key)
+    /// does not count. Without one, [`connect_timeout`](Self::connect_timeout) and
+    /// [`Limits::auth_timeout`] hold.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self.says(&["connecttimeout"])
+    }
+
+    /// The time for all that comes before authentication: resolving, connecting, keys. `ConnectTimeout` of
+    /// ssh_config(5); [`Limits::connect_timeout`] unless said otherwise.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = Some(timeout);
+        self.says(&["connecttimeout"])
+    }
+
+    /// Is told each banner when it comes: before a password is asked for, and also if nobody is let in. The
+    /// text holds nothing that a terminal would act on; [`SSHClient::banners`] has it too.
+    #[must_use]
+    pub fn banner_callback(mut self, told: impl FnMut(&str) + Send + 'static) -> Self {
+        self.credentials.on_banner = Some(Box::new(told));
+        self
     }
 
     /// What is offered.
@@ -260,12 +281,12 @@ impl SSHClientBuilder {
 
     /// Connects to where everything leads.
     pub(super) fn dialled(self, target: &dial::Target) -> Result<SSHClient> {
-        let deadline = self.until()?;
-        self.connect_by(target, deadline)
+        let clock = Clock::start(self.time())?;
+        self.connect_by(target, &clock)
     }
 
     /// Connects by the way that was named.
-    pub(super) fn connect_by(mut self, target: &dial::Target, deadline: Instant) -> Result<SSHClient> {
+    pub(super) fn connect_by(mut self, target: &dial::Target, clock: &Clock) -> Result<SSHClient> {
         let mut way = std::mem::take(&mut self.way);
         if let Way::Jumps(Jumps { settings: settings @ None, .. }) = &mut way {
             let files = self.files.clone();
@@ -277,12 +298,12 @@ impl SSHClientBuilder {
             user: target.user.as_deref().or(self.credentials.user.as_deref()),
             family: self.family,
             dialling: &self.dialling,
-            deadline,
+            clock,
             cancel: &self.cancel,
             depth: self.depth,
         };
         let (stream, address) = way.open(&trip)?;
-        self.login(stream, target, address, deadline)
+        self.login(stream, target, address, clock)
     }
 
     /// Connects over a stream that is already there: a UNIX socket, a proxy's, a [`Channel`] of
@@ -293,14 +314,14 @@ impl SSHClientBuilder {
     /// As [`connect`](Self::connect).
     pub fn connect_over(self, stream: impl Stream, destination: &str) -> Result<SSHClient> {
         let (this, target) = self.configured(destination)?;
-        let deadline = this.until()?;
-        this.login(Box::new(stream), &target, None, deadline)
+        let clock = Clock::start(this.time())?;
+        this.login(Box::new(stream), &target, None, &clock)
     }
 
-    /// When a connect that begins now has to be done.
-    pub(super) fn until(&self) -> Result<Instant> {
-        let time = self.deadline.unwrap_or(self.options.limits.connect_timeout);
-        Instant::now().checked_add(time).ok_or(Error::Misuse("a deadline beyond the end of time"))
+    /// The time for a connect to come to where authentication starts, or for all of it if that is bounded.
+    pub(super) fn time(&self) -> Duration {
+        let connect = self.connect_timeout.unwrap_or(self.options.limits.connect_timeout);
+        self.deadline.unwrap_or(connect)
     }
 
     pub(super) fn login(
@@ -308,13 +329,13 @@ impl SSHClientBuilder {
         stream: Box<dyn Stream>,
         target: &dial::Target,
         address: Option<IpAddr>,
-        deadline: Instant,
+        clock: &Clock,
     ) -> Result<SSHClient> {
         let cancel = self.cancel.clone();
         let halves = stream.split().map_err(|error| Error::io("preparing the stream", error))?;
         let _watch = cancel.watch(Arc::clone(&halves.closer));
         // Whatever a closed stream led to, the cause is known.
-        self.login_on(Ready(halves), target, address, deadline)
+        self.login_on(Ready(halves), target, address, clock)
             .map_err(|error| if cancel.is_cancelled() { Error::Cancelled } else { error })
     }
 
@@ -323,18 +344,21 @@ impl SSHClientBuilder {
         stream: Ready,
         target: &dial::Target,
         address: Option<IpAddr>,
-        deadline: Instant,
+        clock: &Clock,
     ) -> Result<SSHClient> {
         let mut checker = Checker::new(self.host_keys, target, address)?;
         checker.prefer_known(&mut self.options.algorithms);
         let host_keys = Arc::clone(&checker.keys);
-        let transport = Transport::start_client_until(Box::new(stream), self.options, deadline, |key| {
-            checker.check(key)
-        })?;
+        let auth_timeout = self.options.limits.auth_timeout;
+        let transport =
+            Transport::start_client_within(Box::new(stream), self.options, clock, |key| checker.check(key))?;
         let (taker, updated) = hostupdate::prepare(checker);
         transport.set_taker(taker);
         let user = target.user.clone();
-        let banners = self.credentials.authenticate(&transport, user, deadline, &self.cancel)?;
+        if self.deadline.is_none() {
+            clock.restart(auth_timeout)?;
+        }
+        let banners = self.credentials.authenticate(&transport, user, clock, &self.cancel)?;
         let environment = self.environment.into();
         Ok(SSHClient {
             transport,

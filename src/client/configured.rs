@@ -232,7 +232,7 @@ impl SSHClientBuilder {
             };
         }
         if self.takes(host, "connecttimeout") {
-            self.deadline = host.time("connecttimeout").or(self.deadline);
+            self.connect_timeout = host.time("connecttimeout").or(self.connect_timeout);
         }
         if self.takes(host, "serveraliveinterval") {
             let count = host.number("serveralivecountmax").unwrap_or_default();

@@ -30,8 +30,11 @@ pub struct Limits {
     pub window_budget: u32,
     /// From the first byte to the end of authentication, as a server; OpenSSH gives 120 s.
     pub login_grace: Duration,
-    /// From the first byte to the end of authentication, as a client.
+    /// For connecting and the first keys, as a client.
     pub connect_timeout: Duration,
+    /// From the first keys to the end of authentication, as a client, without the time in which somebody is asked;
+    /// agents may ask as long as OpenSSH's servers wait.
+    pub auth_timeout: Duration,
     /// Bytes a client may send before it is authenticated.
     pub bytes_before_auth: u64,
     /// Bytes a server may send before we are authenticated: its banners and prompts count.
@@ -99,6 +102,7 @@ impl Default for Limits {
             window_budget: 64 * 1024 * 1024,
             login_grace: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(30),
+            auth_timeout: Duration::from_secs(120),
             bytes_before_auth: 2 * 1024 * 1024,
             client_bytes_before_auth: 16 * 1024 * 1024,
             auth_tries: 6,

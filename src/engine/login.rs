@@ -1,13 +1,14 @@
 //! Before authentication one thread owns both halves of the stream and steps the machines itself:
 //! the caller of `connect`, or the thread that serves a connection.
 //!
-//! One deadline for everything, from the first byte.
+//! One clock for everything, from the first byte, which stands still while a person is asked.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::clock::Clock;
 use super::core::{GOODBYE, goodbye};
 use super::reader::Inbox;
 use super::stream::{Closer, Halves, ReadHalf, WriteHalf};
@@ -37,7 +38,7 @@ pub(crate) struct Opening {
     pub(crate) setup: Setup,
     /// A server's keys.
     pub(crate) host_keys: Vec<PKey>,
-    pub(crate) deadline: Instant,
+    pub(crate) clock: Clock,
     pub(crate) bytes_limit: u64,
 }
 
@@ -54,7 +55,7 @@ pub(crate) struct Login {
     pub(crate) kex: Kex,
     pub(crate) setup: Setup,
     pub(crate) host_keys: Vec<PKey>,
-    pub(crate) deadline: Instant,
+    pub(crate) clock: Clock,
     bytes_limit: u64,
     bytes_left: u64,
     phase: Phase,
@@ -100,7 +101,7 @@ impl Login {
             kex: Kex::new(opening.setup.clone()),
             setup: opening.setup,
             host_keys: opening.host_keys,
-            deadline: opening.deadline,
+            clock: opening.clock,
             bytes_limit: opening.bytes_limit,
             bytes_left: opening.bytes_limit,
             phase: Phase::Handshake,
@@ -242,7 +243,7 @@ impl Login {
                     log::debug!(target: "feramiko::kex", "{}: NEWKEYS received", self.peer);
                 }
                 Action::CheckHostKey(key) => {
-                    check_host_key(&key)?;
+                    self.clock.aside(|| check_host_key(&key))?;
                     waiting.extend(self.kex.host_key_accepted(key)?);
                 }
                 Action::Sign { host_key, algorithm, data } => {
@@ -356,11 +357,11 @@ impl Login {
     /// The peer may be writing too, and wait for us to read before it reads: where both buffers are
     /// full, what arrives is taken in, up to a bound.
     fn wait_writable(&mut self) -> Result<()> {
-        let until =
-            Instant::now().checked_add(CROSSING).map_or(self.deadline, |until| until.min(self.deadline));
+        let ends = self.clock.ends();
+        let until = Instant::now().checked_add(CROSSING).map_or(ends, |until| until.min(ends));
         match self.write.wait(Some(until)) {
             Ok(()) => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::TimedOut && until < self.deadline => {}
+            Err(error) if error.kind() == io::ErrorKind::TimedOut && until < ends => {}
             Err(error) => return Err(self.io_error("writing to", error)),
         }
         if self.inbox.waiting_len() > CROSSED {
@@ -387,7 +388,7 @@ impl Login {
     fn read_more(&mut self) -> Result<()> {
         let count = self
             .inbox
-            .read(&mut *self.read, Some(self.deadline))
+            .read(&mut *self.read, Some(self.clock.ends()))
             .map_err(|error| self.io_error("reading from", error))?;
         if count == 0 {
             let closed = io::Error::new(io::ErrorKind::UnexpectedEof, "the peer closed the connection");
@@ -444,7 +445,7 @@ impl Login {
 
     /// Tells the peer why, as far as it listens, and closes.
     pub(crate) fn abort(&mut self, error: &Error) {
-        self.deadline = Instant::now().checked_add(GOODBYE).unwrap_or(self.deadline);
+        self.clock = Clock::start(GOODBYE).unwrap_or_else(|_| self.clock.clone());
         // Nobody may be listening any more; the connection ends either way.
         if self.setup.peer_ident.is_empty() {
             // Nor is it known to read packets.

@@ -8,6 +8,7 @@ mod bare;
 mod channel_link;
 #[cfg(unix)]
 mod child;
+mod clock;
 mod core;
 mod exit;
 mod flow;
@@ -43,6 +44,7 @@ pub(crate) use bare::Bare;
 pub(crate) use channel_link::ChannelLink;
 #[cfg(unix)]
 pub(crate) use child::{Program, Running};
+pub(crate) use clock::Clock;
 pub use exit::ExitStatus;
 pub(crate) use incoming::{
     ADMINISTRATIVELY_PROHIBITED, CONNECT_FAILED, Fit, Incoming, OpenRequest, RESOURCE_SHORTAGE, Reply,

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::forwarding::Forwarding;
 use super::rules::{ConnectionRules, Due, Idle};
@@ -12,7 +12,7 @@ use super::{Config, Peer, hostkeys, login};
 use crate::auth::AuthInfo;
 use crate::channel::{Channel, FORWARD_AGENT, PtyRequest};
 use crate::engine::{
-    self, Closer, Core, ExitStatus, Incoming, Link, Login, OpenRequest, Opening, Reply, Start, Stream,
+    self, Clock, Closer, Core, ExitStatus, Incoming, Link, Login, OpenRequest, Opening, Reply, Start, Stream,
 };
 use crate::error::{Error, Result};
 use crate::hostkeys::PROVE;
@@ -110,7 +110,6 @@ fn log_in<I: ServerInterface>(
     let halves = stream.split().map_err(|error| Error::io("preparing the stream", error))?;
     told(Milestone::Connected(Arc::clone(&halves.closer)));
     let mut unfinished = Unfinished(Some(Arc::clone(&halves.closer)));
-    let deadline = Instant::now().checked_add(config.rules.limits.login_grace);
     let setup = Setup {
         role: Role::Server,
         algorithms: config.algorithms.clone(),
@@ -122,7 +121,7 @@ fn log_in<I: ServerInterface>(
     let opening = Opening {
         setup,
         host_keys: config.host_keys.clone(),
-        deadline: deadline.ok_or(Error::Misuse("a login grace beyond the end of time"))?,
+        clock: Clock::start(config.rules.limits.login_grace)?,
         bytes_limit: config.rules.limits.bytes_before_auth,
     };
     let mut login = Login::handshake(halves, opening, &mut |_| Ok(()))?;

@@ -21,6 +21,10 @@ pub(super) struct ClientLogin {
     pub(super) done: bool,
     attempts: Vec<AuthAttempt>,
     pub(super) banners: Vec<String>,
+    /// Is told each banner when it comes.
+    on_banner: Option<OnBanner>,
+    /// Since when no attempt runs.
+    idle: Instant,
 }
 
 /// What came of an attempt.
@@ -40,6 +44,9 @@ pub(crate) type AnswerPrompts<'a> = dyn FnMut(&InteractiveQuery) -> Result<Vec<S
 /// Names a new password when the old one has expired; none gives up.
 pub(crate) type ChangePassword<'a> = dyn FnMut(&str) -> Result<Option<Secret>> + 'a;
 
+/// Is told what the server has to say before it lets somebody in.
+pub(crate) type OnBanner = Box<dyn FnMut(&str) + Send>;
+
 /// Who answers what the server asks during an attempt.
 pub(crate) struct Answers<'a> {
     pub(crate) interactive: Option<&'a mut AnswerPrompts<'a>>,
@@ -56,6 +63,8 @@ impl ClientLogin {
             done: false,
             attempts: Vec::new(),
             banners: Vec::new(),
+            on_banner: None,
+            idle: Instant::now(),
         }
     }
 
@@ -89,9 +98,9 @@ impl ClientLogin {
                     }
                     ClientAction::Sign { key, algorithm, data } => {
                         let least = self.login.setup.algorithms.rsa_bits;
-                        match key.sign_until(Some(self.login.deadline), least, algorithm, &data) {
+                        match key.sign_until(Some(self.login.clock.ends()), least, algorithm, &data) {
                             Ok(signature) => actions = self.machine(user).signed(&signature)?,
-                            Err(_) if self.login.deadline <= Instant::now() => {
+                            Err(_) if self.login.clock.ends() <= Instant::now() => {
                                 return Err(Error::Timeout(Phase::Auth));
                             }
                             Err(error) => {
@@ -103,7 +112,7 @@ impl ClientLogin {
                     }
                     ClientAction::Prompt(query) => {
                         let replies = match answers.interactive.as_mut() {
-                            Some(handler) => handler(&query)?,
+                            Some(handler) => self.login.clock.aside(|| handler(&query))?,
                             None if query.prompts.is_empty() => Vec::new(),
                             None => return Err(Error::Misuse("the server asks and nobody answers")),
                         };
@@ -114,7 +123,7 @@ impl ClientLogin {
                     }
                     ClientAction::ChangePassword(prompt) => {
                         let new = match answers.change_password.as_mut() {
-                            Some(change) => change(&prompt)?,
+                            Some(change) => self.login.clock.aside(|| change(&prompt))?,
                             None => None,
                         };
                         let Some(new) = new else {
@@ -123,7 +132,13 @@ impl ClientLogin {
                         };
                         actions = self.machine(user).new_password(new)?;
                     }
-                    ClientAction::Banner(text) => self.banners.push(harmless(&text)),
+                    ClientAction::Banner(text) => {
+                        let text = harmless(&text);
+                        if let Some(on_banner) = &mut self.on_banner {
+                            self.login.clock.aside(|| on_banner(&text));
+                        }
+                        self.banners.push(text);
+                    }
                     ClientAction::Success => return Ok(Outcome::Success(self.banners.clone())),
                     ClientAction::Failure { methods, partial } => {
                         return Ok(Outcome::Failure { methods, partial });
@@ -162,6 +177,7 @@ impl Transport {
         };
         self.step(|login| {
             let outcome = login.attempt(user, attempt, answers)?;
+            login.idle = Instant::now();
             match &outcome {
                 Outcome::Success(_) => login.done = true,
                 Outcome::Failure { methods, partial: true } => {
@@ -174,6 +190,13 @@ impl Transport {
             }
             Ok(outcome)
         })
+    }
+
+    /// Who is told each banner of the login.
+    pub(crate) fn set_on_banner(&self, told: OnBanner) {
+        if let super::Stage::Login(login) = &mut *self.0.stage.lock() {
+            login.on_banner = Some(told);
+        }
     }
 
     /// What ties an agent's signatures to this connection: the host key, the session's identifier, and
@@ -222,8 +245,12 @@ impl Transport {
         }
     }
 
-    fn remaining(&self, user: &str, outcome: Outcome) -> Result<Vec<String>> {
-        match outcome {
+    fn attempt(&self, user: &str, attempt: Attempt, answers: Answers<'_>) -> Result<Vec<String>> {
+        if let super::Stage::Login(login) = &*self.0.stage.lock() {
+            // What the caller did since the last attempt takes none of the time.
+            login.login.clock.give(login.idle.elapsed());
+        }
+        match self.try_auth(user, attempt, answers)? {
             Outcome::Success(_) => Ok(Vec::new()),
             Outcome::Failure { methods, partial: true } => Ok(methods),
             Outcome::Failure { .. } | Outcome::Unusable(_) => Err(self.auth_error(user)),
@@ -237,8 +264,7 @@ impl Transport {
     /// [`Error::Auth`] when the server refuses.
     pub fn auth_none(&self, user: &str) -> Result<Vec<String>> {
         let answers = Answers { interactive: None, change_password: None };
-        let outcome = self.try_auth(user, Attempt::None, answers)?;
-        self.remaining(user, outcome)
+        self.attempt(user, Attempt::None, answers)
     }
 
     /// Authenticates with a password. Returns the methods that are needed besides; empty when done.
@@ -247,8 +273,7 @@ impl Transport {
     /// [`Error::Auth`] when the server refuses.
     pub fn auth_password(&self, user: &str, password: impl Into<Secret>) -> Result<Vec<String>> {
         let answers = Answers { interactive: None, change_password: None };
-        let outcome = self.try_auth(user, Attempt::Password(password.into()), answers)?;
-        self.remaining(user, outcome)
+        self.attempt(user, Attempt::Password(password.into()), answers)
     }
 
     /// Authenticates with a key. Returns the methods that are needed besides; empty when done.
@@ -264,8 +289,7 @@ impl Transport {
         };
         let attempt = Attempt::PublicKey { key: key.clone(), algorithm, probe: false };
         let answers = Answers { interactive: None, change_password: None };
-        let outcome = self.try_auth(user, attempt, answers)?;
-        self.remaining(user, outcome)
+        self.attempt(user, attempt, answers)
     }
 
     /// Authenticates as a user of this host: with the host's key, the name that the server knows this
@@ -294,8 +318,7 @@ impl Transport {
             user: local_user.to_owned(),
         };
         let answers = Answers { interactive: None, change_password: None };
-        let outcome = self.try_auth(user, Attempt::Hostbased(claim), answers)?;
-        self.remaining(user, outcome)
+        self.attempt(user, Attempt::Hostbased(claim), answers)
     }
 
     /// Authenticates by answering the server's questions. Returns the methods that are needed
@@ -309,8 +332,7 @@ impl Transport {
         mut handler: impl FnMut(&InteractiveQuery) -> Result<Vec<Secret>>,
     ) -> Result<Vec<String>> {
         let answers = Answers { interactive: Some(&mut handler), change_password: None };
-        let outcome = self.try_auth(user, Attempt::Interactive, answers)?;
-        self.remaining(user, outcome)
+        self.attempt(user, Attempt::Interactive, answers)
     }
 }
 

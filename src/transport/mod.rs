@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::channel::Channel;
 use crate::engine::{
-    self, Closer, Limits, Link, Login, Opening, RequestTaker, Start, Stream, default_deadline,
+    self, Clock, Closer, Limits, Link, Login, Opening, RequestTaker, Start, Stream, default_deadline,
 };
 use crate::error::{Error, Result};
 use crate::kex::{Algorithms, Negotiated, Role, Setup};
@@ -18,7 +18,7 @@ use crate::key::algorithm::signature;
 use crate::key::{PKey, PublicKey};
 
 use authenticate::ClientLogin;
-pub(crate) use authenticate::{Answers, ChangePassword, Outcome};
+pub(crate) use authenticate::{Answers, ChangePassword, OnBanner, Outcome};
 
 /// OpenSSH's PROTOCOL, section 2.2.
 pub(crate) const NO_MORE_SESSIONS: &str = "no-more-sessions@openssh.com";
@@ -106,15 +106,17 @@ impl Transport {
         options: TransportOptions,
         check_host_key: impl FnMut(&PublicKey) -> Result<()>,
     ) -> Result<Self> {
-        let deadline = Instant::now().checked_add(options.limits.connect_timeout);
-        let deadline = deadline.ok_or(Error::Misuse("a connect timeout beyond the end of time"))?;
-        Self::start_client_until(Box::new(stream), options, deadline, check_host_key)
+        let clock = Clock::start(options.limits.connect_timeout)?;
+        let auth_timeout = options.limits.auth_timeout;
+        let transport = Self::start_client_within(Box::new(stream), options, &clock, check_host_key)?;
+        clock.restart(auth_timeout)?;
+        Ok(transport)
     }
 
-    pub(crate) fn start_client_until(
+    pub(crate) fn start_client_within(
         stream: Box<dyn Stream>,
         options: TransportOptions,
-        deadline: Instant,
+        clock: &Clock,
         mut check_host_key: impl FnMut(&PublicKey) -> Result<()>,
     ) -> Result<Self> {
         let halves = stream.split().map_err(|error| Error::io("preparing the stream", error))?;
@@ -127,7 +129,7 @@ impl Transport {
             moduli: Arc::default(),
         };
         let bytes_limit = options.limits.client_bytes_before_auth;
-        let opening = Opening { setup, host_keys: Vec::new(), deadline, bytes_limit };
+        let opening = Opening { setup, host_keys: Vec::new(), clock: clock.clone(), bytes_limit };
         let login = Login::handshake(halves, opening, &mut check_host_key)?;
         let missing = || Error::Misuse("the exchange left no host key");
         let shared = Shared {

@@ -122,7 +122,7 @@ impl Way {
         rest.put(&u32::from(trip.target.port)).put(ORIGINATOR.0).put(&ORIGINATOR.1);
         let channel = self.client.transport().link()?.begin_open("direct-tcpip", &rest)?;
         let _watch = trip.cancel.watch(Arc::new(Unanswered(channel.clone())));
-        channel.wait_open(Some(trip.deadline)).map_err(|error| match error {
+        channel.wait_open(Some(trip.clock.ends())).map_err(|error| match error {
             Error::Timeout(Phase::Open) => Error::Timeout(Phase::Connect),
             error => error,
         })?;

@@ -1,5 +1,5 @@
 //! How a client reaches its host: directly, by a program, through proxies and jump hosts, or by waiting
-//! for the host to call. Everything runs on the thread that connects, within its deadline, until its token is
+//! for the host to call. Everything runs on the thread that connects, within its time, until its token is
 //! cancelled.
 
 #[cfg(unix)]
@@ -11,13 +11,12 @@ mod socks;
 
 use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::SSHClient;
 use super::builder::SSHClientBuilder;
 use super::cancel::Cancel;
 use super::dial::{self, DialOptions, Family, Target};
-use crate::engine::{Closer, Stream};
+use crate::engine::{Clock, Closer, Stream};
 use crate::error::{Error, Phase, Result};
 use crate::sys::tcp::Accepting;
 
@@ -39,7 +38,7 @@ pub(super) struct Trip<'a> {
     pub(super) user: Option<&'a str>,
     pub(super) family: Family,
     pub(super) dialling: &'a DialOptions,
-    pub(super) deadline: Instant,
+    pub(super) clock: &'a Clock,
     pub(super) cancel: &'a Cancel,
     /// The connections that this one will carry at last.
     pub(super) depth: usize,
@@ -75,7 +74,8 @@ impl Way {
     pub(super) fn open(self, trip: &Trip<'_>) -> Result<(Box<dyn Stream>, Option<IpAddr>)> {
         let stream = match self {
             Self::Direct => {
-                let stream = dial::dial(trip.target, trip.family, trip.dialling, trip.deadline, trip.cancel)?;
+                let stream =
+                    dial::dial(trip.target, trip.family, trip.dialling, trip.clock.ends(), trip.cancel)?;
                 let address = stream.peer_addr().ok().map(|address| address.ip());
                 return Ok((Box::new(stream), address));
             }
@@ -208,14 +208,14 @@ impl SSHClientBuilder {
     /// As [`connect`](Self::connect).
     pub fn accept(self, listener: &TcpListener, destination: &str) -> Result<SSHClient> {
         let (this, target) = self.configured(destination)?;
-        let deadline = this.until()?;
+        let clock = Clock::start(this.time())?;
         let waiting = |error| Error::io("waiting for a host to call", error);
         let accepting = Arc::new(Accepting::new(listener).map_err(waiting)?);
         let watch = this.cancel.watch(Arc::<Accepting>::clone(&accepting));
-        let accepted = accepting.finish(deadline);
+        let accepted = accepting.finish(clock.ends());
         drop(watch);
         match accepted {
-            Ok((stream, address)) => this.login(Box::new(stream), &target, Some(address.ip()), deadline),
+            Ok((stream, address)) => this.login(Box::new(stream), &target, Some(address.ip()), &clock),
             Err(_) if this.cancel.is_cancelled() => Err(Error::Cancelled),
             Err(error) if error.kind() == std::io::ErrorKind::TimedOut => Err(Error::Timeout(Phase::Accept)),
             Err(error) => Err(waiting(error)),
@@ -224,12 +224,12 @@ impl SSHClientBuilder {
 
     /// Connects to a jump host that was looked up: through `carrier`, or else its own way.
     fn connect_jump(mut self, trip: &Trip<'_>, carrier: Option<Box<dyn Stream>>) -> Result<SSHClient> {
-        let deadline = self.until()?.min(trip.deadline);
+        let clock = trip.clock.within(self.time())?;
         self.cancel = trip.cancel.clone();
         self.depth = trip.depth;
         match carrier {
-            Some(stream) => self.login(stream, trip.target, None, deadline),
-            None => self.connect_by(trip.target, deadline),
+            Some(stream) => self.login(stream, trip.target, None, &clock),
+            None => self.connect_by(trip.target, &clock),
         }
     }
 }

@@ -156,7 +156,7 @@ fn open(address: &str, port: u16, greeting: impl Greeting, trip: &Trip<'_>) -> R
     if proxy.user.is_some() {
         return Err(Error::Misuse("a proxy's address names no user: give it by login"));
     }
-    let stream = dial::dial(&proxy, trip.family, trip.dialling, trip.deadline, trip.cancel)?;
+    let stream = dial::dial(&proxy, trip.family, trip.dialling, trip.clock.ends(), trip.cancel)?;
     let mut halves =
         Box::new(stream).split().map_err(|error| Error::io("preparing the proxy's stream", error))?;
     let watch = trip.cancel.watch(halves.closer.clone());
@@ -185,7 +185,7 @@ fn greet(
     mut greeting: impl Greeting,
     trip: &Trip<'_>,
 ) -> std::result::Result<(), Failure> {
-    let deadline = Some(trip.deadline);
+    let deadline = Some(trip.clock.ends());
     halves.write.write_all(greeting.first().expose(), deadline).map_err(Failure::Io)?;
     loop {
         let mut piece = [0];

@@ -19,7 +19,7 @@ use std::sync::{Arc, LazyLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{ChannelLink, Incoming, Lane, Limits, Link, Login, Opening, Start, Stream};
+use super::{ChannelLink, Clock, Incoming, Lane, Limits, Link, Login, Opening, Start, Stream};
 use crate::error::Result;
 use crate::kex::{Algorithms, Role, Setup};
 use crate::key::{KeyKind, PKey};
@@ -98,7 +98,7 @@ fn engine(stream: impl Stream, role: Role, limits: &Limits) -> Result<Link> {
     let opening = Opening {
         setup: setup(role),
         host_keys: if server { vec![KEY.clone()] } else { Vec::new() },
-        deadline: soon().unwrap(),
+        clock: Clock::start(Duration::from_secs(20)).unwrap(),
         bytes_limit: u64::MAX,
     };
     let halves = Box::new(stream).split().unwrap();
