@@ -33,7 +33,7 @@ impl Judges {
             &own,
             &format!(
                 "AuthorizedKeysFile {}\nTrustedUserCAKeys {}\nRevokedKeys {}\nPermitUserEnvironment yes\n\
-                 MaxAuthTries 20\n",
+                 MaxAuthTries 20\nCASignatureAlgorithms -ecdsa-sha2-nistp521\n",
                 path("keys"),
                 path("authorities"),
                 path("revoked")
@@ -43,6 +43,7 @@ impl Judges {
             format!("TrustedUserCAKeys={}", path("authorities")),
             format!("RevokedKeys={}", path("revoked")),
             "PermitUserEnvironment=yes".to_owned(),
+            "CASignatureAlgorithms=-ecdsa-sha2-nistp521".to_owned(),
         ];
         let ours = start("our sshd", |_, port| {
             let mut command = keeper(r#""$@""#);
@@ -302,6 +303,16 @@ fn certificates_of_a_trusted_authority() {
     agree("in upper case", plain().principal(name.to_uppercase()), &authority, None);
     agree("a host's", CertificateBuilder::host(key.public_key()).principal(&name), &authority, None);
     agree("signed by itself", plain().principal(&name), &key, None);
+    for (kind, expected) in [(KeyKind::EcdsaP256, PLAIN), (KeyKind::EcdsaP521, None)] {
+        let authority = PKey::generate(kind).unwrap();
+        judges.write("authorities", &authority.public_key().to_line());
+        agree(
+            "a signature that not every authority may make",
+            plain().principal(&name),
+            &authority,
+            expected,
+        );
+    }
     let line = authority.public_key().to_line();
     judges.write("authorities", "");
     for (what, text, principal, expected) in [

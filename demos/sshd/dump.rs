@@ -34,7 +34,9 @@ fn values(keyword: &Keyword, config: &Effective) -> Result<Vec<String>, String> 
             vec![format!("{begin}:{percent}:{full}")]
         }
         ("setenv", _) => values.concat(),
-        (name, Shape::Algorithms) => vec![settings::algorithms(config)?.shown(name)],
+        (name, Shape::Algorithms) => {
+            vec![settings::algorithms(config)?.list(name).unwrap_or_default().join(",")]
+        }
         (_, Shape::List(_)) => vec![values.concat().join(" ")],
         (_, shape) => values.concat().iter().map(|word| shown(shape, word)).collect::<Result<_, _>>()?,
     })

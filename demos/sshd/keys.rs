@@ -9,7 +9,6 @@ use feramiko::{
     pattern_list_matches,
 };
 
-use crate::settings;
 use crate::support::given::option;
 use crate::tokens::expand;
 use crate::who::{Who, tokens};
@@ -20,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What lets the key in, if anything does.
 pub(crate) fn judge(who: &Who, login: &KeyLogin<'_>, given: &[PathBuf]) -> AuthAnswer {
     let Some(account) = who.account() else { return AuthAnswer::Refuse };
-    if revokes(who, login.key) || !authority_signs(who, login.key) {
+    if revokes(who, login.key) {
         return AuthAnswer::Refuse;
     }
     match certified(who, account, login) {
@@ -96,13 +95,6 @@ fn revokes(who: &Who, key: &PublicKey) -> bool {
             true
         }
     }
-}
-
-/// Whether a certificate, if it is one, is signed as CASignatureAlgorithms wants it.
-fn authority_signs(who: &Who, key: &PublicKey) -> bool {
-    key.certificate().is_none_or(|certificate| {
-        settings::algorithms(&who.config).is_ok_and(|known| known.takes_authority(certificate.algorithm()))
-    })
 }
 
 /// Whether an authority of TrustedUserCAKeys says in a certificate who this is.

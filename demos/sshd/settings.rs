@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use feramiko::{
-    Agent, AgentKey, ChannelTimeouts, ConnectionRules, KexError, Limits, PKey, PublicKey, SSHServer,
+    Agent, AgentKey, Algorithms, ChannelTimeouts, ConnectionRules, Limits, PKey, PublicKey, SSHServer,
     SSHServerBuilder,
 };
 
@@ -22,11 +22,6 @@ const REQUESTS: usize = 256;
 /// The host keys where none is named, if they are there.
 const HOST_KEYS: [&str; 3] =
     ["/etc/ssh/ssh_host_rsa_key", "/etc/ssh/ssh_host_ecdsa_key", "/etc/ssh/ssh_host_ed25519_key"];
-/// Sets one list of algorithms.
-type SetList = fn(&mut feramiko::Algorithms, &str) -> Result<(), KexError>;
-/// Signatures of authorities that are taken unless CASignatureAlgorithms says otherwise; OpenSSH's list.
-const AUTHORITIES: &str = "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,\
-                           sk-ssh-ed25519@openssh.com,sk-ecdsa-sha2-nistp256@openssh.com,rsa-sha2-512,rsa-sha2-256";
 
 /// Where to listen: ListenAddress, each with its own port or every Port.
 pub(crate) fn addresses(config: &Effective) -> Result<Vec<SocketAddr>, String> {
@@ -145,76 +140,17 @@ fn with_host_keys(mut builder: SSHServerBuilder, config: &Effective) -> Result<S
     if count == 0 { Err("no host key: name one with -h".to_owned()) } else { Ok(builder) }
 }
 
-/// The algorithms of a configuration.
-pub(crate) struct Algorithms {
-    offered: feramiko::Algorithms,
-    /// Those of hosts that say who their user is.
-    hosts: Vec<&'static str>,
-    /// Signatures of authorities.
-    authorities: Vec<String>,
-}
-
-impl Algorithms {
-    /// One list, by the keyword that sets it.
-    pub(crate) fn shown(&self, name: &str) -> String {
-        match name {
-            "ciphers" => self.offered.ciphers().join(","),
-            "macs" => self.offered.macs().join(","),
-            "kexalgorithms" => self.offered.kex().join(","),
-            "casignaturealgorithms" => self.authorities.join(","),
-            "hostkeyalgorithms" => self.offered.host_keys().join(","),
-            "hostbasedacceptedalgorithms" => self.hosts.join(","),
-            _ => self.offered.public_keys().join(","),
-        }
-    }
-
-    /// Whether an authority may sign so.
-    pub(crate) fn takes_authority(&self, algorithm: &str) -> bool {
-        self.authorities.iter().any(|taken| taken == algorithm)
-    }
-}
-
-/// `+x`, `-x` and `^x` change the list that there is.
-fn authorities(spec: &str) -> Vec<String> {
-    let names = |list: &str| list.split(',').map(str::to_owned).collect::<Vec<_>>();
-    let usual = names(AUTHORITIES);
-    match (spec.get(..1), spec.get(1..)) {
-        (None, _) => usual,
-        (Some("+"), Some(more)) => [usual, names(more)].concat(),
-        (Some("^"), Some(more)) => [names(more), usual].concat(),
-        (Some("-"), Some(less)) => {
-            let goes = |name: &String| feramiko::pattern_list_matches(less, name);
-            usual.into_iter().filter(|name| !goes(name)).collect()
-        }
-        _ => names(spec),
-    }
-}
-
-/// The keywords whose lists `feramiko::Algorithms` reads.
-const LISTS: [(&str, SetList); 6] = [
-    ("ciphers", feramiko::Algorithms::set_ciphers),
-    ("macs", feramiko::Algorithms::set_macs),
-    ("kexalgorithms", feramiko::Algorithms::set_kex),
-    ("hostkeyalgorithms", feramiko::Algorithms::set_host_keys),
-    ("pubkeyacceptedalgorithms", feramiko::Algorithms::set_public_keys),
-    (HOSTBASED, feramiko::Algorithms::set_public_keys),
-];
-/// A list of its own, of the same names as users' keys have.
-const HOSTBASED: &str = "hostbasedacceptedalgorithms";
-
 /// What is wrong with a list.
 pub(crate) fn check_algorithms(name: &str, list: &str) -> Result<(), String> {
-    let mut known = feramiko::Algorithms::server_defaults();
-    let set = LISTS.iter().find(|(keyword, _)| *keyword == name);
-    set.map_or(Ok(()), |(_, set)| set(&mut known, list).map_err(|error| error.to_string()))
+    let set = Algorithms::server_defaults().set_list(name, list);
+    set.unwrap_or(Ok(())).map_err(|error| error.to_string())
 }
 
 pub(crate) fn algorithms(config: &Effective) -> Result<Algorithms, String> {
-    let (mut offered, mut hosts) =
-        (feramiko::Algorithms::server_defaults(), feramiko::Algorithms::server_defaults());
-    for (name, set) in LISTS.into_iter().filter(|(name, _)| config.is_set(name)) {
-        let list = if name == HOSTBASED { &mut hosts } else { &mut offered };
-        set(list, &config.word(name)).map_err(|error| format!("{name}: {error}"))?;
+    let mut offered = Algorithms::server_defaults();
+    for name in Algorithms::keywords().filter(|name| config.is_set(name)) {
+        let set = offered.set_list(name, &config.word(name));
+        set.unwrap_or(Ok(())).map_err(|error| format!("{name}: {error}"))?;
     }
     // Without the keyword what OpenSSH's client offers first is not offered: it costs more than it saves.
     if config.is_set("compression") {
@@ -224,8 +160,7 @@ pub(crate) fn algorithms(config: &Effective) -> Result<Algorithms, String> {
     if config.is_set("requiredrsasize") {
         offered = offered.required_rsa_size(config.number("requiredrsasize"));
     }
-    let authorities = authorities(&config.word("casignaturealgorithms"));
-    Ok(Algorithms { offered, hosts: hosts.public_keys().to_vec(), authorities })
+    Ok(offered)
 }
 
 /// What a connection is held to, over what there is.
@@ -251,17 +186,19 @@ pub(crate) fn rules(config: &Effective, mut rules: ConnectionRules) -> Connectio
     rules.unused_timeout = config.time("unusedconnectiontimeout");
     // Its lines were looked at when they were read. If they meant nothing, nothing would be taken.
     let known = algorithms(config).ok();
-    let users = known.as_ref().map(|known| known.offered.public_keys().to_vec());
-    rules.public_keys = Some(users.unwrap_or_default());
-    rules.host_keys = Some(known.map(|known| known.hosts).unwrap_or_default());
+    let list =
+        |name| known.as_ref().and_then(|known| known.list(name)).map(<[_]>::to_vec).or(Some(Vec::new()));
+    rules.public_keys = list("PubkeyAcceptedAlgorithms");
+    rules.host_keys = list("HostbasedAcceptedAlgorithms");
+    rules.ca_signatures = list("CASignatureAlgorithms");
     rules
 }
 
 /// Clients are told what may be signed with before they say who they are, so that all is told that some user
 /// may sign with; what this one may, `rules` says.
-fn tell_of_all(offered: &mut feramiko::Algorithms, config: &Effective) -> Result<(), String> {
+fn tell_of_all(offered: &mut Algorithms, config: &Effective) -> Result<(), String> {
     for list in config.anywhere("pubkeyacceptedalgorithms") {
-        let mut some = feramiko::Algorithms::server_defaults();
+        let mut some = Algorithms::server_defaults();
         let add = some.set_public_keys(list).and_then(|()| match some.public_keys() {
             [] => Ok(()),
             more => offered.set_public_keys(&format!("+{}", more.join(","))),
@@ -281,7 +218,7 @@ pub(crate) fn server(config: &Effective) -> Result<SSHServer, String> {
         None => full,
     };
     limits.login_grace = interval_of(&config.word("logingracetime"))?.unwrap_or(NO_LIMIT);
-    let mut offered = algorithms(config)?.offered;
+    let mut offered = algorithms(config)?;
     tell_of_all(&mut offered, config)?;
     let mut builder = with_host_keys(SSHServer::builder(), config)?.algorithms(offered);
     if let Ok(moduli) = std::fs::read_to_string(config.word("modulifile")) {
@@ -312,13 +249,5 @@ mod tests {
         assert_eq!(shown("::1"), ["[::1]:22", "[::1]:2222"]);
         assert_eq!(shown("[::1]:7"), ["[::1]:7"]);
         assert!(listen_address("127.0.0.1:70000", &ports).is_err());
-    }
-
-    #[test]
-    fn signatures_of_authorities() {
-        assert_eq!(authorities(""), AUTHORITIES.split(',').collect::<Vec<_>>());
-        assert_eq!(authorities("ssh-ed25519"), ["ssh-ed25519"]);
-        assert!(authorities("+ssh-rsa").contains(&"ssh-rsa".to_owned()));
-        assert!(!authorities("-rsa-*").iter().any(|name| name.starts_with("rsa")));
     }
 }

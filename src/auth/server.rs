@@ -118,6 +118,8 @@ pub(crate) struct AuthServer {
     /// Signature algorithms of users' keys, and of hosts'.
     algorithms: Vec<&'static str>,
     host_algorithms: Vec<&'static str>,
+    /// And of the authorities of their certificates.
+    ca_signatures: Vec<&'static str>,
     methods: Vec<&'static str>,
     /// Which methods are to be passed, if one is not enough.
     required: Option<AuthenticationMethods>,
@@ -151,6 +153,7 @@ impl AuthServer {
             host_key: host_key.to_vec(),
             algorithms: algorithms.to_vec(),
             host_algorithms: algorithms.to_vec(),
+            ca_signatures: Vec::new(),
             methods: Vec::new(),
             required: None,
             limits,
@@ -188,6 +191,16 @@ impl AuthServer {
     /// Which methods the user has to pass; asked of the application for each user.
     pub(crate) fn require(&mut self, required: Option<AuthenticationMethods>) {
         self.required = required;
+    }
+
+    /// The signature algorithms of certificates' authorities from now on; without any, no certificate counts.
+    pub(crate) fn take_authorities(&mut self, algorithms: &[&'static str]) {
+        self.ca_signatures = algorithms.to_vec();
+    }
+
+    /// Whether the authority has signed as it may, if the key has a certificate.
+    fn certified_as_may_be(&self, key: &PublicKey) -> bool {
+        key.certificate().is_none_or(|certificate| self.ca_signatures.contains(&certificate.algorithm()))
     }
 
     /// The signature algorithms of users' keys and of hosts' from now on.
@@ -331,6 +344,10 @@ impl AuthServer {
         let (Some(algorithm), Some(key)) = (algorithm, key) else { return Ok(self.refuse()) };
         let plain = || key.without_certificate();
         let spent = self.used.iter().any(|used| *used == plain());
+        if !self.certified_as_may_be(&key) {
+            log::info!(target: "feramiko::auth", "a certificate is signed by what CASignatureAlgorithms does not allow");
+            return Ok(self.refuse());
+        }
         if spent || !key.algorithms().contains(&algorithm) || !self.methods.contains(&"publickey") {
             return Ok(self.refuse());
         }
@@ -358,6 +375,9 @@ impl AuthServer {
         let (Some(algorithm), Some(client)) = (algorithm, request.client(self.limits.user_bytes)) else {
             return Ok(self.refuse());
         };
+        if !self.certified_as_may_be(&client.key) {
+            return Ok(self.refuse());
+        }
         if !client.key.algorithms().contains(&algorithm) || !self.methods.contains(&"hostbased") {
             return Ok(self.refuse());
         }

@@ -426,7 +426,7 @@ fn attempt_host(run: &mut Run<'_>, key: PKey, host: &str, user: &str) -> Result<
         if run.over("hostbased") {
             break;
         }
-        let Some(algorithm) = run.transport.algorithm_for(&key) else {
+        let Some(algorithm) = run.transport.host_algorithm_for(&key) else {
             run.unusable("hostbased", &key);
             continue;
         };

@@ -215,6 +215,8 @@ impl SSHClientBuilder {
             "kexalgorithms",
             "hostkeyalgorithms",
             "pubkeyacceptedalgorithms",
+            "hostbasedacceptedalgorithms",
+            "casignaturealgorithms",
             "requiredrsasize",
             "compression",
         ])
@@ -346,7 +348,8 @@ impl SSHClientBuilder {
         address: Option<IpAddr>,
         clock: &Clock,
     ) -> Result<SSHClient> {
-        let mut checker = Checker::new(self.host_keys, target, address)?;
+        let mut checker =
+            Checker::new(self.host_keys, target, address, self.options.algorithms.ca_signatures())?;
         checker.prefer_known(&mut self.options.algorithms);
         let host_keys = Arc::clone(&checker.keys);
         let auth_timeout = self.options.limits.auth_timeout;

@@ -14,6 +14,7 @@ use crate::agent::AddOptions;
 use crate::config::{HostConfig, SSHConfig};
 use crate::error::{Error, Result};
 use crate::hostkeys::{AcceptNewPolicy, RejectPolicy};
+use crate::kex::Algorithms;
 
 /// What a KnownHostsCommand prints at most; known_hosts files of large sites have a few MiB.
 #[cfg(unix)]
@@ -111,14 +112,9 @@ impl SSHClientBuilder {
     fn algorithms_of(mut self, host: &HostConfig) -> Result<Self> {
         // A list by itself replaces and adds to the default; what was set here is none.
         let mut all = self.options.algorithms.clone();
-        for name in ["ciphers", "macs", "kexalgorithms", "hostkeyalgorithms", "pubkeyacceptedalgorithms"] {
-            let Some(list) = host.said(name).filter(|_| !self.said.contains(&name)) else { continue };
-            match name {
-                "ciphers" => all.set_ciphers(list)?,
-                "macs" => all.set_macs(list)?,
-                "kexalgorithms" => all.set_kex(list)?,
-                "hostkeyalgorithms" => all.set_host_keys(list)?,
-                _ => all.set_public_keys(list)?,
+        for name in Algorithms::keywords() {
+            if let Some(list) = host.said(name).filter(|_| !self.said.contains(&name)) {
+                all.set_list(name, list).unwrap_or(Ok(()))?;
             }
         }
         if self.takes(host, "requiredrsasize")

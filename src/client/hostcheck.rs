@@ -19,7 +19,7 @@ use crate::hostkeys::{
 };
 use crate::kex::Algorithms;
 use crate::key::algorithm::is_certified;
-use crate::key::{PublicKey, RevokedKeys};
+use crate::key::{Certificate, PublicKey, RevokedKeys};
 
 /// The port whose hosts stand in known_hosts by name alone.
 const SSH_PORT: u16 = 22;
@@ -41,10 +41,17 @@ pub(super) struct Checker {
     trusted: bool,
     /// What the callback has said.
     lines: HashSet<Vec<u8>>,
+    /// How authorities may sign certificates.
+    ca_signatures: Vec<&'static str>,
 }
 
 impl Checker {
-    pub(super) fn new(mut options: HostKeyOptions, target: &Target, address: Option<IpAddr>) -> Result<Self> {
+    pub(super) fn new(
+        mut options: HostKeyOptions,
+        target: &Target,
+        address: Option<IpAddr>,
+        ca_signatures: &[&'static str],
+    ) -> Result<Self> {
         let keys = Arc::new(Mutex::new(options.load()?));
         let alias = options.alias.clone();
         let port = if alias.is_some() { SSH_PORT } else { target.port };
@@ -65,6 +72,7 @@ impl Checker {
             may_update: false,
             trusted,
             lines: HashSet::new(),
+            ca_signatures: ca_signatures.to_vec(),
         };
         this.ask_for_lines(KnownHostsReason::Order, &this.host.clone(), None)?;
         Ok(this)
@@ -102,7 +110,7 @@ impl Checker {
             return Ok(());
         }
         self.ask_for_lines(KnownHostsReason::HostName, &self.host.clone(), Some(key))?;
-        let (status, port) = self.status(key);
+        let (status, port) = self.status_as_signed(key);
         let address = self.address_status(key)?;
         match status {
             HostKeyStatus::Known => {
@@ -133,6 +141,25 @@ impl Checker {
     }
 
     /// What known_hosts says, and the port under which it says so.
+    /// The same of a key whose certificate counts only if its authority has signed as it may.
+    fn status_as_signed(&self, key: &PublicKey) -> (HostKeyStatus, u16) {
+        let (status, port) = self.status(key);
+        match key.certificate().map(Certificate::algorithm) {
+            Some(algorithm)
+                if status != HostKeyStatus::Revoked && !self.ca_signatures.contains(&algorithm) =>
+            {
+                log::warn!(
+                    target: "feramiko::hostkeys",
+                    "{}: its certificate is signed by {algorithm}, which CASignatureAlgorithms does not allow: \
+                     it does not count",
+                    self.host
+                );
+                self.status(&key.without_certificate())
+            }
+            _ => (status, port),
+        }
+    }
+
     fn status(&self, key: &PublicKey) -> (HostKeyStatus, u16) {
         let keys = self.keys.lock();
         let status = keys.check(&self.host, self.port, key);

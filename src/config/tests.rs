@@ -312,7 +312,6 @@ fn hostile_lines_are_errors_with_their_place() {
 fn what_is_not_built_is_told() {
     let safety = |text: &str| of(text).lookup("h").unwrap().missing_safety();
     assert_eq!(safety("VerifyHostKeyDNS yes\n"), Some("verifyhostkeydns"));
-    assert_eq!(safety("CASignatureAlgorithms ssh-ed25519\n"), Some("casignaturealgorithms"));
     assert_eq!(safety("ObscureKeystrokeTiming yes\n"), Some("obscurekeystroketiming"));
     assert_eq!(safety("VerifyHostKeyDNS no\nGSSAPIAuthentication yes\nTunnel yes\n"), None);
     assert!(

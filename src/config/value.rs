@@ -4,7 +4,7 @@
 //! Pure. Errors are what is wrong with the value, without where.
 
 use super::table::{FLAG, Own, Shape, Spec};
-use crate::kex::{Algorithms, KexError};
+use crate::kex::Algorithms;
 
 /// Words of one line: what a connection does with more of them OpenSSH does not say; lines have no more.
 const WORDS: usize = 256;
@@ -165,38 +165,17 @@ pub(super) fn seconds(word: &str) -> Option<u32> {
     (total <= i32::MAX.cast_unsigned()).then_some(total)
 }
 
-/// Sets a list of algorithms by its keyword.
-pub(super) fn set_algorithms(all: &mut Algorithms, name: &str, spec: &str) -> Result<(), KexError> {
-    match name {
-        "ciphers" => all.set_ciphers(spec),
-        "macs" => all.set_macs(spec),
-        "kexalgorithms" => all.set_kex(spec),
-        "hostkeyalgorithms" => all.set_host_keys(spec),
-        _ => all.set_public_keys(spec),
-    }
-}
-
 /// The list that a keyword stands for, with what is not said filled in.
 pub(super) fn algorithm_list(name: &str, spec: Option<&str>) -> String {
     let mut all = Algorithms::client_defaults();
     // What is wrong with a list was told where it was read.
-    let _ = spec.map_or(Ok(()), |spec| set_algorithms(&mut all, name, spec));
-    let list = match name {
-        "ciphers" => all.ciphers(),
-        "macs" => all.macs(),
-        "kexalgorithms" => all.kex(),
-        "hostkeyalgorithms" => all.host_keys(),
-        "casignaturealgorithms" if spec.is_none() => {
-            let plain = all.public_keys.iter().copied().filter(|name| !name.contains("-cert-v01@"));
-            return plain.collect::<Vec<_>>().join(",");
-        }
-        _ => &all.public_keys,
-    };
-    list.join(",")
+    let _ = spec.map(|spec| all.set_list(name, spec));
+    all.list(name).unwrap_or_default().join(",")
 }
 
 fn algorithms(name: &str, spec: &str) -> Checked {
-    set_algorithms(&mut Algorithms::client_defaults(), name, spec).map_err(|error| error.to_string())?;
+    let set = Algorithms::client_defaults().set_list(name, spec);
+    set.unwrap_or(Ok(())).map_err(|error| error.to_string())?;
     Ok(vec![spec.to_owned()])
 }
 

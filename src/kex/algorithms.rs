@@ -5,7 +5,7 @@ use super::KexError;
 use super::own::Own;
 use super::table::METHODS;
 use crate::crypto::Rank;
-use crate::key::algorithm::SIGNATURES;
+use crate::key::algorithm::{SIGNATURES, is_certified};
 use crate::key::{RSA_FLOOR, RSA_MAX, RSA_MIN};
 use crate::packet::{COMPRESSIONS, MACS, ciphers_by_preference};
 use crate::pattern::{Letters, matches};
@@ -33,12 +33,61 @@ pub struct Algorithms {
     pub(crate) compressions: Vec<&'static str>,
     /// Signature algorithms accepted from, or used by, a user's key.
     pub(crate) public_keys: Vec<&'static str>,
+    /// The same for the key of a host that says who its user is.
+    pub(crate) hostbased: Vec<&'static str>,
+    /// Signature algorithms of the authorities of certificates.
+    pub(crate) ca_signatures: Vec<&'static str>,
     /// RSA keys of hosts and users, ours and the peer's, have at least so many bits.
     pub(crate) rsa_bits: usize,
     pub(super) own: Own,
 }
 
+/// Sets one list.
+type SetList = fn(&mut Algorithms, &str) -> Result<(), KexError>;
+/// Shows one.
+type ShowList = fn(&Algorithms) -> &[&'static str];
+
+/// The keywords of ssh_config(5) and sshd_config(5) whose values are lists.
+const KEYWORDS: [(&str, SetList, ShowList); 7] = [
+    ("ciphers", Algorithms::set_ciphers, Algorithms::ciphers),
+    ("macs", Algorithms::set_macs, Algorithms::macs),
+    ("kexalgorithms", Algorithms::set_kex, Algorithms::kex),
+    ("hostkeyalgorithms", Algorithms::set_host_keys, Algorithms::host_keys),
+    ("pubkeyacceptedalgorithms", Algorithms::set_public_keys, Algorithms::public_keys),
+    ("hostbasedacceptedalgorithms", Algorithms::set_hostbased, Algorithms::hostbased),
+    ("casignaturealgorithms", Algorithms::set_ca_signatures, Algorithms::ca_signatures),
+];
+
+fn keyword(name: &str) -> Option<(SetList, ShowList)> {
+    KEYWORDS.into_iter().find(|(row, ..)| row.eq_ignore_ascii_case(name)).map(|(_, set, show)| (set, show))
+}
+
 impl Algorithms {
+    /// The keywords of ssh_config(5) and sshd_config(5) whose values are lists of algorithms, in lower case.
+    pub fn keywords() -> impl Iterator<Item = &'static str> {
+        KEYWORDS.into_iter().map(|(name, ..)| name)
+    }
+
+    /// The list that a keyword of ssh_config(5) or sshd_config(5) sets; none where it sets none.
+    ///
+    /// ```
+    /// let mut algorithms = feramiko::Algorithms::client_defaults();
+    /// algorithms.set_list("Ciphers", "^aes256-ctr").unwrap()?;
+    /// assert_eq!(algorithms.list("Ciphers").unwrap()[0], "aes256-ctr");
+    /// assert!(algorithms.list("Port").is_none());
+    /// # Ok::<(), feramiko::KexError>(())
+    /// ```
+    #[must_use]
+    pub fn list(&self, name: &str) -> Option<&[&'static str]> {
+        keyword(name).map(|(_, show)| show(self))
+    }
+
+    /// Changes the list that a keyword of ssh_config(5) or sshd_config(5) sets, as the keyword's value would; see
+    /// [`set_kex`](Self::set_kex). None where it sets none.
+    pub fn set_list(&mut self, name: &str, spec: &str) -> Option<Result<(), KexError>> {
+        keyword(name).map(|(set, _)| set(self, spec))
+    }
+
     /// What a client offers unless told otherwise: post-quantum exchanges first, weak ones never.
     #[must_use]
     pub fn client_defaults() -> Self {
@@ -56,6 +105,9 @@ impl Algorithms {
         let ciphers = ciphers_by_preference().into_iter().filter(|spec| spec.rank == Rank::Default);
         let signatures: Vec<_> =
             SIGNATURES.iter().filter(|spec| spec.rank == Rank::Default).map(|spec| spec.name).collect();
+        // Nobody has a browser certify keys.
+        let usual = |name: &&str| !is_certified(name) && !name.starts_with("webauthn-");
+        let authorities = signatures.iter().copied().filter(usual);
         Self {
             kex: METHODS.iter().filter(|spec| spec.server_default).map(|spec| spec.name).collect(),
             host_keys: signatures.clone(),
@@ -63,6 +115,8 @@ impl Algorithms {
             macs: MACS.iter().filter(|spec| spec.rank == Rank::Default).map(|spec| spec.name).collect(),
             compressions: vec!["none"],
             rsa_bits: RSA_MIN,
+            ca_signatures: authorities.collect(),
+            hostbased: signatures.clone(),
             public_keys: signatures,
             own: Own::default(),
         }
@@ -100,7 +154,9 @@ impl Algorithms {
             (&mut self.ciphers, ciphers(&self.own)),
             (&mut self.macs, macs(&self.own)),
             (&mut self.compressions, compressions(&self.own)),
-            (&mut self.public_keys, signatures),
+            (&mut self.public_keys, signatures.clone()),
+            (&mut self.hostbased, signatures.clone()),
+            (&mut self.ca_signatures, plain(signatures)),
         ] {
             for row in rows.iter().filter(|row| wanted(row.rank)) {
                 if !list.contains(&row.name) {
@@ -149,6 +205,18 @@ impl Algorithms {
         &self.public_keys
     }
 
+    /// Signature algorithms of hosts that say who their user is.
+    #[must_use]
+    pub fn hostbased(&self) -> &[&'static str] {
+        &self.hostbased
+    }
+
+    /// Signature algorithms that the authorities of certificates may have used.
+    #[must_use]
+    pub fn ca_signatures(&self) -> &[&'static str] {
+        &self.ca_signatures
+    }
+
     /// The compressions offered.
     #[must_use]
     pub fn compressions(&self) -> &[&'static str] {
@@ -180,6 +248,24 @@ impl Algorithms {
     /// As [`set_kex`](Self::set_kex).
     pub fn set_public_keys(&mut self, spec: &str) -> Result<(), KexError> {
         change(&mut self.public_keys, spec, &signatures(&self.own))
+    }
+
+    /// Changes the signature algorithms of hosts that say who their user is: `HostbasedAcceptedAlgorithms`. See
+    /// [`set_kex`](Self::set_kex).
+    ///
+    /// # Errors
+    /// As [`set_kex`](Self::set_kex).
+    pub fn set_hostbased(&mut self, spec: &str) -> Result<(), KexError> {
+        change(&mut self.hostbased, spec, &signatures(&self.own))
+    }
+
+    /// Changes the signature algorithms of certificates' authorities: `CASignatureAlgorithms`. A certificate
+    /// that is signed by another counts for nothing. See [`set_kex`](Self::set_kex).
+    ///
+    /// # Errors
+    /// As [`set_kex`](Self::set_kex).
+    pub fn set_ca_signatures(&mut self, spec: &str) -> Result<(), KexError> {
+        change(&mut self.ca_signatures, spec, &plain(signatures(&self.own)))
     }
 
     /// Changes the ciphers; see [`set_kex`](Self::set_kex).
@@ -260,6 +346,12 @@ fn signatures(own: &Own) -> Vec<Row> {
         .chain(own)
         .map(|spec| Row { name: spec.name, rank: spec.rank, post_quantum: false })
         .collect()
+}
+
+/// Those by which a key signs, whatever certificate it has.
+fn plain(mut signatures: Vec<Row>) -> Vec<Row> {
+    signatures.retain(|row| !is_certified(row.name));
+    signatures
 }
 
 fn change(list: &mut Vec<&'static str>, spec: &str, known: &[Row]) -> Result<(), KexError> {

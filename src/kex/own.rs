@@ -108,6 +108,7 @@ impl Algorithms {
         self.own.keys.push(spec);
         self.host_keys.push(name);
         self.public_keys.push(name);
+        self.hostbased.push(name);
         Ok(())
     }
 

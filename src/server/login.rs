@@ -41,7 +41,10 @@ pub(super) fn authenticate<I: ServerInterface>(
                 rules = interface.connection_rules(&user, config.rules.clone());
                 machine.set_limits(rules.limits.auth_server());
                 let users = rules.public_keys.as_deref().unwrap_or(taken);
-                machine.set_algorithms(users, rules.host_keys.as_deref().unwrap_or(users));
+                let hosts = rules.host_keys.as_deref().unwrap_or_else(|| config.algorithms.hostbased());
+                machine.set_algorithms(users, hosts);
+                let authorities = rules.ca_signatures.as_deref();
+                machine.take_authorities(authorities.unwrap_or_else(|| config.algorithms.ca_signatures()));
                 // Said once, and known only now: it may be one for this user.
                 if asked_for.replace(user).is_none()
                     && let Some(text) = interface.banner()

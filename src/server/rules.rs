@@ -28,8 +28,11 @@ pub struct ConnectionRules {
     pub unused_timeout: Option<Duration>,
     /// The signature algorithms that the user's keys may use, if not those that the server has for all.
     pub public_keys: Option<Vec<&'static str>>,
-    /// The same for the keys of hosts that say who their user is; without it, what users' keys may use.
+    /// The same for the keys of hosts that say who their user is.
     pub host_keys: Option<Vec<&'static str>>,
+    /// The signature algorithms by which authorities may have signed certificates, if not those that the
+    /// server has for all.
+    pub ca_signatures: Option<Vec<&'static str>>,
 }
 
 /// How long channels on which nothing comes or goes are kept, by their kinds. The names are those of

@@ -236,9 +236,18 @@ impl Transport {
         }
     }
 
-    /// `server-sig-algs`, if the server told.
+    /// What a user's key signs by.
     pub(crate) fn algorithm_for(&self, key: &PKey) -> Option<&'static str> {
-        let ours = &self.0.options.algorithms.public_keys;
+        self.algorithm_of(key, self.0.options.algorithms.public_keys())
+    }
+
+    /// What a host's key signs by that says who the user is.
+    pub(crate) fn host_algorithm_for(&self, key: &PKey) -> Option<&'static str> {
+        self.algorithm_of(key, self.0.options.algorithms.hostbased())
+    }
+
+    /// The first of ours that the server takes, as far as it has told: `server-sig-algs`.
+    fn algorithm_of(&self, key: &PKey, ours: &[&'static str]) -> Option<&'static str> {
         match &*self.0.stage.lock() {
             super::Stage::Login(login) => algorithm_for(key, ours, login.login.peer_signatures.as_deref()),
             _ => algorithm_for(key, ours, None),
@@ -305,7 +314,7 @@ impl Transport {
         client_host: &str,
         local_user: &str,
     ) -> Result<Vec<String>> {
-        let Some(algorithm) = self.algorithm_for(host_key) else {
+        let Some(algorithm) = self.host_algorithm_for(host_key) else {
             return Err(Error::Unsupported(format!(
                 "signing with a key of type {}",
                 host_key.public_key().key_type()

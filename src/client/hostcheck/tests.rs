@@ -30,7 +30,8 @@ fn client() -> SSHClientBuilder {
 
 fn checker(builder: SSHClientBuilder, destination: &str, address: Option<&str>) -> Result<Checker> {
     let address = address.map(|address| address.parse::<IpAddr>().unwrap());
-    Checker::new(builder.host_keys, &Destination::parse(destination).unwrap().target(), address)
+    let target = Destination::parse(destination).unwrap().target();
+    Checker::new(builder.host_keys, &target, address, builder.options.algorithms.ca_signatures())
 }
 
 fn check(builder: SSHClientBuilder, destination: &str, address: Option<&str>, key: &PublicKey) -> Result<()> {
@@ -221,6 +222,32 @@ fn revoked_keys_are_refused_whatever_known_hosts_says() {
     check(client().known_hosts_file(&hosts), "host", None, &certificate).unwrap();
     let revoked = files.file("authorities", &(authority.public_key().to_line() + "\n"));
     refusal(check(client().known_hosts_file(&hosts).revoked_host_keys(revoked), "host", None, &certificate));
+}
+
+#[test]
+fn a_certificate_counts_if_its_authority_signed_as_it_may() {
+    let files = Files::new();
+    let authority = PKey::generate(KeyKind::EcdsaP256).unwrap();
+    let plain = key(KeyKind::Ed25519);
+    let certificate = CertificateBuilder::host(&plain).principal("host").sign(&authority).unwrap();
+    let line = format!("@cert-authority * {}\n", authority.public_key().to_line());
+    let told = |lines: &str, list: &str| {
+        let mut algorithms = Algorithms::client_defaults();
+        algorithms.set_ca_signatures(list).unwrap();
+        check(
+            client().known_hosts_file(files.file("hosts", lines)).algorithms(algorithms),
+            "host",
+            None,
+            &certificate,
+        )
+    };
+    told(&line, "ssh-ed25519,ecdsa-sha2-nistp256").unwrap();
+    assert!(refusal(told(&line, "-ecdsa-*")).contains("nothing is known"));
+    // The key itself may be known, unless the authority is not to be trusted at all.
+    let known = format!("host {}\n", plain.to_line());
+    told(&known, "-ecdsa-*").unwrap();
+    let revoked = format!("{known}@revoked * {}\n", authority.public_key().to_line());
+    assert!(refusal(told(&revoked, "-ecdsa-*")).contains("revoked"));
 }
 
 #[test]
