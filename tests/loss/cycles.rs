@@ -75,17 +75,13 @@ fn command(site: &Site, cut: bool) {
 fn shell(site: &Site, cut: bool) {
     let (client, connection) = site.client();
     let mut channel = client.invoke_shell(&PtyRequest::new("xterm", 80, 24)).unwrap();
-    // Until the job is a program of its own it has the shell's ways with signals, and until the shell has
-    // come back to its next line it does not know of a job that it would have to hang up.
-    channel.write_all(b"sh -c 'echo $((40 + 2))seen; exec sleep 600' &\necho $((50 + 3))next\n").unwrap();
+    // In front, where the system hangs it up: what becomes of jobs behind is the shell's affair, and bash forgets
+    // one now and then.
+    channel.write_all(b"sh -c 'echo $((40 + 2))seen; exec sleep 600'\n").unwrap();
     let mut lines = BufReader::new(channel.clone()).lines();
-    let mut awaited = vec!["42seen", "53next"];
-    while !awaited.is_empty() {
-        let line = lines.next().unwrap().unwrap();
-        awaited.retain(|mark| !line.contains(mark));
-    }
+    assert!(lines.any(|line| line.unwrap().contains("42seen")));
     if !cut {
-        channel.write_all(b"kill %1; exit\n").unwrap();
+        channel.write_all(b"\x03exit 0\n").unwrap();
         assert_eq!(channel.wait_exit(None).unwrap(), ExitStatus::Code(0));
     }
     end(&client, &connection, cut);
