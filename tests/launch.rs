@@ -67,7 +67,7 @@ mod cases {
     use std::time::{Duration, Instant};
 
     use crate::launch::Launch;
-    use crate::process::{Ending, Leader, signal_group, wait_ended};
+    use crate::process::{Ending, signal_group, wait_ended};
     use crate::pty::{Pty, Size};
     use crate::user::Account;
 
@@ -252,7 +252,7 @@ mod cases {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut output = child.stdout.take().unwrap();
         output.read_exact(&mut [0; 3]).unwrap();
-        signal_group(child.id(), Leader::Present, "KILL").unwrap();
+        signal_group(child.id(), "KILL").unwrap();
         wait_ended(child.id()).unwrap();
         assert_eq!(Ending::from(child.wait().unwrap()), Ending::Signal { name: "KILL", core_dumped: false });
         assert_eq!(output.read(&mut [0; 8]).unwrap(), 0, "nobody holds the pipe");

@@ -8,30 +8,32 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::ExitStatus;
-use crate::sys::process::{Ending, Leader, signal_group, wait_ended};
+use crate::sys::process::{Ending, signal_group, wait_ended};
 
-/// A program that runs, as those see it that signal it.
+/// A program that runs, as those see it that signal it: once it has ended nothing is signalled any more, for
+/// its number may be somebody else's by then. What it left behind in its group goes on.
 #[derive(Debug)]
 pub(crate) struct Running {
     pid: u32,
-    /// Held while a signal is sent, so that none reaches a stranger with the same number.
-    leader: Mutex<Leader>,
+    /// Whether it has ended. Held while a signal is sent, so that none reaches a stranger with the same number.
+    ended: Mutex<bool>,
     /// It has ended.
     reaped: Condvar,
 }
 
 impl Running {
     fn new(pid: u32) -> Arc<Self> {
-        Arc::new(Self { pid, leader: Mutex::new(Leader::Present), reaped: Condvar::new() })
+        Arc::new(Self { pid, ended: Mutex::new(false), reaped: Condvar::new() })
     }
 
     /// Passes a signal on. That there is no such signal, or nobody left, is the client's affair.
     pub(crate) fn signal(&self, name: &str) {
-        self.send(*self.leader.lock(), name);
+        self.send(*self.ended.lock(), name);
     }
 
-    fn send(&self, leader: Leader, name: &str) {
-        if let Err(error) = signal_group(self.pid, leader, name) {
+    fn send(&self, ended: bool, name: &str) {
+        let sent = if ended { Ok(()) } else { signal_group(self.pid, name) };
+        if let Err(error) = sent {
             log::debug!(target: "feramiko::process", "signal {name}: {error}");
         }
     }
@@ -40,22 +42,20 @@ impl Running {
     pub(crate) fn hang_up(&self, grace: Duration) {
         self.signal("HUP");
         let deadline = Instant::now().checked_add(grace);
-        let mut leader = self.leader.lock();
-        while *leader == Leader::Present {
-            if deadline.is_none_or(|until| self.reaped.wait_until(&mut leader, until).timed_out()) {
+        let mut ended = self.ended.lock();
+        while !*ended {
+            if deadline.is_none_or(|until| self.reaped.wait_until(&mut ended, until).timed_out()) {
                 break;
             }
         }
-        if *leader == Leader::Present {
-            self.send(*leader, "KILL");
-        }
+        self.send(*ended, "KILL");
     }
 
     /// Waits for the end without taking the child's number away from those who signal.
     fn wait(&self, child: &mut Child) -> io::Result<ExitStatus> {
         wait_ended(self.pid)?;
-        let mut leader = self.leader.lock();
-        *leader = Leader::Reaped;
+        let mut ended = self.ended.lock();
+        *ended = true;
         self.reaped.notify_all();
         let ending = Ending::from(child.wait()?);
         Ok(match ending {

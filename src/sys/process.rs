@@ -38,28 +38,19 @@ impl From<ExitStatus> for Ending {
     }
 }
 
-/// Whether the leader of a group was already waited for. From then on its number may belong to
-/// somebody else, and only the group that still bears it may be signalled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Leader {
-    /// Nobody has waited for it yet.
-    Present,
-    /// It was waited for.
-    Reaped,
-}
-
-/// Sends the signal that SSH calls `name` to the group of `pid`.
+/// Sends the signal that SSH calls `name` to the group of `pid`, a child of ours that nobody has waited for:
+/// from then on its number may be that of a stranger, and of his group.
 ///
 /// A leader that has not yet come so far as to have a group gets the signal alone. When nobody
 /// is left this is no error.
-pub(crate) fn signal_group(pid: u32, leader: Leader, name: &str) -> io::Result<()> {
+pub(crate) fn signal_group(pid: u32, name: &str) -> io::Result<()> {
     let signal = signals::number(name).and_then(Signal::from_named_raw).ok_or_else(|| {
         io::Error::new(io::ErrorKind::InvalidInput, format!("no signal is called {}", name.escape_debug()))
     })?;
     let pid = checked(pid)?;
-    let sent = match (kill_process_group(pid, signal), leader) {
-        (Err(Errno::SRCH), Leader::Present) => kill_process(pid, signal),
-        (sent, _) => sent,
+    let sent = match kill_process_group(pid, signal) {
+        Err(Errno::SRCH) => kill_process(pid, signal),
+        sent => sent,
     };
     match sent {
         Err(Errno::SRCH) => Ok(()),
@@ -90,7 +81,7 @@ pub(crate) fn wait_readable(
 /// Waits until process `pid`, a child of ours, has ended, and leaves it to be waited for again.
 ///
 /// A thread that watches a process waits with this, then takes the lock under which signals are
-/// sent, notes the leader as reaped and only then calls `Child::wait`: no signal can reach a
+/// sent, notes that it has ended and only then calls `Child::wait`: no signal can reach a
 /// stranger that was given the same number.
 pub(crate) fn wait_ended(pid: u32) -> io::Result<()> {
     let pid = checked(pid)?;
@@ -143,20 +134,17 @@ mod tests {
     #[test]
     fn a_signal_reaches_the_whole_group() {
         let mut child = shell("sleep 600 & sleep 600");
-        signal_group(child.id(), Leader::Present, "TERM").unwrap();
+        signal_group(child.id(), "TERM").unwrap();
         assert_eq!(Ending::from(child.wait().unwrap()), Ending::Signal { name: "TERM", core_dumped: false });
         // Ends only when no process of the group holds the pipe any more.
         let mut output = Vec::new();
         io::Read::read_to_end(&mut child.stdout.take().unwrap(), &mut output).unwrap();
-        signal_group(child.id(), Leader::Reaped, "KILL").unwrap();
     }
 
     #[test]
     fn a_leader_without_a_group_gets_the_signal_alone() {
         let mut child = Command::new("/bin/sleep").arg("600").spawn().unwrap();
-        signal_group(child.id(), Leader::Reaped, "KILL").unwrap();
-        assert!(child.try_wait().unwrap().is_none());
-        signal_group(child.id(), Leader::Present, "KILL").unwrap();
+        signal_group(child.id(), "KILL").unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(9));
     }
 
@@ -171,10 +159,10 @@ mod tests {
 
     #[test]
     fn impossible_requests() {
-        assert!(signal_group(0, Leader::Present, "TERM").is_err());
-        assert!(signal_group(1, Leader::Present, "TERM").is_err());
-        assert!(signal_group(u32::MAX, Leader::Present, "TERM").is_err());
-        let error = signal_group(4_000_000, Leader::Reaped, "STOP\n").unwrap_err();
+        assert!(signal_group(0, "TERM").is_err());
+        assert!(signal_group(1, "TERM").is_err());
+        assert!(signal_group(u32::MAX, "TERM").is_err());
+        let error = signal_group(4_000_000, "STOP\n").unwrap_err();
         assert_eq!(error.to_string(), "no signal is called STOP\\n");
     }
 }
