@@ -4,17 +4,17 @@
 
 mod given;
 
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use feramiko::{
-    Answer, AuthAnswer, Error, ExitStatus, Limits, SSHClient, SSHServer, Secret, ServerHandle,
+    Answer, AuthAnswer, AuthInfo, Error, ExitStatus, Limits, SSHClient, SSHServer, Secret, ServerHandle,
     ServerInterface, Session, SessionKind, SessionRequest,
 };
 
-/// Runs whatever it is told by a shell.
+/// Runs whatever it is told by a shell; `forced` gets a program that says when it runs and when its input ends.
 struct Shell;
 
 impl ServerInterface for Shell {
@@ -26,6 +26,10 @@ impl ServerInterface for Shell {
         Answer::Yes
     }
 
+    fn forced_command(&self, auth: &AuthInfo) -> Option<Vec<u8>> {
+        (auth.user == "forced").then(|| UNTIL_INPUT_ENDS.into())
+    }
+
     fn session(&self, session: Session) -> io::Result<ExitStatus> {
         let SessionKind::Exec(line) = session.request().kind.clone() else { return Ok(ExitStatus::Missing) };
         let mut shell = Command::new("/bin/sh");
@@ -34,8 +38,14 @@ impl ServerInterface for Shell {
     }
 }
 
+const UNTIL_INPUT_ENDS: &str = "echo runs; cat; echo ends";
+
 /// A connection that lets one program run at a time.
 fn connect() -> (ServerHandle, SSHClient) {
+    connect_as("robey")
+}
+
+fn connect_as(user: &str) -> (ServerHandle, SSHClient) {
     let mut limits = Limits::default();
     limits.sessions = 1;
     let server = SSHServer::builder()
@@ -43,7 +53,7 @@ fn connect() -> (ServerHandle, SSHClient) {
         .limits(limits)
         .serve(TcpListener::bind("127.0.0.1:0").unwrap(), |_| Shell)
         .unwrap();
-    let client = given::client().username("robey").password("foo").connect(&server.address()).unwrap();
+    let client = given::client().username(user).password("foo").connect(&server.address()).unwrap();
     (server, client)
 }
 
@@ -92,5 +102,38 @@ fn a_place_is_free_when_the_client_knows_that_the_program_has_ended() {
     let (_server, client) = connect();
     for code in 0..50 {
         assert_eq!(client.output(format!("exit {code}")).unwrap().status, ExitStatus::Code(code));
+    }
+}
+
+#[test]
+fn what_a_program_has_left_in_its_group_goes_on() {
+    let (_server, client) = connect();
+    let started = client.output("sleep 40 >/dev/null 2>&1 & echo $!").unwrap();
+    let left = started.stdout_text().unwrap();
+    // It was hung up at once.
+    std::thread::sleep(Duration::from_millis(500));
+    let ended = client.output(format!("kill -9 {left}")).unwrap();
+    assert!(ended.status.success(), "{ended:?}");
+}
+
+#[test]
+fn a_client_signals_the_programs_that_it_chose() {
+    for (user, status, rest) in [
+        ("robey", ExitStatus::Signal { name: "KILL".into(), core_dumped: false, message: String::new() }, ""),
+        ("forced", ExitStatus::Code(0), "ends\n"),
+    ] {
+        let (_server, client) = connect_as(user);
+        let mut process = client.exec_command(UNTIL_INPUT_ENDS).unwrap();
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        process.kill().unwrap();
+        // The end of the input goes another way.
+        std::thread::sleep(Duration::from_millis(500));
+        drop(process.stdin.take());
+        let mut said = String::new();
+        output.read_to_string(&mut said).unwrap();
+        assert_eq!((line.as_str(), said.as_str()), ("runs\n", rest), "{user}");
+        assert_eq!(process.wait().unwrap(), status, "{user}");
     }
 }

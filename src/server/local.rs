@@ -60,7 +60,8 @@ impl Session {
     /// While /etc/nologin is there, users other than root are shown it and get nothing else.
     ///
     /// The program leads a session and a process group of its own; when the channel closes it is hung up, and
-    /// killed if it has not ended five seconds later. A client that closes it when all output has ended, and
+    /// killed if it has not ended five seconds later. Signals of the client reach it, but for forced commands and
+    /// subsystems. A client that closes it when all output has ended, and
     /// sends nothing more, is waiting for the status: the program runs on till then, or till the connection ends.
     ///
     /// # Errors
@@ -181,7 +182,7 @@ impl Session {
             .stderr(Stdio::from(far));
         let program = Program::start(command)?;
         let resized = Arc::clone(&pty);
-        pass_on(self.events().clone(), program.running(), (), move |characters, pixels| {
+        pass_on(&self, program.running(), (), move |characters, pixels| {
             if let Err(error) = resized.set_size(size(characters, pixels)) {
                 log::debug!(target: "feramiko::server", "resizing a terminal: {error}");
             }

@@ -11,9 +11,10 @@ use std::process::{ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::session::{Session, SessionEvent, SessionEvents};
+use super::session::{Session, SessionEvent};
 use crate::channel::{Channel, ChannelStderr, copy};
 use crate::engine::{ExitStatus, Program, Running, spawn};
+use crate::interface::{SessionKind, SessionRequest};
 use crate::sys::process::wait_readable;
 
 /// How much is read of a program's output at a time; a pipe holds as much.
@@ -29,16 +30,20 @@ pub(super) fn pump(mut from: impl Read, mut to: impl Write) {
 /// Passes on what happens while the program runs. When the channel closes, drops `until_closed` and hangs
 /// the program up.
 pub(super) fn pass_on(
-    events: SessionEvents,
+    session: &Session,
     running: &Arc<Running>,
     until_closed: impl Send + 'static,
     resize: impl Fn((u32, u32), (u32, u32)) + Send + 'static,
 ) -> io::Result<()> {
-    let running = Arc::clone(running);
+    let (events, running) = (session.events().clone(), Arc::clone(running));
+    let signalled = may_signal(session.request());
     spawn("feramiko events", move || {
         while let Some(event) = events.recv() {
             match event {
-                SessionEvent::Signal(name) => running.signal(&name),
+                SessionEvent::Signal(name) if signalled => running.signal(&name),
+                SessionEvent::Signal(name) => {
+                    log::debug!(target: "feramiko::server", "signal {name} is refused: the program is not of the client's choice");
+                }
                 SessionEvent::Resize { size, pixels } => resize(size, pixels),
                 SessionEvent::Break(_) => {}
             }
@@ -47,6 +52,12 @@ pub(super) fn pass_on(
         running.hang_up(HANG_UP);
     })?;
     Ok(())
+}
+
+/// Who may not choose the program does not break it off halfway either, as with OpenSSH: the program of a
+/// forced command, or of a subsystem.
+fn may_signal(request: &SessionRequest) -> bool {
+    request.original.is_none() && !matches!(request.kind, SessionKind::Subsystem(_))
 }
 
 /// Copies both outputs until both have ended, the channel takes no more, or `closed` ends with it. One
@@ -86,8 +97,9 @@ fn join_outputs(
 
 impl Session {
     /// Runs a program with the session as its standard streams, to its end. It leads a process group
-    /// of its own, which signals of the client reach and which is hung up when the channel closes; what has
-    /// not ended five seconds later is killed.
+    /// of its own, which signals of the client reach, unless its command was forced or it asked for a
+    /// subsystem, and which is hung up when the channel closes; what has not ended five seconds later is
+    /// killed. What the program leaves behind when it has ended goes on.
     ///
     /// ```no_run
     /// # use feramiko::*;
@@ -108,7 +120,7 @@ impl Session {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut program = Program::start(command)?;
         let (closed, until_closed) = UnixStream::pair()?;
-        pass_on(self.events().clone(), program.running(), until_closed, |_, _| {})?;
+        pass_on(&self, program.running(), until_closed, |_, _| {})?;
         if let Some(stdin) = program.child.stdin.take() {
             let channel = self.channel().clone();
             spawn("feramiko stdin", move || {
