@@ -340,6 +340,12 @@ fn a_root_of_its_own() {
     let (uid, gid) = user.owner();
     chown(root.join("up"), Some(uid), Some(gid)).unwrap();
     fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
+    // The user's by a group that is not the first, and that the new root has no list of.
+    assert!(output(Command::new("usermod").args(["-aG", "users", &user.name]), "").status.success());
+    let shared = root.join("shared");
+    fs::create_dir(&shared).unwrap();
+    assert!(output(Command::new("chgrp").arg("users").arg(&shared), "").status.success());
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o770)).unwrap();
     let lines =
         format!("{SFTP}Match User fera*\nChrootDirectory /srv/%u\nForceCommand internal-sftp -d /up -u 077");
     let server = serve(&host, &lines, &[]);
@@ -348,7 +354,9 @@ fn a_root_of_its_own() {
         sftp.args(["-F", "none", "-b", "-", "-P", &server.port().to_string()]).args(common(&own));
         output(sftp.arg(format!("{}@127.0.0.1", user.name)), lines)
     };
-    let listed = batch("pwd\nput /etc/hostname file\n-get ../../etc/passwd /dev/null\nls -1 /\n");
+    let listed = batch(
+        "pwd\nput /etc/hostname file\nput /etc/hostname /shared/file\n-get ../../etc/passwd /dev/null\nls -1 /\n",
+    );
     let shown = String::from_utf8_lossy(&listed.stdout).into_owned();
     assert!(
         shown.contains("Remote working directory: /up") && shown.contains("/up\n"),

@@ -275,6 +275,8 @@ impl Fresh {
         if self.login.nologin && self.uid != Some(0) {
             login::refuse_logins();
         }
+        // Before the root is another: there the lists of groups, and the libraries that read them, are not ours.
+        self.take_groups()?;
         if let Some(root) = &self.root {
             login::change_root(root)?;
         }
@@ -298,16 +300,24 @@ impl Fresh {
         Ok(command)
     }
 
-    /// Takes the user's groups and numbers, for good.
-    fn become_user(&self) -> io::Result<()> {
-        let (Some(user), Some(uid), Some(gid)) = (&self.user, self.uid, self.gid) else { return Ok(()) };
-        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-        if nix::unistd::geteuid() == uid && nix::unistd::getuid() == uid && !uid.is_root() {
-            return Ok(());
-        }
-        let context = format!("cannot become {}", Path::new(user).display());
+    /// Whom to become; none where we are that user already.
+    fn other_user(&self) -> Option<(&OsStr, Uid, Gid)> {
+        let (user, uid, gid) = (self.user.as_deref()?, Uid::from_raw(self.uid?), Gid::from_raw(self.gid?));
+        let ours = nix::unistd::geteuid() == uid && nix::unistd::getuid() == uid && !uid.is_root();
+        (!ours).then_some((user, uid, gid))
+    }
+
+    /// Takes the groups that the user belongs to.
+    fn take_groups(&self) -> io::Result<()> {
+        let Some((user, _, gid)) = self.other_user() else { return Ok(()) };
         let name = CString::new(user.as_bytes()).map_err(|_| invalid("bad user name"))?;
-        take_groups(&name, gid).map_err(|error| told(&context, error))?;
+        take_groups(&name, gid).map_err(|error| told(&cannot_become(user), error))
+    }
+
+    /// Takes the user's numbers, for good.
+    fn become_user(&self) -> io::Result<()> {
+        let Some((user, uid, gid)) = self.other_user() else { return Ok(()) };
+        let context = cannot_become(user);
         nix::unistd::setgid(gid).map_err(|error| told(&context, error))?;
         nix::unistd::setuid(uid).map_err(|error| told(&context, error))?;
         let back = !uid.is_root() && nix::unistd::setuid(Uid::from_raw(0)).is_ok();
@@ -316,6 +326,10 @@ impl Fresh {
         }
         Ok(())
     }
+}
+
+fn cannot_become(user: &OsStr) -> String {
+    format!("cannot become {}", Path::new(user).display())
 }
 
 #[cfg(not(any(target_os = "macos", target_os = "ios")))]
