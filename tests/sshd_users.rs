@@ -463,3 +463,39 @@ fn sockets_are_opened_and_made_with_the_users_rights() {
     assert!(!reaches(&connect(&serve(&host, "ChrootDirectory /", &[])), &users));
     drop((service, again));
 }
+
+/// A session's socket lies in a folder of the user's, who may put something else there: what is removed with the
+/// session is removed with the user's rights.
+#[test]
+fn what_a_session_leaves_is_removed_with_the_users_rights() {
+    let _watch = within(60);
+    let Some((host, own, user)) = given("gone") else { return };
+    let server = serve(&host, "", &[]);
+    let others = Folder::new();
+    fs::set_permissions(others.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let agent = others.file("agent");
+    let none = UnixListener::bind(&agent).unwrap();
+    // Who asks it is told nothing, at once.
+    std::thread::spawn(move || none.incoming().for_each(drop));
+    let run = |line: &str| {
+        let mut command = ssh(&own, &server, &user.name);
+        command.args(["-A", line]).env("SSH_AUTH_SOCK", &agent);
+        String::from_utf8(output(&mut command, "").stdout).unwrap().trim().to_owned()
+    };
+    let socket = run("stat -c '%U %a' $SSH_AUTH_SOCK $(dirname $SSH_AUTH_SOCK); echo $SSH_AUTH_SOCK");
+    let (rights, socket) = socket.rsplit_once('\n').unwrap();
+    assert_eq!(rights, format!("{0} 600\n{0} 700", user.name));
+    let socket = PathBuf::from(socket);
+    assert!(!socket.parent().unwrap().exists());
+    let same = others.file(socket.file_name().unwrap().to_str().unwrap());
+    fs::write(&same, "another's").unwrap();
+    let link = run(&format!(
+        "d=$(dirname $SSH_AUTH_SOCK); mv $d $d.away && ln -s {} $d && echo $d",
+        others.path().display()
+    ));
+    let away = PathBuf::from(format!("{link}.away"));
+    assert!(away.join(same.file_name().unwrap()).exists(), "{link}");
+    fs::remove_dir_all(away).unwrap();
+    assert!(same.exists(), "removed though it is not the user's");
+    assert!(!Path::new(&link).is_symlink());
+}

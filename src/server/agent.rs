@@ -2,10 +2,8 @@
 //! served by the client's agent.
 
 use std::collections::HashMap;
-use std::fs::DirBuilder;
 use std::io;
 use std::net::Shutdown;
-use std::os::unix::fs::{DirBuilderExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::folder::UserFolder;
 use super::session::Session;
 use crate::agent::relay;
 use crate::channel::{AGENT_CHANNEL, Channel};
-use crate::crypto::rand;
 use crate::engine::{ChannelLink, Link, spawn};
 use crate::error::Result;
 use crate::sys::socket::{listen_unix, shut_listener};
@@ -42,8 +40,9 @@ type Programs = Arc<Mutex<HashMap<u64, Program>>>;
 /// the connections to it are cut.
 #[derive(Debug)]
 pub struct AgentSocket {
-    folder: PathBuf,
     path: PathBuf,
+    /// Removed with this.
+    _folder: UserFolder,
     listener: Arc<UnixListener>,
 }
 
@@ -56,19 +55,11 @@ impl AgentSocket {
 
     /// For the user of an account.
     fn open(link: &Link, owner: Option<&Account>) -> io::Result<Self> {
-        let random: [u8; 8] = rand::array().map_err(io::Error::other)?;
-        let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        let folder = std::env::temp_dir().join(format!("ssh-{name}"));
-        DirBuilder::new().mode(0o700).create(&folder)?;
-        let path = folder.join(format!("agent.{}", std::process::id()));
-        let listener = listen_unix(&path).inspect_err(|_| drop(std::fs::remove_dir(&folder)))?;
-        let socket = Self { folder, path, listener: Arc::new(listener) };
-        if let Some(owner) = owner.filter(|owner| !owner.is_current()) {
-            // The folder last: until then nobody but us can put something else there.
-            for path in [&socket.path, &socket.folder] {
-                chown(path, Some(owner.uid), Some(owner.gid))?;
-            }
-        }
+        let mut folder = UserFolder::new()?;
+        let path = folder.file(&format!("agent.{}", std::process::id()));
+        let listener = Arc::new(listen_unix(&path)?);
+        folder.give(&path, owner)?;
+        let socket = Self { path, _folder: folder, listener };
         let (listener, link) = (Arc::clone(&socket.listener), link.clone());
         let programs = Programs::default();
         spawn("feramiko agent socket", move || {
@@ -131,11 +122,6 @@ impl Drop for AgentSocket {
     fn drop(&mut self) {
         // The thread that accepts then cuts the programs off, whoever came last included.
         shut_listener(&*self.listener);
-        for gone in [std::fs::remove_file(&self.path), std::fs::remove_dir(&self.folder)] {
-            if let Err(error) = gone {
-                log::debug!(target: "feramiko::agent", "{}: {error}", self.path.display());
-            }
-        }
     }
 }
 

@@ -8,6 +8,8 @@ mod callout;
 mod connection;
 #[cfg(unix)]
 mod files;
+#[cfg(unix)]
+mod folder;
 mod forwarding;
 mod handover;
 mod hostbased;

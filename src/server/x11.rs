@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::os::unix::fs::chown;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,14 +15,14 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::folder::UserFolder;
 use super::session::Session;
 use crate::channel::Channel;
-use crate::crypto::rand;
 use crate::crypto::secret::Secret;
 use crate::engine::{ChannelLink, Link, Stream, spawn};
 use crate::forward::relay;
 use crate::interface::X11Request;
-use crate::sys::private::{PrivateFolder, host_name};
+use crate::sys::private::host_name;
 use crate::sys::socket::shut_listener;
 use crate::sys::tcp::{listen, no_such_family};
 use crate::sys::user::Account;
@@ -99,7 +98,7 @@ pub struct X11Display {
     name: String,
     authority: PathBuf,
     /// Removed with this.
-    _folder: PrivateFolder,
+    _folder: UserFolder,
     listeners: Arc<[TcpListener]>,
     programs: Arc<Programs>,
 }
@@ -120,13 +119,9 @@ impl X11Display {
     fn open(link: &Link, request: &X11Request, owner: Option<&Account>) -> io::Result<Self> {
         let (number, listeners) = allocate(request)?;
         let host = host_name();
-        let folder = PrivateFolder::new(rand::array().map_err(io::Error::other)?)?;
+        let mut folder = UserFolder::new()?;
         let authority = folder.write("xauthority", entries(&host, number, request)?.expose())?;
-        if let Some(owner) = owner.filter(|owner| !owner.is_current()) {
-            for path in [&authority, folder.path()] {
-                chown(path, Some(owner.uid), Some(owner.gid))?;
-            }
-        }
+        folder.give(&authority, owner)?;
         let host =
             if request.displays.localhost { "localhost".into() } else { String::from_utf8_lossy(&host) };
         let display = Self {

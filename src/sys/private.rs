@@ -35,12 +35,24 @@ impl PrivateFolder {
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
+
+    /// Leaves it to somebody else to be removed.
+    pub(crate) fn leave(&mut self) -> PathBuf {
+        std::mem::take(&mut self.0)
+    }
+}
+
+/// Removes a folder with all that it holds; of a link, the link.
+pub(crate) fn remove(path: &Path) {
+    if let Err(error) = std::fs::remove_dir_all(path) {
+        log::debug!(target: "feramiko::sys", "{}: {error}", path.display());
+    }
 }
 
 impl Drop for PrivateFolder {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            log::debug!(target: "feramiko::sys", "{}: {error}", self.0.display());
+        if !self.0.as_os_str().is_empty() {
+            remove(&self.0);
         }
     }
 }
@@ -67,6 +79,12 @@ mod tests {
         assert_eq!(folder.write("file", b"").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         let path = folder.path().to_owned();
         drop(folder);
+        assert!(!path.exists());
+        let mut folder = PrivateFolder::new([7; 8]).unwrap();
+        let left = folder.leave();
+        drop(folder);
+        assert!(left.exists());
+        remove(&left);
         assert!(!path.exists());
     }
 }
