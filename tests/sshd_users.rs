@@ -192,6 +192,7 @@ fn who_may_in() {
     let _watch = within(100);
     let Some((host, own, user)) = given("may") else { return };
     let name = user.name.as_str();
+    user.write("None", &own.public("ed25519"));
     for (lines, may) in [
         (format!("AllowUsers {name}"), true),
         ("AllowUsers somebody".to_owned(), false),
@@ -203,7 +204,8 @@ fn who_may_in() {
         ("AllowGroups root".to_owned(), false),
         (format!("DenyGroups {name}"), false),
         ("PubkeyAuthentication no".to_owned(), false),
-        (format!("Match User {name}\nAuthorizedKeysFile none"), false),
+        // No file of that name either.
+        (format!("Match User {name}\nAuthorizedKeysFile None"), false),
         ("AuthorizedKeysFile %h/.ssh/authorized_keys".to_owned(), true),
         ("AuthorizedKeysFile none\nAuthorizedKeysCommand /bin/cat %h/.ssh/authorized_keys\nAuthorizedKeysCommandUser %u".to_owned(), true),
         ("AuthorizedKeysFile none\nAuthorizedKeysCommand /bin/false\nAuthorizedKeysCommandUser nobody".to_owned(), false),

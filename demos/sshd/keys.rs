@@ -41,7 +41,8 @@ pub(crate) fn judge(who: &Who, login: &KeyLogin<'_>, given: &[PathBuf]) -> AuthA
             answer => return answer,
         }
     }
-    for name in who.config.words("authorizedkeysfile").iter().filter(|name| *name != "none") {
+    let names = who.config.words("authorizedkeysfile");
+    for name in names.iter().filter(|name| !name.eq_ignore_ascii_case("none")) {
         let Some(text) = text_of(who, account, name) else { continue };
         match check(who, AuthorizedKeys::parse(text), login) {
             AuthAnswer::Refuse => {}

@@ -114,7 +114,8 @@ fn host_key(path: &Path, held: &[AgentKey]) -> Result<PKey, String> {
 /// Every key, and every one once more with its certificates: those named, and `FILE-cert.pub`.
 fn with_host_keys(mut builder: SSHServerBuilder, config: &Effective) -> Result<SSHServerBuilder, String> {
     let named = config.words("hostcertificate");
-    let named = named.iter().filter(|name| *name != "none").map(|name| certificate(name.as_ref()));
+    let named =
+        named.iter().filter(|name| !name.eq_ignore_ascii_case("none")).map(|name| certificate(name.as_ref()));
     let named = named.collect::<Result<Vec<_>, _>>()?;
     let held = keys_of_agent(config);
     let mut count = 0;
