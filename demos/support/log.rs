@@ -33,9 +33,17 @@ pub(crate) fn level_named(name: &str) -> Option<LevelFilter> {
     LEVELS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, level)| *level)
 }
 
+/// For its owner alone: a password that was typed as a user's name is in it.
+fn opened(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.create(true).append(true).open(path)
+}
+
 /// Starts showing: at the end of `file`, or on standard error. The first call counts.
 pub(crate) fn start(level: LevelFilter, file: Option<&Path>) -> io::Result<()> {
-    let file = file.map(|path| OpenOptions::new().create(true).append(true).open(path)).transpose()?;
+    let file = file.map(opened).transpose()?;
     if log::set_logger(LINES.get_or_init(|| Lines { file })).is_ok() {
         log::set_max_level(level);
     }
@@ -125,6 +133,11 @@ mod tests {
         log::trace!("not shown");
         log::error!("as it is");
         let written = std::fs::read_to_string(&path).unwrap();
+        #[cfg(unix)]
+        {
+            let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&path).unwrap());
+            assert_eq!(mode & 0o777, 0o600);
+        }
         std::fs::remove_file(&path).unwrap();
         assert_eq!(written, "debug1: shown\nas it is\n");
         assert!(start(LevelFilter::Off, Some(Path::new("/no/such/dir/log"))).is_err());
