@@ -230,6 +230,14 @@ fn in_the_background_it_reads_again_and_ends() {
         run(client.args(["127.0.0.1", "echo $A"])) == "3\n"
     });
     soon("the port before", || TcpListener::bind(("127.0.0.1", port)).is_ok());
+    // Where nobody can listen nobody does: it goes on where it is.
+    let nowhere = lets_in(&folder, &own, other).replace("127.0.0.1", "192.0.2.1");
+    config(&folder, &host, &format!("{nowhere}SetEnv A=4"));
+    kill_process(server, Signal::HUP).unwrap();
+    soon("the rest of the configuration", || {
+        let mut client = ssh(&own, other).unwrap();
+        run(client.args(["127.0.0.1", "echo $A"])) == "4\n"
+    });
     kill_process(server, Signal::TERM).unwrap();
     soon("its end", || !folder.file("pid").exists() && rustix::process::test_kill_process(server).is_err());
 }

@@ -123,7 +123,10 @@ struct Serving {
 
 impl Serving {
     fn begin(loaded: Loaded) -> Result<Self, String> {
-        let listeners = listen(&loaded.addresses)?;
+        Self::begin_at(listen(&loaded.addresses)?, loaded)
+    }
+
+    fn begin_at(listeners: TcpListeners, loaded: Loaded) -> Result<Self, String> {
         let bound = listeners.local_addrs().map_err(|error| error.to_string())?;
         let site = Arc::new(Mutex::new(Arc::new(loaded.site)));
         let current = Arc::clone(&site);
@@ -140,7 +143,7 @@ impl Serving {
     }
 
     /// Serves new connections as another configuration has it. Other addresses are listened on anew.
-    fn reload(mut self, loaded: Loaded) -> Result<Self, String> {
+    fn reload(mut self, mut loaded: Loaded) -> Result<Self, String> {
         if loaded.addresses == self.addresses {
             self.handle.replace(&loaded.server);
             // Written anew, as by a sshd that starts again. The one before goes first: it may be the same.
@@ -151,7 +154,13 @@ impl Serving {
         }
         // Connections that there are go on; their listener is closed before the new one is there.
         drop((self.handle, self.pid_file));
-        Self::begin(loaded)
+        let listeners = listen(&loaded.addresses).or_else(|why| {
+            // Whoever asked for it may come in no other way.
+            log::error!(target: "sshd", "the addresses stay as they were: {why}");
+            loaded.addresses = self.addresses;
+            listen(&loaded.addresses)
+        })?;
+        Self::begin_at(listeners, loaded)
     }
 }
 
