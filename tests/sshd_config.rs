@@ -199,12 +199,16 @@ fn in_the_background_it_reads_again_and_ends() {
     let port = free_port();
     let lines = lets_in(&folder, &own, port);
     let Some(mut client) = ssh(&own, port) else { return };
-    let started = output(&mut ours(&folder, &host, &format!("{lines}SetEnv A=1\nAcceptEnv X")), "");
+    let sshd = ours(&folder, &host, &format!("{lines}SetEnv A=1\nAcceptEnv X"));
+    let mut unmasked = Command::new("sh");
+    unmasked.args(["-c", "umask 0; exec \"$@\"", "sh"]).arg(sshd.get_program()).args(sshd.get_args());
+    let started = output(&mut unmasked, "");
     assert!(started.status.success(), "{}", said(&started));
     assert!(said(&started).contains("listening on 127.0.0.1:"), "{}", said(&started));
     let server = number(&folder.file("pid"));
     let run = |client: &mut Command| String::from_utf8(output(client, "").stdout).unwrap();
     assert_eq!(run(client.args(["127.0.0.1", "echo $A"])), "1\n");
+    assert_eq!(run(ssh(&own, port).unwrap().args(["127.0.0.1", "umask"])), "0022\n");
     // Whoever asks it to read again may wait for the file.
     fs::remove_file(folder.file("pid")).unwrap();
     kill_process(server, Signal::HUP).unwrap();

@@ -28,6 +28,8 @@ use criteria::Connection;
 use daemon::{Loaded, Place};
 use feramiko::Secret;
 use log::LevelFilter;
+use rustix::fs::Mode;
+use rustix::process::umask;
 use site::Site;
 use support::args::Options;
 use support::given::{Given, number};
@@ -164,7 +166,14 @@ fn start_log(args: &Given, config: &Config, silent: bool) -> Result<(), String> 
     start(shown, args.path('E').as_deref()).map_err(|error| format!("the log: {error}"))
 }
 
+/// What sessions make is for its owner alone to write, however we were started; as with OpenSSH.
+fn mask_files() {
+    let before = umask(Mode::WGRP | Mode::WOTH);
+    umask(before | Mode::WGRP | Mode::WOTH);
+}
+
 fn run() -> Result<ExitCode, String> {
+    mask_files();
     let mut words = std::env::args_os().skip(1).peekable();
     let inside = words.next_if(|word| word == daemon::WORD).is_some();
     let args = Given::of(LETTERS, words, "EhaBcf").map_err(|error| format!("{error}\n{USAGE}"))?;
