@@ -1,7 +1,7 @@
 //! What holds, in the words of `sshd -T`.
 
 use crate::config::Effective;
-use crate::keywords::{KEYWORDS, Keyword, OWN, Shape};
+use crate::keywords::{KEYWORDS, Keyword, OWN, Shape, chosen, startups_of};
 use crate::settings;
 use crate::support::given::{rekey, time, yes};
 
@@ -30,7 +30,7 @@ fn values(keyword: &Keyword, config: &Effective) -> Result<Vec<String>, String> 
             vec![format!("{} {}", bytes.unwrap_or(0), interval.map_or(0, |interval| interval.as_secs()))]
         }
         ("maxstartups", _) => {
-            let (begin, percent, full) = crate::keywords::startups_of(&config.word("maxstartups"))?;
+            let (begin, percent, full) = startups_of(&config.word("maxstartups"))?;
             vec![format!("{begin}:{percent}:{full}")]
         }
         ("setenv", _) => values.concat(),
@@ -45,7 +45,7 @@ fn values(keyword: &Keyword, config: &Effective) -> Result<Vec<String>, String> 
 fn shown(shape: Shape, word: &str) -> Result<String, String> {
     Ok(match shape {
         Shape::Flag => if yes(word)? { "yes" } else { "no" }.to_owned(),
-        Shape::Choice(known) => crate::support::given::choice(word, known)?.to_owned(),
+        Shape::Choice(known) => chosen(word, known)?.to_owned(),
         Shape::Time { none: true } if word.eq_ignore_ascii_case("none") => "none".to_owned(),
         Shape::Time { .. } => time(word)?.to_string(),
         Shape::Octal => format!("0{}", word.trim_start_matches('0')),

@@ -15,8 +15,8 @@ use crate::tokens::expand;
 pub(crate) enum Shape {
     /// `yes` or `no`.
     Flag,
-    /// One of these words, and how it is shown.
-    Choice(&'static [(&'static str, &'static str)]),
+    /// One of these words; behind `=` stands how it is shown, if not as it is.
+    Choice(&'static [&'static str]),
     Number {
         least: u32,
     },
@@ -86,26 +86,17 @@ fn words(_: &[String]) -> Result<(), String> {
     Ok(())
 }
 
-const ROOT: &[(&str, &str)] = &[
-    ("without-password", "without-password"),
-    ("prohibit-password", "without-password"),
-    ("forced-commands-only", "forced-commands-only"),
-    ("yes", "yes"),
-    ("no", "no"),
-];
-const FORWARDING: &[(&str, &str)] =
-    &[("yes", "yes"), ("all", "yes"), ("no", "no"), ("remote", "remote"), ("local", "local")];
-const LEVELS: &[(&str, &str)] = &[
-    ("QUIET", "QUIET"),
-    ("FATAL", "FATAL"),
-    ("ERROR", "ERROR"),
-    ("INFO", "INFO"),
-    ("VERBOSE", "VERBOSE"),
-    ("DEBUG", "DEBUG"),
-    ("DEBUG1", "DEBUG"),
-    ("DEBUG2", "DEBUG2"),
-    ("DEBUG3", "DEBUG3"),
-];
+const ROOT: &[&str] =
+    &["without-password", "prohibit-password=without-password", "forced-commands-only", "yes", "no"];
+const FORWARDING: &[&str] = &["yes", "all=yes", "no", "remote", "local"];
+const LEVELS: &[&str] =
+    &["QUIET", "FATAL", "ERROR", "INFO", "VERBOSE", "DEBUG", "DEBUG1=DEBUG", "DEBUG2", "DEBUG3"];
+
+/// How the word of a choice is shown.
+pub(crate) fn chosen(word: &str, known: &[&'static str]) -> Result<&'static str, String> {
+    let known: Vec<_> = known.iter().map(|known| known.split_once('=').unwrap_or((known, known))).collect();
+    choice(word, &known)
+}
 
 /// Debian's exchanges of keys by GSSAPI.
 const GSS: &str = "gss-group14-sha256-,gss-group16-sha512-,gss-nistp256-sha256-,gss-curve25519-sha256-,\
@@ -114,7 +105,7 @@ const GSS: &str = "gss-group14-sha256-,gss-group16-sha512-,gss-nistp256-sha256-,
 /// In the order in which they are shown.
 pub(crate) static KEYWORDS: &[Keyword] = &[
     row("port", Word(|word| number::<u16>(word).map(drop)), "22", Global, Yes),
-    row("addressfamily", Choice(&[("any", "any"), ("inet", "inet"), ("inet6", "inet6")]), "any", Global, Yes),
+    row("addressfamily", Choice(&["any", "inet", "inet6"]), "any", Global, Yes),
     row("listenaddress", EachWord, "", Global, Yes),
     row("usepam", Flag, "no", Global, No),
     row("logingracetime", Time { none: false }, "120", Global, Yes),
@@ -127,13 +118,7 @@ pub(crate) static KEYWORDS: &[Keyword] = &[
     row("streamlocalbindmask", Octal, "0177", Anywhere, Yes),
     row("unusedconnectiontimeout", Time { none: true }, "none", Anywhere, Yes),
     row("permitrootlogin", Choice(ROOT), "without-password", Anywhere, Yes),
-    row(
-        "ignorerhosts",
-        Choice(&[("yes", "yes"), ("no", "no"), ("shosts-only", "shosts-only")]),
-        "yes",
-        Anywhere,
-        Yes,
-    ),
+    row("ignorerhosts", Choice(&["yes", "no", "shosts-only"]), "yes", Anywhere, Yes),
     row("ignoreuserknownhosts", Flag, "no", Global, Yes),
     row("hostbasedauthentication", Flag, "no", Anywhere, Yes),
     row("hostbasedusesnamefrompacketonly", Flag, "no", Anywhere, Yes),
@@ -158,21 +143,15 @@ pub(crate) static KEYWORDS: &[Keyword] = &[
     row("strictmodes", Flag, "yes", Global, Yes),
     row("tcpkeepalive", Flag, "yes", Global, Idle),
     row("permitemptypasswords", Flag, "no", Anywhere, Idle),
-    row("compression", Choice(&[("yes", "yes"), ("delayed", "yes"), ("no", "no")]), "no", Global, Yes),
-    row(
-        "gatewayports",
-        Choice(&[("yes", "yes"), ("no", "no"), ("clientspecified", "clientspecified")]),
-        "no",
-        Anywhere,
-        Yes,
-    ),
+    row("compression", Choice(&["yes", "delayed=yes", "no"]), "no", Global, Yes),
+    row("gatewayports", Choice(&["yes", "no", "clientspecified"]), "no", Anywhere, Yes),
     row("usedns", Flag, "no", Global, No),
     row("allowtcpforwarding", Choice(FORWARDING), "yes", Anywhere, Yes),
     row("allowagentforwarding", Flag, "yes", Anywhere, Yes),
     row("disableforwarding", Flag, "no", Anywhere, Yes),
     row("allowstreamlocalforwarding", Choice(FORWARDING), "yes", Anywhere, Yes),
     row("streamlocalbindunlink", Flag, "no", Anywhere, Yes),
-    row("fingerprinthash", Choice(&[("sha256", "SHA256"), ("md5", "MD5")]), "SHA256", Global, Idle),
+    row("fingerprinthash", Choice(&["sha256=SHA256", "md5=MD5"]), "SHA256", Global, Idle),
     row("exposeauthinfo", Flag, "no", Anywhere, Yes),
     row("refuseconnection", Flag, "no", Anywhere, No),
     row("pidfile", Word(any), "/run/sshd.pid", Global, Yes),
@@ -217,18 +196,7 @@ pub(crate) static KEYWORDS: &[Keyword] = &[
     row("maxstartups", Word(startups), "10:30:100", Global, Yes),
     row("persourcemaxstartups", Word(sources), "none", Global, Yes),
     row("persourcenetblocksize", Word(any), "32:128", Global, No),
-    row(
-        "permittunnel",
-        Choice(&[
-            ("no", "no"),
-            ("yes", "yes"),
-            ("ethernet", "ethernet"),
-            ("point-to-point", "point-to-point"),
-        ]),
-        "no",
-        Anywhere,
-        Idle,
-    ),
+    row("permittunnel", Choice(&["no", "yes", "ethernet", "point-to-point"]), "no", Anywhere, Idle),
     row("ipqos", List(words), "lowdelay throughput", Anywhere, Idle),
     row("rekeylimit", List(|words| rekey(words).map(drop)), "default none", Anywhere, Yes),
     row("permitopen", List(targets), "any", Anywhere, Yes),
@@ -293,7 +261,7 @@ impl Shape {
     fn check(self, word: &str) -> Result<(), String> {
         match self {
             Flag => yes(word).map(drop),
-            Choice(known) => choice(word, known).map(drop),
+            Choice(known) => chosen(word, known).map(drop),
             Number { least } => {
                 let given = number::<u32>(word)?;
                 if given < least { Err(format!("less than {least}")) } else { Ok(()) }
