@@ -10,8 +10,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use feramiko::{
-    Answer, AuthAnswer, AuthInfo, Error, ExitStatus, Limits, SSHClient, SSHServer, Secret, ServerHandle,
-    ServerInterface, Session, SessionKind, SessionRequest,
+    Answer, AuthAnswer, AuthInfo, Error, ExitStatus, Limits, MemoryStream, Peer, Process, SSHClient,
+    SSHServer, Secret, ServerHandle, ServerInterface, Session, SessionKind, SessionRequest,
 };
 
 /// Runs whatever it is told by a shell; `forced` gets a program that says when it runs and when its input ends.
@@ -136,4 +136,41 @@ fn a_client_signals_the_programs_that_it_chose() {
         assert_eq!((line.as_str(), said.as_str()), ("runs\n", rest), "{user}");
         assert_eq!(process.wait().unwrap(), status, "{user}");
     }
+}
+
+/// A program that takes a second to end when it is hung up, and its number.
+fn slow_to_end(client: &SSHClient) -> (Process, String) {
+    let program = "trap 'sleep 1; exit' HUP; echo $$; while :; do sleep 0.1; done";
+    let mut process = client.exec_command(program).unwrap();
+    let mut number = String::new();
+    BufReader::new(process.stdout.take().unwrap()).read_line(&mut number).unwrap();
+    (process, number)
+}
+
+fn runs(number: &str) -> bool {
+    Command::new("sh").arg("-c").arg(format!("kill -0 {number}")).status().unwrap().success()
+}
+
+#[test]
+fn programs_end_with_their_server() {
+    let (server, client) = connect();
+    let (_process, number) = slow_to_end(&client);
+    assert!(runs(&number));
+    server.shutdown(Duration::ZERO);
+    // Whoever ends the server may end the process too.
+    assert!(!runs(&number));
+}
+
+#[test]
+fn programs_end_with_a_connection_that_is_served_alone() {
+    let (near, far) = MemoryStream::pair(1 << 16);
+    let serving = std::thread::spawn(move || {
+        let server = SSHServer::builder().host_key(given::host_key()).build().unwrap();
+        server.serve_stream(far, &Peer::named("test"), Shell)
+    });
+    let client = given::client().username("robey").password("foo").connect_over(near, "memory").unwrap();
+    let (_process, number) = slow_to_end(&client);
+    client.close();
+    serving.join().unwrap().unwrap();
+    assert!(!runs(&number));
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::forwarding::Forwarding;
 use super::rules::{ConnectionRules, Due, Idle};
+use super::running::Sessions;
 use super::session::{EventSender, Session, SessionEvent, SessionEvents};
 use super::{Config, Peer, hostkeys, login};
 use crate::auth::AuthInfo;
@@ -43,6 +44,7 @@ pub(super) fn serve<I: ServerInterface>(
     stream: Box<dyn Stream>,
     interface: &Arc<I>,
     peer: &Peer,
+    sessions: &Arc<Sessions>,
     told: &mut dyn FnMut(Milestone),
 ) -> Result<()> {
     let (link, auth, rules) = log_in(config, stream, interface, peer, told)?;
@@ -56,6 +58,7 @@ pub(super) fn serve<I: ServerInterface>(
         auth,
         config,
         sessions: HashMap::new(),
+        running: sessions,
         places: Place::default(),
         proofs: 0,
         no_more_sessions: false,
@@ -193,6 +196,8 @@ struct Serving<'a, I: ServerInterface> {
     auth: AuthInfo,
     config: &'a Config,
     sessions: HashMap<u32, SessionState>,
+    /// Those that run, of this connection and perhaps of others.
+    running: &'a Arc<Sessions>,
     /// The one that all places of sessions are clones of.
     places: Place,
     /// How often the client has asked for proofs of the host keys.
@@ -296,10 +301,11 @@ impl<I: ServerInterface> Serving<'_, I> {
         self.idle.runs(id, runs);
         let place = session.place.take();
         channel.link().owe_exit();
-        let interface = Arc::clone(self.interface);
+        let (interface, running) = (Arc::clone(self.interface), self.running.begin());
         reply.accept(b"");
         engine::spawn("feramiko session", move || {
             run_session(&*interface, channel, *request, receiver, place);
+            drop(running);
         })
         .map(drop)
     }

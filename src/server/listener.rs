@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::connection::{self, Milestone};
+use super::running::Sessions;
 use super::{Config, SSHServer};
 use crate::engine::{self, Closer, Link, Stream};
 use crate::error::Result;
@@ -219,6 +220,7 @@ fn refused_early(total: usize, limits: &crate::Limits, percent: impl FnOnce() ->
 struct Shared {
     counts: Mutex<Counts>,
     changed: Condvar,
+    sessions: Arc<Sessions>,
 }
 
 /// A running server. Dropping it stops accepting; connections go on until they end.
@@ -290,7 +292,8 @@ impl ServerHandle {
     }
 
     /// Accepts nobody any more, waits until the connections have ended, ends the rest when the time is
-    /// over. Whether all had ended by themselves.
+    /// over. The sessions have six seconds more, in which their programs are hung up and killed. Whether all
+    /// connections had ended by themselves.
     pub fn shutdown(self, drain: Duration) -> bool {
         self.stop();
         let drained = self.wait_idle(drain);
@@ -305,6 +308,7 @@ impl ServerHandle {
                 link.close();
             }
         }
+        self.shared.sessions.wait();
         drained
     }
 
@@ -354,7 +358,8 @@ fn begin<I: ServerInterface>(
     let (config, interface) = (Arc::clone(config), Arc::clone(interface));
     let started = engine::spawn("feramiko server", move || {
         let application = interface(&peer);
-        let result = connection::serve(&config, stream, &application, &peer, &mut |milestone| {
+        let sessions = Arc::clone(&ticket.shared.sessions);
+        let result = connection::serve(&config, stream, &application, &peer, &sessions, &mut |milestone| {
             ticket.reached(milestone);
         });
         if let Err(error) = result {

@@ -23,6 +23,7 @@ mod login;
 mod process;
 mod redirect;
 mod rules;
+mod running;
 mod scp;
 mod session;
 mod sftp;
@@ -116,8 +117,9 @@ impl SSHServer {
         ServerHandle::start(Arc::clone(&self.0), Arc::new(listener), interface)
     }
 
-    /// Serves one connection that was accepted elsewhere, on the calling thread, until it ends. Keys and
-    /// certificates that are bound to an address are held against that of `peer`.
+    /// Serves one connection that was accepted elsewhere, on the calling thread, until it ends; its sessions have
+    /// six seconds more, in which their programs are hung up and killed. Keys and certificates that are bound to
+    /// an address are held against that of `peer`.
     ///
     /// # Errors
     /// Why it ended, if not by the client's goodbye.
@@ -127,7 +129,11 @@ impl SSHServer {
         peer: &Peer,
         interface: impl ServerInterface,
     ) -> Result<()> {
-        connection::serve(&self.0, Box::new(stream), &Arc::new(interface), peer, &mut |_| {})
+        let sessions = Arc::default();
+        let served =
+            connection::serve(&self.0, Box::new(stream), &Arc::new(interface), peer, &sessions, &mut |_| {});
+        sessions.wait();
+        served
     }
 }
 
