@@ -59,9 +59,10 @@ fn login(
     info: Option<&Exposed>,
 ) -> io::Result<UserLogin> {
     let auth = &session.request().auth;
-    // ForceCommand leaves no room for what the user would run first.
+    // ForceCommand leaves no room for what the user would run first; what the system runs is run all the same.
     let rc = auth.permissions.user_rc && who.config.some("forcecommand").is_none();
-    let mut login = UserLogin::new(account.clone()).rc(rc).motd(who.config.flag("printmotd"));
+    let login = UserLogin::new(account.clone()).rc(rc).system_rc(true);
+    let mut login = login.motd(who.config.flag("printmotd"));
     for (name, value) in own_variables(who, &account) {
         login = login.env(&name, &value);
     }

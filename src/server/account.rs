@@ -41,13 +41,22 @@ pub struct UserLogin {
     pub(super) command: Option<Vec<u8>>,
     pub(super) motd: bool,
     pub(super) user_rc: bool,
+    pub(super) system_rc: bool,
 }
 
 impl UserLogin {
     /// A login of that account.
     #[must_use]
     pub fn new(account: Account) -> Self {
-        Self { account, environment: Vec::new(), root: None, command: None, motd: false, user_rc: false }
+        Self {
+            account,
+            environment: Vec::new(),
+            root: None,
+            command: None,
+            motd: false,
+            user_rc: false,
+            system_rc: false,
+        }
     }
 
     /// Sets a variable of the environment.
@@ -82,7 +91,14 @@ impl UserLogin {
     /// Whether `~/.ssh/rc` or, without it, /etc/ssh/sshrc is run before. Subsystems have the second only.
     #[must_use]
     pub fn rc(mut self, run: bool) -> Self {
-        self.user_rc = run;
+        (self.user_rc, self.system_rc) = (run, run);
+        self
+    }
+
+    /// Whether /etc/ssh/sshrc is run before where `~/.ssh/rc` is not.
+    #[must_use]
+    pub fn system_rc(mut self, run: bool) -> Self {
+        self.system_rc = run;
         self
     }
 }

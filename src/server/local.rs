@@ -95,7 +95,7 @@ impl Session {
             nologin: true,
             motd: login.motd && terminal.is_some() && command.is_none(),
             user_rc: (login.user_rc && !self.is_subsystem()).then(|| login.account.shell.clone()),
-            system_rc: login.user_rc,
+            system_rc: login.system_rc,
         };
         match terminal {
             Some(pty) => self.run_on_terminal(launch, &login.account, &pty),
