@@ -56,7 +56,11 @@ impl FileService {
             }
             let value =
                 words.next().ok_or_else(|| invalid(format!("internal-sftp: {word} needs a value")))?;
-            let names = value.split(',').filter(|name| !name.is_empty()).map(str::to_owned);
+            let mut names = value.split(',').filter(|name| !name.is_empty()).map(str::to_owned).peekable();
+            // An empty list of what is granted would grant all.
+            if ["-P", "-p"].contains(&word) && names.peek().is_none() {
+                return Err(invalid(format!("internal-sftp: {word} names no request")));
+            }
             match word {
                 "-P" => this.denied.extend(names),
                 "-p" => this.allowed.extend(names),
@@ -189,7 +193,9 @@ mod tests {
         assert_eq!(service.start(&account).unwrap(), PathBuf::from("/srv/robey"));
         assert_eq!(parse("-d up").unwrap().start(&account).unwrap(), PathBuf::from("/home/robey/up"));
         assert_eq!(parse(""), Ok(FileService::default()));
-        for bad in ["-l INFO", "-f AUTH", "-x", "x", "-d", "-u 8", "-u 1000", "-P no-such", "-d %x", "-d %"] {
+        for bad in
+            ["-l INFO", "-f AUTH", "-x", "x", "-d", "-u 8", "-u 1000", "-P no-such", "-p ,", "-d %x", "-d %"]
+        {
             assert!(parse(bad).is_err(), "{bad}");
         }
         assert_eq!(expanded("%d/%u%%", "/h", "u").unwrap(), "/h/u%");
