@@ -400,6 +400,25 @@ fn root_itself() {
         let server = serve(&host, &lines, &[]);
         assert_eq!(enters(&own, &server, "root"), may, "{value}");
     }
+    // By a certificate: its authority is the host's key here.
+    let folder = Folder::new();
+    for (options, may) in [(&[][..], false), (&["-O", "force-command=echo forced"], true)] {
+        fs::write(folder.file("key.pub"), own.public("ed25519")).unwrap();
+        let mut sign = Command::new("ssh-keygen");
+        sign.args(["-q", "-I", "id", "-n", "root"]).args(options);
+        sign.arg("-s").arg(host.private("ed25519")).arg(folder.file("key.pub"));
+        let signed = output(&mut sign, "");
+        assert!(signed.status.success(), "{}", said(&signed));
+        fs::write(folder.file("authority"), host.public("ed25519")).unwrap();
+        let authority = folder.file("authority");
+        let lines =
+            format!("PermitRootLogin forced-commands-only\nTrustedUserCAKeys {}", authority.display());
+        let server = serve(&host, &lines, &[]);
+        let mut command = ssh(&own, &server, "root");
+        let certificate = format!("CertificateFile={}", folder.file("key-cert.pub").display());
+        let entered = output(command.args(["-o", &certificate, "true"]), "").status.success();
+        assert_eq!(entered, may, "{options:?}\n{}", server.log());
+    }
     // The password is right each time.
     for (value, may) in [("yes", true), ("prohibit-password", false)] {
         let server = serve(&host, &format!("PermitRootLogin {value}"), &["-u", "root:secret"]);

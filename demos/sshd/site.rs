@@ -73,13 +73,14 @@ impl Application {
     }
 
     /// What was granted, less what the configuration takes away, and what PermitRootLogin says to it.
-    fn decided(&self, who: &Who, method: &str, answer: AuthAnswer) -> AuthAnswer {
+    /// `forced`: by a certificate, which is not seen in the answer.
+    fn decided(&self, who: &Who, method: &str, answer: AuthAnswer, forced: bool) -> AuthAnswer {
         let answer = keys::narrowed(who, answer);
         if who.account().is_none_or(|account| account.uid() != 0) {
             return if who.account().is_some() { answer } else { AuthAnswer::Refuse };
         }
         let forced = match &answer {
-            AuthAnswer::AcceptWith(permissions) => permissions.command.is_some(),
+            AuthAnswer::AcceptWith(permissions) => forced || permissions.command.is_some(),
             _ => false,
         };
         let may = match who.config.choice("permitrootlogin").as_str() {
@@ -97,7 +98,8 @@ impl Application {
     fn key(&self, user: &str, key: &PublicKey) -> AuthAnswer {
         let who = self.who(user);
         let answer = keys::judge(&who, &self.login(&who.user, key), &self.site.keys);
-        self.decided(&who, "publickey", answer)
+        let forced = key.certificate().is_some_and(|certificate| certificate.force_command().is_some());
+        self.decided(&who, "publickey", answer, forced)
     }
 }
 
@@ -142,7 +144,7 @@ impl ServerInterface for Application {
         let nobody = Secret::from("");
         let right = known.unwrap_or(&nobody).matches(password.expose());
         let empty = password.expose().is_empty();
-        self.decided(&who, "password", AuthAnswer::when(right && known.is_some() && !empty))
+        self.decided(&who, "password", AuthAnswer::when(right && known.is_some() && !empty), false)
     }
 
     fn check_auth_interactive(&self, _: &str) -> InteractiveAnswer {
@@ -171,7 +173,7 @@ impl ServerInterface for Application {
             (Some(hosts), Some(account)) => hosts.judge(account, client, address),
             _ => AuthAnswer::Refuse,
         };
-        self.decided(&who, "hostbased", answer)
+        self.decided(&who, "hostbased", answer, false)
     }
 
     fn authenticated(&self, auth: &AuthInfo) {
