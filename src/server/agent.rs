@@ -7,6 +7,7 @@ use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -26,6 +27,9 @@ const CONNECTIONS: usize = 16;
 /// Time for the client to open a channel; it asks nobody.
 const OPEN: Duration = Duration::from_secs(30);
 
+/// After a program that was not served (out of descriptors), so that the thread does not spin.
+const BREATH: Duration = Duration::from_millis(100);
+
 /// A program's connection, and the channel to the client's agent that was asked for to serve it.
 struct Program {
     stream: UnixStream,
@@ -44,6 +48,8 @@ pub struct AgentSocket {
     /// Removed with this.
     _folder: UserFolder,
     listener: Arc<UnixListener>,
+    /// Nobody is accepted any more.
+    stopped: Arc<AtomicBool>,
 }
 
 impl AgentSocket {
@@ -59,19 +65,29 @@ impl AgentSocket {
         let path = folder.file(&format!("agent.{}", std::process::id()));
         let listener = Arc::new(listen_unix(&path)?);
         folder.give(&path, owner)?;
-        let socket = Self { path, _folder: folder, listener };
-        let (listener, link) = (Arc::clone(&socket.listener), link.clone());
-        let programs = Programs::default();
+        let socket = Self { path, _folder: folder, listener, stopped: Arc::default() };
+        let (listener, stopped) = (Arc::clone(&socket.listener), Arc::clone(&socket.stopped));
+        let (link, programs) = (link.clone(), Programs::default());
         spawn("feramiko agent socket", move || {
-            for number in 0.. {
-                let Ok((stream, _)) = listener.accept() else { break };
-                if let Err(error) = serve(&link, &programs, number, stream) {
-                    log::warn!(target: "feramiko::agent", "a program is not served: {error}");
-                }
-            }
+            accept(&link, &programs, &listener, &stopped);
             cut(&programs);
         })?;
         Ok(socket)
+    }
+}
+
+/// Accepts programs until that is stopped.
+fn accept(link: &Link, programs: &Programs, listener: &UnixListener, stopped: &AtomicBool) {
+    for number in 0.. {
+        let accepted = listener.accept();
+        if stopped.load(Ordering::SeqCst) {
+            return;
+        }
+        let Err(error) = accepted.and_then(|(stream, _)| serve(link, programs, number, stream)) else {
+            continue;
+        };
+        log::warn!(target: "feramiko::agent", "a program is not served: {error}");
+        std::thread::sleep(BREATH);
     }
 }
 
@@ -121,6 +137,7 @@ fn cut(programs: &Programs) {
 impl Drop for AgentSocket {
     fn drop(&mut self) {
         // The thread that accepts then cuts the programs off, whoever came last included.
+        self.stopped.store(true, Ordering::SeqCst);
         shut_listener(&*self.listener);
     }
 }
@@ -165,5 +182,22 @@ mod tests {
         assert_eq!(Arc::strong_count(&programs), 2);
         cut(&programs);
         soon("nobody waits any more", || Arc::strong_count(&programs) == 1);
+    }
+
+    #[test]
+    fn a_program_that_is_not_accepted_keeps_no_other_out() {
+        let client = Bare::new(Role::Server).unwrap();
+        let socket = AgentSocket::open(client.link(), None).unwrap();
+        // From the second on there is nobody to accept at first, which is an error then.
+        socket.listener.set_nonblocking(true).unwrap();
+        let mut programs = Vec::new();
+        for count in 1..4 {
+            programs.push(UnixStream::connect(socket.path()).unwrap());
+            soon("it is served", || client.link().channels().len() == count);
+        }
+        drop(socket);
+        for mut program in programs {
+            assert_eq!(io::Read::read(&mut program, &mut [0]).unwrap(), 0);
+        }
     }
 }

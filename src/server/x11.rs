@@ -41,6 +41,9 @@ const CONNECTIONS: usize = 64;
 /// Connections that wait to be accepted; OpenSSH's figure.
 const BACKLOG: u16 = 128;
 
+/// After a connection that was not forwarded (out of descriptors), so that the thread does not spin.
+const BREATH: Duration = Duration::from_millis(100);
+
 /// Time for the client to open a channel; it asks nobody.
 const OPEN: Duration = Duration::from_secs(30);
 
@@ -73,6 +76,13 @@ impl Programs {
         // Closes the channel: not under the lock.
         let channel = self.channels.lock().as_mut().and_then(|open| open.remove(&id));
         drop(channel);
+    }
+
+    /// Whether the display is gone, or its one connection was there before; one that comes is it.
+    fn take_no_more(&self, comes: bool) -> bool {
+        let used =
+            if comes { self.used.swap(true, Ordering::SeqCst) } else { self.used.load(Ordering::SeqCst) };
+        self.single && used || self.channels.lock().is_none()
     }
 
     fn cut(&self) {
@@ -142,8 +152,9 @@ impl X11Display {
 
 impl Drop for X11Display {
     fn drop(&mut self) {
-        self.listeners.iter().for_each(shut_listener);
+        // First: who is woken by the other looks.
         self.programs.cut();
+        self.listeners.iter().for_each(shut_listener);
     }
 }
 
@@ -186,14 +197,17 @@ fn allocate(request: &X11Request) -> io::Result<(u16, Vec<TcpListener>)> {
 /// Accepts connections of programs until the listeners are shut.
 fn accept(link: &Link, programs: &Arc<Programs>, listeners: &[TcpListener], at: usize) {
     let Some(listener) = listeners.get(at) else { return };
-    while let Ok((stream, from)) = listener.accept() {
-        if programs.single && programs.used.swap(true, Ordering::SeqCst) {
-            break;
+    loop {
+        let accepted = listener.accept();
+        if programs.take_no_more(accepted.is_ok()) {
+            return;
         }
-        if let Err(error) = serve(link, programs, stream, from) {
+        let done = accepted.and_then(|(stream, from)| serve(link, programs, stream, from));
+        if let Err(error) = done {
             log::warn!(target: "feramiko::x11", "a program's connection is not forwarded: {error}");
+            std::thread::sleep(BREATH);
         }
-        if programs.single {
+        if programs.single && programs.used.load(Ordering::SeqCst) {
             // No more come; the one that came goes on.
             listeners.iter().for_each(shut_listener);
             return;
@@ -301,6 +315,24 @@ mod tests {
         assert_eq!(waiting(), Some(CONNECTIONS));
         drop(display);
         assert!(programs.into_iter().all(cut));
+        soon("no thread holds them", || Arc::strong_count(&there) == 1);
+    }
+
+    #[test]
+    fn a_program_that_is_not_accepted_keeps_no_other_out() {
+        let client = Bare::new(Role::Server).unwrap();
+        let display = X11Display::open(client.link(), &request(500), None).unwrap();
+        let address = display.listeners.iter().map(|listener| listener.local_addr().unwrap());
+        let address = address.into_iter().find(SocketAddr::is_ipv4).unwrap();
+        // From the second on there is nobody to accept at first, which is an error then.
+        display.listeners.iter().for_each(|listener| listener.set_nonblocking(true).unwrap());
+        let mut programs = Vec::new();
+        for count in 1..4 {
+            programs.push(TcpStream::connect(address).unwrap());
+            soon("it is forwarded", || client.link().channels().len() == count);
+        }
+        let there = Arc::clone(&display.programs);
+        drop(display);
         soon("no thread holds them", || Arc::strong_count(&there) == 1);
     }
 }
