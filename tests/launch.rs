@@ -76,6 +76,7 @@ mod cases {
         ("the_environment_is_exact", the_environment_is_exact),
         ("a_loader_variable_reaches_only_the_program", a_loader_variable_reaches_only_the_program),
         ("descriptors_from_outside_are_closed", descriptors_from_outside_are_closed),
+        ("open_files_are_limited_as_we_were", open_files_are_limited_as_we_were),
         ("directory_and_umask", directory_and_umask),
         ("a_missing_directory_is_said", a_missing_directory_is_said),
         ("a_missing_program_is_said", a_missing_program_is_said),
@@ -179,6 +180,17 @@ mod cases {
         let output = run(&shell("ls /proc/self/fd"));
         // 3 is what ls reads the directory by.
         assert_eq!(text(&output).split_whitespace().collect::<Vec<_>>(), ["0", "1", "2", "3"]);
+    }
+
+    fn open_files_are_limited_as_we_were() {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let ours = getrlimit(Resource::Nofile);
+        let allow = |current| setrlimit(Resource::Nofile, Rlimit { current, ..ours.clone() }).unwrap();
+        let shown = |current: Option<u64>| current.map_or("unlimited\n".into(), |files| format!("{files}\n"));
+        allow(Some(199));
+        let output = run(&shell("ulimit -Sn"));
+        allow(ours.current);
+        assert_eq!(text(&output), shown(ours.current));
     }
 
     fn directory_and_umask() {

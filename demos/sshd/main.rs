@@ -29,7 +29,7 @@ use daemon::{Loaded, Place};
 use feramiko::Secret;
 use log::LevelFilter;
 use rustix::fs::Mode;
-use rustix::process::umask;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use site::Site;
 use support::args::Options;
 use support::given::{Given, number};
@@ -172,6 +172,15 @@ fn mask_files() {
     umask(before | Mode::WGRP | Mode::WOTH);
 }
 
+/// All connections share this process and what it may have open. Sessions begin with what we were given.
+fn allow_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let most = Rlimit { current: limit.maximum, ..limit };
+    if let Err(error) = setrlimit(Resource::Nofile, most) {
+        log::warn!(target: "sshd", "open files: {error}");
+    }
+}
+
 fn run() -> Result<ExitCode, String> {
     mask_files();
     let mut words = std::env::args_os().skip(1).peekable();
@@ -211,6 +220,7 @@ fn run() -> Result<ExitCode, String> {
     if args.has('i') {
         return Ok(inetd::serve(&loaded.server, Arc::new(loaded.site)));
     }
+    allow_many_files();
     let place = if inside { Place::Background { log: args.has('e') } } else { Place::Foreground };
     daemon::serve(loaded, place, || load(&args, file.as_deref())).map(|()| ExitCode::SUCCESS)
 }

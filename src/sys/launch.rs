@@ -15,10 +15,11 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use nix::unistd::{Gid, Uid};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{
     SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGPIPE, SIGPROF, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1,
     SIGUSR2, SIGVTALRM, SIGWINCH, SIGXCPU, SIGXFSZ,
@@ -50,6 +51,10 @@ const SIGNALS: [i32; 17] = [
 /// Whether this process came by `enter`; otherwise a second start of our program would be a
 /// second server.
 static ENTERED: AtomicBool = AtomicBool::new(false);
+
+/// How many files this process might have open when it came by `enter`, if that was limited: sessions begin
+/// with that, whatever a server for many of them has allowed itself since.
+static FILES: OnceLock<Option<u64>> = OnceLock::new();
 
 /// What is to be started, and as what. Standard input, output and error are set on the `Command`
 /// that comes of it; with `terminal` they must be the far side of the terminal.
@@ -153,6 +158,7 @@ impl Launch {
             ("system_rc", login.system_rc),
         ];
         settings.extend(flags.into_iter().filter(|(_, set)| *set).map(|(flag, _)| setting(flag, "yes")));
+        settings.extend(FILES.get().copied().flatten().map(|files| setting("files", files.to_string())));
         if let Some(account) = &self.account {
             settings.push(setting("user", &account.name));
             settings.push(setting("uid", account.uid.to_string()));
@@ -189,6 +195,7 @@ fn invalid(text: impl Into<String>) -> io::Error {
 /// session's, it gives the words that say how; in any other it only notes that `Launch::command` will work.
 pub(crate) fn enter() -> Option<Vec<OsString>> {
     ENTERED.store(true, Ordering::Relaxed);
+    FILES.get_or_init(|| getrlimit(Resource::Nofile).current);
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next().is_some_and(|word| word == WORD) && asked_by_parent() {
         let error = match Fresh::parse(arguments).and_then(Fresh::prepare) {
@@ -220,6 +227,7 @@ struct Fresh {
     directory: PathBuf,
     name: Option<OsString>,
     umask: Option<u16>,
+    files: Option<u64>,
     terminal: bool,
     root: Option<PathBuf>,
     login: LoginSteps,
@@ -243,6 +251,7 @@ impl Fresh {
                 b"directory" => fresh.directory = value.into(),
                 b"name" => fresh.name = Some(value.into()),
                 b"umask" => fresh.umask = Some(number(value)?),
+                b"files" => fresh.files = Some(number(value)?),
                 b"terminal" => fresh.terminal = true,
                 b"root" => fresh.root = Some(value.into()),
                 b"nologin" => fresh.login.nologin = true,
@@ -268,6 +277,10 @@ impl Fresh {
         if self.terminal {
             rustix::process::ioctl_tiocsctty(io::stdin())
                 .map_err(|error| told("cannot take the terminal", error))?;
+        }
+        if let Some(files) = self.files {
+            let limit = Rlimit { current: Some(files), ..getrlimit(Resource::Nofile) };
+            setrlimit(Resource::Nofile, limit).map_err(|error| told("cannot limit open files", error))?;
         }
         if let Some(umask) = self.umask {
             rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask.into()));
