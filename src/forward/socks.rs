@@ -184,7 +184,11 @@ impl Socks {
         let port = u16::from_be_bytes(bytes.array()?);
         let address: [u8; 4] = bytes.array()?;
         // The user is nobody we know.
-        let Some(_user) = bytes.line() else { return too_long(&bytes) };
+        let Some(user) = bytes.line() else { return too_long(&bytes) };
+        if user.len() > NAME_BYTES {
+            // In smaller pieces it would have been refused before its end.
+            return Some(Read::Wrong);
+        }
         // An address that cannot be says that a name follows: 4a.
         let host = match address {
             [0, 0, 0, 1..=255] => match bytes.line() {
@@ -312,6 +316,13 @@ mod tests {
             |start: Vec<u8>| talk([start].into_iter().chain((0..NAME_BYTES).map(|_| vec![b'a'; 1])));
         for start in [[&[4, 1, 0, 80][..], &[1; 4], b"a"].concat(), four([0, 0, 0, 1], b"", b"a")] {
             assert_eq!(endless(start), Err(super::four(91)));
+        }
+        // However many bytes come at once.
+        for (length, fits) in [(NAME_BYTES, true), (NAME_BYTES + 1, false)] {
+            let request = four([1; 4], &vec![b'a'; length], b"");
+            let single = talk(request.iter().map(|byte| vec![*byte]));
+            assert_eq!(single.is_ok(), fits);
+            assert_eq!(whole(&request), single);
         }
     }
 
