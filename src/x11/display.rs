@@ -7,8 +7,8 @@ use std::path::PathBuf;
 /// The TCP port of display 0; the others follow (X(7)).
 pub(crate) const BASE_PORT: u16 = 6000;
 
-/// Longer than any name of a host (255) with what stands around it, and than any path of a socket (108).
-const LONGEST: usize = 300;
+/// The longest name of a host; no path of a socket is longer (108).
+const LONGEST: usize = 255;
 
 /// Where a display listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Display {
     /// only, as with OpenSSH: it is given to programs.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b":/.-_[]".contains(&byte);
-        if text.len() > LONGEST || !text.bytes().all(harmless) {
+        if !text.bytes().all(harmless) {
             return None;
         }
         let (before, numbers) = text.rsplit_once(':')?;
@@ -46,10 +46,10 @@ impl Display {
         BASE_PORT.checked_add(number)?;
         let place = if before.starts_with('/') {
             // The socket's name has the number in it, but not the screen.
-            Place::Socket(format!("{before}:{number}").into())
+            (before.len() <= LONGEST).then(|| Place::Socket(format!("{before}:{number}").into()))
         } else {
-            place(before)?
-        };
+            place(before)
+        }?;
         Some(Self { place, number, screen })
     }
 
@@ -74,7 +74,8 @@ fn place(text: &str) -> Option<Place> {
         None => text,
     };
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let named = !host.is_empty() && !host.starts_with('-') && !host.contains(['[', ']', '/']);
+    let fits = (1..=LONGEST).contains(&host.len());
+    let named = fits && !host.starts_with('-') && !host.contains(['[', ']', '/']);
     named.then(|| Place::Tcp(host.to_owned()))
 }
 

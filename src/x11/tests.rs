@@ -17,6 +17,9 @@ fn displays() {
     let tcp =
         |host: &str, number, screen| Some(Display { place: Place::Tcp(host.to_owned()), number, screen });
     let launchd = "/private/tmp/com.apple.launchd.x/org.xquartz:0";
+    // As long as it may be, it is read again with what is written around it.
+    let (long, path) = ("h".repeat(255), format!("/{}", "p".repeat(254)));
+    let colons = "a:".repeat(127);
     for (text, display) in [
         (":0", local(0, 0)),
         (":10.2", local(10, 2)),
@@ -34,12 +37,18 @@ fn displays() {
             "/tmp/socket:1.3",
             Some(Display { place: Place::Socket("/tmp/socket:1".into()), number: 1, screen: 3 }),
         ),
+        (&format!("{long}:1"), tcp(&long, 1, 0)),
+        (&format!("{colons}:1"), tcp(&colons, 1, 0)),
+        (
+            &format!("{path}:1"),
+            Some(Display { place: Place::Socket(format!("{path}:1").into()), number: 1, screen: 0 }),
+        ),
     ] {
         let read = Display::parse(text);
         assert_eq!(read, display, "{text}");
         assert_eq!(read.and_then(|read| Display::parse(&read.to_string())), display, "{text}");
     }
-    let long = format!("{}:0", "h".repeat(300));
+    let (long, path) = (format!("h{long}:0"), format!("{path}p:0"));
     for text in [
         "",
         "0",
@@ -64,6 +73,7 @@ fn displays() {
         "[:0",
         "/no/number",
         &long,
+        &path,
     ] {
         assert_eq!(Display::parse(text), None, "{text}");
     }
@@ -81,6 +91,9 @@ fn cookies_are_digits_of_one_length() {
     for bad in [&b"30313233343536373839616263646566\n"[..], b"3031323334353637383961626364656\n", &[b'3'; 34]]
     {
         assert_eq!(Cookie::from_hex(bad), None);
+    }
+    for length in [0, 15, 17, 32] {
+        assert_eq!(Cookie::from_bytes(&vec![b'3'; length]), None);
     }
     assert_ne!(Cookie::random().unwrap(), Cookie::random().unwrap());
     assert!(!format!("{:?}", cookie()).contains("30"));
@@ -119,6 +132,12 @@ fn cookies_of_files() {
     let mut file = file.clone();
     file[other] = b'X';
     assert_eq!(Authority(&file).cookie(slice::from_ref(&here), 0), None);
+    let mut short = entry(&here, 0, 1);
+    let at = short.len() - 18;
+    short.splice(at..at + 3, [0, 15]);
+    let behind = [&short[..], &entry(&here, 0, 2)].concat();
+    let found = Authority(&behind).cookie(slice::from_ref(&here), 0);
+    assert_eq!(found, Cookie::from_bytes(&[2; 16]));
     // A file that ends anywhere gives what stands before.
     let one = entry(&here, 0, 1);
     for length in 0..one.len() {
