@@ -44,6 +44,8 @@ use search::Search;
 
 /// As AsyncSSH's editor: enough for what somebody types, a few screens of a terminal.
 const MAX_LINE: usize = 1024;
+/// What a line may be allowed at most: all of a secret's room is taken at once, for the line and behind the cursor.
+const LARGEST_LINE: usize = 1024 * 1024;
 /// Lines that are remembered: as many as OpenSSH's `sftp` does. Few enough that whoever searches them with every
 /// key keeps no processor busy.
 const HISTORY: usize = 100;
@@ -82,11 +84,11 @@ impl LineEditorOptions {
         Self::default()
     }
 
-    /// The most bytes that a line may have in UTF-8; 1024 unless told otherwise. A terminal rings for what is
-    /// typed beyond; without a terminal a longer line is an error.
+    /// The most bytes that a line may have in UTF-8; 1024 unless told otherwise, and 1 MiB at most. A terminal
+    /// rings for what is typed beyond; without a terminal a longer line is an error.
     #[must_use]
     pub fn max_line(mut self, bytes: usize) -> Self {
-        self.max_line = bytes;
+        self.max_line = bytes.min(LARGEST_LINE);
         self
     }
 

@@ -378,6 +378,10 @@ fn a_line_is_bounded() {
     assert_eq!(desk.line("abcdefg"), None);
     assert_eq!(desk.terminal.bells, 1);
     assert_eq!(desk.types("\x7f\u{5b57}x\r"), text("abcdx"));
+    // A password of any length has its room from the beginning, which is not without bounds either.
+    let mut desk = Desk::with(LineEditorOptions::new().max_line(usize::MAX), 80, 24);
+    desk.editor.begin("Password: ", true, &mut desk.out);
+    assert_eq!(desk.types("foo\r"), text("foo"));
     // A megabyte is taken as fast as it is read, and shown as little as it fits.
     let mut desk = Desk::new(80, 24);
     desk.begin("> ");
