@@ -69,6 +69,11 @@ impl ChannelTimeouts {
 /// What sshd_config(5) calls channels that have another name on the wire.
 const NAMES: [(&str, &str); 2] = [("auth-agent@openssh.com", "agent-connection"), ("x11", "x11-connection")];
 
+/// What a channel is called in a rule.
+fn name(wire: &str) -> &str {
+    NAMES.iter().find(|(known, _)| *known == wire).map_or(wire, |(_, name)| name)
+}
+
 /// Watches the channels of one connection.
 #[derive(Debug)]
 pub(super) struct Idle {
@@ -117,11 +122,7 @@ impl Idle {
         let mut next: Option<Instant> = None;
         let mut sooner = |due: Option<Instant>| next = [next, due].into_iter().flatten().min();
         for slot in slots.iter().filter(|slot| !slot.is_closed()) {
-            let wire = NAMES
-                .iter()
-                .find(|(wire, _)| *wire == slot.kind)
-                .map_or(slot.kind.as_str(), |(_, name)| name);
-            let kind = self.sessions.get(&slot.id()).map_or(wire, String::as_str);
+            let kind = self.sessions.get(&slot.id()).map_or_else(|| name(&slot.kind), String::as_str);
             let Some(timeout) = self.timeouts.of(kind) else { continue };
             match slot.used(now).checked_add(timeout) {
                 Some(due) if due <= now => {
@@ -138,5 +139,29 @@ impl Idle {
             due => sooner(due),
         }
         Due::Later(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_rule_that_names_a_channel_counts() {
+        let second = Duration::from_secs(1);
+        let rules = ChannelTimeouts::default()
+            .add("session:subsystem:sftp", Some(Duration::ZERO))
+            .add("session:*", Some(second))
+            .add("*-connection", Some(second * 2));
+        for (wire, timeout) in [
+            ("session:shell", Some(second)),
+            // None at all, and not one that is over at once.
+            ("session:subsystem:sftp", None),
+            ("x11", Some(second * 2)),
+            ("auth-agent@openssh.com", Some(second * 2)),
+            ("direct-tcpip", None),
+        ] {
+            assert_eq!(rules.of(name(wire)), timeout, "{wire}");
+        }
     }
 }
