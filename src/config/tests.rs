@@ -113,14 +113,15 @@ fn criteria() {
     assert_eq!(asked(&["SessionType=subsystem"], "sftp"), 6);
     assert_eq!(asked(&["SessionType=none"], ""), 7);
     assert_eq!(asked(&["User=x"], ""), 12);
+    assert_eq!(port(&of("Match localuser you,!me\n Port 1\nMatch localuser you\n Port 2\n"), "h"), 22);
     world.ran.lock().unwrap().clear();
     let text = "Match host e exec=\"true %n %h %r %p %u %j %k %i %L %l %d %%\"\n Port 9\n";
     let config = SSHConfig::within(text.as_bytes(), true, Arc::<World>::clone(&world));
     assert_eq!(port(&config, "e"), 9);
     assert_eq!(port(&config, "other"), 22);
     let ran = world.ran.lock().unwrap();
-    let ours: Vec<_> = ran.iter().filter(|line| line.starts_with("true e")).collect();
-    assert_eq!(ours, ["true e e me 22 me  e 1000 desk desk.example.org /home/me %"]);
+    // What stands before it does not hold for the other host: nothing is run.
+    assert_eq!(*ran, ["true e e me 22 me  e 1000 desk desk.example.org /home/me %"]);
 }
 
 #[test]
@@ -230,6 +231,13 @@ fn canonical_names() {
     assert!(config(bare).lookup("unknown").is_err(), "it has no address");
     let last = "Match final host www.example.org\n Port 8\nHost *\n HostName %h.example.org\n";
     assert_eq!(found(&of(last), "www"), ("www.example.org".to_owned(), 8));
+    // Whoever wants to know that it is not the last reading wants none.
+    let first = "Match !final user nobody\n Port 8\nMatch host www.example.org\n Port 9\nHost *\n HostName %h.example.org\n";
+    assert_eq!(found(&of(first), "www"), ("www.example.org".to_owned(), 22));
+    // What the resolver says may be anything.
+    let names = [("www.example.org.", Some("$(x).example.net"))].into();
+    let text = format!("{base}CanonicalizePermittedCNAMEs *:*\n");
+    assert_eq!(found(&with(World { names, ..World::default() }, &text), "www").0, "www.example.org");
 }
 
 #[test]
