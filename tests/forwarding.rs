@@ -333,6 +333,31 @@ fn rules_refuse_by_default_and_by_kind() {
     assert_eq!(allowed(ForwardRules::all().permit_listen(["*:1"])), (true, false));
 }
 
+/// UNIX sockets are allowed by themselves, and stand in no list of places to open.
+#[test]
+fn rules_tell_sockets_from_ports() {
+    let _watch = given::within(60);
+    let folder = Folder::new();
+    let service = unix_service("unix", folder.file("service"));
+    let Endpoint::Unix(path) = &service else { unreachable!("it is a path") };
+    for (at, (rules, expected)) in [
+        (ForwardRules::new().allow_direct(true).allow_listen(true), (false, false)),
+        (ForwardRules::new().allow_direct_unix(true), (true, false)),
+        (ForwardRules::new().allow_listen_unix(true), (false, true)),
+        (ForwardRules::all().permit_open(["*:*"]), (false, true)),
+        (ForwardRules::all().permit_listen(["*:1"]), (true, true)),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let server = gate(rules.clone(), Permissions::default());
+        let client = client(&server);
+        let opened = client.open_direct_streamlocal(path).is_ok();
+        let listen = unix(folder.file(&format!("listen-{at}")));
+        assert_eq!((opened, client.forward_remote(listen, local(1)).is_ok()), expected, "{rules:?}");
+    }
+}
+
 #[test]
 fn gateway_ports_say_who_may_connect() {
     let _watch = given::within(60);
