@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use feramiko::{ControlMaster, Limits, MuxClient, MuxCommand, SSHClient, SSHServer, running_threads};
-use wire::{Raw, every, hello, long, new_session};
+use wire::{Raw, every, hello, long, new_session, stdio_forward};
 
 /// Time that a client of these tests is given.
 const STALL: Duration = Duration::from_millis(300);
@@ -211,6 +211,9 @@ fn sessions_that_are_left(shared: &Shared) {
         (&output).read_exact(&mut [0; 4]).unwrap();
         raw.send(&new_session(b"cat"));
         (0..3).for_each(|_| raw.pass(&input));
+        assert!(long(&raw.receive()).contains("Multiple sessions"));
+        raw.send(&stdio_forward());
+        (0..2).for_each(|_| raw.pass(&input));
         assert!(long(&raw.receive()).contains("Multiple sessions"));
         drop((input, theirs, raw));
         // The master lets go of its descriptors, although the input has not ended.

@@ -279,6 +279,8 @@ fn a_master_ends_as_it_is_told() {
     assert!(!host.path().exists());
     drop((input, kept));
     assert_eq!(session.wait(|| ()).unwrap(), ExitStatus::Code(6));
+    // Nobody can come any more: it does not wait for anybody.
+    assert_eq!(master.wait(None), MasterEnd::Idle);
     drop(master);
     assert!(client.output("true").unwrap().status.success());
     drop(client);
@@ -333,6 +335,50 @@ fn a_master_tells_about_itself_and_passes_no_packets_on() {
     let mut back = Vec::new();
     (&near).read_to_end(&mut back).unwrap();
     assert_eq!((back.as_slice(), session.wait(|| ()).unwrap()), (&b"hello"[..], ExitStatus::Code(0)));
+}
+
+#[test]
+fn a_command_whose_output_nobody_takes_any_more_ends() {
+    let _watch = given::within(120);
+    let Some(host) = Host::start() else { return };
+    let (_client, _master) = host.our_master(ControlMaster::builder());
+    let (output, their_output) = std::io::pipe().unwrap();
+    let session = host.mux().start(&MuxCommand::new("yes; exit 4"), null(), &their_output, null()).unwrap();
+    drop(their_output);
+    (&output).read_exact(&mut [0; 4]).unwrap();
+    drop(output);
+    assert_eq!(session.wait(|| ()).unwrap(), ExitStatus::Code(4));
+}
+
+/// Whoever may open the socket is not served for that: only our user is, and root.
+#[test]
+fn another_user_is_not_served() {
+    let _watch = given::within(120);
+    let Some(host) = Host::start() else { return };
+    let (_client, master) = host.our_master(ControlMaster::builder());
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("not root: nobody can be another user");
+    }
+    let (Some(setpriv), Some(curl)) =
+        (require("setpriv", program("setpriv")), require("curl", program("curl")))
+    else {
+        return;
+    };
+    let open = |path: &Path| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
+    };
+    open(&host.path());
+    open(host.path().parent().unwrap());
+    let says = |user: u32| {
+        let mut command = Command::new(&setpriv);
+        command.args([format!("--reuid={user}"), format!("--regid={user}"), "--clear-groups".to_owned()]);
+        command.arg(&curl).args(["--silent", "--max-time", "30", "--http0.9", "--unix-socket"]);
+        peers::output(command.arg(host.path()).arg("http://master/"), "").stdout
+    };
+    // The master's hello, and nothing.
+    assert!(says(0).windows(4).any(|bytes| bytes == b"info"));
+    assert_eq!(says(65534), b"");
+    soon("they have gone", || master.clients() == 0);
 }
 
 #[test]

@@ -61,14 +61,18 @@ fn forward(kind: u32) -> Vec<u8> {
     })
 }
 
-/// Every request but those that end or stop the master, which nothing cut may do.
-pub(crate) fn every() -> Vec<Vec<u8>> {
-    let stdio = message(0x1000_0008, |it| {
+pub(crate) fn stdio_forward() -> Vec<u8> {
+    message(0x1000_0008, |it| {
         number(it, 7);
         string(it, b"");
         string(it, b"elsewhere");
         number(it, 80);
-    });
+    })
+}
+
+/// Every request but those that end or stop the master, which nothing cut may do.
+pub(crate) fn every() -> Vec<Vec<u8>> {
+    let stdio = stdio_forward();
     let info = message(0x2000_0001, |it| {
         number(it, 7);
         string(it, b"connection");
