@@ -69,6 +69,9 @@ impl Site {
                 Ok(Line::Text(line)) if line == "hurry" => {
                     editor.set_timeout(Some(Duration::from_millis(200)));
                 }
+                Ok(Line::Text(line)) if line == "go slowly" => {
+                    editor.set_timeout(Some(Duration::from_secs(2)));
+                }
                 Ok(Line::Text(line)) => writeln!(editor, "got {line:?}")?,
                 Ok(Line::Interrupted) => writeln!(editor, "interrupted")?,
                 Ok(Line::End) => return writeln!(editor, "bye"),
@@ -316,6 +319,15 @@ fn who_types_nothing_is_let_go() {
     let mut caller = here.caller(Some((80, 24)));
     caller.types("hurry\r");
     caller.shows("> hurry");
+    assert!(here.ends.recv().unwrap().contains("TimedOut"));
+    // Who goes on typing is not, however long it takes.
+    let mut caller = here.caller(Some((80, 24)));
+    caller.types("go slowly\r");
+    for key in ["s", "l", "o", "w", "\r"] {
+        std::thread::sleep(Duration::from_millis(600));
+        caller.types(key);
+    }
+    caller.shows("got \"slow\"");
     assert!(here.ends.recv().unwrap().contains("TimedOut"));
 }
 

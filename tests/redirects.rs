@@ -55,6 +55,11 @@ impl ServerInterface for Shell {
                 session.redirect(stdin, stdout, sort.stderr.take().unwrap())?;
                 sort.wait()?;
             }
+            Some(("deaf", _)) => session.redirect(
+                Redirect::writer(Broken(100_000)),
+                Redirect::reader(io::repeat(b'x')),
+                Redirect::null(),
+            )?,
             Some(("wrong", _)) => {
                 session.redirect(Redirect::null(), Redirect::writer(io::sink()), File::open("/")?)?
             }
@@ -328,6 +333,12 @@ fn sessions_lead_to_files_and_programs() {
     let output = client.command("sort it").input("b\nc\na\n").output().unwrap();
     assert_eq!(output.stdout, b"a\nb\nc\n");
     assert_eq!(client.output("wrong way").unwrap().status, ExitStatus::Missing);
+    // Whoever sends what nobody takes any more is told, though output still comes.
+    let channel = client.open_session().unwrap();
+    channel.exec_command("deaf ears").unwrap();
+    let error = io::copy(&mut io::repeat(1), &mut &channel).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    (&channel).read_exact(&mut [0; 100]).unwrap();
 }
 
 /// Opening and asking are within the time too.

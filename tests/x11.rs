@@ -318,6 +318,11 @@ fn untrusted_connections_are_taken_for_a_time() {
     early.write_all(b"x").unwrap();
     shown.read_exact(&mut got[..1]).unwrap();
 
+    // The time is for untrusted ones alone.
+    let trusted = Forwarded::new(&client, &screen.options().timeout(Some(Duration::from_nanos(1))));
+    trusted.program().write_all(&first_packet(true, PROTOCOL, &trusted.cookie())).unwrap();
+    screen.accept();
+
     // Without a cookie for untrusted programs nothing is forwarded: never the user's own.
     for (script, within) in [("#!/bin/sh\nexit 1\n", AT_ONCE), ("#!/bin/sh\nexit 0\n", AT_ONCE)] {
         fs::write(&xauth, script).unwrap();

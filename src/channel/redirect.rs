@@ -189,6 +189,17 @@ mod tests {
         let mut to = Vec::new();
         copy(&mut io::repeat(7).take(200_000), &mut to).unwrap();
         assert_eq!(to.len(), 200_000);
+        // A signal ends nothing, and what is buffered behind it is not left there.
+        struct Interrupted(bool);
+        impl Read for Interrupted {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                self.0 = !self.0;
+                if self.0 { Err(io::ErrorKind::Interrupted.into()) } else { Ok(0) }
+            }
+        }
+        let mut buffered = io::BufWriter::new(Vec::new());
+        copy(&mut (&b"all"[..]).chain(Interrupted(false)), &mut buffered).unwrap();
+        assert_eq!(buffered.get_ref(), b"all");
         let mut small = [0_u8; 10];
         let error = copy(&mut io::repeat(7), &mut &mut small[..]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WriteZero);

@@ -182,7 +182,7 @@ fn lines_that_were_pasted_come_one_by_one() {
 #[test]
 fn history_comes_back_and_the_new_line_too() {
     let mut desk = Desk::with(LineEditorOptions::new().history(3), 80, 24);
-    for line in ["first", "second", "second", "  ", "third", "fourth"] {
+    for line in ["first", "second", "third", "third", "  ", "fourth"] {
         assert_eq!(desk.line(format!("{line}\r")), text(line));
     }
     assert_eq!(desk.editor.history().collect::<Vec<_>>(), ["second", "third", "fourth"]);
@@ -283,6 +283,10 @@ fn words_are_completed() {
     let shown = desk.terminal.text();
     assert_eq!(shown[shown.len() - 2..], ["read  remove  restore", "> re"]);
     assert_eq!(desk.types("m\t\r"), text("remove "));
+    // A candidate with control characters is none: it would be shown.
+    let harmful = |_: &str, _: &str| vec!["one".to_owned(), "o\x1b[2Jther".to_owned()];
+    desk.editor.complete_with(Some(Box::new(harmful)));
+    assert_eq!(desk.line("o\t\r"), text("one "));
     // Of very many some are shown.
     let many = |_: &str, _: &str| (0..1000).map(|number| format!("{number:04}")).collect();
     desk.editor.complete_with(Some(Box::new(many)));

@@ -117,6 +117,19 @@ fn nothing_is_lost_when_the_time_is_over() {
 }
 
 #[test]
+fn a_signal_ends_no_reading() {
+    struct Interrupted(bool);
+    impl Read for Interrupted {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            self.0 = !self.0;
+            if self.0 { Err(ErrorKind::Interrupted.into()) } else { Ok(0) }
+        }
+    }
+    let stream = b"log".chain(Interrupted(false)).chain(&b"in: "[..]);
+    assert_eq!(TextReader::new(stream).read_until(&[": "]).unwrap().before, "login");
+}
+
+#[test]
 fn utf8_is_always_there() {
     assert_eq!(Encoding::named(" UTF8 ").unwrap(), Encoding::UTF_8);
     assert_eq!(Encoding::UTF_8.name(), "UTF-8");

@@ -171,7 +171,8 @@ mod tests {
 
     #[test]
     fn refusals() {
-        let cases: [(&[u8], &str); 9] = [
+        let cases: [(&[u8], &str); 10] = [
+            (b"HTTP/1.1 302 Found\r\nLocation: x\r\n\r\n", "opens no tunnel: 302 Found"),
             (b"HTTP/1.1 403 Forbidden\r\n\r\n", "opens no tunnel: 403 Forbidden"),
             (b"HTTP/1.1 502 \x1b[31mred\r\n\r\n", "502 \\u{1b}[31mred"),
             (b"HTTP/1.1 407 Auth\r\nproxy-authenticate: Digest realm=\"x\"\r\n\r\n", "it takes Digest"),
