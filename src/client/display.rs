@@ -55,7 +55,7 @@ pub(super) fn cookie(options: &X11Options) -> Result<Option<Cookie>> {
 
 fn usual_authority() -> Option<PathBuf> {
     let named = std::env::var_os("XAUTHORITY").filter(|path| !path.is_empty()).map(PathBuf::from);
-    named.or_else(|| Some(std::env::home_dir()?.join(".Xauthority")))
+    named.or_else(|| Some(dirs::home_dir()?.join(".Xauthority")))
 }
 
 /// Reads a display's cookie.

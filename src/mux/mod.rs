@@ -1,8 +1,9 @@
 //! Connection sharing: OpenSSH's ControlMaster protocol, PROTOCOL.mux version 4, both sides.
 //!
 //! [`MuxClient`] asks a running master for sessions, forwardings and its end, on its caller's thread.
-//! [`ControlMaster`] is a master on a connection of ours: one thread accepts, each client has one, and each
-//! session three that copy. Knows channels and the transport, not who logged in nor who forwards.
+//! [`ControlMaster`] is a master on a connection of ours: one thread accepts, one waits for the connection's end,
+//! each client has one, and each session up to three that copy. Knows channels and the transport, not who logged
+//! in nor who forwards.
 
 #![cfg_attr(
     not(test),
