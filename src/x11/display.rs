@@ -74,7 +74,8 @@ fn place(text: &str) -> Option<Place> {
         None => text,
     };
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let fits = (1..=LONGEST).contains(&host.len());
+    // In brackets it would be a host, and by itself none.
+    let fits = (1..=LONGEST).contains(&host.len()) && host != "unix";
     let named = fits && !host.starts_with('-') && !host.contains(['[', ']', '/']);
     named.then(|| Place::Tcp(host.to_owned()))
 }

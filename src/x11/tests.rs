@@ -71,6 +71,8 @@ fn displays() {
         "decnet/host:0",
         "a/b/c:0",
         "[:0",
+        "[unix]:0",
+        "tcp/[unix]:0",
         "/no/number",
         &long,
         &path,
