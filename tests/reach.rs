@@ -104,6 +104,15 @@ fn a_command_that_ends_says_how() {
     assert!(text.contains("the proxy command sh -c 'echo robey >&2; exit 7' ended: exit status 7"), "{text}");
 }
 
+/// It has our process group, and with it the signals that are typed at the terminal for us.
+#[test]
+fn signals_from_the_terminal_end_no_command() {
+    let _watch = given::within(120);
+    let line = "sh -c 'kill -INT $$; kill -QUIT $$; kill -HUP $$; exit 7'";
+    let text = knowing().proxy_command(line).connect("host").unwrap_err().to_string();
+    assert!(text.contains("ended: exit status 7"), "{text}");
+}
+
 /// What was logged, by anybody.
 static LOGGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 

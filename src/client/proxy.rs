@@ -77,20 +77,20 @@ impl ProxyCommand {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn spawn(command: Command) -> io::Result<Self> {
+    pub fn spawn(mut command: Command) -> io::Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
+        command.process_group(0);
         Self::start(command, name)
     }
 
-    /// The same under another name than the program's.
+    /// The same under another name than the program's, in the process group that the command says.
     pub(super) fn start(mut command: Command, name: String) -> io::Result<Self> {
         // A pair of sockets rather than pipes: closing ours ends both directions, whoever else the
         // program has handed its end to.
         let (socket, theirs) = UnixStream::pair()?;
         command
             .stdin(Stdio::from(OwnedFd::from(theirs.try_clone()?)))
-            .stdout(Stdio::from(OwnedFd::from(theirs)))
-            .process_group(0);
+            .stdout(Stdio::from(OwnedFd::from(theirs)));
         let program = Program::start(command)?;
         let running = Arc::clone(program.running());
         let fate = Arc::new(Fate { name, status: Mutex::new(None), known: Condvar::new() });

@@ -151,3 +151,18 @@ fn questions_come_before_the_background() {
     assert_eq!(check.status.code(), Some(0), "{}", said(&check));
     assert_eq!(host.runs(&["-S", &control, "-O", "exit", "host"], "").status.code(), Some(0));
 }
+
+/// A program that leads to the host may ask the user, as `ssh -W` does for a passphrase.
+#[test]
+fn a_proxy_command_asks_at_the_terminal() {
+    let _watch = given::within(120);
+    let Some(host) = Host::start("") else { return };
+    let way = "ProxyCommand=bash -c 'read -p \"which port? \" port </dev/tty; exec 3<>/dev/tcp/%h/$port; \
+               cat <&3 & cat >&3; kill $!'";
+    let (mut terminal, mut running, far) = at_terminal(&host, &["-o", way, "host", "echo by that way"]);
+    terminal.shows("which port? ");
+    terminal.types(&format!("{}\n", host.server.port()));
+    terminal.shows("by that way");
+    assert_eq!(running.ended().code(), Some(0));
+    drop(far);
+}

@@ -1,8 +1,9 @@
 //! The line of a `ProxyCommand` (ssh_config(5)): its tokens, and the user's shell that runs it. Runs on the
 //! thread that connects, but for the thread that copies the program's errors into the log.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use super::Trip;
@@ -81,12 +82,15 @@ impl CommandLine {
         let names = Names { host: &trip.target.host, port: trip.target.port, user: &user };
         let line = if self.expanded { self.line.clone() } else { expand(&self.line, &names)? };
         let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty());
-        let mut command = Command::new(shell.unwrap_or_else(|| OsString::from(SHELL)));
+        let shell = shell.unwrap_or_else(|| OsString::from(SHELL));
         // The program takes the shell's place, so that it is the program that is ended.
-        command.arg("-c").arg(format!("exec {line}"));
+        let run = format!("exec {line}");
+        let mut command = if self.log { Command::new(&shell) } else { at_terminal(&shell) };
+        command.arg("-c").arg(run);
         let starting =
             |error| Error::io(format!("starting the proxy command {}", Escaped(line.as_bytes())), error);
         if self.log {
+            command.process_group(0);
             let (errors, theirs) = std::io::pipe().map_err(starting)?;
             command.stderr(Stdio::from(theirs));
             spawn("feramiko proxy log", move || {
@@ -95,6 +99,15 @@ impl CommandLine {
         }
         Ok(Box::new(ProxyCommand::start(command, Escaped(line.as_bytes()).to_string()).map_err(starting)?))
     }
+}
+
+/// The shell of a program that may ask the user: at a terminal the system lets nobody read who is not of the process
+/// group in the foreground, which is ours. The signals that such a group gets are ours too; the program ends with us
+/// or the connection.
+fn at_terminal(shell: &OsStr) -> Command {
+    let mut command = Command::new(SHELL);
+    command.args(["-c", "trap '' HUP INT QUIT; exec \"$0\" \"$@\""]).arg(shell);
+    command
 }
 
 /// Gives what comes to the log line by line, until the last holder of the other end is gone.

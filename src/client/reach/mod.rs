@@ -96,8 +96,9 @@ impl SSHClientBuilder {
     /// Reaches the host by a program whose standard streams lead to it, as `ProxyCommand` of ssh_config(5):
     /// the user's shell runs the line, in which `%h` and `%n` stand for the host, `%p` for its port, `%r` for
     /// the user and `%%` for a percent sign. A host or a user whose name a shell would take for more than a
-    /// name is an error where the line has it. The program's standard error is ours; it ends with the
-    /// connection, and a connection that it ends says how it has ended.
+    /// name is an error where the line has it. The program's standard error is ours, and so is its process group,
+    /// so that it can ask at our terminal (what is typed there ends it only with us); it ends with the connection,
+    /// and a connection that it ends says how it has ended.
     ///
     /// ```no_run
     /// let client = feramiko::SSHClient::builder().proxy_command("nc %h %p").connect("build.example.org")?;
@@ -110,7 +111,8 @@ impl SSHClientBuilder {
         self
     }
 
-    /// The same for programs without a terminal: the lines of its standard error are logged as warnings.
+    /// The same for programs without a terminal: the lines of its standard error are logged as warnings, and it
+    /// has a process group of its own.
     #[cfg(unix)]
     #[must_use]
     pub fn proxy_command_logged(mut self, line: &str) -> Self {
