@@ -16,6 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use feramiko::{ControlMaster, Limits, MuxClient, MuxCommand, SSHClient, SSHServer, running_threads};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use wire::{Raw, every, hello, long, new_session, stdio_forward};
 
 /// Time that a client of these tests is given.
@@ -86,6 +87,7 @@ fn clients_that_are_none_leave_nothing() {
     sessions_that_are_left(&shared);
     never_reading(&shared);
     too_many(&shared);
+    too_few_descriptors(&shared);
 
     shared.lives();
     soon("the clients have gone", || shared.master.clients() == 0);
@@ -254,5 +256,21 @@ fn too_many(shared: &Shared) {
     shared.raw().reads_end();
     drop(clients);
     soon("there is room again", || shared.master.clients() == 0);
+    shared.lives();
+}
+
+/// Nobody can be taken in for a while: whoever comes is served when there is room again.
+fn too_few_descriptors(shared: &Shared) {
+    soon("the clients have gone", || shared.master.clients() == 0);
+    let before = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(512), ..before }).unwrap();
+    let mut all: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+    drop(all.pop());
+    let mut raw = shared.raw();
+    thread::sleep(STALL);
+    drop(all);
+    setrlimit(Resource::Nofile, before).unwrap();
+    raw.receive();
+    drop(raw);
     shared.lives();
 }

@@ -30,6 +30,9 @@ pub(super) const FORWARDS: usize = 1024;
 /// it is stopped or hostile.
 pub(super) const STALL: Duration = Duration::from_secs(30);
 
+/// How long the master waits after clients could not be taken in.
+const BREATH: Duration = Duration::from_millis(100);
+
 /// Asks the user.
 type Ask = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
@@ -69,8 +72,9 @@ impl fmt::Debug for ControlMasterBuilder {
 }
 
 impl ControlMasterBuilder {
-    /// Asks the user before a client gets anything but a check: `ControlMaster ask`. Called on the thread that
-    /// serves the client, with the question.
+    /// Asks the user before a client opens anything or ends the master: `ControlMaster ask`. As with OpenSSH
+    /// nobody is asked for a check, for what is told of the connection, and when a forwarding is closed. Called on
+    /// the thread that serves the client, with the question.
     #[must_use]
     pub fn ask(mut self, ask: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         self.ask = Some(Box::new(ask));
@@ -298,10 +302,13 @@ fn accept(shared: &Arc<Shared>) {
             {
                 continue;
             }
+            Err(_) if shared.place.is_removed() => return,
+            // Too few descriptors, say. A client that goes may leave some.
             Err(error) => {
-                log::debug!(target: "feramiko::mux", "the master takes no more clients: {error}");
-                shared.place.remove();
-                return;
+                log::warn!(target: "feramiko::mux", "accepting a client: {error}");
+                let mut state = shared.state.lock();
+                shared.changed.wait_for(&mut state, BREATH);
+                continue;
             }
         };
         if !shared.enter() {

@@ -53,6 +53,11 @@ impl Place {
         Self { path: PathBuf::new(), found: (0, 0), removed: AtomicBool::new(true) }
     }
 
+    /// Whether nobody is to find us any more.
+    pub(super) fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::SeqCst)
+    }
+
     /// Removes the path, unless it leads elsewhere by now.
     pub(super) fn remove(&self) {
         if self.removed.swap(true, Ordering::SeqCst) {
