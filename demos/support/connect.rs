@@ -8,8 +8,7 @@ use feramiko::{ConfigQuery, HostConfig, SSHClient, SSHConfig};
 use log::LevelFilter;
 
 use super::log::level_named;
-use super::output::show_banner;
-use super::questions::{AskPolicy, questions};
+use super::questions::asking;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -91,15 +90,7 @@ impl Connect {
     /// Connects to a host.
     pub(crate) fn connect(&self, host: &str, user: Option<&str>, port: Option<u16>) -> Outcome<SSHClient> {
         let config = self.lookup(host, user, port)?;
-        let mut builder = SSHClient::builder().banner_callback(show_banner);
-        let (batch, here) = (config.is("BatchMode"), io::stdin().is_terminal());
-        if config.get("StrictHostKeyChecking").as_deref() == Some("ask") && here && !batch {
-            builder = builder.missing_host_key(AskPolicy);
-        }
-        if !batch && (here || std::env::var_os("SSH_ASKPASS_REQUIRE").is_some()) {
-            builder = questions(builder, host);
-        }
-        Ok(builder.connect_to(&config)?)
+        Ok(asking(SSHClient::builder(), &config, io::stdin().is_terminal()).connect_to(&config)?)
     }
 
     /// The same options as ssh takes them, for a program that makes the connection instead.

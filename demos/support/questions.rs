@@ -1,12 +1,16 @@
-//! What a user is asked while a connection is made, in ssh's words.
+//! What a user is asked while a connection is made, in ssh's words: for the host, and for those on the way.
 
-use feramiko::{HostKeyAnswer, MissingHostKeyPolicy, SSHClientBuilder, Secret, UnknownHostKey};
+use feramiko::{
+    ConfigError, HostConfig, HostKeyAnswer, HostKeysChange, JumpHost, MissingHostKeyPolicy, SSHClient,
+    SSHClientBuilder, SSHConfig, Secret, UnknownHostKey,
+};
 
+use super::output::{complain, show_banner};
 use super::prompt::{Echo, ask};
 
 /// Asks the user about unknown hosts, as ssh does.
 #[derive(Debug)]
-pub(crate) struct AskPolicy;
+struct AskPolicy;
 
 impl MissingHostKeyPolicy for AskPolicy {
     fn missing_host_key(&self, unknown: &UnknownHostKey) -> HostKeyAnswer {
@@ -30,7 +34,7 @@ pub(crate) fn hidden(question: &str) -> Option<Secret> {
 }
 
 /// Asks for whatever the keys, or `host`, want to know.
-pub(crate) fn questions(builder: SSHClientBuilder, host: &str) -> SSHClientBuilder {
+fn questions(builder: SSHClientBuilder, host: &str) -> SSHClientBuilder {
     let shown = host.to_owned();
     builder
         .passphrase_callback(|path| hidden(&format!("Enter passphrase for key '{}': ", path.display())))
@@ -41,4 +45,58 @@ pub(crate) fn questions(builder: SSHClientBuilder, host: &str) -> SSHClientBuild
             let answers: Option<Vec<Secret>> = query.prompts.iter().map(answer).collect();
             answers.ok_or(feramiko::Error::Cancelled)
         })
+}
+
+/// Asks whether known_hosts may be changed.
+fn may_update(change: &HostKeysChange) -> bool {
+    for (what, keys) in [("Learned new", &change.new), ("Deprecating obsolete", &change.old)] {
+        for key in keys {
+            complain(format_args!("{what} hostkey: {} {}", key.key_type(), key.fingerprint()));
+        }
+    }
+    let answer = ask("Accept updated hostkeys? (yes/no): ", Echo::On).ok().flatten();
+    answer.is_some_and(|answer| answer.matches("yes"))
+}
+
+/// Has the user asked what the configuration leaves to be asked, for the host and for those that lead to it. `here`
+/// is whether somebody is at the terminal.
+pub(crate) fn asking(mut builder: SSHClientBuilder, config: &HostConfig, here: bool) -> SSHClientBuilder {
+    if config.proxy_jump().is_some() {
+        // Hosts on the way have the same files, and nothing of what the command line says of this one.
+        let (files, here) = (config.config().clone(), here && !config.is("BatchMode"));
+        builder = builder.jump_with(move |host| {
+            let builder = SSHClient::builder().ssh_config(files.clone());
+            match on_the_way(&files, host) {
+                Ok(config) => asking_for(builder, &config, here),
+                // Connecting finds the same, and says so.
+                Err(_) => builder,
+            }
+        });
+    }
+    asking_for(builder, config, here)
+}
+
+/// What the files say of a host on the way.
+fn on_the_way(files: &SSHConfig, jump: &JumpHost) -> Result<HostConfig, ConfigError> {
+    let mut query = files.query(&jump.host);
+    if let Some(user) = &jump.user {
+        query = query.user(user);
+    }
+    jump.port.iter().fold(query, |query, port| query.port(*port)).lookup()
+}
+
+/// The same for one host.
+fn asking_for(mut builder: SSHClientBuilder, config: &HostConfig, here: bool) -> SSHClientBuilder {
+    builder = builder.banner_callback(show_banner);
+    let batch = config.is("BatchMode");
+    if config.get("StrictHostKeyChecking").as_deref() == Some("ask") && here && !batch {
+        builder = builder.missing_host_key(AskPolicy);
+    }
+    if config.get("UpdateHostKeys").as_deref() == Some("ask") && !batch {
+        builder = builder.update_host_keys_callback(may_update);
+    }
+    if !batch && (here || std::env::var_os("SSH_ASKPASS_REQUIRE").is_some()) {
+        builder = questions(builder, config.original_host());
+    }
+    builder
 }

@@ -9,10 +9,14 @@ use super::*;
 
 /// Our `ssh` on a terminal of its own.
 fn at_terminal(host: &Host, arguments: &[&str]) -> (Terminal, Running, std::os::fd::OwnedFd) {
+    on_terminal(&host.ssh(arguments))
+}
+
+/// A program on a terminal of its own.
+fn on_terminal(program: &Command) -> (Terminal, Running, std::os::fd::OwnedFd) {
     let (terminal, far) = Terminal::open(80, 24);
-    let ssh = host.ssh(arguments);
     let mut command = Command::new("setsid");
-    command.args(["-c", "-w"]).arg(ssh.get_program()).args(ssh.get_args()).env("TERM", "vt100");
+    command.args(["-c", "-w"]).arg(program.get_program()).args(program.get_args()).env("TERM", "vt100");
     let stream = || far.try_clone().unwrap();
     command.stdin(stream()).stdout(stream()).stderr(stream());
     let running = Running::start(&mut command);
@@ -164,5 +168,25 @@ fn a_proxy_command_asks_at_the_terminal() {
     terminal.types(&format!("{}\n", host.server.port()));
     terminal.shows("by that way");
     assert_eq!(running.ended().code(), Some(0));
+    drop(far);
+}
+
+/// Copying programs ask about hosts on the way as `ssh` does.
+#[test]
+fn copies_ask_about_hosts_on_the_way() {
+    let _watch = given::within(120);
+    let Some(host) = Host::start("") else { return };
+    let text = std::fs::read_to_string(host.config()).unwrap();
+    let text = text.replace("BatchMode yes", "").replace("accept-new", "ask");
+    let (config, from, to) = (host.folder.file("asking"), host.folder.file("from"), host.folder.file("to"));
+    std::fs::write(&config, text).unwrap();
+    std::fs::write(&from, "content").unwrap();
+    let mut scp = Command::new(example("scp"));
+    scp.arg("-F").arg(&config).args(["-J", "hop"]).arg(&from).arg(format!("host:{}", to.display()));
+    let (mut terminal, mut running, far) = on_terminal(&scp);
+    terminal.shows("Are you sure you want to continue connecting (yes/no)? ");
+    terminal.types("yes\n");
+    assert_eq!(running.ended().code(), Some(0));
+    assert_eq!(std::fs::read(&to).unwrap(), b"content");
     drop(far);
 }
