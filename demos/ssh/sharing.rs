@@ -98,7 +98,7 @@ fn forward(master: &mut MuxClient, forwards: &[ForwardRequest], alone: bool) -> 
 }
 
 /// Runs a session over the master at `path`; its exit status. `begun` is called when it runs. None where there is
-/// no master, or none that forwards what is wanted: whoever asked connects.
+/// no master, or none that forwards what is wanted or has a session for us: whoever asked connects.
 pub(crate) fn run(
     path: &Path,
     wanted: &Wanted<'_>,
@@ -116,9 +116,17 @@ pub(crate) fn run(
     }
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
     let session = match wanted.streams {
-        Some(to) => master.stdio_forward(to, stdin, stdout)?,
-        None if wanted.no_input => master.start(&wanted.command, File::open("/dev/null")?, stdout, stderr)?,
-        None => master.start(&wanted.command, stdin, stdout, stderr)?,
+        Some(to) => Ok(master.stdio_forward(to, stdin, stdout)?),
+        None if wanted.no_input => master.start(&wanted.command, File::open("/dev/null")?, stdout, stderr),
+        None => master.start(&wanted.command, stdin, stdout, stderr),
+    };
+    let session = match session {
+        // The server may let no more sessions run on one connection, or the master's user refuse.
+        Err(error @ Error::MasterRefused { .. }) => {
+            log::error!(target: "ssh", "{error}");
+            return Ok(None);
+        }
+        session => session?,
     };
     begun()?;
     // The master has seen the modes that the terminal had.

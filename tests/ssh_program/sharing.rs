@@ -95,6 +95,25 @@ fn a_master_that_stops_goes_with_its_last_client() {
 }
 
 #[test]
+fn a_session_that_the_master_has_not_is_had_elsewhere() {
+    let _watch = given::within(120);
+    let Some(host) = Host::start("MaxSessions 1") else { return };
+    let control = host.folder.file("control").display().to_string();
+    let _master = Running::start(host.ssh(&["-M", "-N", "-S", &control, "host"]).stdin(Stdio::null()));
+    soon("it listens", || std::path::Path::new(&control).exists());
+    let mut ssh = host.ssh(&["-S", &control, "host", "echo runs; read x"]);
+    let mut client = Running::start(ssh.stdin(Stdio::piped()).stdout(Stdio::piped()));
+    client.0.stdout.as_mut().unwrap().read_exact(&mut [0; 5]).unwrap();
+    let output = host.runs(&["-S", &control, "host", "cat; exit 4"], "elsewhere");
+    assert_eq!(answer(&output), (Some(4), "elsewhere".to_owned()), "{}", said(&output));
+    assert!(said(&output).contains("refused a session"), "{}", said(&output));
+    // Streams that are to lead on are not: who refuses them may have a reason.
+    let to = format!("127.0.0.1:{}", free_port());
+    assert_eq!(host.runs(&["-S", &control, "-W", &to, "host"], "").status.code(), Some(255));
+    assert_eq!(host.server.log().matches("Accepted publickey").count(), 2);
+}
+
+#[test]
 fn autossh_starts_it_again() {
     let _watch = given::within(120);
     let Some(host) = Host::start("") else { return };
