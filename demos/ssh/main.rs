@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use background::Behind;
-use feramiko::{Agent, ControlMaster, Error, HostConfig, MuxCommand, SSHClient};
+use feramiko::{Agent, ControlMaster, Error, HostConfig, MasterEnd, MuxCommand, SSHClient};
 use forwards::Forwardings;
 use options::Options;
 use sharing::{Order, Sharing, Wanted};
@@ -274,10 +274,13 @@ impl Program {
         if self.behind.is_some() {
             background::leave_outputs()?;
         }
-        if master.is_some() {
-            self.wait(client, master, self.persists().unwrap_or(Some(Duration::ZERO)))?;
-        } else if self.config.stdio_forward().is_none() {
-            // As with ssh: connections that are forwarded go on.
+        // As with ssh: connections that are forwarded go on.
+        let goes_on = master.is_some() || self.config.stdio_forward().is_none();
+        if let Some(master) = master {
+            // However the connection ends, the session's status counts.
+            let _ = master.wait(self.persists().unwrap_or(Some(Duration::ZERO)));
+        }
+        if goes_on {
             client.transport().wait_channels();
         }
         Ok(status)
@@ -306,7 +309,9 @@ impl Program {
             let end = master.wait(persist);
             log::debug!(target: "ssh", "the master ends: {end:?}");
             client.transport().wait_channels();
-            return Ok(0);
+            if end != MasterEnd::Closed {
+                return Ok(0);
+            }
         }
         let _ = client.transport().wait_closed(None);
         Err(client.transport().closed_by().map_or_else(|| "the connection was closed".into(), Into::into))

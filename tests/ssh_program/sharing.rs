@@ -114,6 +114,20 @@ fn a_session_that_the_master_has_not_is_had_elsewhere() {
 }
 
 #[test]
+fn a_lost_connection_is_told_by_who_shares_it_too() {
+    let _watch = given::within(120);
+    let Some(host) = Host::start("") else { return };
+    let control = host.folder.file("control").display().to_string();
+    let mut master = Running::start(host.ssh(&["-M", "-N", "-S", &control, "host"]).stdin(Stdio::null()));
+    soon("it listens", || std::path::Path::new(&control).exists());
+    // The server's side of the connection goes without a word.
+    let output = host.runs(&["-S", &control, "host", "kill -9 $PPID; sleep 9"], "");
+    assert_eq!(output.status.code(), Some(255));
+    // Whoever starts it again looks at this.
+    assert_eq!(master.ended().code(), Some(255));
+}
+
+#[test]
 fn autossh_starts_it_again() {
     let _watch = given::within(120);
     let Some(host) = Host::start("") else { return };
