@@ -294,7 +294,7 @@ fn local_change_directory(path: Option<Vec<u8>>) -> Done {
 
 /// Runs a command in the user's shell, or the shell itself.
 fn shell(command: &[u8]) {
-    let shell = env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into());
+    let shell = crate::support::home::shell();
     let mut process = Process::new(&shell);
     if !command.is_empty() {
         process.arg("-c").arg(local(command));

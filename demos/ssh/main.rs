@@ -245,8 +245,7 @@ impl Program {
     fn over_own(&self) -> Outcome<i32> {
         let client = connect::connect(&self.config, &self.options, self.here())?;
         if let Some(line) = self.config.local_command(None)? {
-            let shell = std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
-            std::process::Command::new(shell).arg("-c").arg(line).status()?;
+            std::process::Command::new(support::home::shell()).arg("-c").arg(line).status()?;
         }
         let status = self.use_connection(&client);
         client.close();

@@ -1,6 +1,6 @@
 //! The user's home directory, and paths that begin with `~`.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 /// The user's home directory.
@@ -19,6 +19,11 @@ pub(crate) fn beside(path: &Path, more: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(more);
     name.into()
+}
+
+/// The user's shell.
+pub(crate) fn shell() -> OsString {
+    std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into())
 }
 
 #[cfg(test)]
