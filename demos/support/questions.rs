@@ -1,5 +1,7 @@
 //! What a user is asked while a connection is made, in ssh's words: for the host, and for those on the way.
 
+use std::time::Duration;
+
 use feramiko::{
     ConfigError, HostConfig, HostKeyAnswer, HostKeysChange, JumpHost, MissingHostKeyPolicy, SSHClient,
     SSHClientBuilder, SSHConfig, Secret, UnknownHostKey,
@@ -7,6 +9,9 @@ use feramiko::{
 
 use super::output::{complain, show_banner};
 use super::prompt::{Echo, ask};
+
+/// Connecting has this time where ConnectTimeout does not say: sshd may need much of it to look names up.
+const CONNECT: Duration = Duration::from_secs(120);
 
 /// Asks the user about unknown hosts, as ssh does.
 #[derive(Debug)]
@@ -88,6 +93,9 @@ fn on_the_way(files: &SSHConfig, jump: &JumpHost) -> Result<HostConfig, ConfigEr
 /// The same for one host.
 fn asking_for(mut builder: SSHClientBuilder, config: &HostConfig, here: bool) -> SSHClientBuilder {
     builder = builder.banner_callback(show_banner);
+    if config.time("ConnectTimeout").is_none() {
+        builder = builder.connect_timeout(CONNECT);
+    }
     let batch = config.is("BatchMode");
     if config.get("StrictHostKeyChecking").as_deref() == Some("ask") && here && !batch {
         builder = builder.missing_host_key(AskPolicy);
