@@ -190,3 +190,39 @@ fn copies_ask_about_hosts_on_the_way() {
     assert_eq!(std::fs::read(&to).unwrap(), b"content");
     drop(far);
 }
+
+/// ConnectTimeout is no time for users: neither at the host nor at one on the way.
+#[test]
+fn questions_may_take_longer_than_a_connect() {
+    const LIMIT: Duration = Duration::from_secs(6);
+    let _watch = given::within(120);
+    let Some(host) = Host::start("") else { return };
+    let text = std::fs::read_to_string(host.config()).unwrap();
+    let text = text.replace("BatchMode yes", "").replace("accept-new", "ask");
+    let key = host.folder.file("key");
+    std::fs::copy(host.keys.private("ed25519"), &key).unwrap();
+    let Some(mut keygen) = peers::command("ssh-keygen") else { return };
+    assert!(peers::output(keygen.args(["-q", "-p", "-N", "secret", "-f"]).arg(&key), "").status.success());
+    let text = text.replace(&host.keys.private("ed25519").display().to_string(), &key.display().to_string());
+    let config = host.folder.file("asking").display().to_string();
+    std::fs::write(&config, format!("ConnectTimeout {}\n{text}", LIMIT.as_secs())).unwrap();
+    let mut ssh = Command::new(example("ssh"));
+    ssh.args(["-F", &config, "-J", "hop", "host", "echo in time"]);
+    let (mut terminal, mut running, far) = on_terminal(&ssh);
+    terminal.shows("Are you sure you want to continue connecting (yes/no)? ");
+    thread::sleep(LIMIT);
+    terminal.types("yes\n");
+    for count in 1..=2 {
+        soon("a passphrase is asked for", || {
+            terminal.shows_within(Duration::from_millis(20), "what nobody says");
+            terminal.shows("Enter passphrase for key").matches("Enter passphrase").count() == count
+                && !tcgetattr(&far).unwrap().local_modes.contains(LocalModes::ECHO)
+        });
+        if count == 1 {
+            thread::sleep(LIMIT);
+        }
+        terminal.types("secret\n");
+    }
+    terminal.shows("in time");
+    assert_eq!(running.ended().code(), Some(0));
+}
