@@ -88,6 +88,7 @@ fn clients_that_are_none_leave_nothing() {
     never_reading(&shared);
     too_many(&shared);
     too_few_descriptors(&shared);
+    masters_that_go(&shared);
 
     shared.lives();
     soon("the clients have gone", || shared.master.clients() == 0);
@@ -273,4 +274,17 @@ fn too_few_descriptors(shared: &Shared) {
     raw.receive();
     drop(raw);
     shared.lives();
+}
+
+/// Masters of one connection, one after the other: none leaves a thread.
+fn masters_that_go(shared: &Shared) {
+    soon("the clients have gone", || shared.master.clients() == 0);
+    let path = shared.path.with_extension("another");
+    let threads = running_threads();
+    for _ in 0..3 {
+        let another = ControlMaster::builder().serve(shared.client.transport(), &path).unwrap();
+        MuxClient::connect(&path).unwrap().check().unwrap();
+        drop(another);
+    }
+    soon("their threads have ended", || running_threads() <= threads);
 }

@@ -14,7 +14,7 @@ use super::forward::{ForwardRequest, Forwards};
 use super::place::Place;
 use super::session::Terminal;
 use crate::agent::Agent;
-use crate::engine::spawn;
+use crate::engine::{Held, spawn};
 use crate::error::{Error, Result};
 use crate::sys::socket::shut_listener;
 use crate::transport::Transport;
@@ -133,14 +133,8 @@ impl ControlMasterBuilder {
             .map_err(|error| Error::io(format!("listening at {}", path.display()), error))?;
         let shared = Shared::new(self, transport, at)?;
         // From here on whatever fails ends what there is.
-        let master = ControlMaster(Arc::clone(&shared));
-        let (core, watching) = (Arc::clone(link.core()), Arc::downgrade(&shared));
-        spawn("feramiko master watch", move || {
-            core.wait_end(None);
-            if let Some(shared) = watching.upgrade() {
-                shared.end(MasterEnd::Closed);
-            }
-        })?;
+        let held = link.hold(WithConnection(Arc::downgrade(&shared)));
+        let master = ControlMaster { shared: Arc::clone(&shared), _held: held };
         spawn("feramiko master", move || accept(&shared))?;
         Ok(master)
     }
@@ -283,6 +277,17 @@ impl Shared {
     }
 }
 
+/// Ends the master when the connection drops it.
+struct WithConnection(Weak<Shared>);
+
+impl Drop for WithConnection {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.end(MasterEnd::Closed);
+        }
+    }
+}
+
 /// A client that is being served.
 struct Client(Arc<Shared>);
 
@@ -339,13 +344,16 @@ fn accept(shared: &Arc<Shared>) {
 /// println!("{:?}", master.wait(None));
 /// # Ok::<(), feramiko::Error>(())
 /// ```
-pub struct ControlMaster(Arc<Shared>);
+pub struct ControlMaster {
+    shared: Arc<Shared>,
+    _held: Held,
+}
 
 impl fmt::Debug for ControlMaster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ControlMaster")
-            .field("peer", &self.0.peer)
-            .field("options", &self.0.options)
+            .field("peer", &self.shared.peer)
+            .field("options", &self.shared.options)
             .finish_non_exhaustive()
     }
 }
@@ -362,7 +370,7 @@ impl ControlMaster {
     /// there are), or any more after one has asked it to take no others. Then the master ends.
     #[must_use]
     pub fn wait(&self, persist: Option<Duration>) -> MasterEnd {
-        let mut state = self.0.state.lock();
+        let mut state = self.shared.state.lock();
         loop {
             if let Some(end) = state.end {
                 return end;
@@ -373,15 +381,15 @@ impl ControlMaster {
                 _ => None,
             };
             match until {
-                None => self.0.changed.wait(&mut state),
+                None => self.shared.changed.wait(&mut state),
                 Some(until) if until <= Instant::now() => {
                     // Under the lock: no client comes in between.
                     let stops = state.finish(MasterEnd::Idle);
                     drop(state);
-                    self.0.wake(stops);
-                    state = self.0.state.lock();
+                    self.shared.wake(stops);
+                    state = self.shared.state.lock();
                 }
-                Some(until) => drop(self.0.changed.wait_until(&mut state, until)),
+                Some(until) => drop(self.shared.changed.wait_until(&mut state, until)),
             }
         }
     }
@@ -389,24 +397,24 @@ impl ControlMaster {
     /// How many clients there are: sessions, and programs that ask something.
     #[must_use]
     pub fn clients(&self) -> usize {
-        self.0.state.lock().clients
+        self.shared.state.lock().clients
     }
 
     /// Takes no further clients and removes the socket; sessions go on.
     pub fn stop_listening(&self) {
-        self.0.stop_listening();
+        self.shared.stop_listening();
     }
 
     /// Tells the server the sizes of the terminals that sessions run on. Clients pass SIGWINCH on to the
     /// process of the master, which is to call this then.
     pub fn resized(&self) {
-        let terminals: Vec<_> = self.0.state.lock().terminals.iter().filter_map(Weak::upgrade).collect();
+        let terminals: Vec<_> = self.shared.state.lock().terminals.iter().filter_map(Weak::upgrade).collect();
         terminals.iter().for_each(|terminal| terminal.resized());
     }
 }
 
 impl Drop for ControlMaster {
     fn drop(&mut self) {
-        self.0.end(MasterEnd::Closed);
+        self.shared.end(MasterEnd::Closed);
     }
 }
