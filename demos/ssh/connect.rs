@@ -36,7 +36,7 @@ fn hostbased(mut builder: SSHClientBuilder) -> Outcome<SSHClientBuilder> {
     Ok(builder)
 }
 
-/// Connects; `here` is whether somebody is at the terminal.
+/// Connects; `here` is whether somebody can be asked.
 pub(crate) fn connect(config: &HostConfig, options: &Options, here: bool) -> Outcome<SSHClient> {
     let files = options.odd_identities.iter();
     let mut builder = files.fold(SSHClient::builder(), |builder, path| builder.key_file(path, None));

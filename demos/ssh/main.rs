@@ -16,7 +16,7 @@ mod support;
 mod typing;
 mod x11;
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::process::exit;
 use std::sync::Arc;
@@ -28,6 +28,7 @@ use forwards::Forwardings;
 use options::Options;
 use sharing::{Order, Sharing, Wanted};
 use support::output::{complain, say};
+use support::prompt::somebody_there;
 
 const USAGE: &str =
     "usage: ssh [-246AaCfGgMNnqsTtVvXxY] [-B interface] [-b address] [-c ciphers] [-D [address:]port]
@@ -142,9 +143,9 @@ impl Program {
         self.config.control_persist().filter(|_| self.shares())
     }
 
-    /// Whether somebody is at the terminal who can be asked.
+    /// Whether somebody can be asked.
     fn here(&self) -> bool {
-        self.behind.map_or_else(|| io::stdin().is_terminal(), |behind| behind.asks)
+        self.behind.map_or_else(somebody_there, |behind| behind.asks)
     }
 
     fn run(&self) -> Outcome<i32> {

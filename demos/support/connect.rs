@@ -1,13 +1,13 @@
 //! Connections for programs that take ssh's options but are not ssh. Options and letters are lines of
 //! configuration that come before `~/.ssh/config`.
 
-use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use feramiko::{ConfigQuery, HostConfig, SSHClient, SSHConfig};
 use log::LevelFilter;
 
 use super::log::level_named;
+use super::prompt::somebody_there;
 use super::questions::asking;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
@@ -90,7 +90,7 @@ impl Connect {
     /// Connects to a host.
     pub(crate) fn connect(&self, host: &str, user: Option<&str>, port: Option<u16>) -> Outcome<SSHClient> {
         let config = self.lookup(host, user, port)?;
-        Ok(asking(SSHClient::builder(), &config, io::stdin().is_terminal()).connect_to(&config)?)
+        Ok(asking(SSHClient::builder(), &config, somebody_there()).connect_to(&config)?)
     }
 
     /// The same options as ssh takes them, for a program that makes the connection instead.

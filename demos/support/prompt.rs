@@ -48,6 +48,12 @@ fn way(require: Option<&OsStr>, display: bool, terminal: bool) -> Way {
     }
 }
 
+/// Whether somebody can be asked, wherever the standard streams lead.
+pub(crate) fn somebody_there() -> bool {
+    let require = env::var_os("SSH_ASKPASS_REQUIRE");
+    way(require.as_deref(), display(), controlling().is_ok()) != Way::Nowhere
+}
+
 /// Asks the user; `None` when nobody can be asked or the answer is refused.
 pub(crate) fn ask(question: &str, echo: Echo) -> io::Result<Option<Secret>> {
     let terminal = controlling();

@@ -64,7 +64,7 @@ fn may_update(change: &HostKeysChange) -> bool {
 }
 
 /// Has the user asked what the configuration leaves to be asked, for the host and for those that lead to it. `here`
-/// is whether somebody is at the terminal.
+/// is whether somebody can be asked.
 pub(crate) fn asking(mut builder: SSHClientBuilder, config: &HostConfig, here: bool) -> SSHClientBuilder {
     if config.proxy_jump().is_some() {
         // Hosts on the way have the same files, and nothing of what the command line says of this one.
@@ -103,7 +103,7 @@ fn asking_for(mut builder: SSHClientBuilder, config: &HostConfig, here: bool) ->
     if config.get("UpdateHostKeys").as_deref() == Some("ask") && !batch {
         builder = builder.update_host_keys_callback(may_update);
     }
-    if !batch && (here || std::env::var_os("SSH_ASKPASS_REQUIRE").is_some()) {
+    if here && !batch {
         builder = questions(builder, config.original_host());
     }
     builder

@@ -226,3 +226,21 @@ fn questions_may_take_longer_than_a_connect() {
     terminal.shows("in time");
     assert_eq!(running.ended().code(), Some(0));
 }
+
+/// What is piped into the program, as git and tar do, keeps nobody from being asked.
+#[test]
+fn questions_are_asked_at_the_terminal_whatever_the_input_is() {
+    let _watch = given::within(120);
+    let Some(host) = Host::start("") else { return };
+    let text = std::fs::read_to_string(host.config()).unwrap();
+    let config = host.folder.file("asking").display().to_string();
+    std::fs::write(&config, text.replace("BatchMode yes", "").replace("accept-new", "ask")).unwrap();
+    let mut pipe = Command::new("sh");
+    pipe.args(["-c", "echo \"it is $1\" | \"$0\" -F \"$2\" host cat", example("ssh").to_str().unwrap()]);
+    pipe.args(["piped", &config]);
+    let (mut terminal, mut running, _far) = on_terminal(&pipe);
+    terminal.shows("Are you sure you want to continue connecting (yes/no)? ");
+    terminal.types("yes\n");
+    terminal.shows("it is piped");
+    assert_eq!(running.ended().code(), Some(0));
+}
