@@ -1,6 +1,5 @@
 //! The user's display: its cookie, from an Xauthority file or made by xauth(1), and connections to it.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -12,6 +11,7 @@ use crate::crypto::rand;
 use crate::crypto::secret::Secret;
 use crate::engine::{ExitStatus, Halves, Program, Stream, spawn};
 use crate::error::{Error, Result};
+use crate::sys::file::open_regular;
 use crate::sys::private::{PrivateFolder, host_name};
 use crate::sys::socket::connect_unix;
 use crate::x11::{Address, Authority, Cookie, Display, PROTOCOL, Place};
@@ -60,9 +60,9 @@ fn usual_authority() -> Option<PathBuf> {
 
 /// Reads a display's cookie.
 fn in_file(path: &Path, display: &Display) -> io::Result<Option<Cookie>> {
-    let file = File::open(path)?;
+    let (file, metadata) = open_regular(path)?;
     // Room for all at once: what grows leaves copies behind.
-    let room = usize::try_from(file.metadata()?.len().min(LARGEST)).unwrap_or_default();
+    let room = usize::try_from(metadata.len().min(LARGEST)).unwrap_or_default();
     let mut bytes = Vec::with_capacity(room.saturating_add(1));
     file.take(LARGEST).read_to_end(&mut bytes)?;
     let bytes = Secret::new(bytes);
@@ -185,6 +185,14 @@ mod tests {
         assert!(found("short", &[&bytes[..], &entry(10)].concat()));
         bytes = bytes.repeat(usize::try_from(LARGEST).unwrap() / bytes.len() + 1);
         assert!(!found("long", &[&bytes[..], &entry(10)].concat()));
+    }
+
+    #[test]
+    fn nobody_waits_for_a_file_that_is_none() {
+        let folder = PrivateFolder::new(rand::array().unwrap()).unwrap();
+        let pipe = folder.file("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(in_file(&pipe, &Display::parse(":10").unwrap()).is_err());
     }
 
     #[test]
