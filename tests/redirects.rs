@@ -351,6 +351,11 @@ fn a_server_that_does_not_answer_is_waited_for_no_longer() {
             AuthAnswer::Accept
         }
 
+        fn check_channel_env_request(&self, _: &str, _: &str) -> Answer {
+            std::thread::sleep(Duration::from_millis(300));
+            Answer::Yes
+        }
+
         fn check_channel_exec_request(&self, _: &SessionRequest, _: &[u8]) -> Answer {
             std::thread::sleep(Duration::from_secs(2));
             Answer::No
@@ -364,6 +369,14 @@ fn a_server_that_does_not_answer_is_waited_for_no_longer() {
     let client = given::client().username("me").password("x").connect(&server.address()).unwrap();
     let result = client.command("x").timeout(Duration::from_millis(200)).output();
     assert!(matches!(result, Err(Error::Timeout(Phase::Request))), "{result:?}");
+    // All requests together have that time.
+    let client = given::client().username("me").password("x").connect(&server.address()).unwrap();
+    let started = Instant::now();
+    let many = client.command("x").timeout(Duration::from_millis(900));
+    let many = (0..20).fold(many, |command, number| command.require_env(&format!("N{number}"), "1"));
+    let result = many.output();
+    assert!(matches!(result, Err(Error::Timeout(Phase::Request))), "{result:?}");
+    assert!(started.elapsed() < Duration::from_millis(3000), "{:?}", started.elapsed());
 }
 
 /// The test starts itself: as a program whose streams it has.

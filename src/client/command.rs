@@ -181,19 +181,24 @@ impl Command {
             None => self.client.open_session()?,
             timeout => self.client.transport().open_channel("session", b"", timeout)?,
         };
-        channel.set_read_timeout(self.timeout);
+        // Each request has what is left of the time.
+        let left = || deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        channel.set_read_timeout(left());
         if let Some(agent) = &self.agent {
             channel.request_forward_agent(agent)?;
         }
         self.client.set_environment(&channel)?;
         for (name, value, answered) in &self.env {
+            channel.set_read_timeout(left());
             match answered {
                 Answered::Yes => channel.request_environment_variable(name, value)?,
                 Answered::No => channel.set_environment_variable(name, value)?,
             }
         }
+        channel.set_read_timeout(left());
         if let Some(pty) = &self.pty {
             channel.get_pty(pty)?;
+            channel.set_read_timeout(left());
         }
         channel.set_combine_stderr(self.combine);
         channel.exec_command(&self.command)?;
