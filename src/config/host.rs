@@ -1,7 +1,7 @@
 //! What a configuration says of one host.
 //!
-//! Its values are as they were when the host was looked up; only `${ENV}` in names of key files is asked of
-//! the environment when they are.
+//! Its values are as they were when the host was looked up; only names of key files and of agents' sockets, as far
+//! as they are in variables, and the variables that are sent are asked of the environment when they are.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
