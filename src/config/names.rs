@@ -11,11 +11,13 @@ pub(super) fn is_host(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('-') && !name.contains(bad)
 }
 
-/// Whether a user's name may stand anywhere.
+/// Whether a user's name may stand anywhere. A `$` may end it, as it does those of machines; before other letters a
+/// shell would put a variable's value there, which OpenSSH lets it.
 pub(super) fn is_user(name: &str) -> bool {
     let bad = |letter: char| "'`\";&<>|(){}".contains(letter) || letter.is_control();
+    let variable = name.strip_suffix('$').unwrap_or(name).contains('$');
     let option = name.split(char::is_whitespace).skip(1).any(|word| word.starts_with('-'));
-    !name.starts_with('-') && !name.contains(bad) && !option && !name.ends_with('\\')
+    !name.starts_with('-') && !name.contains(bad) && !variable && !option && !name.ends_with('\\')
 }
 
 #[cfg(test)]
@@ -47,9 +49,10 @@ mod tests {
         for good in ["me", "me@home", "DOMAIN\\me", "a b", "me$"] {
             assert!(is_user(good), "{good}");
         }
-        for bad in
-            ["-l", "a;b", "a`b", "a\nb", "a\0b", "a -b", "a\t-b", "me\\", "$(x)", "a|b", "a'b", "\u{9b}x"]
-        {
+        for bad in [
+            "-l", "a;b", "a`b", "a\nb", "a\0b", "a -b", "a\t-b", "me\\", "$(x)", "a|b", "a'b", "\u{9b}x",
+            "$HOME", "a$b", "me$$",
+        ] {
             assert!(!is_user(bad), "{bad:?}");
         }
     }
