@@ -185,8 +185,8 @@ mod cases {
     fn open_files_are_limited_as_we_were() {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
         let ours = getrlimit(Resource::Nofile);
-        let allow = |current| setrlimit(Resource::Nofile, Rlimit { current, ..ours.clone() }).unwrap();
-        let shown = |current: Option<u64>| current.map_or("unlimited\n".into(), |files| format!("{files}\n"));
+        let allow = |current| setrlimit(Resource::Nofile, Rlimit { current, ..ours }).unwrap();
+        let shown = |current: Option<u64>| current.map_or_else(|| "unlimited\n".into(), |files| format!("{files}\n"));
         allow(Some(199));
         let output = run(&shell("ulimit -Sn"));
         allow(ours.current);
