@@ -429,7 +429,10 @@ impl From<KexError> for Error {
 
 impl From<IdentError> for Error {
     fn from(error: IdentError) -> Self {
-        Self::Protocol { code: reason::VERSION_NOT_SUPPORTED, text: error.to_string() }
+        match error {
+            IdentError::Ours(why) => Self::Misuse(why),
+            error => Self::Protocol { code: reason::VERSION_NOT_SUPPORTED, text: error.to_string() },
+        }
     }
 }
 

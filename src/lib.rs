@@ -81,7 +81,7 @@ pub use mux::{
 };
 pub use packet::{
     CipherSpec, CompressionSpec, CompressionState, IdentError, MacSpec, MacState, PacketError, StartCipher,
-    StartCompression, StartMac,
+    StartCompression, StartMac, VersionLine,
 };
 pub use pattern::endpoint::Endpoint;
 pub use pattern::glob::glob_matches;

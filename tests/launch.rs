@@ -186,7 +186,8 @@ mod cases {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
         let ours = getrlimit(Resource::Nofile);
         let allow = |current| setrlimit(Resource::Nofile, Rlimit { current, ..ours }).unwrap();
-        let shown = |current: Option<u64>| current.map_or_else(|| "unlimited\n".into(), |files| format!("{files}\n"));
+        let shown =
+            |current: Option<u64>| current.map_or_else(|| "unlimited\n".into(), |files| format!("{files}\n"));
         allow(Some(199));
         let output = run(&shell("ulimit -Sn"));
         allow(ours.current);

@@ -129,6 +129,7 @@ fn what_is_wrong_is_an_error_with_its_place() {
         ("Match RDomain a", "not built"),
         ("Match Address 192.0.2.7/24", "Invalid Match address"),
         ("UsePAM yes", "UsePAM: not built"),
+        ("VersionAddendum caf\u{e9}", "printable ASCII"),
         ("KerberosAuthentication yes", "not built"),
         ("UseDNS yes", "not built"),
         ("RefuseConnection yes", "not built"),
@@ -324,6 +325,9 @@ fn who_speaks_no_ssh_is_told_so_as_sshd_says_it() {
         assert_eq!(ended.status.code(), Some(255));
         assert!(ended.stdout.ends_with(answer.as_bytes()), "{said}: {}", ended.stdout.escape_ascii());
     }
+    let ended = output(ours(&folder, &host, "VersionAddendum of a test").arg("-i"), "");
+    let line = String::from_utf8_lossy(&ended.stdout).lines().next().map(str::to_owned);
+    assert!(line.as_ref().is_some_and(|line| line.ends_with(" of a test")), "{line:?}");
 }
 
 /// What is shown can be read, and means the same.

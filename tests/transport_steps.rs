@@ -2,13 +2,14 @@
 
 mod given;
 
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use feramiko::{
     AuthAnswer, Error, InteractiveAnswer, InteractiveQuery, KeyError, MemoryStream, PKey, Peer, PublicKey,
-    SSHServer, Secret, ServerInterface, Signer, Transport, TransportOptions,
+    SSHServer, Secret, ServerInterface, Signer, Transport, TransportOptions, VersionLine,
 };
 
 struct Friendly;
@@ -134,6 +135,27 @@ fn a_panic_closes_the_stream() {
     // Not only when its time to log in is over.
     assert!(begun.elapsed() < Duration::from_secs(20));
     drop(transport);
+}
+
+/// The lines are hashed by both sides: keys come of them.
+#[test]
+fn each_side_may_say_what_it_is() {
+    let (near, far) = MemoryStream::pair(1 << 16);
+    let line = |software: &str| VersionLine::new(software).unwrap().comments("of a test").unwrap();
+    let server = SSHServer::builder().host_key(given::host_key()).version(line("box_1")).build().unwrap();
+    std::thread::spawn(move || server.serve_stream(far, &Peer::named("test"), Friendly));
+    let client = given::client().version(line("backup_2")).username("robey").password("foo");
+    let client = client.connect_over(near, "memory").unwrap();
+    assert_eq!(client.transport().peer_version(), "SSH-2.0-box_1 of a test");
+    // What the client sends first.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let connecting = std::thread::spawn(move || given::client().version(line("backup_2")).connect(&address));
+    let (stream, _) = listener.accept().unwrap();
+    let mut first = String::new();
+    BufReader::new(stream).read_line(&mut first).unwrap();
+    assert_eq!(first, "SSH-2.0-backup_2 of a test\r\n");
+    connecting.join().unwrap().unwrap_err();
 }
 
 #[test]

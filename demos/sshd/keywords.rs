@@ -167,7 +167,7 @@ pub(crate) static KEYWORDS: &[Keyword] = &[
     // What signs with a token: a server only verifies.
     row("securitykeyprovider", Word(any), "internal", Global, Yes),
     row("authorizedprincipalsfile", Word(file), "none", Anywhere, Yes),
-    row("versionaddendum", Rest, "none", Global, Idle),
+    row("versionaddendum", Rest, "none", Global, Yes),
     row("authorizedkeyscommand", Commands, "none", Anywhere, Yes),
     row("authorizedkeyscommanduser", Word(any), "none", Anywhere, Yes),
     row("authorizedprincipalscommand", Commands, "none", Anywhere, Yes),

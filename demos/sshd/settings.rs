@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use feramiko::{
     Agent, AgentKey, Algorithms, ChannelTimeouts, ConnectionRules, Limits, PKey, PublicKey, SSHServer,
-    SSHServerBuilder,
+    SSHServerBuilder, VersionLine,
 };
 
 use crate::config::Effective;
@@ -222,6 +222,10 @@ pub(crate) fn server(config: &Effective) -> Result<SSHServer, String> {
     let mut offered = algorithms(config)?;
     tell_of_all(&mut offered, config)?;
     let mut builder = with_host_keys(SSHServer::builder(), config)?.algorithms(offered);
+    if let Some(addendum) = config.some("versionaddendum") {
+        let line = VersionLine::default().comments(&addendum);
+        builder = builder.version(line.map_err(|error| format!("VersionAddendum: {error}"))?);
+    }
     if let Ok(moduli) = std::fs::read_to_string(config.word("modulifile")) {
         builder = builder.moduli(&moduli);
     }

@@ -21,6 +21,7 @@ use crate::engine::{Clock, Limits, Stream};
 use crate::error::{Error, Result};
 use crate::kex::Algorithms;
 use crate::key::PKey;
+use crate::packet::VersionLine;
 use crate::transport::{Transport, TransportOptions};
 
 /// Configures and connects an [`SSHClient`].
@@ -228,6 +229,13 @@ impl SSHClientBuilder {
         let names = if compress { vec!["zlib@openssh.com", "zlib", "none"] } else { vec!["none"] };
         self.options.algorithms.compressions = names;
         self.says(&["compression"])
+    }
+
+    /// What we say that we are; the library's name and version unless told otherwise.
+    #[must_use]
+    pub fn version(mut self, version: VersionLine) -> Self {
+        self.options.version = version;
+        self.says(&["versionaddendum"])
     }
 
     /// What the server may use of us.

@@ -100,6 +100,9 @@ impl SSHClientBuilder {
         self = self.host_keys_of(host);
         self.credentials_of(host)?;
         self.connection_of(host);
+        if let Some(addendum) = host.said("versionaddendum").filter(|_| self.takes(host, "versionaddendum")) {
+            self.options.version = self.options.version.comments(addendum)?;
+        }
         self.environment = host.environment();
         Ok(self)
     }

@@ -227,7 +227,7 @@ pub(super) static TABLE: &[Spec] = &[
     row("xauthlocation", Shape::Text, &["/usr/bin/xauth"], Built::Value),
     row("knownhostscommand", Shape::Command, &[], Built::Yes),
     row("tag", Shape::Text, &[], Built::Yes),
-    row("versionaddendum", Shape::Own(Own::Version), &[], Built::No),
+    row("versionaddendum", Shape::Own(Own::Version), &[], Built::Yes),
     row("dynamicforward", Shape::Own(Own::Forward), &[], Built::Value),
     row("localforward", Shape::Own(Own::Forward), &[], Built::Value),
     row("remoteforward", Shape::Own(Own::Forward), &[], Built::Value),

@@ -17,7 +17,7 @@ use crate::kex::{Action, Kex, Role, Setup};
 use crate::key::{PKey, PublicKey};
 use crate::msg::number;
 use crate::msg::transport::{Debug, Disconnect, ExtInfo, Ping, Pong, Unimplemented};
-use crate::packet::{IdentReader, Opened, Opener, Sealer, our_ident};
+use crate::packet::{IdentReader, Opened, Opener, Sealer};
 use crate::wire::{Encode, Escaped, NameList, Reader, Rest, Writer};
 
 /// OpenSSH's PROTOCOL §3.1.
@@ -122,13 +122,12 @@ impl Login {
     }
 
     fn run_handshake(&mut self, check_host_key: &mut dyn FnMut(&PublicKey) -> Result<()>) -> Result<()> {
-        self.outgoing.extend_from_slice(our_ident().as_bytes());
+        self.outgoing.extend_from_slice(&self.setup.our_ident);
         self.outgoing.extend_from_slice(b"\r\n");
         let kexinit = Kex::kexinit(&self.setup, true)?;
         self.sealer.seal(&[&kexinit], &mut self.outgoing)?;
         self.flush()?;
         self.setup.peer_ident = self.read_ident()?;
-        self.setup.our_ident = our_ident().as_bytes().to_vec();
         self.kex = Kex::new(self.setup.clone());
         self.kex.begin(kexinit);
         self.exchange(check_host_key)?;

@@ -36,9 +36,60 @@ const OTHERS: &[(&[u8], &str)] = &[
     (b"\x03\x00\x00", "RDP"),
 ];
 
-/// Our version line, without CR LF: what is hashed.
-pub(crate) const fn our_ident() -> &'static str {
-    concat!("SSH-2.0-feramiko_", env!("CARGO_PKG_VERSION"))
+/// The version line that a side sends, RFC 4253 §4.2: `SSH-2.0-`, what software it is, and comments.
+///
+/// ```
+/// use feramiko::VersionLine;
+/// let line = VersionLine::new("backup_2.1")?.comments("on the cellar's NAS")?;
+/// assert_eq!(line.as_str(), "SSH-2.0-backup_2.1 on the cellar's NAS");
+/// assert!(VersionLine::default().as_str().starts_with("SSH-2.0-feramiko_"));
+/// # Ok::<(), feramiko::IdentError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionLine(String);
+
+impl VersionLine {
+    /// With the name of a software, printable ASCII without a space or a minus sign.
+    ///
+    /// # Errors
+    /// [`IdentError::Ours`] for a name that has others, or that is too long.
+    pub fn new(software: &str) -> Result<Self, IdentError> {
+        let fits = |byte: u8| byte.is_ascii_graphic() && byte != b'-';
+        if software.is_empty() || !software.bytes().all(fits) {
+            return Err(IdentError::Ours(
+                "a software version is printable ASCII without a space or a minus sign",
+            ));
+        }
+        Self::fitting(format!("SSH-2.0-{software}"))
+    }
+
+    /// The same with comments, printable ASCII.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn comments(&self, comments: &str) -> Result<Self, IdentError> {
+        if !comments.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
+            return Err(IdentError::Ours("the comments of a version line are printable ASCII"));
+        }
+        if comments.is_empty() { Ok(self.clone()) } else { Self::fitting(format!("{} {comments}", self.0)) }
+    }
+
+    fn fitting(line: String) -> Result<Self, IdentError> {
+        let fits = line.len().saturating_add(b"\r\n".len()) <= MAX_LINE;
+        if fits { Ok(Self(line)) } else { Err(IdentError::Ours("a version line has at most 253 bytes")) }
+    }
+
+    /// The line, without CR LF: what is hashed.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for VersionLine {
+    fn default() -> Self {
+        Self(concat!("SSH-2.0-feramiko_", env!("CARGO_PKG_VERSION")).to_owned())
+    }
 }
 
 /// Why the peer's version line is not acceptable.
@@ -54,6 +105,8 @@ pub enum IdentError {
     Version(String),
     /// No software version, or a NUL or CR inside the line.
     Malformed,
+    /// One of ours that cannot be sent.
+    Ours(&'static str),
 }
 
 impl fmt::Display for IdentError {
@@ -69,6 +122,7 @@ impl fmt::Display for IdentError {
                 write!(f, "the peer speaks SSH version {}, not 2.0", version.escape_debug())
             }
             Self::Malformed => f.write_str("the peer's version line is malformed"),
+            Self::Ours(why) => f.write_str(why),
         }
     }
 }
@@ -214,11 +268,29 @@ mod tests {
 
     #[test]
     fn our_line_is_readable() {
-        let line = format!("{}\r\n", our_ident());
+        let ours = VersionLine::default();
+        let line = format!("{}\r\n", ours.as_str());
         assert!(line.starts_with("SSH-2.0-feramiko_0."));
         let (ident, used) = read(IdentReader::server(), line.as_bytes()).unwrap().unwrap();
-        assert_eq!(ident.line(), our_ident().as_bytes());
+        assert_eq!(ident.line(), ours.as_str().as_bytes());
         assert_eq!(used, line.len());
+    }
+
+    #[test]
+    fn lines_of_ours_are_of_what_may_be_in_them() {
+        for bad in ["", "a b", "a-b", "caf\u{e9}", "a\r", "a\0"] {
+            assert!(matches!(VersionLine::new(bad), Err(IdentError::Ours(_))), "{bad:?}");
+        }
+        let longest = VersionLine::new(&"x".repeat(MAX_LINE - 10)).unwrap();
+        let sent = format!("{}\r\n", longest.as_str());
+        assert_eq!(sent.len(), MAX_LINE);
+        assert_eq!(read(IdentReader::server(), sent.as_bytes()).unwrap().unwrap().1, MAX_LINE);
+        assert!(VersionLine::new(&"x".repeat(MAX_LINE - 9)).is_err());
+        assert!(longest.comments("y").is_err());
+        assert_eq!(longest.comments("").unwrap(), longest);
+        for bad in ["a\n", "\u{1b}[2J", "\u{e9}"] {
+            assert!(VersionLine::default().comments(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -21,8 +21,8 @@ mod suite;
 
 pub use compress::CompressionSpec;
 pub(crate) use compress::{COMPRESSIONS, compression};
-pub use ident::IdentError;
-pub(crate) use ident::{IdentReader, MAX_LINE, MAX_PRE_BYTES, MAX_PRE_LINES, our_ident};
+pub use ident::{IdentError, VersionLine};
+pub(crate) use ident::{IdentReader, MAX_LINE, MAX_PRE_BYTES, MAX_PRE_LINES};
 pub(crate) use open::{OpenKeys, Opened, Opener};
 pub use own::{CompressionState, MacState, StartCipher, StartCompression, StartMac};
 pub(crate) use seal::{SealKeys, Sealer};

@@ -116,7 +116,7 @@ fn log_in<I: ServerInterface>(
     let setup = Setup {
         role: Role::Server,
         algorithms: config.algorithms.clone(),
-        our_ident: Vec::new(),
+        our_ident: config.version.as_str().into(),
         peer_ident: Vec::new(),
         host_keys: config.host_keys.iter().map(|key| key.public_key().clone()).collect(),
         moduli: Arc::clone(&config.moduli),

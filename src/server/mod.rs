@@ -40,6 +40,7 @@ use crate::error::{Error, Result};
 use crate::interface::ServerInterface;
 use crate::kex::{Algorithms, Moduli};
 use crate::key::PKey;
+use crate::packet::VersionLine;
 
 #[cfg(unix)]
 pub use account::UserLogin;
@@ -66,6 +67,7 @@ pub(crate) struct Config {
     pub(crate) algorithms: Algorithms,
     pub(crate) rules: ConnectionRules,
     pub(crate) moduli: Arc<Moduli>,
+    pub(crate) version: VersionLine,
     announce_host_keys: bool,
     /// What a refusal of each user takes.
     delays: login::Delays,
@@ -98,6 +100,7 @@ impl SSHServer {
                 algorithms: Algorithms::server_defaults(),
                 rules: ConnectionRules::default(),
                 moduli: Arc::default(),
+                version: VersionLine::default(),
                 announce_host_keys: true,
                 delays: login::Delays::new(),
             },
@@ -155,6 +158,13 @@ impl SSHServerBuilder {
     #[must_use]
     pub fn algorithms(mut self, algorithms: Algorithms) -> Self {
         self.config.algorithms = algorithms;
+        self
+    }
+
+    /// What we say that we are; the library's name and version unless told otherwise.
+    #[must_use]
+    pub fn version(mut self, version: VersionLine) -> Self {
+        self.config.version = version;
         self
     }
 

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::kex::{Algorithms, Negotiated, Role, Setup};
 use crate::key::algorithm::signature;
 use crate::key::{PKey, PublicKey};
+use crate::packet::VersionLine;
 
 use authenticate::ClientLogin;
 pub(crate) use authenticate::{Answers, ChangePassword, OnBanner, Outcome};
@@ -23,7 +24,7 @@ pub(crate) use authenticate::{Answers, ChangePassword, OnBanner, Outcome};
 /// OpenSSH's PROTOCOL, section 2.2.
 pub(crate) const NO_MORE_SESSIONS: &str = "no-more-sessions@openssh.com";
 
-/// How a connection is made: algorithms, limits, keepalive.
+/// How a connection is made: algorithms, limits, keepalive, the version line.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct TransportOptions {
@@ -33,11 +34,18 @@ pub struct TransportOptions {
     pub limits: Limits,
     /// Ask for a sign of life after so long a silence; end the connection after so many unanswered.
     pub keepalive: Option<(Duration, u32)>,
+    /// What we say that we are.
+    pub version: VersionLine,
 }
 
 impl Default for TransportOptions {
     fn default() -> Self {
-        Self { algorithms: Algorithms::client_defaults(), limits: Limits::default(), keepalive: None }
+        Self {
+            algorithms: Algorithms::client_defaults(),
+            limits: Limits::default(),
+            keepalive: None,
+            version: VersionLine::default(),
+        }
     }
 }
 
@@ -123,7 +131,7 @@ impl Transport {
         let setup = Setup {
             role: Role::Client,
             algorithms: options.algorithms.clone(),
-            our_ident: Vec::new(),
+            our_ident: options.version.as_str().into(),
             peer_ident: Vec::new(),
             host_keys: Vec::new(),
             moduli: Arc::default(),

@@ -1,8 +1,11 @@
 //! What a connection makes of what it is told: the library and the program, with OpenSSH's server.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use feramiko::{
@@ -94,6 +97,20 @@ fn a_host_is_reached_as_the_file_says() {
     client.unwrap().close();
     // Without it the host is nobody.
     assert!(SSHClient::builder().no_ssh_config().connect("box").is_err());
+}
+
+#[test]
+fn a_host_is_told_what_the_file_adds_to_the_version() {
+    let _watch = within(60);
+    let Some(site) = Site::new("") else { return };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let builder = site.builder(&format!("Port {port}\nVersionAddendum for %n # and no more\n"));
+    let connecting = thread::spawn(move || builder.connect("box"));
+    let mut first = String::new();
+    BufReader::new(listener.accept().unwrap().0).read_line(&mut first).unwrap();
+    assert!(first.starts_with("SSH-2.0-feramiko_") && first.ends_with(" for box\r\n"), "{first:?}");
+    connecting.join().unwrap().unwrap_err();
 }
 
 #[test]
