@@ -258,7 +258,7 @@ impl Credentials {
         secret: Option<&Secret>,
         clock: &Clock,
     ) -> std::result::Result<PKey, KeyError> {
-        let passphrase = secret.map(|secret| String::from_utf8_lossy(secret.expose()).into_owned());
+        let passphrase = secret.map(|secret| String::from_utf8_lossy(secret.expose()));
         match PKey::from_file(path, passphrase.as_deref()) {
             Err(KeyError::PassphraseNeeded) => {
                 let ask = self.passphrase.as_mut();
