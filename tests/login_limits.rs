@@ -89,6 +89,7 @@ fn names_that_are_none_do_not_reach_the_application() {
 fn keys_that_cannot_be_offered_are_told() {
     let mut algorithms = Algorithms::client_defaults();
     algorithms.set_public_keys("rsa-sha2-512").unwrap();
+    algorithms.set_hostbased("rsa-sha2-512").unwrap();
     let (near, _serving) = served(Limits::default(), Notes::default());
     let (key, host) = (given::host_key(), given::host_key());
     let login = given::client()
