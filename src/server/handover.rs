@@ -6,7 +6,7 @@ use std::net::Shutdown;
 use std::time::Duration;
 
 use super::Session;
-use super::session::{SessionEvent, SessionEvents};
+use super::session::SessionEvent;
 use crate::channel::{Channel, Poll, copy};
 use crate::client::SSHClient;
 use crate::engine::{ExitStatus, Lane, spawn};
@@ -23,6 +23,8 @@ impl Session {
     /// Hands the session to the server that `client` is connected to: the terminal, the environment,
     /// the command, shell or subsystem, then the bytes of all streams, their ends, resizes, signals and breaks,
     /// until it has ended there; how it ended. When the client is gone its channel there is closed.
+    ///
+    /// Signals are those that the client may send: none to the program of a forced command or of a subsystem.
     ///
     /// A forwarded agent is not handed on: a server that asks for one does not say for which session, and those
     /// of several clients may share the connection. Nor are forwarded ports and X11.
@@ -44,7 +46,7 @@ impl Session {
         there.set_read_timeout(Some(START));
         start(self.request(), &there)?;
         there.set_read_timeout(None);
-        pass_on(self.events().clone(), there.clone())?;
+        pass_on(&self, there.clone())?;
         let (from, to) = (self.channel().clone(), there.clone());
         spawn("feramiko input", move || {
             match copy(&mut &from, &mut &to) {
@@ -82,14 +84,16 @@ fn start(request: &SessionRequest, there: &Channel) -> Result<()> {
 }
 
 /// Passes on what happens, and closes the channel there when the client's is.
-fn pass_on(events: SessionEvents, there: Channel) -> io::Result<()> {
+fn pass_on(session: &Session, there: Channel) -> io::Result<()> {
+    let (events, signalled) = (session.events().clone(), session.may_signal());
     spawn("feramiko events", move || {
         while let Some(event) = events.recv() {
             let passed = match event {
                 SessionEvent::Resize { size: (columns, rows), pixels } => {
                     there.resize_pty(columns, rows, pixels)
                 }
-                SessionEvent::Signal(name) => there.send_signal(&name),
+                SessionEvent::Signal(name) if signalled => there.send_signal(&name),
+                SessionEvent::Signal(_) => Ok(()),
                 SessionEvent::Break(length) => send_break(&there, length),
             };
             if let Err(error) = passed {

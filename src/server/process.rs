@@ -14,7 +14,6 @@ use std::time::Duration;
 use super::session::{Session, SessionEvent};
 use crate::channel::{Channel, ChannelStderr, copy};
 use crate::engine::{ExitStatus, Program, Running, spawn};
-use crate::interface::{SessionKind, SessionRequest};
 use crate::sys::process::wait_readable;
 
 /// How much is read of a program's output at a time; a pipe holds as much.
@@ -36,7 +35,7 @@ pub(super) fn pass_on(
     resize: impl Fn((u32, u32), (u32, u32)) + Send + 'static,
 ) -> io::Result<()> {
     let (events, running) = (session.events().clone(), Arc::clone(running));
-    let signalled = may_signal(session.request());
+    let signalled = session.may_signal();
     spawn("feramiko events", move || {
         while let Some(event) = events.recv() {
             match event {
@@ -52,12 +51,6 @@ pub(super) fn pass_on(
         running.hang_up(HANG_UP);
     })?;
     Ok(())
-}
-
-/// Who may not choose the program does not break it off halfway either, as with OpenSSH: the program of a
-/// forced command, or of a subsystem.
-fn may_signal(request: &SessionRequest) -> bool {
-    request.original.is_none() && !matches!(request.kind, SessionKind::Subsystem(_))
 }
 
 /// Copies both outputs until both have ended, the channel takes no more, or `closed` ends with it. One

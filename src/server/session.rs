@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
 use crate::channel::{Channel, ChannelStderr, TimedRead, Waker};
-use crate::interface::SessionRequest;
+use crate::interface::{SessionKind, SessionRequest};
 
 /// Something that happens while a session runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,6 +117,12 @@ impl Session {
     #[must_use]
     pub fn events(&self) -> &SessionEvents {
         &self.events
+    }
+
+    /// Whether the client may signal what runs. Who may not choose the program does not break it off halfway
+    /// either, as with OpenSSH: the program of a forced command, or of a subsystem.
+    pub(super) fn may_signal(&self) -> bool {
+        self.request.original.is_none() && !matches!(self.request.kind, SessionKind::Subsystem(_))
     }
 }
 
