@@ -82,6 +82,11 @@ fn any(_: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// A number of sixteen bits.
+fn short(word: &str) -> Result<(), String> {
+    number::<u16>(word).map(drop)
+}
+
 fn words(_: &[String]) -> Result<(), String> {
     Ok(())
 }
@@ -104,12 +109,12 @@ const GSS: &str = "gss-group14-sha256-,gss-group16-sha512-,gss-nistp256-sha256-,
 
 /// In the order in which they are shown.
 pub(crate) static KEYWORDS: &[Keyword] = &[
-    row("port", Word(|word| number::<u16>(word).map(drop)), "22", Global, Yes),
+    row("port", Word(short), "22", Global, Yes),
     row("addressfamily", Choice(&["any", "inet", "inet6"]), "any", Global, Yes),
     row("listenaddress", EachWord, "", Global, Yes),
     row("usepam", Flag, "no", Global, No),
     row("logingracetime", Time { none: false }, "120", Global, Yes),
-    row("x11displayoffset", Number { least: 0 }, "10", Anywhere, Yes),
+    row("x11displayoffset", Word(short), "10", Anywhere, Yes),
     row("maxauthtries", Number { least: 1 }, "6", Anywhere, Yes),
     row("maxsessions", Number { least: 0 }, "10", Anywhere, Yes),
     row("clientaliveinterval", Time { none: false }, "0", Anywhere, Yes),
@@ -387,6 +392,7 @@ mod tests {
             ("logingracetime", "soon"),
             ("logingracetime", "none"),
             ("streamlocalbindmask", "8"),
+            ("x11displayoffset", "65536"),
             ("authorizedkeyscommand", "bin/true"),
             ("setenv", "A"),
             ("authenticationmethods", "rot13"),
