@@ -190,10 +190,10 @@ fn methods_keys_and_the_agent() {
     let socket = site.folder.file("agent");
     let (server, listener) = (AgentServer::builder().build(), AgentServer::listen(&socket).unwrap());
     // Ends with the test's process.
-    std::thread::spawn(move || {
+    thread::spawn(move || {
         for stream in listener.incoming() {
             let (server, stream) = (server.clone(), stream.unwrap());
-            std::thread::spawn(move || server.serve_connection(stream));
+            thread::spawn(move || server.serve_connection(stream));
         }
     });
     let more = format!("IdentityAgent {}\nAddKeysToAgent 5m\n", socket.display());
