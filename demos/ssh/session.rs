@@ -6,7 +6,7 @@ use std::net::Shutdown;
 use std::os::unix::ffi::OsStrExt;
 use std::thread;
 
-use feramiko::{Agent, Channel, Endpoint, Escapes, ExitStatus, HostConfig, PtyRequest, SSHClient};
+use feramiko::{Agent, Channel, Endpoint, ExitStatus, HostConfig, PtyRequest, SSHClient};
 
 use crate::forwards::Forwardings;
 use crate::support::output::complain;
@@ -81,8 +81,7 @@ pub(crate) fn run(
         // The session may have ended meanwhile.
         let _ = resized.resize_pty(size.columns, size.rows, (size.width, size.height));
     })?;
-    let escapes = config.escape_char().filter(|_| tty).map(Escapes::new);
-    let typing = Typing::new(client.transport(), &channel, escapes, forwardings, config);
+    let typing = Typing::new(client.transport(), &channel, tty, forwardings, config);
     let status = stream(&channel, config.is("StdinNull"), typing.clone());
     drop(raw);
     if tty && log::max_level() >= log::LevelFilter::Warn {

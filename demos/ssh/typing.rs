@@ -43,6 +43,8 @@ pub(crate) struct Typing {
     channel: Channel,
     /// None where nothing is a command.
     escapes: Option<Escapes>,
+    /// How far apart keys leave, where a person hits them.
+    interval: Option<Duration>,
     forwardings: Forwardings,
     config: HostConfig,
     ended: Arc<AtomicBool>,
@@ -52,14 +54,15 @@ impl Typing {
     pub(crate) fn new(
         transport: &Transport,
         channel: &Channel,
-        escapes: Option<Escapes>,
+        tty: bool,
         forwardings: &Forwardings,
         config: &HostConfig,
     ) -> Self {
         Self {
             transport: transport.clone(),
             channel: channel.clone(),
-            escapes,
+            escapes: config.escape_char().filter(|_| tty).map(Escapes::new),
+            interval: config.keystroke_interval().filter(|_| tty),
             forwardings: forwardings.clone(),
             config: config.clone(),
             ended: Arc::default(),
@@ -73,20 +76,32 @@ impl Typing {
 
     /// Passes on what is typed, to its end or that of the session.
     pub(crate) fn follow(&mut self, typed: &mut impl Read) {
-        let mut piece = vec![0; 128 * 1024];
-        loop {
-            match typed.read(&mut piece) {
-                Ok(0) => break,
-                Ok(count) if self.pass(&piece[..count]).is_err() => break,
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => break,
-                _ => {}
+        // Old servers do not help to hide when keys are hit.
+        match self.interval.and_then(|interval| self.channel.keystrokes(interval).ok()) {
+            Some(mut keys) => {
+                self.pass_all(typed, &mut keys);
+                // Who has closed the channel waits for nothing.
+                let _ = keys.finish();
             }
+            None => self.pass_all(typed, &mut self.channel.clone()),
         }
         self.channel.shutdown(Shutdown::Write);
     }
 
-    fn pass(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let Some(mut escapes) = self.escapes.take() else { return (&self.channel).write_all(bytes) };
+    fn pass_all(&mut self, typed: &mut impl Read, to: &mut impl Write) {
+        let mut piece = vec![0; 128 * 1024];
+        loop {
+            match typed.read(&mut piece) {
+                Ok(0) => break,
+                Ok(count) if self.pass(&piece[..count], to).is_err() => break,
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => break,
+                _ => {}
+            }
+        }
+    }
+
+    fn pass(&mut self, bytes: &[u8], to: &mut impl Write) -> io::Result<()> {
+        let Some(mut escapes) = self.escapes.take() else { return to.write_all(bytes) };
         let mut plain = Vec::with_capacity(bytes.len());
         for byte in bytes {
             match escapes.take(*byte) {
@@ -95,14 +110,17 @@ impl Typing {
                 Escape::Both(first, second) => plain.extend([first, second]),
                 command => {
                     // What was typed before it has left when it is acted on.
-                    (&self.channel).write_all(&plain)?;
-                    plain.clear();
+                    if !plain.is_empty() {
+                        to.write_all(&plain)?;
+                        to.flush()?;
+                        plain.clear();
+                    }
                     self.act(command, &escapes.shown(*byte), &escapes)?;
                 }
             }
         }
         self.escapes = Some(escapes);
-        (&self.channel).write_all(&plain)
+        to.write_all(&plain)
     }
 
     fn act(&self, command: Escape, shown: &str, escapes: &Escapes) -> io::Result<()> {

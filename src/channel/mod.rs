@@ -4,6 +4,7 @@
 
 mod agent;
 mod carry;
+mod keystrokes;
 mod poll;
 mod redirect;
 mod stderr;
@@ -23,6 +24,7 @@ use crate::wire::{Writer, string_of};
 #[cfg(unix)]
 pub(crate) use agent::CHANNEL as AGENT_CHANNEL;
 pub(crate) use agent::REQUEST as FORWARD_AGENT;
+pub use keystrokes::Keystrokes;
 pub use poll::{Poll, Ready, Waker};
 pub use redirect::Redirect;
 pub(crate) use redirect::{End, copy};

@@ -14,6 +14,9 @@ use super::forwarding::{ForwardRule, Way, Written};
 use super::table::{Built, IDENTITIES, Own, Shape, Spec, TABLE, USERS, keyword};
 use super::tokens::{Expand, Tokens, home};
 use super::value::algorithm_list;
+
+/// OpenSSH's.
+const KEYSTROKES: Duration = Duration::from_millis(20);
 use super::values::Values;
 use super::{ConfigError, SSH_PORT, SSHConfig};
 use crate::pattern::endpoint::{Endpoint, may_open};
@@ -402,6 +405,16 @@ impl HostConfig {
             [b'\\', b'^', b'?'] => Some(127),
             [b'\\', b'^', letter] => Some(letter & 31),
             _ => None,
+        }
+    }
+
+    /// How far apart what is typed leaves, so that its timing tells nothing: `ObscureKeystrokeTiming`. None
+    /// where it leaves at once.
+    #[must_use]
+    pub fn keystroke_interval(&self) -> Option<Duration> {
+        match self.get("obscurekeystroketiming")?.as_str() {
+            "no" => None,
+            milliseconds => Some(milliseconds.parse().map_or(KEYSTROKES, Duration::from_millis)),
         }
     }
 

@@ -203,7 +203,7 @@ pub(super) static TABLE: &[Spec] = &[
     row("serveralivecountmax", Shape::Number, &["3"], Built::Yes),
     row("serveraliveinterval", Shape::Seconds, &["0"], Built::Yes),
     row("requiredrsasize", Shape::Number, &["2048"], Built::Yes),
-    row("obscurekeystroketiming", Shape::Own(Own::Obscure), &["no"], Built::Needed),
+    row("obscurekeystroketiming", Shape::Own(Own::Obscure), &["yes"], Built::Value),
     row("bindaddress", Shape::Text, &[], Built::Yes),
     row("bindinterface", Shape::Text, &[], Built::Yes),
     row("ciphers", Shape::Algorithms, &[], Built::Yes),

@@ -320,7 +320,11 @@ fn hostile_lines_are_errors_with_their_place() {
 fn what_is_not_built_is_told() {
     let safety = |text: &str| of(text).lookup("h").unwrap().missing_safety();
     assert_eq!(safety("VerifyHostKeyDNS yes\n"), Some("verifyhostkeydns"));
-    assert_eq!(safety("ObscureKeystrokeTiming yes\n"), Some("obscurekeystroketiming"));
+    let interval = |text: &str| of(text).lookup("h").unwrap().keystroke_interval();
+    let milliseconds = |count| Some(Duration::from_millis(count));
+    assert_eq!(interval(""), milliseconds(20));
+    assert_eq!(interval("ObscureKeystrokeTiming interval:80\n"), milliseconds(80));
+    assert_eq!(interval("ObscureKeystrokeTiming no\n"), None);
     assert_eq!(safety("VerifyHostKeyDNS no\nGSSAPIAuthentication yes\nTunnel yes\n"), None);
     assert!(
         of("Match host h\n RefuseConnection \"not here\"\n")

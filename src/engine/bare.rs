@@ -47,6 +47,7 @@ fn start_of(role: Role, closer: Arc<dyn Closer>) -> Result<Start> {
         peer_ident: String::new(),
         keepalive: None,
         round_trip: Duration::from_millis(1),
+        peer_pings: true,
         closer,
         serving: true,
         shared: false,

@@ -19,7 +19,7 @@ use super::sync::{AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex};
 use crate::error::{Error, Result};
 use crate::kex::{Kex, Role, Setup};
 use crate::key::PKey;
-use crate::msg::transport::Disconnect;
+use crate::msg::transport::{Disconnect, Ping};
 use crate::wire::{Encode, Escaped};
 
 /// Time for a last DISCONNECT to leave; the peer may not read any more.
@@ -104,6 +104,8 @@ pub(crate) struct Start {
     pub(crate) peer_ident: String,
     pub(crate) keepalive: Option<(Duration, u32)>,
     pub(crate) round_trip: Duration,
+    /// Whether the peer answers pings.
+    pub(crate) peer_pings: bool,
     pub(crate) closer: Arc<dyn Closer>,
     /// Whether somebody takes what the peer opens and asks; nobody: it is refused.
     pub(crate) serving: bool,
@@ -158,6 +160,8 @@ pub(crate) struct Core {
     pub(super) serving: bool,
     /// Whether another program holds the connection: it sees to the keys, and to all but channels.
     shared: bool,
+    /// Whether the peer answers pings.
+    pub(crate) peer_pings: bool,
     /// Taken by the reader, and by whoever ends the transport.
     taker: Mutex<Option<RequestTaker>>,
     cause: Mutex<Option<Arc<Error>>>,
@@ -198,6 +202,7 @@ impl Core {
             incoming_receiver: receiver,
             serving: start.serving,
             shared: start.shared,
+            peer_pings: start.peer_pings,
             taker: Mutex::new(start.taker),
             cause: Mutex::new(None),
             dying: AtomicBool::new(false),
@@ -311,6 +316,11 @@ impl Core {
     /// Posts a message of the connection layer that concerns the connection or an answer.
     pub(super) fn post(&self, message: &impl Encode) {
         self.post_control(message.to_vec(), Concerns::Nobody);
+    }
+
+    /// Sends what the peer answers and nobody else sees, OpenSSH's PROTOCOL, section 1.8.
+    pub(crate) fn ping(&self, data: &[u8]) {
+        self.post(&Ping { data });
     }
 
     pub(super) fn post_control(&self, payload: Vec<u8>, concerns: Concerns) {

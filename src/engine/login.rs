@@ -22,6 +22,8 @@ use crate::wire::{Encode, Escaped, NameList, Reader, Rest, Writer};
 
 /// OpenSSH's PROTOCOL §3.1.
 const HOSTBOUND: &[u8] = b"publickey-hostbound@openssh.com";
+/// OpenSSH's PROTOCOL §1.8.
+const PINGS: &[u8] = b"ping@openssh.com";
 /// RFC 8308 §2.3 has few extensions; more is a peer that wants to keep us busy.
 pub(super) const EXTENSIONS: u32 = 1024;
 
@@ -63,6 +65,8 @@ pub(crate) struct Login {
     pub(crate) peer_signatures: Option<Vec<String>>,
     /// The server takes requests with signatures that are bound to its host key.
     pub(crate) peer_hostbound: bool,
+    /// It answers pings.
+    peer_pings: bool,
     held_back: VecDeque<Vec<u8>>,
     encrypted: bool,
     /// When something left that the peer's next message answers.
@@ -107,6 +111,7 @@ impl Login {
             phase: Phase::Handshake,
             peer_signatures: None,
             peer_hostbound: false,
+            peer_pings: false,
             held_back: VecDeque::new(),
             encrypted: false,
             asked: None,
@@ -320,6 +325,7 @@ impl Login {
                 let list = std::str::from_utf8(joined).map(NameList::from_joined).ok();
                 self.peer_signatures = list.map(|list| list.names().map(str::to_owned).collect());
             }
+            self.peer_pings |= name == PINGS && value.rest() == b"0";
             self.peer_hostbound |= name == HOSTBOUND && value.rest() == b"0";
         }
         reader.finish()?;
@@ -438,6 +444,7 @@ impl Login {
             closer: self.closer,
             // A local one, until something was measured.
             round_trip: self.round_trip.unwrap_or(Duration::from_millis(1)),
+            peer_pings: self.peer_pings,
         };
         (finished, parts)
     }
@@ -464,6 +471,7 @@ pub(crate) struct Parts {
     pub(crate) peer: String,
     pub(crate) closer: Arc<dyn Closer>,
     pub(crate) round_trip: Duration,
+    pub(crate) peer_pings: bool,
 }
 
 fn disconnected(payload: &[u8]) -> Result<Error> {
@@ -488,6 +496,6 @@ fn ext_info(setup: &Setup) -> Vec<u8> {
         extensions.put(HOSTBOUND).put("0");
         count = 3;
     }
-    extensions.put("ping@openssh.com").put("0");
+    extensions.put(PINGS).put("0");
     ExtInfo { count, extensions: Rest(&extensions) }.to_vec()
 }

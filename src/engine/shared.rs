@@ -38,6 +38,7 @@ pub(crate) fn start_shared(halves: Halves, limits: Limits) -> Result<Link> {
         peer_ident: String::new(),
         keepalive: None,
         round_trip: ROUND_TRIP,
+        peer_pings: false,
         closer: halves.closer,
         serving: false,
         shared: true,

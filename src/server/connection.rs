@@ -148,6 +148,7 @@ fn log_in<I: ServerInterface>(
         peer_ident,
         keepalive: rules.keepalive,
         round_trip: parts.round_trip,
+        peer_pings: parts.peer_pings,
         closer: parts.closer,
         serving: true,
         shared: false,

@@ -122,6 +122,7 @@ fn engine(stream: impl Stream, role: Role, limits: &Limits) -> Result<Link> {
         peer_ident: String::new(),
         keepalive: None,
         round_trip: parts.round_trip,
+        peer_pings: parts.peer_pings,
         closer: parts.closer,
         serving: server,
         shared: false,

@@ -53,6 +53,7 @@ impl Still {
             peer_ident: String::new(),
             keepalive: None,
             round_trip: Duration::from_millis(1),
+            peer_pings: false,
             closer: Arc::new(sent.clone()),
             shared: false,
             serving: role == Role::Server,

@@ -45,6 +45,7 @@ fn writing(stream: Slow, keepalive: Option<(Duration, u32)>) -> Arc<Core> {
         peer_ident: String::new(),
         keepalive,
         round_trip: Duration::from_millis(1),
+        peer_pings: false,
         closer: Arc::new(Nothing),
         serving: false,
         shared: false,
