@@ -23,6 +23,7 @@ use super::{ChannelLink, Clock, Incoming, Lane, Limits, Link, Login, Opening, St
 use crate::error::Result;
 use crate::kex::{Algorithms, Role, Setup};
 use crate::key::{KeyKind, PKey};
+use crate::packet::VersionLine;
 use crate::wire::Encode;
 
 static KEY: LazyLock<PKey> = LazyLock::new(|| PKey::generate(KeyKind::Ed25519).unwrap());
@@ -85,7 +86,7 @@ fn setup(role: Role) -> Setup {
     Setup {
         role,
         algorithms,
-        our_ident: Vec::new(),
+        our_ident: VersionLine::default().as_str().into(),
         peer_ident: Vec::new(),
         host_keys: if server { vec![KEY.public_key().clone()] } else { Vec::new() },
         moduli: Arc::default(),
