@@ -9,9 +9,9 @@ use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
 use feramiko::{
-    Answer, AuthAnswer, AuthInfo, AuthenticationMethods, ChannelTimeouts, ConnectionRules, Error, ExitStatus,
-    HostbasedClient, InteractiveAnswer, KeyKind, PKey, PublicKey, SSHServer, SSHServerBuilder, Secret,
-    ServerHandle, ServerInterface, Session, SessionRequest, TcpListeners,
+    Algorithms, Answer, AuthAnswer, AuthInfo, AuthenticationMethods, ChannelTimeouts, ConnectionRules, Error,
+    ExitStatus, HostbasedClient, InteractiveAnswer, KeyKind, PKey, PublicKey, SSHServer, SSHServerBuilder,
+    Secret, ServerHandle, ServerInterface, Session, SessionRequest, TcpListeners,
 };
 use given::within;
 
@@ -175,6 +175,18 @@ fn which_signatures_one_user_may_make() {
         assert_eq!(client().key(key.clone()).connect(&address).is_ok(), own, "{user}");
         let vouched = client().hostbased(key.clone(), "ci.example.org", user);
         assert_eq!(vouched.connect(&address).is_ok(), hosts, "{user}, by its host");
+    }
+}
+
+#[test]
+fn small_keys_of_users_let_nobody_in() {
+    let _watch = within(30);
+    let key = PKey::generate(KeyKind::Rsa(2048)).unwrap();
+    for (bits, enters) in [(2048, true), (2049, false)] {
+        let (_server, address) =
+            serve(builder().algorithms(Algorithms::server_defaults().required_rsa_size(bits)));
+        let client = given::client().username("robey").key(key.clone()).connect(&address);
+        assert_eq!(client.is_ok(), enters, "{bits}");
     }
 }
 

@@ -358,6 +358,22 @@ fn rules_tell_sockets_from_ports() {
     }
 }
 
+/// A service that breaks off leaves nobody waiting for its end.
+#[test]
+fn a_reset_ends_a_forwarded_connection() {
+    let _watch = given::within(60);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    // What is closed before all is read that came is reset.
+    std::thread::spawn(move || listener.incoming().flatten().for_each(|stream| drop(stream.peek(&mut [0]))));
+    let server = gate(ForwardRules::all(), Permissions::default());
+    let client = client(&server);
+    let channel = client.open_direct_tcpip("127.0.0.1", port, ("127.0.0.1", 1)).unwrap();
+    { &channel }.write_all(b"unread").unwrap();
+    assert_eq!({ &channel }.read(&mut [0]).unwrap(), 0);
+    soon("it is closed", || channel.is_closed());
+}
+
 #[test]
 fn gateway_ports_say_who_may_connect() {
     let _watch = given::within(60);

@@ -141,6 +141,37 @@ fn places_that_cannot_be_are_refused_and_the_connection_lives() {
     assert!(granted(&mut raw, "tcpip-forward", &listen));
 }
 
+/// What is sent where no forwarded connection has a stream is dropped, and holds the connection up no more than that.
+#[test]
+fn errors_of_no_program_hold_nothing_up() {
+    let _watch = given::within(60);
+    let (_server, mut raw) = server(ForwardRules::all());
+    let service = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = u32::from(service.local_addr().unwrap().port());
+    thread::spawn(move || {
+        let (stream, _) = service.accept().unwrap();
+        std::io::copy(&mut &stream, &mut &stream).unwrap();
+    });
+    assert!(raw.send(&opening("direct-tcpip", &tcpip(b"127.0.0.1", port))));
+    let confirmed = raw.expect(91);
+    let mut fields = Take::new(&confirmed[5..]);
+    let (theirs, mut window) = (fields.u32(), fields.u32());
+    let piece = vec![b'x'; PACKET as usize];
+    // More than is kept of any stream that is not read.
+    let mut left = Limits::default().unread_stream + (4 << 20);
+    while left > 0 {
+        while window < PACKET {
+            let more = raw.recv();
+            assert_eq!(more[0], 93, "{more:?}");
+            window += Take::new(&more[1..]).skip_u32().u32();
+        }
+        assert!(raw.send(&message(95).u32(theirs).u32(1).string(&piece[..])));
+        (window, left) = (window - PACKET, left.saturating_sub(piece.len()));
+    }
+    assert!(raw.send(&message(94).u32(theirs).string("still")));
+    assert!(raw.expect(94).ends_with(b"still"));
+}
+
 /// A server opens these; and a server that is asked nothing forwards nothing.
 #[test]
 fn a_client_opens_no_channels_of_a_server() {

@@ -103,6 +103,22 @@ fn serve(
     sent
 }
 
+/// Nobody learns whether a password is right before the key that has to come first.
+#[test]
+fn a_method_that_is_not_next_is_refused_unseen() {
+    let mut server = server();
+    server.require(AuthenticationMethods::parse("publickey,password"));
+    let mut password = Vec::new();
+    password.put(&false).put("secret");
+    for (method, rest) in [("password", &password[..]), ("keyboard-interactive", b"\0\0\0\0\0\0\0\0")] {
+        let actions = server.feed(&request("me", method, rest)).unwrap();
+        assert!(matches!(actions[..], [ServerAction::Refuse(_)]), "{method}");
+    }
+    server.require(AuthenticationMethods::parse("password"));
+    let actions = server.feed(&request("me", "password", &password)).unwrap();
+    assert!(matches!(actions[..], [ServerAction::Ask(Question::Password { .. })]));
+}
+
 #[test]
 fn every_method_succeeds_and_fails() {
     let key = PKey::generate(KeyKind::Ed25519).unwrap();

@@ -280,6 +280,32 @@ fn files_are_included() {
 }
 
 #[test]
+fn files_that_are_included_for_others_say_and_run_nothing() {
+    let files =
+        [("/all", "Host *\n Port 4\nMatch exec true\n Port 5\nMatch all\n Port 6\n".to_owned())].into();
+    let world = Arc::new(World { files, ..World::default() });
+    let text = b"Host other\n Include /all\nMatch host other\n Include /all\n";
+    let config = SSHConfig::within(text, true, Arc::<World>::clone(&world));
+    assert_eq!(port(&config, "h"), 22);
+    assert!(world.ran.lock().unwrap().is_empty());
+    assert_eq!(port(&config, "other"), 4);
+    assert_ne!(world.ran.lock().unwrap().len(), 0);
+}
+
+#[test]
+fn files_of_the_system_include_none_of_users() {
+    let lookup = |text: &str| {
+        let files = [("/etc/ssh/more", "Port 7\n".to_owned()), ("/home/me/x", "Port 8\n".to_owned())].into();
+        let source =
+            Source { file: "system".to_owned(), text: text.as_bytes().to_vec(), users: false, may_run: true };
+        let environment = Arc::new(World { files, ..World::default() });
+        SSHConfig { sources: Arc::new([source]), environment }.lookup("h")
+    };
+    assert_eq!(lookup("Include more\n").unwrap().port(), 7);
+    assert!(lookup("Include ~/x\n").unwrap_err().text().contains("~ is for users' files"));
+}
+
+#[test]
 fn hostile_lines_are_errors_with_their_place() {
     for (text, told) in [
         (&b"Port 22\nUser a\0b\n"[..], "text line 2: it holds a NUL"),

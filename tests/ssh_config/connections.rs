@@ -201,6 +201,17 @@ fn methods_keys_and_the_agent() {
     let held = Agent::connect(&socket).unwrap().keys().unwrap();
     let own = site.own.public("ed25519");
     assert!(held.iter().any(|key| own.starts_with(&key.public_key().to_line())), "{held:?}");
+    // Those that it holds besides are used, unless the file leaves them out.
+    let (other, file) = (site.folder.file("other"), site.folder.file("others"));
+    PKey::generate(KeyKind::Ed25519).unwrap().write_private_key_file(&other, None).unwrap();
+    let only = |said: &str| {
+        let lines = site.lines(&format!("IdentityAgent {}\nIdentitiesOnly {said}\n", socket.display()));
+        let own = site.own.private("ed25519").display().to_string();
+        fs::write(&file, lines.replace(&own, &other.display().to_string())).unwrap();
+        SSHClient::builder().ssh_config(SSHConfig::from_file(&file).unwrap()).connect("box")
+    };
+    only("no").unwrap().close();
+    assert!(matches!(only("yes"), Err(Error::Auth { .. })));
 }
 
 #[test]
