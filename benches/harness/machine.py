@@ -13,6 +13,8 @@ TICK = os.sysconf("SC_CLK_TCK")
 PAGE = 1024
 # A run that takes longer hangs.
 PATIENCE = 300
+# How long a server's sessions may go on after their clients.
+SETTLED = 5
 
 SUITES = {
     "gcm": ("aes128-gcm@openssh.com", None),
@@ -88,6 +90,10 @@ class Server:
         self.process.stdout.close()
 
     def cpu(self):
+        """Its seconds so far. Those of a child count once it has ended, which may be after its client."""
+        until = time.monotonic() + SETTLED
+        while len(self.family()) > 1 and time.monotonic() < until:
+            time.sleep(0.01)
         return cpu_of(self.process.pid)
 
     def family(self):
