@@ -70,17 +70,18 @@ mod tests {
 
     #[test]
     fn a_private_folder_is_its_owners_and_goes() {
-        let folder = PrivateFolder::new([7; 8]).unwrap();
+        let name = u64::from(std::process::id()).to_be_bytes();
+        let folder = PrivateFolder::new(name).unwrap();
         let file = folder.write("file", b"text").unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(folder.path()), mode(&file)), (0o700, 0o600));
         // Somebody else's is left alone.
-        assert_eq!(PrivateFolder::new([7; 8]).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(PrivateFolder::new(name).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(folder.write("file", b"").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         let path = folder.path().to_owned();
         drop(folder);
         assert!(!path.exists());
-        let mut folder = PrivateFolder::new([7; 8]).unwrap();
+        let mut folder = PrivateFolder::new(name).unwrap();
         let left = folder.leave();
         drop(folder);
         assert!(left.exists());
