@@ -4,7 +4,6 @@
 
 mod agent;
 mod carry;
-mod keystrokes;
 mod poll;
 mod redirect;
 mod stderr;
@@ -24,7 +23,6 @@ use crate::wire::{Writer, string_of};
 #[cfg(unix)]
 pub(crate) use agent::CHANNEL as AGENT_CHANNEL;
 pub(crate) use agent::REQUEST as FORWARD_AGENT;
-pub use keystrokes::Keystrokes;
 pub use poll::{Poll, Ready, Waker};
 pub use redirect::Redirect;
 pub(crate) use redirect::{End, copy};

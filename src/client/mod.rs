@@ -12,6 +12,7 @@ mod forward;
 mod hostcheck;
 mod hostoptions;
 mod hostupdate;
+mod keystrokes;
 mod process;
 #[cfg(unix)]
 mod proxy;
@@ -40,6 +41,7 @@ pub use command::Command;
 pub(crate) use dial::dial_to;
 pub use hostoptions::{HostAddressCheck, KnownHostsQuery, KnownHostsReason};
 pub use hostupdate::{HostKeysChange, HostKeysUpdate};
+pub use keystrokes::Keystrokes;
 pub use process::{Output, Process, ProcessStderr, ProcessStdin, ProcessStdout};
 #[cfg(unix)]
 pub use proxy::ProxyCommand;

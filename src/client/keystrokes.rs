@@ -7,13 +7,12 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use parking_lot::Mutex;
 
-use super::Channel;
+use crate::channel::Channel;
 use crate::crypto::rand;
 use crate::engine::spawn;
 use crate::error::{Error, Result};
@@ -32,10 +31,8 @@ const NO_KEY: &[u8] = b"PING!";
 /// Writes what is typed to a channel so that its timing tells nothing; see [`Channel::keystrokes`].
 #[derive(Debug)]
 pub struct Keystrokes {
-    /// None once it is finished.
-    pieces: Option<Sender<Piece>>,
+    pieces: Sender<Piece>,
     failed: Arc<Mutex<Option<io::Error>>>,
-    thread: Option<JoinHandle<()>>,
 }
 
 enum Piece {
@@ -72,36 +69,30 @@ impl Channel {
         let failed = Arc::new(Mutex::new(None));
         let sending = Sending { channel: self.clone(), pieces: taken, interval };
         let told = Arc::clone(&failed);
-        let thread = spawn("feramiko keystrokes", move || {
+        spawn("feramiko keystrokes", move || {
             if let Err(error) = sending.run() {
                 *told.lock() = Some(error);
             }
         })?;
-        Ok(Keystrokes { pieces: Some(pieces), failed, thread: Some(thread) })
+        Ok(Keystrokes { pieces, failed })
     }
 }
 
 impl Keystrokes {
     fn send(&self, piece: Piece) -> io::Result<()> {
-        let sent = self.pieces.as_ref().is_some_and(|pieces| pieces.send(piece).is_ok());
-        if sent { Ok(()) } else { Err(self.why()) }
+        self.pieces.send(piece).map_err(|_| self.why())
     }
 
     fn why(&self) -> io::Error {
         self.failed.lock().take().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into())
     }
 
-    /// Waits until all has left, and ends.
+    /// Waits until all has left, and ends: its thread with it.
     ///
     /// # Errors
     /// What has kept it from leaving.
     pub fn finish(mut self) -> io::Result<()> {
-        let flushed = self.flush();
-        drop(self.pieces.take());
-        if let Some(thread) = self.thread.take() {
-            thread.join().map_err(|_| io::Error::other("the thread of keystrokes panicked"))?;
-        }
-        flushed
+        self.flush()
     }
 }
 
