@@ -37,6 +37,7 @@ mod writer;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 pub(crate) use self::core::{Core, RequestTaker, Start};
 #[cfg(any(test, fuzzing))]
@@ -66,6 +67,9 @@ pub use stream::{Closer, Halves, MemoryStream, ReadHalf, Stream, WriteHalf};
 pub(crate) use taking::{Held, Taking};
 
 use crate::error::{Error, Result};
+
+/// After a failed accept (out of descriptors) whoever listens waits so long, so that it does not spin.
+pub(crate) const BREATH: Duration = Duration::from_millis(100);
 
 /// A stack that the engine's and sessions' threads never fill; only touched pages cost memory.
 const STACK: usize = 256 * 1024;

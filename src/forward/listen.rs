@@ -9,11 +9,10 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 #[cfg(unix)]
 use crate::engine::with_rights_of;
-use crate::engine::{Held, Link, Stream, spawn};
+use crate::engine::{BREATH, Held, Link, Stream, spawn};
 use crate::error::{Error, Result};
 use crate::interface::{GatewayPorts, ListenOptions};
 use crate::pattern::endpoint::Endpoint;
@@ -23,8 +22,6 @@ use crate::sys::{socket, tcp};
 /// Connections that wait to be accepted. With OpenSSH's 128, some of a burst are dropped by the system and
 /// tried again a second later.
 const BACKLOG: u16 = 1024;
-/// After a failed accept (out of descriptors), so that the listener does not spin.
-const BREATH: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 enum Socket {

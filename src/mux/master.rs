@@ -14,7 +14,7 @@ use super::forward::{ForwardRequest, Forwards};
 use super::place::Place;
 use super::session::Terminal;
 use crate::agent::Agent;
-use crate::engine::{Held, spawn};
+use crate::engine::{BREATH, Held, spawn};
 use crate::error::{Error, Result};
 use crate::sys::socket::shut_listener;
 use crate::transport::Transport;
@@ -29,9 +29,6 @@ pub(super) const FORWARDS: usize = 1024;
 /// Time for a client to finish a message that it has begun, and to take an answer. Both are there at once, or
 /// it is stopped or hostile.
 pub(super) const STALL: Duration = Duration::from_secs(30);
-
-/// How long the master waits after clients could not be taken in.
-const BREATH: Duration = Duration::from_millis(100);
 
 /// Asks the user.
 type Ask = Box<dyn Fn(&str) -> bool + Send + Sync>;

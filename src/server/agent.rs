@@ -16,7 +16,7 @@ use super::folder::UserFolder;
 use super::session::Session;
 use crate::agent::relay;
 use crate::channel::{AGENT_CHANNEL, Channel};
-use crate::engine::{ChannelLink, Link, spawn};
+use crate::engine::{BREATH, ChannelLink, Link, spawn};
 use crate::error::Result;
 use crate::sys::socket::{listen_unix, shut_listener};
 use crate::sys::user::Account;
@@ -26,9 +26,6 @@ const CONNECTIONS: usize = 16;
 
 /// Time for the client to open a channel; it asks nobody.
 const OPEN: Duration = Duration::from_secs(30);
-
-/// After a program that was not served (out of descriptors), so that the thread does not spin.
-const BREATH: Duration = Duration::from_millis(100);
 
 /// A program's connection, and the channel to the client's agent that was asked for to serve it.
 struct Program {

@@ -14,7 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use super::connection::{self, Milestone};
 use super::running::Sessions;
 use super::{Config, SSHServer};
-use crate::engine::{self, Closer, Link, Stream};
+use crate::engine::{self, BREATH, Closer, Link, Stream};
 use crate::error::Result;
 use crate::interface::ServerInterface;
 
@@ -143,9 +143,6 @@ impl Listen for UnixListener {
         "unix".to_owned()
     }
 }
-
-/// After a failed accept (out of descriptors), so that the listener does not spin.
-const BREATH: Duration = Duration::from_millis(100);
 
 /// What ends a connection at shutdown.
 enum End {

@@ -19,7 +19,7 @@ use super::folder::UserFolder;
 use super::session::Session;
 use crate::channel::Channel;
 use crate::crypto::secret::Secret;
-use crate::engine::{ChannelLink, Link, Stream, spawn};
+use crate::engine::{BREATH, ChannelLink, Link, Stream, spawn};
 use crate::forward::relay;
 use crate::interface::X11Request;
 use crate::sys::private::host_name;
@@ -40,9 +40,6 @@ const CONNECTIONS: usize = 64;
 
 /// Connections that wait to be accepted; OpenSSH's figure.
 const BACKLOG: u16 = 128;
-
-/// After a connection that was not forwarded (out of descriptors), so that the thread does not spin.
-const BREATH: Duration = Duration::from_millis(100);
 
 /// Time for the client to open a channel; it asks nobody.
 const OPEN: Duration = Duration::from_secs(30);
