@@ -152,6 +152,7 @@ impl Program {
         let holds = self.behind.is_some_and(|behind| behind.holds);
         let asks = self.here();
         if self.behind.is_none() && self.config.is("ForkAfterAuthentication") {
+            self.options.can_be_read_again()?;
             return Behind { asks, holds: false }.start();
         }
         if self.options.order.is_some() {
@@ -164,6 +165,7 @@ impl Program {
             return Ok(status);
         }
         if self.persists().is_some() && self.behind.is_none() {
+            self.options.can_be_read_again()?;
             let status = Behind { asks, holds: true }.start()?;
             if status != 0 || self.nothing() {
                 return Ok(status);

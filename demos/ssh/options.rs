@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use feramiko::{ConfigError, ConfigQuery, HostConfig, SSHConfig};
 
@@ -221,6 +221,18 @@ impl Options {
             Some(path) if path.as_os_str().eq_ignore_ascii_case("none") => SSHConfig::empty(),
             Some(path) => SSHConfig::from_file(path)?,
         })
+    }
+
+    /// Whether a process in the background will read the same as this one.
+    pub(crate) fn can_be_read_again(&self) -> Outcome<()> {
+        match &self.files {
+            Some(path) if path.exists() && !path.is_file() && path != Path::new("/dev/null") => Err(format!(
+                "{} is a pipe, which ssh in the background cannot read again: name a file",
+                path.display()
+            )
+            .into()),
+            _ => Ok(()),
+        }
     }
 
     /// What the command line and the files say of the host.

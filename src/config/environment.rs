@@ -144,6 +144,14 @@ impl Environment for System {
     }
 }
 
+/// What a program was told to read, which may be a shell's pipe.
+pub(super) fn read_named(path: &Path) -> io::Result<Vec<u8>> {
+    if path == Path::new("/dev/null") {
+        return Ok(Vec::new());
+    }
+    crate::sys::file::read_bounded(&crate::sys::file::open_named(path)?, FILE_BYTES)
+}
+
 /// OpenSSH's rule for its files.
 #[cfg(unix)]
 fn is_safe(metadata: &std::fs::Metadata) -> bool {

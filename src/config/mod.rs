@@ -106,11 +106,11 @@ impl SSHConfig {
     /// includes it is.
     ///
     /// # Errors
-    /// [`ConfigError::File`] when it cannot be read, is no regular file or larger than 1 MiB.
+    /// [`ConfigError::File`] when it cannot be read, is no regular file and no pipe, or larger than 1 MiB.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let path = path.as_ref();
-        let missing = || ConfigError::file(path, &io::ErrorKind::NotFound.into());
-        Ok(Self::of(vec![source(path, true, false)?.ok_or_else(missing)?]))
+        let text = environment::read_named(path).map_err(|error| ConfigError::file(path, &error))?;
+        Ok(Self::of(vec![Source { file: path.display().to_string(), text, users: true, may_run: true }]))
     }
 
     /// Lines that stand in no file. They run no commands: `Match exec` is taken for false, and told in the log.

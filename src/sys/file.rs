@@ -45,6 +45,27 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<(File, Metadata)> {
     regular(careful(0).read(true).open(path)?)
 }
 
+/// Opens what somebody has named to be read once: a regular file, or a pipe, whose writer is waited for, as a
+/// shell's `<(command)` is one.
+#[cfg(unix)]
+pub(crate) fn open_named(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::FileTypeExt;
+
+    let file = careful(0).read(true).open(path)?;
+    if file.metadata()?.file_type().is_fifo() {
+        let flags = rustix::fs::fcntl_getfl(&file)?;
+        rustix::fs::fcntl_setfl(&file, flags.difference(rustix::fs::OFlags::NONBLOCK))?;
+        return Ok(file);
+    }
+    Ok(regular(file)?.0)
+}
+
+/// The same where shells have no such pipes.
+#[cfg(not(unix))]
+pub(crate) fn open_named(path: &Path) -> io::Result<File> {
+    Ok(open_regular(path)?.0)
+}
+
 /// Opens a regular file for reading and for appending; one that is not there is made with `mode`.
 pub(crate) fn open_append(path: &Path, mode: u32) -> io::Result<File> {
     Ok(regular(careful(mode).read(true).append(true).create(true).open(path)?)?.0)

@@ -16,6 +16,28 @@ fn refused(path: &Path) -> String {
     error.to_string()
 }
 
+/// Shells name pipes with what a command prints, `<(vagrant ssh-config)`.
+#[test]
+fn a_pipe_is_read_to_its_end() {
+    let _watch = within(30);
+    let folder = Folder::new();
+    let pipe = folder.file("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // Nobody writes, and nobody is waited for.
+    assert_eq!(SSHConfig::from_file(&pipe).unwrap().lookup("h").unwrap().port(), 22);
+    let run = |line: &str| {
+        let mut bash = Command::new("bash");
+        let output = bash.arg("-c").arg(line).arg(example("ssh")).stdin(Stdio::null()).output();
+        let output = output.unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+    };
+    let (code, told) = run(r#""$0" -G -F <(sleep 0.2; echo "Port 2200") h"#);
+    assert!(code == Some(0) && told.contains("port 2200\n"), "{told}");
+    let (code, told) = run(r#""$0" -f -F <(echo "Port 2200") h true"#);
+    assert!(code == Some(255) && told.contains("cannot read again"), "{told}");
+}
+
 #[test]
 fn what_is_no_small_file_is_refused() {
     let _watch = within(30);
@@ -26,9 +48,6 @@ fn what_is_no_small_file_is_refused() {
     }
     refused(folder.path());
     refused(&folder.file("missing"));
-    let pipe = folder.file("pipe");
-    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    assert!(refused(&pipe).contains("not a regular file"));
     let large = folder.file("large");
     fs::write(&large, "# x\n".repeat(256 * 1024)).unwrap();
     assert!(SSHConfig::from_file(&large).unwrap().lookup("h").is_ok());
