@@ -175,7 +175,7 @@ impl Options {
     }
 
     /// Adds a file of a key, if it is there.
-    fn identity(&mut self, path: &std::path::Path) -> Outcome<()> {
+    fn identity(&mut self, path: &Path) -> Outcome<()> {
         match std::fs::metadata(path) {
             Ok(_) => match path.to_str() {
                 Some(text) => self.given = self.given.clone().words("IdentityFile", &[text])?,
