@@ -12,8 +12,9 @@ use crate::key::PublicKey;
 
 /// The known_hosts files of the user, below the home directory, as OpenSSH has them.
 const USER_FILES: [&str; 2] = [".ssh/known_hosts", ".ssh/known_hosts2"];
-/// Those of the system.
-const GLOBAL_FILES: [&str; 2] = ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"];
+/// Those of the system. On Windows whoever may log in can make folders at the root of a drive.
+const GLOBAL_FILES: &[&str] =
+    if cfg!(unix) { &["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"] } else { &[] };
 
 /// What to do about the address that a host is reached at: `CheckHostIP` of ssh_config(5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -79,7 +80,7 @@ impl Default for HostKeyOptions {
             user_files: dirs::home_dir()
                 .map(|home| USER_FILES.map(|name| home.join(name)).to_vec())
                 .unwrap_or_default(),
-            global_files: GLOBAL_FILES.map(PathBuf::from).to_vec(),
+            global_files: GLOBAL_FILES.iter().map(PathBuf::from).collect(),
             policy: Box::new(RejectPolicy),
             alias: None,
             address: HostAddressCheck::Off,

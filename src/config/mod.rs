@@ -52,8 +52,8 @@ pub use lookup::ConfigQuery;
 
 /// The port of SSH.
 const SSH_PORT: u16 = 22;
-/// The system's file.
-const SYSTEM_FILE: &str = "/etc/ssh/ssh_config";
+/// The system's file. On Windows whoever may log in can make folders at the root of a drive.
+const SYSTEM_FILE: Option<&str> = if cfg!(unix) { Some("/etc/ssh/ssh_config") } else { None };
 
 /// Files of ssh_config(5), read. Which of their lines count is asked for each host; files that they include are
 /// read then.
@@ -88,7 +88,7 @@ impl SSHConfig {
         Self::of(Vec::new())
     }
 
-    /// `~/.ssh/config`, then `/etc/ssh/ssh_config`; neither need exist.
+    /// `~/.ssh/config`, then, on UNIX, `/etc/ssh/ssh_config`; neither need exist.
     ///
     /// # Errors
     /// [`ConfigError::File`] when one cannot be read, is no regular file or larger than 1 MiB, or when
@@ -98,7 +98,9 @@ impl SSHConfig {
         if let Some(home) = System.home() {
             sources.extend(source(&Path::new(&home).join(".ssh").join("config"), true, true)?);
         }
-        sources.extend(source(Path::new(SYSTEM_FILE), false, false)?);
+        if let Some(file) = SYSTEM_FILE {
+            sources.extend(source(Path::new(file), false, false)?);
+        }
         Ok(Self::of(sources))
     }
 

@@ -3,7 +3,7 @@
 //!
 //! Runs on the thread that looks a host up. Knows the world by [`Environment`] only.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::criteria::{self, Known};
 use super::environment::Environment;
@@ -238,14 +238,14 @@ impl Reading<'_> {
         let tokens = self.tokens()?;
         let expand = Expand { tokens: Some(&tokens), variables: Some(self.environment) };
         let pattern = expand.text(pattern)?;
-        if Path::new(&pattern).is_absolute() {
+        if Path::new(&pattern).has_root() {
             return Ok(pattern);
         }
         match (pattern.starts_with('~'), scope.users) {
             (true, false) => Err(format!("bad include path {pattern}: ~ is for users' files")),
             (true, true) => super::tokens::home(&pattern, self.environment),
             (false, true) => super::tokens::home(&format!("~/.ssh/{pattern}"), self.environment),
-            (false, false) => Ok(PathBuf::from("/etc/ssh").join(pattern).display().to_string()),
+            (false, false) => Ok(format!("/etc/ssh/{pattern}")),
         }
     }
 }

@@ -289,7 +289,9 @@ static ALIASES: &[(&str, &str)] = &[
 /// The files of keys that are tried when none is named.
 pub(super) const IDENTITIES: &[&str] =
     &["~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ecdsa_sk", "~/.ssh/id_ed25519", "~/.ssh/id_ed25519_sk"];
-const GLOBAL: &[&str] = &["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"];
+/// On Windows whoever may log in can make folders at the root of a drive.
+const GLOBAL: &[&str] =
+    if cfg!(unix) { &["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"] } else { &["none"] };
 pub(super) const USERS: &[&str] = &["~/.ssh/known_hosts", "~/.ssh/known_hosts2"];
 
 /// The keyword of that name, letters without case.

@@ -13,7 +13,9 @@ fn the_corpus_and_the_cases_pass() {
     for folder in ["corpus", "cases"] {
         for entry in fs::read_dir(root.join(folder)).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
-            assert!(TARGETS.iter().any(|(target, _)| *target == name), "{folder}/{name} has no target");
+            // Elsewhere than on UNIX some have none.
+            let known = TARGETS.iter().any(|(target, _)| *target == name);
+            assert!(known || !cfg!(unix), "{folder}/{name} has no target");
         }
     }
     for (name, door) in TARGETS {
