@@ -23,7 +23,10 @@ use scripts::{Fate, SCRIPTS, Script};
 /// The scripts wait a lot and compute little.
 const AT_ONCE: usize = 4;
 /// These have ports of their own, which are the same ones.
-const ONE_BY_ONE: [&str; 5] = ["multiplex", "cfgmatch", "forward-control", "forwarding", "dynamic-forward"];
+const ONE_BY_ONE: [&str; 6] =
+    ["multiplex", "cfgmatch", "cfgmatchlisten", "forward-control", "forwarding", "dynamic-forward"];
+/// The tests here use the same ones too.
+static PORTS: Mutex<()> = Mutex::new(());
 /// Of one script. OpenSSH's own slowest takes three minutes.
 const SECONDS: &str = "600";
 /// Of what a script prints, the end is told.
@@ -167,6 +170,7 @@ fn both(script: &'static Script) -> [(&'static Script, Role); 2] {
 
 #[test]
 fn quick_scripts() {
+    let _ports = PORTS.lock();
     let _watch = within(600);
     let named = std::env::var("FERAMIKO_REGRESS").unwrap_or_default();
     let named: Vec<_> = named.split_whitespace().collect();
@@ -182,6 +186,7 @@ fn all_scripts() {
     if std::env::var_os("FERAMIKO_LONG").is_none() {
         return;
     }
+    let _ports = PORTS.lock();
     let _watch = within(3000);
     check(
         SCRIPTS
