@@ -161,7 +161,7 @@ pub(crate) static KEYWORDS: &[Keyword] = &[
     row("refuseconnection", Flag, "no", Anywhere, No),
     row("pidfile", Word(any), "/run/sshd.pid", Global, Yes),
     row("modulifile", Word(any), "/etc/ssh/moduli", Global, Yes),
-    row("xauthlocation", Word(any), "/usr/bin/xauth", Global, Yes),
+    row("xauthlocation", Word(any), "/usr/bin/xauth", Global, Idle),
     row("ciphers", Algorithms, "", Global, Yes),
     row("macs", Algorithms, "", Global, Yes),
     row("banner", Word(any), "none", Anywhere, Yes),
@@ -170,7 +170,7 @@ pub(crate) static KEYWORDS: &[Keyword] = &[
     row("trustedusercakeys", Word(any), "none", Anywhere, Yes),
     row("revokedkeys", Word(any), "none", Anywhere, Yes),
     // What signs with a token: a server only verifies.
-    row("securitykeyprovider", Word(any), "internal", Global, Yes),
+    row("securitykeyprovider", Word(any), "internal", Global, Idle),
     row("authorizedprincipalsfile", Word(file), "none", Anywhere, Yes),
     row("versionaddendum", Rest, "none", Global, Yes),
     row("authorizedkeyscommand", Commands, "none", Anywhere, Yes),

@@ -108,7 +108,8 @@ impl SSHConfig {
     /// includes it is.
     ///
     /// # Errors
-    /// [`ConfigError::File`] when it cannot be read, is no regular file and no pipe, or larger than 1 MiB.
+    /// [`ConfigError::File`] when it cannot be read, is no regular file and no pipe, or larger than 1 MiB. A pipe
+    /// is read to its end, however long its writer takes.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let path = path.as_ref();
         let text = environment::read_named(path).map_err(|error| ConfigError::file(path, &error))?;

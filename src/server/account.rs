@@ -112,6 +112,7 @@ impl Account {
         match shadow::closed(&self.name, today) {
             Some(Closed::Locked) => return Some("the account is locked"),
             Some(Closed::Expired) => return Some("the account has expired"),
+            Some(Closed::Unknown) => return Some("the list of locked accounts cannot be read"),
             None => {}
         }
         match std::fs::metadata(&self.shell) {

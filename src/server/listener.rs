@@ -67,6 +67,10 @@ impl Listen for TcpListener {
     }
 }
 
+/// Connections that wait to be accepted; OpenSSH's figure.
+#[cfg(unix)]
+const BACKLOG: u16 = 128;
+
 /// Several addresses, which share the limits of one listener.
 ///
 /// ```no_run
@@ -93,7 +97,7 @@ impl TcpListeners {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on"));
         }
         let bind = |address: &SocketAddr| {
-            let listener = crate::sys::socket::listen_tcp(*address)
+            let listener = crate::sys::tcp::listen(*address, BACKLOG)
                 .map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))?;
             listener.set_nonblocking(true)?;
             Ok(listener)

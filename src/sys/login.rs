@@ -38,8 +38,13 @@ pub(crate) struct LoginSteps {
 
 /// Ends the process where /etc/nologin is there, after showing what is in it.
 pub(crate) fn refuse_logins() {
-    let Ok((file, _)) = open_regular(Path::new(NOLOGIN)) else { return };
-    show(&file, io::stderr());
+    if fs::metadata(NOLOGIN).is_err() {
+        return;
+    }
+    // Whatever it is, it is there.
+    if let Ok((file, _)) = open_regular(Path::new(NOLOGIN)) {
+        show(&file, io::stderr());
+    }
     std::process::exit(FORBIDDEN);
 }
 

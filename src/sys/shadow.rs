@@ -1,7 +1,10 @@
 //! The system's list of passwords, shadow(5): which accounts are locked or have expired. Passwords are not
 //! looked at.
 
+use std::io;
 use std::path::Path;
+
+use zeroize::Zeroizing;
 
 use super::file::read_regular;
 
@@ -20,14 +23,28 @@ const EXPIRES: usize = 7;
 pub(crate) enum Closed {
     Locked,
     Expired,
+    /// The list is there, and cannot be read.
+    Unknown,
 }
 
 /// Whether the account is closed on that day, counted from 1970. An account of which the list says nothing is
-/// open, and so are all where there is no list that we may read: whoever may not read it serves nobody but
-/// himself.
+/// open, and so are all where there is no list, or none that we may read: whoever may not read it serves nobody
+/// but himself.
 pub(crate) fn closed(name: &str, today: u64) -> Option<Closed> {
-    let list = read_regular(Path::new(SHADOW), FILE).ok()?;
-    closed_in(&list, name, today)
+    closed_at(Path::new(SHADOW), name, today)
+}
+
+fn closed_at(path: &Path, name: &str, today: u64) -> Option<Closed> {
+    match read_regular(path, FILE).map(Zeroizing::new) {
+        Ok(list) => closed_in(&list, name, today),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
+            None
+        }
+        Err(error) => {
+            log::error!(target: "feramiko::server", "{}: {error}", path.display());
+            Some(Closed::Unknown)
+        }
+    }
 }
 
 fn closed_in(list: &[u8], name: &str, today: u64) -> Option<Closed> {
@@ -45,6 +62,16 @@ fn closed_in(list: &[u8], name: &str, today: u64) -> Option<Closed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_that_cannot_be_read_lets_nobody_in() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(closed_at(folder.path(), "me", 1), Some(Closed::Unknown));
+        assert_eq!(closed_at(&folder.path().join("none"), "me", 1), None);
+        let list = folder.path().join("list");
+        std::fs::write(&list, "me:!:1").unwrap();
+        assert_eq!(closed_at(&list, "me", 1), Some(Closed::Locked));
+    }
 
     #[test]
     fn locked_and_expired_accounts() {

@@ -162,18 +162,6 @@ pub(crate) fn shut_listener(listener: impl AsFd) {
     let _ = rustix::net::shutdown(listener, rustix::net::Shutdown::Both);
 }
 
-/// Listens on an address. An IPv6 address is one of IPv6 only, so that both can be listened on, as sshd does.
-pub(crate) fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
-
 /// Waits until somebody can be accepted from one of the listeners, which must not block, and accepts him. One
 /// that was shut makes it fail.
 pub(crate) fn accept_any(listeners: &[TcpListener]) -> io::Result<(TcpStream, SocketAddr)> {
