@@ -192,7 +192,8 @@ fn follow(child: &mut Child, said: &Arc<Mutex<String>>) -> Receiver<String> {
     receiver
 }
 
-/// A folder of one test, removed with this value.
+/// A folder of one test, removed with this value. All names of a run are equally long: what is said about paths
+/// comes in columns.
 #[derive(Debug)]
 pub(crate) struct Folder(PathBuf);
 
@@ -200,7 +201,7 @@ impl Folder {
     pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("feramiko-peers-{}-{count}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("feramiko-peers-{}-{count:04}", std::process::id()));
         // One of a run that was killed, under the same number.
         let _ = fs::remove_dir_all(&path);
         fs::create_dir(&path).expect("the temporary folder is ours");
