@@ -59,7 +59,7 @@ const MEANS: &[(&str, &[&str])] = &[
     ("thread::spawn", &[]),
     ("thread::scope", &[]),
     ("std::thread", &["engine", "hostkeys", "scp", "sftp", "forward", "server"]),
-    ("Mutex", &["engine", "agent", "channel", "transport", "sftp", "client", "server", "mux"]),
+    ("Mutex", &["engine", "agent", "channel", "transport", "sftp", "forward", "client", "server", "mux"]),
     ("RwLock", &[]),
     ("Condvar", &["engine", "agent", "sftp", "mux", "client", "server"]),
     ("crossbeam_channel", &["engine", "interface", "sftp", "mux", "client", "server"]),

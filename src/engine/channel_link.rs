@@ -10,11 +10,15 @@ use super::core::Core;
 use super::exit::ExitStatus;
 use super::link::{Link, answered};
 use super::poll::Signal;
+use super::sink::Sink;
 use super::slot::{Lane, Phase as SlotPhase, Request, Slot, State};
 use super::sync::{Condvar, MutexGuard};
 use crate::error::{Error, Phase, Result};
 use crate::msg::connection::ChannelRequest;
 use crate::wire::{Encode, Escaped, Rest};
+
+/// What waits of a channel's data is written on in pieces of so many bytes: two packets of the usual 32 KiB.
+const PIECE: usize = 64 * 1024;
 
 /// Sleeps until something changed; false at the deadline.
 fn wait(changed: &Condvar, state: &mut MutexGuard<'_, State>, deadline: Option<Instant>) -> bool {
@@ -46,7 +50,7 @@ pub(super) fn close(slot: &Arc<Slot>, core: &Core) {
     let mut state = slot.state.lock();
     state.want_close = true;
     state.want_eof = true;
-    state.held = None;
+    let let_go = state.let_go();
     let enqueue = state.enqueue();
     state.wake_watchers();
     drop(state);
@@ -54,6 +58,7 @@ pub(super) fn close(slot: &Arc<Slot>, core: &Core) {
     if enqueue {
         core.post_slot(slot, 0);
     }
+    drop(let_go);
 }
 
 impl fmt::Debug for ChannelLink {
@@ -230,11 +235,39 @@ impl ChannelLink {
         self.0.slot.incoming.notify_all();
     }
 
+    /// Has the reader write what comes to a stream, from what waits here on.
+    pub(crate) fn pour(&self, mut sink: Sink) {
+        let mut piece = Vec::new();
+        loop {
+            let mut state = self.0.slot.state.lock();
+            if state.data.pipe.is_empty() {
+                if state.at_end(Lane::Data) || state.dead.is_some() {
+                    drop(state);
+                    return sink.end();
+                }
+                state.data.read = true;
+                state.sink = Some(sink);
+                return;
+            }
+            piece.resize(state.data.pipe.len().min(PIECE), 0);
+            let count = state.read(Lane::Data, &mut piece);
+            self.post_if_due(state, 0);
+            let Some(on) = sink.pour(piece.get(..count).unwrap_or_default()) else { return };
+            sink = on;
+        }
+    }
+
+    /// Why the transport died, if it has.
+    pub(crate) fn died(&self) -> Option<Error> {
+        let dead = self.0.slot.state.lock().dead.is_some();
+        dead.then(|| self.core().closed())
+    }
+
     /// Waits until either side has closed it, or the transport died.
     pub(crate) fn wait_closed(&self) {
         let slot = &self.0.slot;
         let mut state = slot.state.lock();
-        while !(state.want_close || state.phase == SlotPhase::Closed || state.dead.is_some()) {
+        while !state.over() {
             wait(&slot.incoming, &mut state, None);
         }
     }
@@ -357,7 +390,7 @@ impl ChannelLink {
     /// Keeps `thing` until the channel is closed or the transport ends.
     pub(crate) fn hold(&self, thing: impl Any + Send) {
         let mut state = self.0.slot.state.lock();
-        if !(state.want_close || state.phase == SlotPhase::Closed || state.dead.is_some()) {
+        if !state.over() {
             state.held = Some(Box::new(thing));
         }
     }

@@ -26,6 +26,7 @@ mod reader;
 mod rights;
 #[cfg(unix)]
 mod shared;
+mod sink;
 mod slot;
 mod stream;
 mod sync;
@@ -62,6 +63,7 @@ pub(crate) use poll::Signal;
 pub(crate) use rights::with_rights_of;
 #[cfg(unix)]
 pub(crate) use shared::start_shared;
+pub(crate) use sink::{Poured, Sink};
 pub(crate) use slot::Lane;
 pub use stream::{Closer, Halves, MemoryStream, ReadHalf, Stream, WriteHalf};
 pub(crate) use taking::{Held, Taking};

@@ -214,9 +214,13 @@ fn eof(core: &Core, recipient: u32) -> Result<()> {
     let slot = open_slot(core, recipient)?;
     let mut state = slot.state.lock();
     state.flow.eof_received = true;
+    let sink = state.sink.take();
     state.wake_watchers();
     drop(state);
     slot.incoming.notify_all();
+    if let Some(sink) = sink {
+        sink.end();
+    }
     Ok(())
 }
 
@@ -239,7 +243,7 @@ fn close(core: &Arc<Core>, recipient: u32) -> Result<()> {
     }
     // The peer takes nothing any more; ours is owed.
     state.want_close = true;
-    state.held = None;
+    let let_go = state.let_go();
     state.cut_off = !(state.out_data.is_empty() && state.out_stderr.is_empty());
     state.out_data.clear();
     state.out_stderr.clear();
@@ -265,6 +269,7 @@ fn close(core: &Arc<Core>, recipient: u32) -> Result<()> {
     } else if enqueue {
         core.post_slot(&slot, 0);
     }
+    drop(let_go);
     Ok(())
 }
 

@@ -14,7 +14,8 @@ use super::exit::ExitStatus;
 use super::flow::{Flow, FlowError};
 use super::pipe::Pipe;
 use super::poll::Signal;
-use super::sync::{Condvar, Mutex};
+use super::sink::Sink;
+use super::sync::{Condvar, Mutex, MutexGuard};
 use crate::error::Error;
 use crate::msg::connection::{ChannelClose, ChannelEof, ChannelWindowAdjust};
 use crate::packet::{PacketError, Sealer};
@@ -150,6 +151,8 @@ pub(super) struct State {
     /// Dropped when either side closes the channel, or with the transport: whoever waits for the
     /// other end of it learns so.
     pub(super) held: Option<Box<dyn Any + Send>>,
+    /// Where data goes as it comes; nothing waits to be read while it is here.
+    pub(super) sink: Option<Sink>,
 }
 
 /// One channel.
@@ -306,6 +309,16 @@ impl State {
         now
     }
 
+    /// Whether either side has closed it, or the transport died.
+    pub(super) fn over(&self) -> bool {
+        self.want_close || self.phase == Phase::Closed || self.dead.is_some()
+    }
+
+    /// What is to be let go of when the channel is over, once the lock is.
+    pub(super) fn let_go(&mut self) -> LetGo {
+        LetGo { sink: self.sink.take(), _held: self.held.take() }
+    }
+
     /// Data comes or goes.
     fn touch(&mut self) {
         if self.used.is_some() {
@@ -316,6 +329,20 @@ impl State {
     pub(super) fn wake_watchers(&mut self) {
         if !self.watchers.is_empty() {
             self.watchers.retain(|watcher| watcher.upgrade().map(|signal| signal.raise()).is_some());
+        }
+    }
+}
+
+/// What hangs on a channel. Dropped without the lock: it may be other channels that end then.
+pub(super) struct LetGo {
+    sink: Option<Sink>,
+    _held: Option<Box<dyn Any + Send>>,
+}
+
+impl Drop for LetGo {
+    fn drop(&mut self) {
+        if let Some(sink) = self.sink.take() {
+            sink.end();
         }
     }
 }
@@ -361,6 +388,7 @@ impl Slot {
                 watchers: Vec::new(),
                 used: None,
                 held: None,
+                sink: None,
             }),
             incoming: Condvar::new(),
             outgoing: Condvar::new(),
@@ -373,8 +401,7 @@ impl Slot {
 
     /// Whether either side has closed it, or the transport died.
     pub(crate) fn is_closed(&self) -> bool {
-        let state = self.state.lock();
-        state.want_close || state.phase == Phase::Closed || state.dead.is_some()
+        self.state.lock().over()
     }
 
     /// When data last came or went, as far as is known: from the first question on, which is asked `now`.
@@ -396,17 +423,34 @@ impl Slot {
             return Ok(false);
         }
         let lane = if state.combined { Lane::Data } else { lane };
-        let inbound = state.inbound(lane);
-        inbound.arrived |= !bytes.is_empty();
-        if inbound.unwanted {
+        state.inbound(lane).arrived |= !bytes.is_empty();
+        let sink = if lane == Lane::Data { state.sink.take() } else { None };
+        if let Some(sink) = sink {
+            drop(state);
+            state = self.pour(sink, bytes);
+        } else if state.inbound(lane).unwanted {
             state.consumed(bytes.len());
         } else {
-            inbound.pipe.feed(bytes);
+            state.inbound(lane).pipe.feed(bytes);
             state.credit_unread(unread_limit);
         }
         let enqueue = state.enqueue();
         state.wake_watchers();
         Ok(enqueue)
+    }
+
+    /// Writes on what came; nobody else has the sink meanwhile.
+    fn pour(&self, sink: Sink, bytes: &[u8]) -> MutexGuard<'_, State> {
+        let sink = sink.pour(bytes);
+        let mut state = self.state.lock();
+        state.consumed(bytes.len());
+        if !state.over() {
+            state.sink = sink;
+            return state;
+        }
+        drop(state);
+        drop(LetGo { sink, _held: None });
+        self.state.lock()
     }
 
     /// The transport died: everybody who waits wakes up with `cause`.
@@ -419,10 +463,11 @@ impl Slot {
         state.requests.clear();
         state.out_data.clear();
         state.out_stderr.clear();
-        state.held = None;
+        let let_go = state.let_go();
         state.wake_watchers();
         drop(state);
         self.wake_all();
+        drop(let_go);
     }
 
     pub(super) fn wake_all(&self) {

@@ -71,6 +71,12 @@ pub trait WriteHalf: Send {
     /// `TimedOut` at the deadline.
     fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()>;
 
+    /// Whether [`write_now`](Self::write_now) is no more than a call of the system, so that a thread with other
+    /// work may make it. What is not gets a thread of its own.
+    fn prompt(&self) -> bool {
+        false
+    }
+
     /// Says that nothing more will be written, where the stream can say that of one direction.
     ///
     /// # Errors
@@ -164,6 +170,10 @@ impl<S: Socket> WriteHalf for SocketHalf<S> {
 
     fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {
         socket::wait_writable(&*self.socket, deadline)
+    }
+
+    fn prompt(&self) -> bool {
+        true
     }
 
     fn shutdown(&mut self) -> io::Result<()> {

@@ -1,16 +1,20 @@
 //! Joins a channel and another stream: what comes on one leaves on the other, and the end of each direction
 //! is passed on by itself.
 //!
-//! Two threads, one a direction: the caller's and one more. They wait with a few bytes of stack; larger
-//! memory is taken while bytes move and given back before a read that may wait. How fast one side takes
-//! bytes is how fast the other is read: the channel's window carries that to the peer.
+//! The caller's thread carries what comes from the stream. What comes on the channel is written on by the
+//! connection's reader as long as the stream takes it at once; when it does not, a second thread carries that
+//! direction from there on. Threads wait with a few bytes of stack; larger memory is taken while bytes move and
+//! given back before a read that may wait. How fast one side takes bytes is how fast the other is read: the
+//! channel's window carries that to the peer.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
 
 use crate::channel::Channel;
-use crate::engine::{Closer, Halves, Lane, ReadHalf, Stream, WriteHalf, spawn};
+use crate::engine::{Closer, Halves, Lane, Poured, ReadHalf, Sink, Stream, WriteHalf, spawn};
 use crate::error::{Error, Result};
 
 /// What a read that may wait is made with: an answer of most dialogues fits.
@@ -49,66 +53,135 @@ impl Drop for Cut {
     }
 }
 
-/// Both ends, and how many directions are under way.
+/// Both ends, and what is known of the directions between them.
 struct Ends {
     channel: Channel,
     closer: Arc<dyn Closer>,
-    open: AtomicUsize,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// How many directions are under way.
+    open: usize,
+    /// Carries what comes on the channel, where that needs a thread.
+    carrying: Option<JoinHandle<()>>,
+    /// What the stream said when it took no more.
+    broken: Option<io::Error>,
+    /// Nobody waits for that thread any more: none is started.
+    over: bool,
 }
 
 impl Ends {
     /// A direction has ended; the last one closes the channel.
     fn ended(&self) {
-        if self.open.fetch_sub(1, Ordering::SeqCst) == 1 {
+        let mut state = self.state.lock();
+        state.open = state.open.saturating_sub(1);
+        let last = state.open == 0;
+        drop(state);
+        if last {
             self.channel.close();
+        }
+    }
+
+    /// Nothing more comes on the channel.
+    fn all_written(&self, stream: &mut dyn WriteHalf) {
+        // The stream may be gone already.
+        let _ = stream.shutdown();
+        self.ended();
+        // What the stream still says is nobody's once the peer has closed the channel.
+        self.channel.link().hold(Cut(Arc::clone(&self.closer)));
+    }
+
+    /// The stream takes nothing more: nobody takes what still comes.
+    fn broken(&self, error: io::Error) {
+        self.state.lock().broken = Some(error);
+        self.channel.link().stop_reading(Lane::Data);
+        self.ended();
+        self.channel.link().hold(Cut(Arc::clone(&self.closer)));
+    }
+
+    /// Carries what comes on the channel from here on, `first` before it.
+    fn carry(&self, mut stream: Box<dyn WriteHalf>, first: &[u8]) {
+        let carried = stream.write_all(first, None).map_err(Broken::Writing).and_then(|()| {
+            let halves = Box::new(self.channel.clone()).split();
+            pump(&mut *halves.map_err(|_| Broken::Reading)?.read, &mut *stream)
+        });
+        match carried {
+            Err(Broken::Writing(error)) => self.broken(error),
+            // That the connection has died is seen by who waits for its end.
+            Ok(()) | Err(Broken::Reading) => self.all_written(&mut *stream),
+        }
+    }
+}
+
+/// Has what comes on the channel written to the stream.
+fn write_on(ends: &Arc<Ends>, stream: Box<dyn WriteHalf>) {
+    let prompt = stream.prompt();
+    let there = Arc::clone(ends);
+    let then = move |mut stream: Box<dyn WriteHalf>, why| match why {
+        Poured::All => there.all_written(&mut *stream),
+        Poured::Broken(error) => there.broken(error),
+        Poured::Full(first) => carry_aside(&there, stream, first),
+    };
+    if prompt {
+        ends.channel.link().pour(Sink::new(stream, then));
+    } else {
+        then(stream, Poured::Full(Vec::new()));
+    }
+}
+
+/// Carries what comes on the channel on a thread that can wait for the stream.
+fn carry_aside(ends: &Arc<Ends>, stream: Box<dyn WriteHalf>, first: Vec<u8>) {
+    let mut state = ends.state.lock();
+    if state.over {
+        return;
+    }
+    let there = Arc::clone(ends);
+    match spawn("feramiko forward", move || there.carry(stream, &first)) {
+        Ok(carrying) => state.carrying = Some(carrying),
+        Err(error) => {
+            state.broken = Some(error.into());
+            drop(state);
+            ends.channel.close();
+            ends.closer.close();
         }
     }
 }
 
 /// Joins a channel and the halves of a stream, as [`relay`].
 pub(crate) fn join(channel: &Channel, stream: Halves) -> io::Result<()> {
-    let Halves { mut read, write: mut to_stream, closer, .. } = stream;
+    let Halves { mut read, write, closer, .. } = stream;
     // A stream that nobody reads must not keep the thread of a transport that is gone.
     let held = channel.link().link().hold(Cut(Arc::clone(&closer)));
     channel.link().stop_reading(Lane::Stderr);
-    let Halves { read: mut from_channel, write: mut to_channel, .. } = Box::new(channel.clone()).split()?;
-    let ends = Arc::new(Ends { channel: channel.clone(), closer, open: AtomicUsize::new(2) });
-    let there = Arc::clone(&ends);
-    let out = spawn("feramiko forward", move || {
-        match pump(&mut *read, &mut *to_channel) {
-            Ok(()) | Err(Broken::Writing(_)) => {}
-            // A reset is none of the channel's ends.
-            Err(Broken::Reading(_)) => there.channel.close(),
-        }
-        there.ended();
-    });
-    let out = out.inspect_err(|_| {
-        ends.channel.close();
-        ends.closer.close();
-    })?;
-    let result = match pump(&mut *from_channel, &mut *to_stream) {
-        Err(Broken::Writing(error)) => {
-            // Nobody takes what still comes.
-            channel.link().stop_reading(Lane::Data);
-            Err(error)
-        }
-        Err(Broken::Reading(error)) => Err(error),
-        Ok(()) => Ok(()),
-    };
+    let Halves { write: mut to_channel, .. } = Box::new(channel.clone()).split()?;
+    let state = Mutex::new(State { open: 2, carrying: None, broken: None, over: false });
+    let ends = Arc::new(Ends { channel: channel.clone(), closer, state });
+    write_on(&ends, write);
+    match pump(&mut *read, &mut *to_channel) {
+        Ok(()) | Err(Broken::Writing(_)) => {}
+        // A reset is none of the channel's ends.
+        Err(Broken::Reading) => channel.close(),
+    }
     ends.ended();
     // The other direction goes on until its own end, or the peer's CLOSE.
     channel.link().wait_closed();
+    let carrying = {
+        let mut state = ends.state.lock();
+        state.over = true;
+        state.carrying.take()
+    };
+    let carried = carrying.map_or(Ok(()), JoinHandle::join);
     ends.closer.close();
     drop(held);
-    // All it waits for is closed.
-    let joined = out.join();
-    joined.map_err(|_| io::Error::other("a relay panicked"))?;
-    result
+    carried.map_err(|_| io::Error::other("a relay panicked"))?;
+    let broken = ends.state.lock().broken.take();
+    broken.or_else(|| channel.link().died().map(Into::into)).map_or(Ok(()), Err)
 }
 
 /// Which side failed.
 enum Broken {
-    Reading(io::Error),
+    Reading,
     Writing(io::Error),
 }
 
@@ -116,7 +189,7 @@ enum Broken {
 fn pump(from: &mut dyn ReadHalf, to: &mut dyn WriteHalf) -> std::result::Result<(), Broken> {
     let mut small = [0; SMALL];
     loop {
-        let count = from.read(&mut small, None).map_err(Broken::Reading)?;
+        let count = from.read(&mut small, None).map_err(|_| Broken::Reading)?;
         let ended = count == 0;
         to.write_all(small.get(..count).unwrap_or_default(), None).map_err(Broken::Writing)?;
         if ended || count == SMALL && rush(from, to)? {
@@ -133,7 +206,7 @@ fn rush(from: &mut dyn ReadHalf, to: &mut dyn WriteHalf) -> std::result::Result<
             Ok(0) => return Ok(true),
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-            Err(error) => return Err(Broken::Reading(error)),
+            Err(_) => return Err(Broken::Reading),
         };
         to.write_all(large.get(..count).unwrap_or_default(), None).map_err(Broken::Writing)?;
     }
