@@ -216,7 +216,7 @@ impl SSHClientBuilder {
         };
         self.way = match (host.proxy_jump(), host.proxy_command()?) {
             (Some(hosts), _) => Way::Jumps(Jumps { hosts: hosts.to_owned(), settings }),
-            (None, Some(line)) => Way::expanded(line)?,
+            (None, Some(line)) => Way::expanded(line, host.is("proxyusefdpass"))?,
             (None, None) => Way::Direct,
         };
         Ok(())

@@ -1,4 +1,5 @@
-//! A program whose standard streams carry a connection, as `ProxyCommand` of ssh_config(5).
+//! A program whose standard streams carry a connection, or that makes one and passes it on, as `ProxyCommand` of
+//! ssh_config(5).
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,6 +12,8 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use crate::engine::{Closer, ExitStatus, Halves, Program, ReadHalf, Running, Stream, WriteHalf, spawn};
+use crate::sys::passing::{self, PassedStream};
+use crate::sys::pipe::{Pipe, Stop};
 
 /// When its output has ended, a program that ends too does so within this time; then the error can
 /// say how.
@@ -29,7 +32,9 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 /// ```
 #[derive(Debug)]
 pub struct ProxyCommand {
-    socket: UnixStream,
+    output: Pipe,
+    input: Pipe,
+    stop: Arc<Stop>,
     running: Arc<Running>,
     fate: Arc<Fate>,
 }
@@ -63,6 +68,14 @@ impl Fate {
         io::Error::new(error.kind(), format!("the proxy command {} ended: {status}", self.name))
     }
 
+    /// Waits for the program aside, and tells when it has ended.
+    fn watch(name: String, program: Program) -> io::Result<Arc<Self>> {
+        let fate = Arc::new(Self { name, status: Mutex::new(None), known: Condvar::new() });
+        let told = Arc::clone(&fate);
+        spawn("feramiko proxy", move || told.tell(program.wait()))?;
+        Ok(fate)
+    }
+
     /// An end of the stream is an error as well, of a program that has ended.
     fn explain_end(&self, count: usize) -> io::Result<usize> {
         match count {
@@ -85,35 +98,57 @@ impl ProxyCommand {
 
     /// The same under another name than the program's, in the process group that the command says.
     pub(super) fn start(mut command: Command, name: String) -> io::Result<Self> {
-        // A pair of sockets rather than pipes: closing ours ends both directions, whoever else the
-        // program has handed its end to.
+        // Pipes, as OpenSSH has them: a server that is the program itself looks at what its streams are.
+        let (their_input, input) = io::pipe()?;
+        let (output, their_output) = io::pipe()?;
+        let stop = Stop::new()?;
+        let (output, input) = (Pipe::new(output.into(), &stop)?, Pipe::new(input.into(), &stop)?);
+        command.stdin(Stdio::from(their_input)).stdout(Stdio::from(their_output));
+        let program = Program::start(command)?;
+        let running = Arc::clone(program.running());
+        Ok(Self { output, input, stop, running, fate: Fate::watch(name, program)? })
+    }
+
+    /// The connection that a program makes and passes on over its standard output before it ends, as
+    /// `ProxyUseFdpass` of ssh_config(5) and `nc -F` have it. A program that has not done so at the deadline is
+    /// ended.
+    pub(super) fn receive(
+        mut command: Command,
+        name: String,
+        deadline: Option<Instant>,
+    ) -> io::Result<Box<dyn Stream>> {
         let (socket, theirs) = UnixStream::pair()?;
         command
             .stdin(Stdio::from(OwnedFd::from(theirs.try_clone()?)))
             .stdout(Stdio::from(OwnedFd::from(theirs)));
         let program = Program::start(command)?;
         let running = Arc::clone(program.running());
-        let fate = Arc::new(Fate { name, status: Mutex::new(None), known: Condvar::new() });
-        let told = Arc::clone(&fate);
-        spawn("feramiko proxy", move || told.tell(program.wait()))?;
-        Ok(Self { socket, running, fate })
+        let fate = Fate::watch(name, program)?;
+        let received = passing::receive(&socket, deadline).and_then(passing::stream);
+        match received.map_err(|error| fate.explain(error)) {
+            Ok(PassedStream::Tcp(stream)) => Ok(Box::new(stream)),
+            Ok(PassedStream::Unix(stream)) => Ok(Box::new(stream)),
+            Err(error) => {
+                running.signal("TERM");
+                Err(error)
+            }
+        }
     }
 }
 
 impl Stream for ProxyCommand {
     fn split(self: Box<Self>) -> io::Result<Halves> {
-        let halves = Box::new(self.socket).split()?;
         Ok(Halves {
-            read: Box::new(Output { inner: halves.read, fate: Arc::clone(&self.fate) }),
-            write: Box::new(Input { inner: halves.write, fate: Arc::clone(&self.fate) }),
-            closer: Arc::new(End { inner: halves.closer, running: self.running }),
+            read: Box::new(Output { inner: self.output, fate: Arc::clone(&self.fate) }),
+            write: Box::new(Input { inner: self.input, fate: Arc::clone(&self.fate) }),
+            closer: Arc::new(End { stop: self.stop, running: self.running }),
             peer: self.fate.name.clone(),
         })
     }
 }
 
 struct Output {
-    inner: Box<dyn ReadHalf>,
+    inner: Pipe,
     fate: Arc<Fate>,
 }
 
@@ -130,7 +165,7 @@ impl ReadHalf for Output {
 }
 
 struct Input {
-    inner: Box<dyn WriteHalf>,
+    inner: Pipe,
     fate: Arc<Fate>,
 }
 
@@ -140,18 +175,18 @@ impl WriteHalf for Input {
     }
 
     fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {
-        self.inner.wait(deadline)
+        self.inner.wait_writable(deadline)
     }
 }
 
 struct End {
-    inner: Arc<dyn Closer>,
+    stop: Arc<Stop>,
     running: Arc<Running>,
 }
 
 impl Closer for End {
     fn close(&self) {
-        self.inner.close();
+        self.stop.stop();
         self.running.signal("TERM");
     }
 }

@@ -181,7 +181,7 @@ pub(super) static TABLE: &[Spec] = &[
     row("nohostauthenticationforlocalhost", Shape::Choice(FLAG), &["no"], Built::Yes),
     row("passwordauthentication", Shape::Choice(FLAG), &["yes"], Built::Yes),
     row("permitlocalcommand", Shape::Choice(FLAG), &["no"], Built::Value),
-    row("proxyusefdpass", Shape::Choice(FLAG), &["no"], Built::Needed),
+    row("proxyusefdpass", Shape::Choice(FLAG), &["no"], Built::Yes),
     row("pubkeyauthentication", Shape::Choice(PUBLIC_KEY), &["true"], Built::Yes),
     row("requesttty", Shape::Choice(TTY), &["auto"], Built::Value),
     row("sessiontype", Shape::Choice(SESSION), &["default"], Built::Value),

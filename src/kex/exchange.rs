@@ -17,7 +17,7 @@ use crate::msg::kex::{
     KexDhInit, KexDhReply, KexEcdhInit, KexEcdhReply, KexGexGroup, KexGexInit, KexGexReply, KexGexRequest,
     KexGexRequestOld, KexInit, NewKeys,
 };
-use crate::packet::{Direction, KeySource, OpenKeys};
+use crate::packet::{Direction, KeySource, OpenKeys, Suite};
 use crate::wire::{Encode, Mpint, NameList};
 
 /// What stays the same over a connection's exchanges.
@@ -261,8 +261,16 @@ impl Kex {
     // ---- client
 
     fn ask_for_group(&mut self) -> Vec<Action> {
-        let request =
-            KexGexRequest { min: gex::MIN_BITS, preferred: gex::PREFERRED_BITS, max: gex::MAX_BITS };
+        let strength = |suite: &Suite| suite.cipher.strength();
+        let strengths =
+            self.agreed.iter().flat_map(|agreed| [&agreed.to_server, &agreed.to_client].map(strength));
+        let preferred = gex::preferred(strengths.max().unwrap_or_default(), &self.setup.peer_ident);
+        let request = KexGexRequest { min: gex::MIN_BITS, preferred, max: gex::MAX_BITS };
+        // In OpenSSH's words, as people look for them.
+        log::debug!(
+            target: "feramiko::kex",
+            "SSH2_MSG_KEX_DH_GEX_REQUEST({}<{preferred}<{}) sent", gex::MIN_BITS, gex::MAX_BITS
+        );
         let payload = request.to_vec();
         self.gex_request = payload.get(1..).unwrap_or_default().to_vec();
         self.state = State::Group;
@@ -280,7 +288,13 @@ impl Kex {
         let kind = self.kind()?;
         let (offered, share) = method::offer(kind, self.dh_group()?.as_ref())?;
         let payload = match kind {
-            Kind::GroupExchange => KexGexInit { e: Mpint::from_unsigned(&share) }.to_vec(),
+            Kind::GroupExchange => {
+                if let Some(gex) = &self.gex {
+                    let (set, of) = gex::bits_set(&share, &gex.group);
+                    log::debug!(target: "feramiko::kex", "bits set: {set}/{of}");
+                }
+                KexGexInit { e: Mpint::from_unsigned(&share) }.to_vec()
+            }
             Kind::Group(_) => KexDhInit { e: Mpint::from_unsigned(&share) }.to_vec(),
             _ => KexEcdhInit { share: &share }.to_vec(),
         };

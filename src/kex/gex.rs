@@ -7,8 +7,11 @@ use crate::wire::Mpint;
 /// OpenSSH's bounds: smaller is weak, larger only burns time.
 pub(crate) const MIN_BITS: u32 = 2048;
 pub(crate) const MAX_BITS: u32 = 8192;
-/// What a client asks for: as strong as 128-bit ciphers are (NIST SP 800-57).
-pub(super) const PREFERRED_BITS: u32 = 3072;
+/// What a client asks for, for ciphers up to so many bits: groups as strong (NIST SP 800-57), and the largest
+/// there are for stronger ones, as OpenSSH does it.
+const PREFERRED: [(usize, u32); 2] = [(128, 3072), (192, 7680)];
+/// Cisco's servers of that name do not get along with larger ones.
+const SMALL: (&[u8], u32) = (b"SSH-2.0-Cisco-1.", 4096);
 /// The largest moduli file that is read, in lines; Debian's has 400.
 const LINES: usize = 100_000;
 
@@ -70,6 +73,17 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
         text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect();
     let digits = digits.filter(|digits| digits.len() % 2 == 0 && digits.len() <= 4096)?;
     Some(digits.chunks_exact(2).map(|pair| pair.iter().fold(0_u8, |sum, digit| sum << 4 | digit)).collect())
+}
+
+/// The size that a client asks a server for, when the ciphers are of that strength.
+pub(super) fn preferred(strength: usize, peer_ident: &[u8]) -> u32 {
+    let bits = PREFERRED.iter().find(|(up_to, _)| strength <= *up_to).map_or(MAX_BITS, |(_, bits)| *bits);
+    if peer_ident.starts_with(SMALL.0) { bits.min(SMALL.1) } else { bits }
+}
+
+/// How many bits of a public value are set, of how many of its group.
+pub(super) fn bits_set(share: &[u8], group: &Group) -> (u32, usize) {
+    (share.iter().map(|byte| byte.count_ones()).sum(), bits(group))
 }
 
 /// Whether a client may use the group that a server chose.

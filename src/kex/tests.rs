@@ -240,6 +240,23 @@ fn group_exchange_old_new_and_bad_sizes() {
 }
 
 #[test]
+fn groups_are_as_strong_as_the_ciphers() {
+    let strength = |name| crate::packet::cipher(name).unwrap().strength();
+    for (name, bits) in [
+        ("3des-cbc", 3072),
+        ("aes128-gcm@openssh.com", 3072),
+        ("aes192-ctr", 7680),
+        ("aes256-gcm@openssh.com", 8192),
+        ("chacha20-poly1305@openssh.com", 8192),
+    ] {
+        assert_eq!(gex::preferred(strength(name), b"SSH-2.0-OpenSSH_9.2"), bits, "{name}");
+        assert_eq!(gex::preferred(strength(name), b"SSH-2.0-Cisco-1.25"), bits.min(4096), "{name}");
+    }
+    let group = crate::crypto::dh::fixed(3072).unwrap();
+    assert_eq!(gex::bits_set(&[0xf0, 0x01], &group), (5, 3072));
+}
+
+#[test]
 fn moduli_files_are_read_with_care() {
     let p: String =
         crate::crypto::dh::fixed(2048).unwrap().p.iter().map(|byte| format!("{byte:02X}")).collect();

@@ -105,7 +105,9 @@ impl fmt::Display for PacketError {
                 write!(f, "the master of the connection passed on a message of number {number}")
             }
             Self::BadPadding => f.write_str("the peer sent a packet with impossible padding"),
-            Self::BadMac => f.write_str("the peer's packet failed its integrity check"),
+            Self::BadMac => {
+                f.write_str("the peer's packet was changed on the way: message authentication code incorrect")
+            }
             Self::Compress => f.write_str("a packet could not be compressed"),
             Self::Decompress => f.write_str("the peer's packet could not be decompressed"),
             Self::InflatedTooLong => {

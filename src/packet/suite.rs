@@ -53,6 +53,11 @@ impl CipherSpec {
         matches!(self.kind, CipherKind::Gcm | CipherKind::ChaChaPoly)
     }
 
+    /// How strong its key is, in bits: three keys of DES are as strong as two.
+    pub(crate) fn strength(&self) -> usize {
+        if self.name.starts_with("3des-") { 112 } else { self.key_length.saturating_mul(8) }
+    }
+
     /// Blocks after which new keys are due. RFC 4344 §3.2 gives 2^(L/4) for blocks of L ≥ 128 bits and 1 GiB
     /// for shorter ones; OpenSSH applies the latter to ChaCha20, whose `block` is 8.
     fn block_limit(&self) -> u64 {

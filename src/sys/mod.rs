@@ -34,6 +34,8 @@ pub(crate) mod pace;
 #[cfg(unix)]
 pub(crate) mod passing;
 #[cfg(unix)]
+pub(crate) mod pipe;
+#[cfg(unix)]
 pub(crate) mod private;
 #[cfg(unix)]
 pub(crate) mod process;

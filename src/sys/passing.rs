@@ -6,16 +6,18 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
+use std::net::TcpStream;
 use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, recvmsg,
-    sendmsg,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SocketType, recvmsg, sendmsg,
 };
 use rustix::termios::{isatty, tcgetwinsize};
 
@@ -69,6 +71,26 @@ pub(crate) fn receive(socket: impl AsFd, deadline: Option<Instant>) -> io::Resul
         (1, Some(descriptor)) if passed.is_empty() => close_on_exec(descriptor),
         (0, _) => Err(io::ErrorKind::UnexpectedEof.into()),
         _ => Err(io::Error::new(io::ErrorKind::InvalidData, "one descriptor was to be passed")),
+    }
+}
+
+/// A stream socket that was passed.
+#[derive(Debug)]
+pub(crate) enum PassedStream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// Says which kind of stream socket it is; anything else is an error.
+pub(crate) fn stream(descriptor: OwnedFd) -> io::Result<PassedStream> {
+    let socket = rustix::net::sockopt::socket_type(&descriptor);
+    if socket != Ok(SocketType::STREAM) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "what was passed is no stream socket"));
+    }
+    match rustix::net::getsockname(&descriptor)?.address_family() {
+        AddressFamily::INET | AddressFamily::INET6 => Ok(PassedStream::Tcp(descriptor.into())),
+        AddressFamily::UNIX => Ok(PassedStream::Unix(descriptor.into())),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "what was passed is a socket of another kind")),
     }
 }
 

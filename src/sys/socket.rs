@@ -109,6 +109,17 @@ impl Bell {
     }
 }
 
+/// Waits until what is waited for is there or the bell rings, at most until `deadline`.
+pub(super) fn wait_or_bell(
+    waited: BorrowedFd<'_>,
+    events: PollFlags,
+    bell: &Bell,
+    deadline: Option<Instant>,
+) -> io::Result<()> {
+    let bell = PollFd::from_borrowed_fd(bell.0.as_fd(), PollFlags::IN);
+    wait_any(&mut [PollFd::from_borrowed_fd(waited, events), bell], deadline)
+}
+
 /// Waits at a listener, at most until `deadline`; false when the bell is rung.
 pub(super) fn wait_call(listener: &TcpListener, bell: &Bell, deadline: Instant) -> io::Result<bool> {
     let mut waited =

@@ -9,7 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use feramiko::{
-    Agent, AgentServer, AutoAddPolicy, Error, HostKeys, KeyKind, PKey, SSHClient, SSHClientBuilder, SSHConfig,
+    Agent, AgentServer, AutoAddPolicy, Error, HostKeys, KeyKind, PKey, Phase, SSHClient, SSHClientBuilder,
+    SSHConfig,
 };
 
 use crate::given::within;
@@ -155,14 +156,11 @@ fn hosts_are_known_as_the_file_says() {
 fn what_is_not_built_keeps_out() {
     let _watch = within(60);
     let Some(site) = Site::new("") else { return };
-    for line in ["VerifyHostKeyDNS yes", "ProxyUseFdpass yes"] {
-        let wrong = site.connect(&format!("{line}\n")).unwrap_err();
-        let name = line.split(' ').next().unwrap().to_lowercase();
-        assert!(
-            matches!(&wrong, Error::Unsupported(text) if text.to_lowercase().starts_with(&name)),
-            "{wrong}"
-        );
-    }
+    let wrong = site.connect("VerifyHostKeyDNS yes\n").unwrap_err();
+    assert!(
+        matches!(&wrong, Error::Unsupported(text) if text.to_lowercase().starts_with("verifyhostkeydns")),
+        "{wrong}"
+    );
     for line in ["Tunnel yes", "GSSAPIDelegateCredentials yes"] {
         let wrong = site.ssh(&format!("{line}\n"), &["box", "true"]).unwrap_err();
         assert!(wrong.contains("is not built"), "{line}: {wrong}");
@@ -281,6 +279,28 @@ fn the_way_to_a_host() {
     assert_eq!(site.ssh(command, &["box", "echo", "too"]).as_deref(), Ok("too\n"));
     let gone = site.connect("ProxyCommand sh -c 'exit 3'\n").unwrap_err();
     assert!(gone.to_string().ends_with("ended: exit status 3"), "{gone}");
+    // A program that makes the connection, passes it on and ends; and some that do not.
+    let passing = |what: &str| {
+        let end = "u=socket.socket(fileno=1);socket.send_fds(u,[bytes(1)],[s.fileno()])";
+        format!(
+            "ProxyUseFdpass yes\nProxyCommand python3 -c 'import socket,sys,os,time;{what};{end}' %h %p\n"
+        )
+    };
+    let command = passing("s=socket.create_connection(sys.argv[1:3])");
+    let client = site.connect(&command).unwrap();
+    assert_eq!(said(&client, "echo passed on"), "passed on\n");
+    client.close();
+    assert_eq!(site.ssh(&command, &["box", "echo", "too"]).as_deref(), Ok("too\n"));
+    for (what, told) in [
+        ("s=open(\"/dev/null\")", "no stream socket"),
+        ("s=socket.socket(type=socket.SOCK_DGRAM)", "no stream socket"),
+        ("sys.exit(3)", "ended: exit status 3"),
+    ] {
+        let wrong = site.connect(&passing(what)).unwrap_err().to_string();
+        assert!(wrong.contains("a proxy command passes on") && wrong.ends_with(told), "{what}: {wrong}");
+    }
+    let late = site.connect(&format!("ConnectTimeout 1\n{}", passing("time.sleep(600)"))).unwrap_err();
+    assert!(matches!(late, Error::Timeout(Phase::Connect)), "{late}");
     // A host on the way has its own lines, in the same file.
     let jump = "Match originalhost box\n ProxyJump gate\nHost gate\n HostKeyAlias gate\n";
     let gate = site.lines("").replace("Host box", "Host gate");

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use super::Trip;
 use crate::client::proxy::ProxyCommand;
 use crate::engine::{Stream, spawn};
-use crate::error::{Error, Result};
+use crate::error::{Error, Phase, Result};
 use crate::wire::Escaped;
 
 /// OpenSSH's, where the environment names none.
@@ -24,6 +24,8 @@ pub(in crate::client) struct CommandLine {
     /// Its tokens have been replaced, and names checked, by whoever knows the configuration.
     pub(in crate::client) expanded: bool,
     pub(in crate::client) log: bool,
+    /// The program makes the connection and passes it on: `ProxyUseFdpass`.
+    pub(in crate::client) passes: bool,
 }
 
 /// What the tokens of a line stand for.
@@ -97,7 +99,15 @@ impl CommandLine {
                 log_lines(errors, |line| log::warn!(target: "feramiko::proxy", "{}", Escaped(line)));
             })?;
         }
-        Ok(Box::new(ProxyCommand::start(command, Escaped(line.as_bytes()).to_string()).map_err(starting)?))
+        let name = Escaped(line.as_bytes()).to_string();
+        if !self.passes {
+            return Ok(Box::new(ProxyCommand::start(command, name).map_err(starting)?));
+        }
+        let passed = ProxyCommand::receive(command, name, Some(trip.clock.ends()));
+        passed.map_err(|error| match error.kind() {
+            std::io::ErrorKind::TimedOut => Error::Timeout(Phase::Connect),
+            _ => Error::io("taking the connection that a proxy command passes on", error),
+        })
     }
 }
 

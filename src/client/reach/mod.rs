@@ -58,15 +58,15 @@ pub(super) enum Way {
 }
 
 impl Way {
-    /// A proxy command as the configuration has it, its tokens replaced.
+    /// A proxy command as the configuration has it, its tokens replaced; whether it passes a connection on.
     #[cfg(unix)]
-    pub(super) fn expanded(line: String) -> Result<Self> {
-        Ok(Self::Command(CommandLine { line, expanded: true, log: false }))
+    pub(super) fn expanded(line: String, passes: bool) -> Result<Self> {
+        Ok(Self::Command(CommandLine { line, expanded: true, log: false, passes }))
     }
 
     /// The same, where none can be run.
     #[cfg(not(unix))]
-    pub(super) fn expanded(_: String) -> Result<Self> {
+    pub(super) fn expanded(_: String, _: bool) -> Result<Self> {
         Err(Error::Unsupported("ProxyCommand on this system".to_owned()))
     }
 
@@ -107,7 +107,8 @@ impl SSHClientBuilder {
     #[cfg(unix)]
     #[must_use]
     pub fn proxy_command(mut self, line: &str) -> Self {
-        self.way = Way::Command(CommandLine { line: line.to_owned(), expanded: false, log: false });
+        self.way =
+            Way::Command(CommandLine { line: line.to_owned(), expanded: false, log: false, passes: false });
         self
     }
 
@@ -116,7 +117,8 @@ impl SSHClientBuilder {
     #[cfg(unix)]
     #[must_use]
     pub fn proxy_command_logged(mut self, line: &str) -> Self {
-        self.way = Way::Command(CommandLine { line: line.to_owned(), expanded: false, log: true });
+        self.way =
+            Way::Command(CommandLine { line: line.to_owned(), expanded: false, log: true, passes: false });
         self
     }
 
