@@ -1,9 +1,10 @@
 //! Connections for programs that take ssh's options but are not ssh. Options and letters are lines of
 //! configuration that come before `~/.ssh/config`.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
-use feramiko::{ConfigQuery, HostConfig, SSHClient, SSHConfig};
+use feramiko::{ConfigQuery, Error, HostConfig, SSHClient, SSHConfig};
 use log::LevelFilter;
 
 use super::log::level_named;
@@ -22,6 +23,25 @@ pub(crate) struct Connect {
     files: Option<PathBuf>,
     /// `-4` or `-6`.
     pub(crate) family: Option<u8>,
+}
+
+/// A client over the master at `path`; none where there is no master, or one that passes no packets on, as ours.
+fn shared(path: &Path) -> Outcome<Option<SSHClient>> {
+    let none = |error: &Error| match error {
+        Error::Io { source, .. } => {
+            [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused].contains(&source.kind())
+        }
+        Error::MasterRefused { .. } => true,
+        _ => false,
+    };
+    match SSHClient::over_master(path) {
+        Ok(client) => Ok(Some(client)),
+        Err(error) if none(&error) => {
+            log::debug!(target: "ssh", "nothing is shared at {}: {error}", path.display());
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 impl Default for Connect {
@@ -87,9 +107,14 @@ impl Connect {
         Ok(given.lookup()?)
     }
 
-    /// Connects to a host.
+    /// Connects to a host; over the connection that is shared at its ControlPath, if there is one.
     pub(crate) fn connect(&self, host: &str, user: Option<&str>, port: Option<u16>) -> Outcome<SSHClient> {
         let config = self.lookup(host, user, port)?;
+        if let Some(path) = config.control_path()
+            && let Some(client) = shared(&path)?
+        {
+            return Ok(client);
+        }
         Ok(asking(SSHClient::builder(), &config, somebody_there()).connect_to(&config)?)
     }
 

@@ -154,3 +154,42 @@ fn openssh_has_a_terminal_over_the_program() {
     assert_eq!(running.ended().code(), Some(6));
     assert_eq!(host.sharing_says(&["-O", "exit", "host"], "").0, Some(0));
 }
+
+/// `scp` and `sftp` go over a master of OpenSSH's, whatever the way to the server is; a master of ours passes no
+/// packets on, and they connect.
+#[test]
+fn files_are_copied_over_a_shared_connection() {
+    let _watch = given::within(60);
+    let Some(host) = Host::start() else { return };
+    let Some(master) = host.openssh_master() else { return };
+    let (from, to) = (host.folder.file("from"), host.folder.file("to"));
+    std::fs::write(&from, "contents").unwrap();
+    let (from, to) = (from.display(), to.display());
+    let copy = |name: &str, more: &[&str], destination: &str| {
+        let mut command = Command::new(peers::example(name));
+        command.args(["-q", "-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=accept-new"]);
+        command.arg(format!("-oControlPath={}", host.path().display())).args(more);
+        command.arg(format!("-oUserKnownHostsFile={}", host.folder.file("known").display()));
+        command.env_remove("SSH_AUTH_SOCK");
+        let output = if name == "scp" {
+            peers::output(command.arg(from.to_string()).arg(format!("{destination}:{to}")), "")
+        } else {
+            peers::output(command.args(["-b", "-", destination]), format!("put {from} {to}\n"))
+        };
+        let copied = std::fs::read_to_string(to.to_string()).is_ok_and(|found| found == "contents");
+        let _ = std::fs::remove_file(to.to_string());
+        assert_eq!(copied, output.status.success(), "{name} {more:?}: {}", said(&output));
+        copied
+    };
+    for (name, more) in [("scp", &[][..]), ("scp", &["-O"]), ("sftp", &[])] {
+        assert!(copy(name, more, "nowhere.invalid"), "{name}");
+    }
+    drop(master);
+    let (_client, _ours) = host.our_master(feramiko::ControlMaster::builder());
+    let (port, key) = (host.server.port().to_string(), host.keys.private("ed25519").display().to_string());
+    let way = ["-P", &port, "-i", &key, "-o", "IdentitiesOnly=yes"];
+    for name in ["scp", "sftp"] {
+        assert!(!copy(name, &[], "nowhere.invalid"), "{name}");
+        assert!(copy(name, &way, &format!("{}@127.0.0.1", user())), "{name}");
+    }
+}
