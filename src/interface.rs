@@ -98,8 +98,8 @@ pub struct SessionRequest {
     pub kind: SessionKind,
     /// What the client asked for when a command was forced instead.
     pub original: Option<SessionKind>,
-    /// Whether the client's agent is forwarded.
-    pub agent: bool,
+    /// The type of the channels that lead to the client's agent, if that is forwarded.
+    pub(crate) agent: Option<&'static str>,
     /// Whether and how X11 is forwarded.
     pub x11: Option<X11Request>,
     /// The terminal, if one was asked for and granted.
@@ -108,6 +108,14 @@ pub struct SessionRequest {
     pub env: Vec<(String, String)>,
     /// Who the client is.
     pub auth: AuthInfo,
+}
+
+impl SessionRequest {
+    /// Whether the client's agent is forwarded.
+    #[must_use]
+    pub fn forwards_agent(&self) -> bool {
+        self.agent.is_some()
+    }
 }
 
 /// The application of a server; one for each connection. Everything is refused by default.

@@ -150,10 +150,10 @@ fn what_is_wrong_is_an_error_with_its_place() {
         );
     }
     // A host key that is not there leaves the others, if there are any.
-    let lines = "TCPKeepAlive no\nUseLogin no\nUsePAM no\nHostKey /no/such/key\nHostKeyAgent /no/such/agent";
+    let lines = "PrintLastLog no\nDebianBanner no\nUseLogin no\nUsePAM no\nHostKey /no/such/key\nHostKeyAgent /no/such/agent";
     let output = output(ours(&folder, &host, lines).arg("-t"), "");
     assert!(output.status.success() && said(&output).contains("/no/such/key"), "{}", said(&output));
-    for why in ["tcpkeepalive is not built", "HostKeyAgent /no/such/agent"] {
+    for why in ["printlastlog is not built", "debianbanner is not built", "HostKeyAgent /no/such/agent"] {
         assert!(said(&output).contains(why), "{why}: {}", said(&output));
     }
 }
@@ -281,6 +281,76 @@ fn in_the_foreground_term_lets_sessions_end_and_the_status_is_0() {
     stdout.read_to_string(&mut rest).unwrap();
     assert_eq!((line.as_str(), rest.as_str(), client.ended().code()), ("runs\n", "done\n", Some(0)));
     assert_eq!(server.ended().code(), Some(0));
+}
+
+/// Whether the system asks the other end of a connection of `port` whether it is still there: the kind of the timer
+/// that runs for the socket, proc(5).
+fn asks_whether_it_is_there(port: u16) -> bool {
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let local = format!("0100007F:{port:04X}");
+    let line = lines.find(|words| words.get(1) == Some(&&*local) && words.get(3) == Some(&"01"));
+    line.expect("it is connected").get(5).is_some_and(|timer| timer.starts_with("02:"))
+}
+
+#[test]
+fn silent_clients_are_asked_whether_they_are_there() {
+    let _watch = within(60);
+    let (Some(host), Some(own)) = (Keys::named("host"), Keys::named("user")) else { return };
+    for (lines, asked) in [("", true), ("TCPKeepAlive no\n", false)] {
+        let folder = Folder::new();
+        let port = free_port();
+        let lines = format!("{lines}{}", lets_in(&folder, &own, port));
+        let mut server = Running::start(ours(&folder, &host, &lines).arg("-D").stderr(Stdio::piped()));
+        BufReader::new(server.0.stderr.take().unwrap()).read_line(&mut String::new()).unwrap();
+        let Some(mut client) = ssh(&own, port) else { return };
+        let client =
+            client.args(["127.0.0.1", "echo runs; cat"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut client = Running::start(client);
+        BufReader::new(client.0.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+        // While bytes are on their way another timer runs.
+        soon("nothing is on its way", || asks_whether_it_is_there(port) == asked);
+    }
+}
+
+/// What sshd_config bounds is bounded for OpenSSH's client.
+#[test]
+fn tries_sessions_and_connections_have_limits() {
+    let _watch = within(60);
+    let (Some(host), Some(own)) = (Keys::named("host"), Keys::named("user")) else { return };
+    let folder = Folder::new();
+    let port = free_port();
+    let lines = format!(
+        "MaxAuthTries 2\nMaxSessions 1\nMaxStartups 1\nLoginGraceTime 30\n{}",
+        lets_in(&folder, &own, port)
+    );
+    let mut server = Running::start(ours(&folder, &host, &lines).arg("-D").stderr(Stdio::piped()));
+    BufReader::new(server.0.stderr.take().unwrap()).read_line(&mut String::new()).unwrap();
+    // Three keys that nobody knows come before the right one.
+    let Some(mut client) = ssh(&own, port) else { return };
+    let mut many = Command::new(client.get_program());
+    for kind in ["ed25519", "ecdsa256", "rsa"] {
+        many.arg("-i").arg(host.private(kind));
+    }
+    let tried = output(many.args(client.get_args()).args(["127.0.0.1", "true"]), "");
+    assert!(said(&tried).contains("Too many authentication failures"), "{}", said(&tried));
+    // One session of a connection that is shared.
+    let control = format!("-oControlPath={}", folder.file("control").display());
+    let master = client.args(["-M", &control, "127.0.0.1", "echo runs; cat"]);
+    let mut master = Running::start(master.stdin(Stdio::piped()).stdout(Stdio::piped()));
+    BufReader::new(master.0.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    let Some(mut second) = ssh(&own, port) else { return };
+    let second = output(second.args([&control, "-oControlMaster=no", "-v", "127.0.0.1", "echo another"]), "");
+    assert!(said(&second).contains("Session open refused by peer"), "{}", said(&second));
+    // Somebody who does not log in, and nobody beside him.
+    let waiting = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let Some(mut third) = ssh(&own, port) else { return };
+    let third = output(third.args(["127.0.0.1", "true"]), "");
+    assert_eq!(third.status.code(), Some(255), "{}", said(&third));
+    drop(waiting);
+    let again =
+        || ssh(&own, port).is_none_or(|mut ssh| output(ssh.args(["127.0.0.1", "true"]), "").status.success());
+    soon("there is room again", again);
 }
 
 #[test]

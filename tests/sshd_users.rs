@@ -319,6 +319,13 @@ fn what_is_run_for_a_user() {
     assert!(left.is_empty(), "{left:?}");
     // Subsystems have no rc of the user's: its words would be none of the protocol.
     files(&own, &server, &user, &[("by-sftp", "-s")]);
+    // Nor has a key that forbids it.
+    for (options, runs) in [("no-user-rc", false), ("restrict", false), ("restrict,user-rc", true)] {
+        user.write(".ssh/authorized_keys", &format!("{options} {}", own.public("ed25519")));
+        let said = run(&own, &server, name, "true").1;
+        assert_eq!(said, if runs { rc.as_str() } else { "" }, "{options}");
+    }
+    user.write(".ssh/authorized_keys", &own.public("ed25519"));
     let server = serve(&host, "PermitUserRC no", &[]);
     assert_eq!(run(&own, &server, name, "echo [$OWN]"), (Some(0), "[]\n".to_owned()));
     let server = serve(

@@ -28,6 +28,8 @@ pub(crate) struct Loaded {
     pub(crate) site: Site,
     pub(crate) server: SSHServer,
     pub(crate) addresses: Vec<SocketAddr>,
+    /// TCPKeepAlive
+    pub(crate) keepalive: bool,
     pub(crate) pid_file: Option<PathBuf>,
 }
 
@@ -116,6 +118,7 @@ impl Drop for PidFile {
 struct Serving {
     handle: ServerHandle,
     addresses: Vec<SocketAddr>,
+    keepalive: bool,
     /// What new connections begin with.
     site: Arc<Mutex<Arc<Site>>>,
     pid_file: Option<PidFile>,
@@ -134,17 +137,18 @@ impl Serving {
             let site = Arc::clone(&current.lock().unwrap_or_else(PoisonError::into_inner));
             Application::new(site, peer)
         };
+        let listeners = listeners.tcp_keepalive(loaded.keepalive);
         let handle = loaded.server.serve(listeners, interface).map_err(|error| error.to_string())?;
         let pid_file = loaded.pid_file.as_deref().and_then(PidFile::write);
         for address in bound {
             complain(format_args!("listening on {address}"));
         }
-        Ok(Self { handle, addresses: loaded.addresses, site, pid_file })
+        Ok(Self { handle, addresses: loaded.addresses, keepalive: loaded.keepalive, site, pid_file })
     }
 
     /// Serves new connections as another configuration has it. Other addresses are listened on anew.
     fn reload(mut self, mut loaded: Loaded) -> Result<Self, String> {
-        if loaded.addresses == self.addresses {
+        if loaded.addresses == self.addresses && loaded.keepalive == self.keepalive {
             self.handle.replace(&loaded.server);
             // Written anew, as by a sshd that starts again. The one before goes first: it may be the same.
             self.pid_file = None;

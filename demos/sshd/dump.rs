@@ -1,15 +1,17 @@
 //! What holds, in the words of `sshd -T`.
 
 use crate::config::Effective;
-use crate::keywords::{KEYWORDS, Keyword, OWN, Shape, chosen, startups_of};
+use crate::keywords::{HIDDEN, KEYWORDS, Keyword, OWN, Shape, chosen, startups_of};
 use crate::settings;
 use crate::support::given::{rekey, time, yes};
 
 /// One line for each value.
 pub(crate) fn lines(config: &Effective) -> Result<Vec<String>, String> {
     let mut lines = Vec::new();
-    let shown =
-        |keyword: &&Keyword| !matches!(keyword.shape, Shape::Deprecated) && !OWN.contains(&keyword.name);
+    let shown = |keyword: &&Keyword| {
+        let hidden = OWN.contains(&keyword.name) || HIDDEN.contains(&keyword.name);
+        !matches!(keyword.shape, Shape::Deprecated) && !hidden
+    };
     for keyword in KEYWORDS.iter().filter(shown) {
         let name = keyword.name;
         for value in values(keyword, config)? {

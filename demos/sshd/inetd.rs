@@ -19,8 +19,8 @@ const PIECE: usize = 64 * 1024;
 /// The status of a connection that did not end in order; sshd's.
 const FAILED: u8 = 255;
 
-/// Serves the connection to its end.
-pub(crate) fn serve(server: &SSHServer, site: Arc<Site>) -> ExitCode {
+/// Serves the connection to its end. `keepalive`: TCPKeepAlive.
+pub(crate) fn serve(server: &SSHServer, site: Arc<Site>, keepalive: bool) -> ExitCode {
     let served = move || {
         let stdin = io::stdin().as_fd().try_clone_to_owned()?;
         let socket = TcpStream::from(stdin);
@@ -28,6 +28,7 @@ pub(crate) fn serve(server: &SSHServer, site: Arc<Site>) -> ExitCode {
             (Ok(peer), Ok(local)) => {
                 let mut who = Peer::named(&peer.ip().to_canonical().to_string());
                 who.addresses = Some((peer, local));
+                rustix::net::sockopt::set_socket_keepalive(&socket, keepalive)?;
                 let application = Application::new(site, &who);
                 Ok(server.serve_stream(socket, &who, application))
             }

@@ -146,7 +146,7 @@ pub(crate) static KEYWORDS: &[Keyword] = &[
     row("permittty", Flag, "yes", Anywhere, Yes),
     row("permituserrc", Flag, "yes", Anywhere, Yes),
     row("strictmodes", Flag, "yes", Global, Yes),
-    row("tcpkeepalive", Flag, "yes", Global, Idle),
+    row("tcpkeepalive", Flag, "yes", Global, Yes),
     row("permitemptypasswords", Flag, "no", Anywhere, Idle),
     row("compression", Choice(&["yes", "delayed=yes", "no"]), "no", Global, Yes),
     row("gatewayports", Choice(&["yes", "no", "clientspecified"]), "no", Anywhere, Yes),
@@ -213,6 +213,11 @@ pub(crate) static KEYWORDS: &[Keyword] = &[
     row("persourcepenaltyexemptlist", Word(any), "none", Global, Idle),
     row("globalknownhostsfile", Word(any), "/etc/ssh/ssh_known_hosts", Global, Yes),
     row("shostsequivfile", Word(any), "", Global, Yes),
+    // Debian's; ours names no distribution.
+    row("debianbanner", Flag, "yes", Global, Idle),
+    // Programs of OpenSSH's own that ours has no use for.
+    row("sshdsessionpath", Word(any), "/usr/lib/openssh/sshd-session", Global, Idle),
+    row("sshdauthpath", Word(any), "/usr/lib/openssh/sshd-auth", Global, Idle),
     row("serverkeybits", Deprecated, "", Global, Idle),
     row("keyregenerationinterval", Deprecated, "", Global, Idle),
     row("rhostsrsaauthentication", Deprecated, "", Anywhere, Idle),
@@ -235,6 +240,9 @@ const ALIASES: &[(&str, &str)] = &[
 
 /// Those that are ours: sshd(8) has no word for them and does not show them.
 pub(crate) const OWN: &[&str] = &["globalknownhostsfile", "shostsequivfile"];
+
+/// Those of later versions or of one system, which are not shown either.
+pub(crate) const HIDDEN: &[&str] = &["debianbanner", "sshdsessionpath", "sshdauthpath"];
 
 impl Keyword {
     pub(crate) fn named(name: &str) -> Option<&'static Self> {

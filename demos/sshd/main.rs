@@ -145,6 +145,7 @@ fn load(args: &Given, file: Option<&Path>) -> Result<Loaded, String> {
     Ok(Loaded {
         server,
         addresses: settings::addresses(&all)?,
+        keepalive: all.flag("tcpkeepalive"),
         pid_file: all.some("pidfile").map(PathBuf::from).filter(|_| !args.has('d')),
         site: Site {
             config,
@@ -218,7 +219,7 @@ fn run() -> Result<ExitCode, String> {
         return Ok(ExitCode::SUCCESS);
     }
     if args.has('i') {
-        return Ok(inetd::serve(&loaded.server, Arc::new(loaded.site)));
+        return Ok(inetd::serve(&loaded.server, Arc::new(loaded.site), loaded.keepalive));
     }
     allow_many_files();
     let place = if inside { Place::Background { log: args.has('e') } } else { Place::Foreground };

@@ -39,7 +39,7 @@ pub(crate) fn run(who: &Who, peer: &Peer, session: Session) -> io::Result<ExitSt
     };
     let info =
         if who.config.flag("exposeauthinfo") { Some(Exposed::new(&account, &request.auth)?) } else { None };
-    let login = login(who, peer, account, &session, info.as_ref())?;
+    let login = login(who, peer, account, info.as_ref())?;
     match words.as_deref() {
         Some([first, options @ ..]) if first == INTERNAL => {
             let service = FileService::parse(options.iter().map(String::as_str))?;
@@ -51,16 +51,9 @@ pub(crate) fn run(who: &Who, peer: &Peer, session: Session) -> io::Result<ExitSt
 }
 
 /// As whom, where, and with which environment.
-fn login(
-    who: &Who,
-    peer: &Peer,
-    account: Account,
-    session: &Session,
-    info: Option<&Exposed>,
-) -> io::Result<UserLogin> {
-    let auth = &session.request().auth;
+fn login(who: &Who, peer: &Peer, account: Account, info: Option<&Exposed>) -> io::Result<UserLogin> {
     // ForceCommand leaves no room for what the user would run first; what the system runs is run all the same.
-    let rc = auth.permissions.user_rc && who.config.some("forcecommand").is_none();
+    let rc = who.config.some("forcecommand").is_none();
     let login = UserLogin::new(account.clone()).rc(rc).system_rc(true);
     let mut login = login.motd(who.config.flag("printmotd"));
     for (name, value) in own_variables(who, &account) {

@@ -1,5 +1,5 @@
-//! Agent forwarding on a channel: RFC 9987 §7 under the names that every implementation knows, and
-//! OpenSSH's session binding.
+//! Agent forwarding on a channel: RFC 9987 §7, by its names where the server says that it knows them and by those
+//! that every implementation knows elsewhere, and OpenSSH's session binding.
 
 use std::io;
 use std::time::Instant;
@@ -9,10 +9,9 @@ use crate::agent::{Agent, Binding, Connection};
 use crate::engine::{Lane, Link, OpenRequest};
 use crate::error::Result;
 
-/// The request, also under the RFC's name.
-pub(crate) const REQUEST: [&str; 2] = ["auth-agent-req@openssh.com", "agent-req"];
-/// The channels that follow it.
-pub(crate) const CHANNEL: &str = "auth-agent@openssh.com";
+/// What a session asks for, and the channels that follow: as ever, and by the RFC's names.
+pub(crate) const NAMES: [(&str, &str); 2] =
+    [("auth-agent-req@openssh.com", "auth-agent@openssh.com"), ("agent-req", "agent-connect")];
 /// Forwarded channels open at once; a login needs one.
 const CHANNELS: usize = 16;
 
@@ -44,6 +43,8 @@ impl Channel {
             }
             Some(channel.link)
         };
-        link.take_channels(CHANNEL, CHANNELS, serve, || self.ask(REQUEST[0], b""))
+        let [as_ever, by_the_rfc] = NAMES;
+        let (request, channel) = if link.core().extensions.agents { by_the_rfc } else { as_ever };
+        link.take_channels(channel, CHANNELS, serve, || self.ask(request, b""))
     }
 }

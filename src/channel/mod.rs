@@ -21,8 +21,7 @@ use crate::error::Result;
 use crate::wire::{Writer, string_of};
 
 #[cfg(unix)]
-pub(crate) use agent::CHANNEL as AGENT_CHANNEL;
-pub(crate) use agent::REQUEST as FORWARD_AGENT;
+pub(crate) use agent::NAMES as AGENT_NAMES;
 pub use poll::{Poll, Ready, Waker};
 pub use redirect::Redirect;
 pub(crate) use redirect::{End, copy};

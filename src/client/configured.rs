@@ -95,6 +95,7 @@ impl SSHClientBuilder {
         if cfg!(not(unix)) && host.said("knownhostscommand").is_some() {
             return Err(Error::Unsupported("KnownHostsCommand on this system".to_owned()));
         }
+        host.tell_unbuilt();
         self.way_of(host)?;
         self = self.algorithms_of(host)?;
         self = self.host_keys_of(host);

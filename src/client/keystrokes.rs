@@ -60,7 +60,7 @@ impl Channel {
     /// [`Error::Unsupported`] when the other side does not answer such packets (`ping@openssh.com`, OpenSSH
     /// since 9.4); [`Error::Io`] when the thread cannot be started.
     pub fn keystrokes(&self, interval: Duration) -> Result<Keystrokes> {
-        if !self.link().link().core().peer_pings {
+        if !self.link().link().core().extensions.pings {
             return Err(Error::Unsupported(
                 "keystrokes without their timing: the peer answers no pings".into(),
             ));

@@ -86,9 +86,6 @@ impl HostConfig {
             stdio: None,
             config,
         };
-        for name in this.unbuilt(Built::No) {
-            log::info!(target: "feramiko::config", "{}: {name} is not built", this.original);
-        }
         Ok(this)
     }
 
@@ -457,6 +454,13 @@ impl HostConfig {
             }
         }
         found
+    }
+
+    /// Tells in the log which keywords are said and not built.
+    pub(crate) fn tell_unbuilt(&self) {
+        for name in self.unbuilt(Built::No) {
+            log::info!(target: "feramiko::config", "{}: {name} is not built", self.original);
+        }
     }
 
     /// Keywords that are said and not built, of one kind.

@@ -78,7 +78,7 @@ pub(super) enum Built {
     Yes,
     /// Somebody who uses [`HostConfig`](super::HostConfig) may act on it; a connection alone has no use for it.
     Value,
-    /// It is read and shown, and told in the log.
+    /// It is read and shown, and told in the log when a connection is made.
     No,
     /// The same; without it a connection would be less safe than was asked for, so there is none.
     Needed,

@@ -9,7 +9,7 @@ use super::channel_link::ChannelLink;
 use super::core::{Core, Start};
 use super::incoming::Incoming;
 use super::link::Link;
-use super::login::Finished;
+use super::login::{Finished, PeerExtensions};
 use super::mux::Wake;
 use super::outbox::Outbox;
 use super::reader::{self, Inbox};
@@ -47,7 +47,7 @@ fn start_of(role: Role, closer: Arc<dyn Closer>) -> Result<Start> {
         peer_ident: String::new(),
         keepalive: None,
         round_trip: Duration::from_millis(1),
-        peer_pings: true,
+        extensions: PeerExtensions { pings: true, ..PeerExtensions::default() },
         closer,
         serving: true,
         shared: false,

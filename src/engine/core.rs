@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 
 use super::incoming::{ChannelTaker, Incoming, OpenRequest, Tickets};
 use super::limits::Limits;
+use super::login::PeerExtensions;
 use super::outbox::{Concerns, Control, Outbox, Stop};
 use super::slot::{Answer, GlobalWaiter, Slot};
 use super::stream::Closer;
@@ -105,7 +106,7 @@ pub(crate) struct Start {
     pub(crate) keepalive: Option<(Duration, u32)>,
     pub(crate) round_trip: Duration,
     /// Whether the peer answers pings.
-    pub(crate) peer_pings: bool,
+    pub(crate) extensions: PeerExtensions,
     pub(crate) closer: Arc<dyn Closer>,
     /// Whether somebody takes what the peer opens and asks; nobody: it is refused.
     pub(crate) serving: bool,
@@ -161,7 +162,7 @@ pub(crate) struct Core {
     /// Whether another program holds the connection: it sees to the keys, and to all but channels.
     shared: bool,
     /// Whether the peer answers pings.
-    pub(crate) peer_pings: bool,
+    pub(crate) extensions: PeerExtensions,
     /// Taken by the reader, and by whoever ends the transport.
     taker: Mutex<Option<RequestTaker>>,
     cause: Mutex<Option<Arc<Error>>>,
@@ -202,7 +203,7 @@ impl Core {
             incoming_receiver: receiver,
             serving: start.serving,
             shared: start.shared,
-            peer_pings: start.peer_pings,
+            extensions: start.extensions,
             taker: Mutex::new(start.taker),
             cause: Mutex::new(None),
             dying: AtomicBool::new(false),

@@ -24,6 +24,8 @@ use crate::wire::{Encode, Escaped, NameList, Reader, Rest, Writer};
 const HOSTBOUND: &[u8] = b"publickey-hostbound@openssh.com";
 /// OpenSSH's PROTOCOL §1.8.
 const PINGS: &[u8] = b"ping@openssh.com";
+/// RFC 9987: the server takes `agent-req` and opens `agent-connect`.
+const AGENTS: &[u8] = b"agent-forward";
 /// RFC 8308 §2.3 has few extensions; more is a peer that wants to keep us busy.
 pub(super) const EXTENSIONS: u32 = 1024;
 
@@ -63,16 +65,35 @@ pub(crate) struct Login {
     phase: Phase,
     /// `server-sig-algs` of the peer's EXT_INFO.
     pub(crate) peer_signatures: Option<Vec<String>>,
-    /// The server takes requests with signatures that are bound to its host key.
-    pub(crate) peer_hostbound: bool,
-    /// It answers pings.
-    peer_pings: bool,
+    /// What else it says there.
+    pub(crate) extensions: PeerExtensions,
     held_back: VecDeque<Vec<u8>>,
     encrypted: bool,
     /// When something left that the peer's next message answers.
     asked: Option<Instant>,
     /// The shortest wait for an answer: about the round trip of the path.
     round_trip: Option<Duration>,
+}
+
+/// What the peer's EXT_INFO says of itself, besides signatures.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct PeerExtensions {
+    /// The server takes requests with signatures that are bound to its host key.
+    pub(crate) hostbound: bool,
+    /// It answers pings.
+    pub(crate) pings: bool,
+    /// The server forwards agents by the names of RFC 9987.
+    pub(crate) agents: bool,
+}
+
+impl PeerExtensions {
+    /// Notes one that is understood, in the version that is.
+    fn note(&mut self, name: &[u8], version: &[u8]) {
+        let known = [(HOSTBOUND, &mut self.hostbound), (PINGS, &mut self.pings), (AGENTS, &mut self.agents)];
+        for (known, is) in known {
+            *is |= name == known && version == b"0";
+        }
+    }
 }
 
 /// What the engine takes over.
@@ -110,8 +131,7 @@ impl Login {
             bytes_left: opening.bytes_limit,
             phase: Phase::Handshake,
             peer_signatures: None,
-            peer_hostbound: false,
-            peer_pings: false,
+            extensions: PeerExtensions::default(),
             held_back: VecDeque::new(),
             encrypted: false,
             asked: None,
@@ -325,8 +345,7 @@ impl Login {
                 let list = std::str::from_utf8(joined).map(NameList::from_joined).ok();
                 self.peer_signatures = list.map(|list| list.names().map(str::to_owned).collect());
             }
-            self.peer_pings |= name == PINGS && value.rest() == b"0";
-            self.peer_hostbound |= name == HOSTBOUND && value.rest() == b"0";
+            self.extensions.note(name, value.rest());
         }
         reader.finish()?;
         Ok(())
@@ -444,7 +463,7 @@ impl Login {
             closer: self.closer,
             // A local one, until something was measured.
             round_trip: self.round_trip.unwrap_or(Duration::from_millis(1)),
-            peer_pings: self.peer_pings,
+            extensions: self.extensions,
         };
         (finished, parts)
     }
@@ -471,7 +490,7 @@ pub(crate) struct Parts {
     pub(crate) peer: String,
     pub(crate) closer: Arc<dyn Closer>,
     pub(crate) round_trip: Duration,
-    pub(crate) peer_pings: bool,
+    pub(crate) extensions: PeerExtensions,
 }
 
 fn disconnected(payload: &[u8]) -> Result<Error> {
@@ -479,8 +498,8 @@ fn disconnected(payload: &[u8]) -> Result<Error> {
     Ok(Error::Disconnected { code: message.code, text: message.text.to_string() })
 }
 
-/// What we tell a peer that reads EXT_INFO: the signatures that a server takes, and that we answer
-/// pings.
+/// What we tell a peer that reads EXT_INFO: the signatures that a server takes, that it knows the agent's names of
+/// RFC 9987, and that we answer pings.
 fn ext_info(setup: &Setup) -> Vec<u8> {
     let mut extensions = Vec::new();
     let mut count = 1;
@@ -494,7 +513,8 @@ fn ext_info(setup: &Setup) -> Vec<u8> {
         }
         extensions.put("server-sig-algs").put(taken.join(",").as_str());
         extensions.put(HOSTBOUND).put("0");
-        count = 3;
+        extensions.put(AGENTS).put("0");
+        count = 4;
     }
     extensions.put(PINGS).put("0");
     ExtInfo { count, extensions: Rest(&extensions) }.to_vec()

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::core::Start;
 use super::link::Link;
-use super::login::Finished;
+use super::login::{Finished, PeerExtensions};
 use super::reader::Inbox;
 use super::stream::Halves;
 use super::{Limits, start};
@@ -38,7 +38,7 @@ pub(crate) fn start_shared(halves: Halves, limits: Limits) -> Result<Link> {
         peer_ident: String::new(),
         keepalive: None,
         round_trip: ROUND_TRIP,
-        peer_pings: false,
+        extensions: PeerExtensions::default(),
         closer: halves.closer,
         serving: false,
         shared: true,

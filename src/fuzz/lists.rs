@@ -1,14 +1,31 @@
-//! Lists of revoked keys, signatures of messages, and who may make them: files that others write.
+//! Lists of revoked keys, signatures of messages, who may make them, and who may log in: files that others write.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, UNIX_EPOCH};
 
 use base64ct::{Base64, Encoding};
 
 use super::Input;
+use crate::auth::AuthAnswer;
+use crate::authorized::{AuthorizedKeys, KeyLogin};
 use crate::key::{AllowedSigners, IssuedBy, PublicKey, RevokedKeys, SshSignature};
 
 /// A key that is asked about.
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHYkCMScBgImnT7HHiFCOj0zuxgtmtrc2qqkMPsexTo9";
+
+/// A certificate that was signed by [`AUTHORITY`] for `me` and `backup`, for ever.
+const CERTIFICATE: &str = concat!(
+    "ssh-ed25519-cert-v01@openssh.com ",
+    "AAAAIHNzaC1lZDI1NTE5LWNlcnQtdjAxQG9wZW5zc2guY29tAAAAIBe95tcqCPW0vJUd7RFayThNZN2bW3harqkn",
+    "iQWC4xTxAAAAIDsLg/A2qzhf9CATyr3zOmiCMjP92r00aEenhb59tnqUAAAAAAAAAAcAAAABAAAAAm1lAAAAEAAA",
+    "AAJtZQAAAAZiYWNrdXAAAAAAAAAAAP//////////AAAAAAAAAIIAAAAVcGVybWl0LVgxMS1mb3J3YXJkaW5nAAAA",
+    "AAAAABdwZXJtaXQtYWdlbnQtZm9yd2FyZGluZwAAAAAAAAAWcGVybWl0LXBvcnQtZm9yd2FyZGluZwAAAAAAAAAK",
+    "cGVybWl0LXB0eQAAAAAAAAAOcGVybWl0LXVzZXItcmMAAAAAAAAAAAAAADMAAAALc3NoLWVkMjU1MTkAAAAgAsPS",
+    "+c7SvL+0Iu9H9W7j5dACtTnggVtiHhL6NBcrKSsAAABTAAAAC3NzaC1lZDI1NTE5AAAAQNONY5qwJoql8S92PuS+",
+    "Mf5OV0ok4GPnmIa9VMMZlwgGsHJmRruzJh4CwJG05gWBXv0Sunc8Ok6UNUmSwc0S6AY=",
+);
+/// Of whoever signed it, in base64.
+const AUTHORITY: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIALD0vnO0ry/tCLvR/Vu4+XQArU54IFbYh4S+jQXKykr";
 
 /// What is read is written so that it is read the same, and answers the same.
 pub fn revoked_keys(data: &[u8]) {
@@ -65,4 +82,23 @@ fn signers(text: &[u8]) {
     let found = list.find_principals(&key, Some(b"file"), time);
     let matching = list.match_principals("me@example.org");
     assert!(!allowed || !found.is_empty() && !matching.is_empty());
+}
+
+/// Nobody gets in whose key, or whose certificate's authority, is not in the file.
+pub fn authorized_keys(text: &[u8]) {
+    let keys = AuthorizedKeys::parse(text);
+    let lines = text.split(|byte| *byte == b'\n').count();
+    assert!(keys.bad_lines().len() <= lines);
+    assert!(keys.bad_lines().iter().all(|bad| (1..=lines).contains(&bad.line)));
+    for (offered, wanted) in [(KEY, KEY.split(' ').nth(1)), (CERTIFICATE, Some(AUTHORITY))] {
+        let (Ok((key, _)), Some(wanted)) = (PublicKey::from_line(offered), wanted) else { continue };
+        let address = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+        let mut login = KeyLogin::new("me", &key, Some(address));
+        login.now = UNIX_EPOCH.checked_add(Duration::from_secs(1_600_000_000)).unwrap_or(UNIX_EPOCH);
+        let named = text.windows(wanted.len()).any(|piece| piece == wanted.as_bytes());
+        // A file that names the certificate's own key lets that in as it is.
+        let answer = keys.check(&login);
+        assert!(named || answer == AuthAnswer::Refuse);
+        assert_eq!(keys.check(&login), answer);
+    }
 }

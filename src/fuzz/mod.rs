@@ -29,7 +29,7 @@ pub use connection::connection;
 pub use files::key_files;
 pub use forward::{forwards, socks};
 pub use hosts::host_keys;
-pub use lists::{revoked_keys, signatures};
+pub use lists::{authorized_keys, revoked_keys, signatures};
 pub use machines::{auth_client, auth_server, kex_client, kex_server};
 #[cfg(unix)]
 pub use mux::{mux_client, mux_master};
@@ -60,6 +60,7 @@ pub const TARGETS: &[Target] = &[
     ("host_keys", host_keys),
     ("revoked_keys", revoked_keys),
     ("signatures", signatures),
+    ("authorized_keys", authorized_keys),
     ("session", session),
     ("agent_server", agent_server),
     ("agent_client", agent_client),

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use super::folder::UserFolder;
 use super::session::Session;
 use crate::agent::relay;
-use crate::channel::{AGENT_CHANNEL, Channel};
+use crate::channel::Channel;
 use crate::engine::{BREATH, ChannelLink, Link, spawn};
 use crate::error::Result;
 use crate::sys::socket::{listen_unix, shut_listener};
@@ -56,8 +56,8 @@ impl AgentSocket {
         &self.path
     }
 
-    /// For the user of an account.
-    fn open(link: &Link, owner: Option<&Account>) -> io::Result<Self> {
+    /// For the user of an account. `kind`: of the channels that lead to the agent.
+    fn open(link: &Link, kind: &'static str, owner: Option<&Account>) -> io::Result<Self> {
         let mut folder = UserFolder::new()?;
         let path = folder.file(&format!("agent.{}", std::process::id()));
         let listener = Arc::new(listen_unix(&path)?);
@@ -66,7 +66,7 @@ impl AgentSocket {
         let (listener, stopped) = (Arc::clone(&socket.listener), Arc::clone(&socket.stopped));
         let (link, programs) = (link.clone(), Programs::default());
         spawn("feramiko agent socket", move || {
-            accept(&link, &programs, &listener, &stopped);
+            accept(&link, kind, &programs, &listener, &stopped);
             cut(&programs);
         })?;
         Ok(socket)
@@ -74,13 +74,13 @@ impl AgentSocket {
 }
 
 /// Accepts programs until that is stopped.
-fn accept(link: &Link, programs: &Programs, listener: &UnixListener, stopped: &AtomicBool) {
+fn accept(link: &Link, kind: &str, programs: &Programs, listener: &UnixListener, stopped: &AtomicBool) {
     for number in 0.. {
         let accepted = listener.accept();
         if stopped.load(Ordering::SeqCst) {
             return;
         }
-        let Err(error) = accepted.and_then(|(stream, _)| serve(link, programs, number, stream)) else {
+        let Err(error) = accepted.and_then(|(stream, _)| serve(link, kind, programs, number, stream)) else {
             continue;
         };
         log::warn!(target: "feramiko::agent", "a program is not served: {error}");
@@ -89,11 +89,17 @@ fn accept(link: &Link, programs: &Programs, listener: &UnixListener, stopped: &A
 }
 
 /// Serves a program on a thread of its own, unless there are too many.
-fn serve(link: &Link, programs: &Programs, number: u64, mut stream: UnixStream) -> io::Result<()> {
+fn serve(
+    link: &Link,
+    kind: &str,
+    programs: &Programs,
+    number: u64,
+    mut stream: UnixStream,
+) -> io::Result<()> {
     if programs.lock().len() >= CONNECTIONS {
         return Err(io::Error::other("there are too many"));
     }
-    let channel = link.begin_open(AGENT_CHANNEL, b"")?;
+    let channel = link.begin_open(kind, b"")?;
     let program = Program { stream: stream.try_clone()?, channel: channel.clone() };
     programs.lock().insert(number, program);
     let there = Arc::clone(programs);
@@ -156,10 +162,8 @@ impl Session {
     }
 
     fn agent_socket(&self, owner: Option<&Account>) -> io::Result<Option<AgentSocket>> {
-        if !self.request().agent {
-            return Ok(None);
-        }
-        AgentSocket::open(self.channel().link().link(), owner).map(Some)
+        let open = |kind| AgentSocket::open(self.channel().link().link(), kind, owner);
+        self.request().agent.map(open).transpose()
     }
 }
 
@@ -175,7 +179,7 @@ mod tests {
         let client = Bare::new(Role::Server).unwrap();
         let programs = Programs::default();
         let (_program, stream) = UnixStream::pair().unwrap();
-        serve(client.link(), &programs, 0, stream).unwrap();
+        serve(client.link(), "agent-connect", &programs, 0, stream).unwrap();
         assert_eq!(Arc::strong_count(&programs), 2);
         cut(&programs);
         soon("nobody waits any more", || Arc::strong_count(&programs) == 1);
@@ -184,7 +188,7 @@ mod tests {
     #[test]
     fn a_program_that_is_not_accepted_keeps_no_other_out() {
         let client = Bare::new(Role::Server).unwrap();
-        let socket = AgentSocket::open(client.link(), None).unwrap();
+        let socket = AgentSocket::open(client.link(), "agent-connect", None).unwrap();
         // From the second on there is nobody to accept at first, which is an error then.
         socket.listener.set_nonblocking(true).unwrap();
         let mut programs = Vec::new();

@@ -11,7 +11,7 @@ use super::running::Sessions;
 use super::session::{EventSender, Session, SessionEvent, SessionEvents};
 use super::{Config, Peer, hostkeys, login};
 use crate::auth::AuthInfo;
-use crate::channel::{Channel, FORWARD_AGENT, PtyRequest};
+use crate::channel::{AGENT_NAMES, Channel, PtyRequest};
 use crate::engine::{
     self, Clock, Closer, Core, ExitStatus, Incoming, Link, Login, OpenRequest, Opening, Reply, Start, Stream,
 };
@@ -148,7 +148,7 @@ fn log_in<I: ServerInterface>(
         peer_ident,
         keepalive: rules.keepalive,
         round_trip: parts.round_trip,
-        peer_pings: parts.peer_pings,
+        extensions: parts.extensions,
         closer: parts.closer,
         serving: true,
         shared: false,
@@ -178,7 +178,7 @@ struct SessionState {
     events: Weak<EventSender>,
     receiver: Option<SessionEvents>,
     env: Vec<(String, String)>,
-    agent: bool,
+    agent: Option<&'static str>,
     x11: Option<X11Request>,
     pty: Option<PtyRequest>,
     /// Looks whether the channel still lives, without keeping it open.
@@ -274,7 +274,7 @@ impl<I: ServerInterface> Serving<'_, I> {
                 events: weak,
                 receiver: Some(receiver),
                 env: Vec::new(),
-                agent: false,
+                agent: None,
                 x11: None,
                 pty: None,
                 closed: Box::new(closed),
@@ -372,11 +372,12 @@ fn request<I: ServerInterface>(
         _ if session.channel.is_none() => Ok(None),
         "pty-req" if !auth.permissions.pty => Ok(None),
         "pty-req" => pty(interface, session, &mut reader),
-        name if FORWARD_AGENT.contains(&name) => {
+        name if let Some((_, channel)) = AGENT_NAMES.iter().find(|(request, _)| *request == name) => {
             reader.finish()?;
             let may = auth.permissions.agent_forwarding;
-            session.agent = may && interface.check_channel_forward_agent_request(auth) == Answer::Yes;
-            Ok(session.agent.then_some(Granted::Done))
+            let may = may && interface.check_channel_forward_agent_request(auth) == Answer::Yes;
+            session.agent = may.then_some(*channel);
+            Ok(may.then_some(Granted::Done))
         }
         // Elsewhere there is nothing that would listen.
         "x11-req" if !auth.permissions.x11_forwarding || cfg!(not(unix)) => Ok(None),

@@ -17,6 +17,7 @@ use super::{Config, SSHServer};
 use crate::engine::{self, BREATH, Closer, Link, Stream};
 use crate::error::Result;
 use crate::interface::ServerInterface;
+use crate::sys::tcp::ask_silent_peers;
 
 /// Who connected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub trait Listen: Send + Sync + 'static {
 impl Listen for TcpListener {
     fn accept(&self) -> io::Result<(Box<dyn Stream>, Peer)> {
         let (stream, peer) = Self::accept(self)?;
+        // As sshd does. What has ended already says so when it is read.
+        let _ = ask_silent_peers(&stream);
         let addresses = stream.local_addr().ok().map(|local| (peer, local));
         Ok((Box::new(stream), Peer { source: peer.ip().to_string(), addresses }))
     }
@@ -84,7 +87,10 @@ const BACKLOG: u16 = 128;
 /// ```
 #[cfg(unix)]
 #[derive(Debug)]
-pub struct TcpListeners(Vec<TcpListener>);
+pub struct TcpListeners {
+    listeners: Vec<TcpListener>,
+    keepalive: bool,
+}
 
 #[cfg(unix)]
 impl TcpListeners {
@@ -102,7 +108,16 @@ impl TcpListeners {
             listener.set_nonblocking(true)?;
             Ok(listener)
         };
-        addresses.iter().map(bind).collect::<io::Result<_>>().map(Self)
+        let listeners = addresses.iter().map(bind).collect::<io::Result<_>>()?;
+        Ok(Self { listeners, keepalive: true })
+    }
+
+    /// Whether the system asks clients that have been silent for hours whether they are still there
+    /// (`SO_KEEPALIVE`); it does unless told otherwise.
+    #[must_use]
+    pub fn tcp_keepalive(mut self, ask: bool) -> Self {
+        self.keepalive = ask;
+        self
     }
 
     /// Where it listens.
@@ -110,24 +125,27 @@ impl TcpListeners {
     /// # Errors
     /// What the system says.
     pub fn local_addrs(&self) -> io::Result<Vec<SocketAddr>> {
-        self.0.iter().map(TcpListener::local_addr).collect()
+        self.listeners.iter().map(TcpListener::local_addr).collect()
     }
 }
 
 #[cfg(unix)]
 impl Listen for TcpListeners {
     fn accept(&self) -> io::Result<(Box<dyn Stream>, Peer)> {
-        let (stream, peer) = crate::sys::socket::accept_any(&self.0)?;
+        let (stream, peer) = crate::sys::socket::accept_any(&self.listeners)?;
+        if self.keepalive {
+            let _ = ask_silent_peers(&stream);
+        }
         let addresses = stream.local_addr().ok().map(|local| (peer, local));
         Ok((Box::new(stream), Peer { source: peer.ip().to_canonical().to_string(), addresses }))
     }
 
     fn stop(&self) {
-        self.0.iter().for_each(crate::sys::socket::shut_listener);
+        self.listeners.iter().for_each(crate::sys::socket::shut_listener);
     }
 
     fn address(&self) -> String {
-        let shown = self.0.iter().map(Listen::address);
+        let shown = self.listeners.iter().map(Listen::address);
         shown.collect::<Vec<_>>().join(" ")
     }
 }

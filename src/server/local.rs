@@ -94,7 +94,9 @@ impl Session {
         launch.login = LoginSteps {
             nologin: true,
             motd: login.motd && terminal.is_some() && command.is_none(),
-            user_rc: (login.user_rc && !self.is_subsystem()).then(|| login.account.shell.clone()),
+            // What the client's key forbids is not run, whatever the application says.
+            user_rc: (login.user_rc && self.request().auth.permissions.user_rc && !self.is_subsystem())
+                .then(|| login.account.shell.clone()),
             system_rc: login.system_rc,
         };
         match terminal {

@@ -68,7 +68,7 @@ pub(super) fn authenticate<I: ServerInterface>(
                         refuse_after(delay, asked);
                         return Err(Error::Protocol {
                             code: reason::NO_MORE_AUTH_METHODS,
-                            text: "too many authentication failures".to_owned(),
+                            text: "Too many authentication failures".to_owned(),
                         });
                     }
                     ServerAction::Success(info, payload) => {

@@ -67,7 +67,11 @@ impl ChannelTimeouts {
 }
 
 /// What sshd_config(5) calls channels that have another name on the wire.
-const NAMES: [(&str, &str); 2] = [("auth-agent@openssh.com", "agent-connection"), ("x11", "x11-connection")];
+const NAMES: [(&str, &str); 3] = [
+    ("auth-agent@openssh.com", "agent-connection"),
+    ("agent-connect", "agent-connection"),
+    ("x11", "x11-connection"),
+];
 
 /// What a channel is called in a rule.
 fn name(wire: &str) -> &str {

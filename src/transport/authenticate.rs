@@ -76,7 +76,7 @@ impl ClientLogin {
         let (_, machine) = self.machine.get_or_insert_with(|| {
             (user.to_owned(), AuthClient::new(user.as_bytes(), session_id, accepted, limits))
         });
-        if let Some(host_key) = self.login.kex.host_key().filter(|_| self.login.peer_hostbound) {
+        if let Some(host_key) = self.login.kex.host_key().filter(|_| self.login.extensions.hostbound) {
             machine.bind_to_host(host_key.blob());
         }
         machine

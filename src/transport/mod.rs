@@ -388,7 +388,7 @@ impl Transport {
             peer_ident: self.0.peer_ident.clone(),
             keepalive: self.0.options.keepalive,
             round_trip: parts.round_trip,
-            peer_pings: parts.peer_pings,
+            extensions: parts.extensions,
             closer: parts.closer,
             serving: false,
             shared: false,

@@ -165,6 +165,10 @@ fn what_is_not_built_keeps_out() {
         let wrong = site.ssh(&format!("{line}\n"), &["box", "true"]).unwrap_err();
         assert!(wrong.contains("is not built"), "{line}: {wrong}");
     }
+    // What weakens nothing is told once, where somebody looks.
+    let told = site.ssh("VisualHostKey yes\n", &["-v", "box", "exit 3"]).unwrap_err();
+    assert_eq!(told.matches("visualhostkey is not built").count(), 1, "{told}");
+    assert_eq!(site.ssh("VisualHostKey yes\n", &["box", "exit 3"]).unwrap_err(), "");
     assert_eq!(
         site.ssh("LocalForward 9 h:1\n", &["-oClearAllForwardings=yes", "box", "echo fine"]).as_deref(),
         Ok("fine\n")

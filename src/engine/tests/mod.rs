@@ -123,7 +123,7 @@ fn engine(stream: impl Stream, role: Role, limits: &Limits) -> Result<Link> {
         peer_ident: String::new(),
         keepalive: None,
         round_trip: parts.round_trip,
-        peer_pings: parts.peer_pings,
+        extensions: parts.extensions,
         closer: parts.closer,
         serving: server,
         shared: false,

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::setup;
+use crate::engine::login::PeerExtensions;
 use crate::engine::outbox::Outbox;
 use crate::engine::{Closer, Core, Limits, Start, WriteHalf, mux};
 use crate::error::Result;
@@ -53,7 +54,7 @@ impl Still {
             peer_ident: String::new(),
             keepalive: None,
             round_trip: Duration::from_millis(1),
-            peer_pings: false,
+            extensions: PeerExtensions::default(),
             closer: Arc::new(sent.clone()),
             shared: false,
             serving: role == Role::Server,

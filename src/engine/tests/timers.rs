@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{setup, soon, within};
+use crate::engine::login::PeerExtensions;
 use crate::engine::outbox::Outbox;
 use crate::engine::{Closer, Core, Limits, Start, WriteHalf, spawn, writer};
 use crate::error::{Error, Phase};
@@ -45,7 +46,7 @@ fn writing(stream: Slow, keepalive: Option<(Duration, u32)>) -> Arc<Core> {
         peer_ident: String::new(),
         keepalive,
         round_trip: Duration::from_millis(1),
-        peer_pings: false,
+        extensions: PeerExtensions::default(),
         closer: Arc::new(Nothing),
         serving: false,
         shared: false,
