@@ -20,6 +20,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use ends::connect_soon;
@@ -34,6 +35,9 @@ use served::Served;
 const NOTICED: Duration = Duration::from_secs(8);
 /// The same, and time for a program to be hung up.
 const CLEARED: Duration = Duration::from_secs(10);
+
+/// Whoever counts threads of this process runs alone.
+static ALONE: Mutex<()> = Mutex::new(());
 
 fn keys() -> Option<(Keys, Keys)> {
     Some((Keys::named("host")?, Keys::named("user")?))
@@ -121,12 +125,21 @@ fn our_server_notices_that_the_network_is_lost() {
 
 #[test]
 fn clients_notice_that_the_server_has_stopped() {
+    let _alone = ALONE.lock();
     let _watch = given::within(60);
     let Some((host, own)) = keys() else { return };
     let served = Served::start(&host, &own, &[]);
     let key = PKey::from_file(own.private("ed25519"), None).unwrap();
     let builder = given::client().username(&user()).key(key).keepalive(Duration::from_secs(1), 2);
     let client = builder.connect(&format!("127.0.0.1:{}", served.port())).unwrap();
+    let forwards = [
+        client.forward_local(Endpoint::tcp("127.0.0.1", 0), ends::tcp_service("tcp")).unwrap(),
+        client.forward_remote(Endpoint::tcp("127.0.0.1", 0), ends::tcp_service("tcp")).unwrap(),
+    ];
+    let mut near = ends::connect(forwards[0].endpoint()).unwrap();
+    // What the server has accepted is held there, where all stands still: of that the other end is ours.
+    let far = ends::connect(forwards[1].endpoint()).unwrap();
+    near.read_exact(&mut [0; 3]).unwrap();
     let mut process = client.exec_command("echo runs; sleep 600").unwrap();
     let mut stdout = BufReader::new(process.stdout.take().unwrap());
     stdout.read_line(&mut String::new()).unwrap();
@@ -136,7 +149,13 @@ fn clients_notice_that_the_server_has_stopped() {
     assert!(stopped.elapsed() < NOTICED, "{:?}", stopped.elapsed());
     let lost = |error: &Error| matches!(error, Error::Timeout(Phase::Keepalive));
     assert!(lost(&error) || matches!(&error, Error::Closed(Some(cause)) if lost(cause)), "{error:?}");
+    // What was forwarded has an end too, and nobody listens any more.
+    let _ = near.read_to_end(&mut Vec::new());
+    assert!(ends::connect(forwards[0].endpoint()).is_err() && stopped.elapsed() < NOTICED);
+    drop((client, process, stdout, forwards));
+    soon("no thread is left", || feramiko::running_threads() == 0);
     // Once it goes on it finds both gone.
     served.signal(Signal::CONT);
+    drop(far);
     served.settles();
 }

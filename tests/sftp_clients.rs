@@ -9,7 +9,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use peers::{Folder, Keys, Server, command, our_sshd, output, user};
+use peers::{Folder, Keys, Server, command, example, our_sshd, output, sshd, user};
 
 /// Large enough for several requests of every program.
 const BIG: usize = 3_000_001;
@@ -22,6 +22,10 @@ struct Served {
 
 /// A server of ours, and a tree with odd names in it.
 fn served() -> Option<Served> {
+    served_by(|host, own| Some(our_sshd(host, own)))
+}
+
+fn served_by(server: impl Fn(&Keys, &Keys) -> Option<Server>) -> Option<Served> {
     let (host, own) = (Keys::named("host")?, Keys::named("user")?);
     let folder = Folder::new();
     fs::create_dir_all(folder.file("tree/below/deep")).unwrap();
@@ -31,7 +35,7 @@ fn served() -> Option<Served> {
     fs::write(folder.file("tree/below/with space 'n \"quotes\""), "x\n").unwrap();
     fs::write(folder.file("tree/below/deep/ünïcode"), "y\n").unwrap();
     let key = own.private("ed25519").to_str().unwrap().to_owned();
-    Some(Served { server: our_sshd(&host, &own), key, folder })
+    Some(Served { server: server(&host, &own)?, key, folder })
 }
 
 /// Runs a program that must succeed; what it printed.
@@ -94,14 +98,25 @@ fn rclone_copies_both_ways_and_checks() {
 }
 
 #[test]
-fn sshfs_mounts_us() {
+fn sshfs_mounts_servers_by_clients_of_either_kind() {
     // Containers mostly have no such device, or may not mount.
     let fuse = fs::File::options().read(true).write(true).open("/dev/fuse");
     if fuse.is_err() || !rustix::process::geteuid().is_root() {
         return println!("skipped: nothing can be mounted here");
     }
-    let (Some(mut sshfs), Some(served)) = (command("sshfs"), served()) else { return };
-    let Served { server, key, folder } = &served;
+    let theirs = || served_by(|host, own| sshd(host, own, ""));
+    let ours = example("ssh");
+    for (served, client) in [(served(), None), (theirs(), Some(&ours)), (served(), Some(&ours))] {
+        let (Some(mut sshfs), Some(served)) = (command("sshfs"), served) else { return };
+        if let Some(client) = client {
+            sshfs.arg("-o").arg(format!("ssh_command={}", client.display()));
+        }
+        mounts(&mut sshfs, &served);
+    }
+}
+
+fn mounts(sshfs: &mut Command, served: &Served) {
+    let Served { server, key, folder } = served;
     let (tree, mounted) = (folder.file("tree"), folder.file("mounted"));
     fs::create_dir(&mounted).unwrap();
     let from = format!("{}@127.0.0.1:{}", user(), tree.display());

@@ -7,6 +7,8 @@ mod peers;
 
 #[path = "ssh_program/forwards.rs"]
 mod forwards;
+#[path = "loss/relay.rs"]
+mod relay;
 #[path = "ssh_program/sharing.rs"]
 mod sharing;
 #[path = "given/terminal.rs"]

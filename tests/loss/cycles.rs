@@ -1,5 +1,7 @@
-//! Connections of every kind to one server, which end in order or are cut: it has nothing of them afterwards.
+//! Connections of every kind to one server, which end in order or are cut: it has nothing of them afterwards, nor has
+//! this process, whose clients most of them are.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::process::{Command, Stdio};
@@ -9,14 +11,15 @@ use std::time::Duration;
 
 use feramiko::{
     AddOptions, Agent, AgentServer, Algorithms, Endpoint, ExitStatus, PKey, PtyRequest, SSHClient,
+    running_threads,
 };
 
 use crate::ends::{connect, tcp_service, unix};
 use crate::given;
-use crate::ours::Ours;
-use crate::peers::{Folder, Keys, Running, program, require, user};
+use crate::ours::{Ours, soon};
+use crate::peers::{Folder, Keys, Running, example, program, require, user};
 use crate::served::Served;
-use crate::{first_line, ssh};
+use crate::{ALONE, first_line, ssh};
 
 const CYCLES: usize = 500;
 /// As many as keep two cores busy.
@@ -118,9 +121,20 @@ fn forwards(site: &Site, cut: bool) {
     }
 }
 
-/// OpenSSH's client, with a terminal, an agent that is asked for nothing, and a forwarding.
-fn theirs(site: &Site, cut: bool) {
-    let mut command = ssh(Command::new("ssh"), site.served.port(), &site.own, &site.known);
+fn files(site: &Site, cut: bool) {
+    let (client, connection) = site.client();
+    let sftp = client.open_sftp().unwrap();
+    let names = sftp.listdir(site.served.folder.path().to_str().unwrap()).unwrap();
+    let name = site.name.fetch_add(1, Ordering::Relaxed);
+    let path = site.known.file(&format!("file{name}"));
+    let mut file = sftp.open(path.to_str().unwrap(), "w").unwrap();
+    file.write_all(format!("{names:?}").as_bytes()).unwrap();
+    end(&client, &connection, cut);
+}
+
+/// OpenSSH's client or our program, with a terminal, an agent that is asked for nothing, and a forwarding.
+fn programs(site: &Site, program: impl AsRef<OsStr>, cut: bool) {
+    let mut command = ssh(Command::new(program), site.served.port(), &site.own, &site.known);
     command.args(["-A", "-tt", "-R", "0:127.0.0.1:9"]).env("SSH_AUTH_SOCK", site.held.socket());
     command.arg(format!("echo runs; {}", afterwards(cut))).stdin(Stdio::piped()).stderr(Stdio::null());
     let mut running = Running::start(command.stdout(Stdio::piped()));
@@ -132,20 +146,22 @@ fn theirs(site: &Site, cut: bool) {
     }
 }
 
-/// One in this many is OpenSSH's, which takes longer.
-const THEIRS: usize = 10;
-const KINDS: [fn(&Site, bool); 4] = [command, shell, agent, forwards];
+/// Two in this many are OpenSSH's client's and two our program's, which take longer.
+const PROGRAMS: usize = 20;
+const KINDS: [fn(&Site, bool); 5] = [command, shell, agent, forwards, files];
 
 fn cycle(site: &Site, number: usize) {
     let cut = number.is_multiple_of(2);
-    match number % THEIRS {
-        0 | 1 => theirs(site, cut),
+    match number % PROGRAMS {
+        0 | 1 => programs(site, "ssh", cut),
+        2 | 3 => programs(site, example("ssh"), cut),
         _ => KINDS[number / 2 % KINDS.len()](site, cut),
     }
 }
 
 #[test]
 fn nothing_is_left_after_many_connections() {
+    let _alone = ALONE.lock();
     let _watch = given::within(300);
     let (Some(host), Some(own)) = (Keys::named("host"), Keys::named("user")) else { return };
     let Some(_) = require("ssh-add", program("ssh-add")) else { return };
@@ -163,7 +179,11 @@ fn nothing_is_left_after_many_connections() {
         known: Folder::new(),
         name: AtomicUsize::new(0),
     };
-    let next = AtomicUsize::new(0);
+    // Once of each kind: what that brings in stays.
+    (0..PROGRAMS).for_each(|number| cycle(&site, number));
+    site.served.settles();
+    let before = (running_threads(), descriptors());
+    let next = AtomicUsize::new(PROGRAMS);
     thread::scope(|scope| {
         for _ in 0..WORKERS {
             scope.spawn(|| {
@@ -178,4 +198,10 @@ fn nothing_is_left_after_many_connections() {
         }
     });
     site.served.settles();
+    soon("nothing is left here", || (running_threads(), descriptors()) <= before);
+}
+
+/// How many descriptors this process has.
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
 }

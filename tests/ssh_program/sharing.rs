@@ -130,7 +130,12 @@ fn a_lost_connection_is_told_by_who_shares_it_too() {
 #[test]
 fn autossh_starts_it_again() {
     let _watch = given::within(120);
-    let Some(host) = Host::start("") else { return };
+    for host in Host::both() {
+        autossh_starts(&host);
+    }
+}
+
+fn autossh_starts(host: &Host) {
     let Some(mut autossh) = peers::command("autossh") else { return };
     let (echo, port) = (echoing(), free_port());
     autossh.args(["-M", "0", "-N", "-F", &host.config(), "-L", &format!("{port}:127.0.0.1:{echo}"), "host"]);

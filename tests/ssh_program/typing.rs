@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 
 use rustix::termios::{LocalModes, tcgetattr};
 
+use super::relay::Relay;
 use super::terminal::Terminal;
 use super::*;
 
@@ -122,6 +123,18 @@ fn the_terminal_comes_back_when_a_signal_or_the_network_ends_it() {
     let lost = ["host", "-tt", "sleep 0.3; kill -9 $PPID; sleep 9"];
     let (_terminal, mut running, far) = at_terminal(&host, &lost);
     soon("the terminal is raw", || is_raw(&far));
+    assert_eq!(running.ended().code(), Some(255));
+    assert!(!is_raw(&far));
+
+    // Nothing arrives any more, not even an end.
+    let relay = Relay::to(host.server.port());
+    let port = relay.port().to_string();
+    let alive = ["-oServerAliveInterval=1", "-oServerAliveCountMax=2", "-p", &port, "host", "-tt", "cat"];
+    let (mut terminal, mut running, far) = at_terminal(&host, &alive);
+    soon("the terminal is raw", || is_raw(&far));
+    terminal.types("seen\n");
+    terminal.shows("seen\r\nseen\r\n");
+    relay.freeze();
     assert_eq!(running.ended().code(), Some(255));
     assert!(!is_raw(&far));
 }
