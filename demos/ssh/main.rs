@@ -228,6 +228,9 @@ impl Program {
         if self.config.forward_agent().is_some() {
             command = command.forward_agent();
         }
+        if x11::wanted(&self.config) {
+            command = command.forward_x11();
+        }
         for (name, value) in self.config.environment() {
             command = command.env(name.as_bytes(), value.as_bytes());
         }
@@ -296,6 +299,10 @@ impl Program {
         let mut builder = forwardings.known_to(ControlMaster::builder());
         if let Some(agent) = self.config.forward_agent().and_then(|socket| Agent::connect(socket).ok()) {
             builder = builder.forward_agent(&agent);
+        }
+        if x11::wanted(&self.config) {
+            let config = self.config.clone();
+            builder = builder.forward_x11(move |channel| channel.request_x11(&x11::settings(&config)?));
         }
         Sharing { path, ask, send_env }.hold(client, builder)
     }

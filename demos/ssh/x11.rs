@@ -2,21 +2,25 @@
 
 use feramiko::{Channel, HostConfig, Result, X11Options};
 
-/// Asks for it, if it is wanted and there is a display. Like ssh: the session is worth having without.
-pub(crate) fn forward(channel: &Channel, config: &HostConfig) {
-    if !config.is("ForwardX11") {
-        return;
-    }
-    if std::env::var_os("DISPLAY").is_none() {
+/// Whether it is wanted, and there is a display.
+pub(crate) fn wanted(config: &HostConfig) -> bool {
+    let display = std::env::var_os("DISPLAY").is_some();
+    if config.is("ForwardX11") && !display {
         log::debug!(target: "ssh", "DISPLAY not set");
-        return;
     }
-    if let Err(error) = settings(config).and_then(|options| channel.request_x11(&options)) {
+    config.is("ForwardX11") && display
+}
+
+/// Asks for it, if it is wanted. Like ssh: the session is worth having without.
+pub(crate) fn forward(channel: &Channel, config: &HostConfig) {
+    if wanted(config)
+        && let Err(error) = settings(config).and_then(|options| channel.request_x11(&options))
+    {
         log::warn!(target: "ssh", "X11 is not forwarded: {error}");
     }
 }
 
-fn settings(config: &HostConfig) -> Result<X11Options> {
+pub(crate) fn settings(config: &HostConfig) -> Result<X11Options> {
     // For ever where it says 0.
     let options = X11Options::from_env()?
         .trusted(config.is("ForwardX11Trusted"))

@@ -55,6 +55,7 @@ pub struct MuxCommand {
     tty: bool,
     escape: Option<u8>,
     agent: bool,
+    x11: bool,
     env: Vec<Vec<u8>>,
 }
 
@@ -94,6 +95,13 @@ impl MuxCommand {
         self
     }
 
+    /// Lets it use the master's display, if the master does.
+    #[must_use]
+    pub fn forward_x11(mut self) -> Self {
+        self.x11 = true;
+        self
+    }
+
     /// Sets an environment variable, if the master and the server let it.
     #[must_use]
     pub fn env(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
@@ -110,7 +118,7 @@ impl MuxCommand {
             id,
             reserved: b"",
             tty: self.tty.into(),
-            x11: 0,
+            x11: self.x11.into(),
             agent: self.agent.into(),
             subsystem: self.subsystem.into(),
             escape: self.escape.map_or(NO_ESCAPE, u32::from),

@@ -14,6 +14,7 @@ use super::forward::{ForwardRequest, Forwards};
 use super::place::Place;
 use super::session::Terminal;
 use crate::agent::Agent;
+use crate::channel::Channel;
 use crate::engine::{BREATH, Held, spawn};
 use crate::error::{Error, Result};
 use crate::sys::socket::shut_listener;
@@ -46,12 +47,16 @@ pub enum MasterEnd {
     Closed,
 }
 
+/// What asks for X11 on a session's channel.
+type ForwardX11 = Box<dyn Fn(&Channel) -> Result<()> + Send + Sync>;
+
 /// How a [`ControlMaster`] is to be.
 #[derive(Default)]
 pub struct ControlMasterBuilder {
     pub(super) ask: Option<Ask>,
     pub(super) forwards: Option<Box<dyn Forwards>>,
     pub(super) agent: Option<Agent>,
+    pub(super) x11: Option<ForwardX11>,
     pub(super) send_env: Vec<Vec<u8>>,
     pub(super) stall: Option<Duration>,
     /// What is forwarded already, with the ports that were chosen.
@@ -64,6 +69,7 @@ impl fmt::Debug for ControlMasterBuilder {
             .field("ask", &self.ask.is_some())
             .field("forwards", &self.forwards.is_some())
             .field("agent", &self.agent.is_some())
+            .field("x11", &self.x11.is_some())
             .finish_non_exhaustive()
     }
 }
@@ -98,6 +104,23 @@ impl ControlMasterBuilder {
     #[must_use]
     pub fn forward_agent(mut self, agent: &Agent) -> Self {
         self.agent = Some(agent.clone());
+        self
+    }
+
+    /// Forwards X11 for a session that asks for it, before its command is started; without it none is forwarded. What
+    /// goes wrong is logged, and the session runs without.
+    ///
+    /// ```no_run
+    /// use feramiko::{ControlMaster, SSHClient, X11Options};
+    /// let client = SSHClient::connect("build.example.org")?;
+    /// let display = X11Options::from_env()?;
+    /// let master = ControlMaster::builder().forward_x11(move |channel| channel.request_x11(&display));
+    /// let master = master.serve(client.transport(), "/run/user/1000/ssh.sock")?;
+    /// # Ok::<(), feramiko::Error>(())
+    /// ```
+    #[must_use]
+    pub fn forward_x11(mut self, forward: impl Fn(&Channel) -> Result<()> + Send + Sync + 'static) -> Self {
+        self.x11 = Some(Box::new(forward));
         self
     }
 

@@ -86,13 +86,15 @@ pub(super) fn open(
     let channel = master.transport.open_channel("session", b"", Some(OPEN))?;
     // For the requests that follow.
     channel.set_read_timeout(Some(OPEN));
-    if request.x11 != 0 {
-        log::warn!(target: "feramiko::mux", "X11 forwarding is not built over a shared connection");
+    if let Some(forward) = master.options.x11.as_ref().filter(|_| request.x11 != 0)
+        && let Err(error) = forward(&channel)
+    {
+        // As with ssh: the session is worth having without it.
+        log::warn!(target: "feramiko::mux", "X11 is not forwarded: {error}");
     }
     if let Some(agent) = master.options.agent.as_ref().filter(|_| request.agent != 0)
         && let Err(error) = channel.request_forward_agent(agent)
     {
-        // As with ssh: the session is worth having without it.
         log::warn!(target: "feramiko::mux", "the agent is not forwarded: {error}");
     }
     let tty = request.tty != 0;

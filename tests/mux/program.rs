@@ -193,3 +193,46 @@ fn files_are_copied_over_a_shared_connection() {
         assert!(copy(name, &way, &format!("{}@127.0.0.1", user())), "{name}");
     }
 }
+
+/// Sessions of a connection that is shared have a display where both its master and they want one.
+#[test]
+fn displays_are_forwarded_over_a_shared_connection() {
+    let _watch = given::within(60);
+    if require("xauth", program("xauth")).is_none() {
+        return;
+    }
+    let (Some(server), Some(keys)) = (Keys::named("host"), Keys::named("user")) else { return };
+    let Some(server) = sshd(&server, &keys, "X11Forwarding yes") else { return };
+    let host = Host { server, folder: Folder::new(), keys };
+    let shown = |command: &mut Command, letter: &str| {
+        command
+            .args([letter, "host", "echo [$DISPLAY]"])
+            .env("DISPLAY", ":77")
+            .env("XAUTHORITY", "/dev/null");
+        let output = peers::output(command, "");
+        assert!(output.status.success(), "{}", said(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let forwarded = |text: &str| text.starts_with("[localhost:") && text.len() > 13;
+    {
+        let display = feramiko::X11Options::new(":77").unwrap().trusted(true).authority("/dev/null");
+        let builder = feramiko::ControlMaster::builder();
+        let (_client, _master) =
+            host.our_master(builder.forward_x11(move |channel| channel.request_x11(&display)));
+        let Some(mut theirs) = host.ssh() else { return };
+        let text = shown(&mut theirs, "-Y");
+        assert!(forwarded(&text), "{text}");
+        let text = shown(&mut host.ssh().unwrap(), "-x");
+        assert_eq!(text, "[]\n");
+        let text = shown(&mut host.sharing("no"), "-Y");
+        assert!(forwarded(&text), "{text}");
+    }
+    let Some(mut master) = host.openssh("ssh") else { return };
+    master.args(["-M", "-N", "-Y", "-p", &host.server.port().to_string()]).env("DISPLAY", ":77");
+    master.arg(format!("{}@127.0.0.1", user())).env("XAUTHORITY", "/dev/null").stdin(Stdio::null());
+    let _master = Running::start(&mut master);
+    soon("the master listens", || host.path().exists());
+    let text = shown(&mut host.sharing("no"), "-Y");
+    assert!(forwarded(&text), "{text}");
+    assert_eq!(shown(&mut host.sharing("no"), "-x"), "[]\n");
+}
