@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Outcome;
 use crate::session::code;
+use crate::support::connect::no_master;
 use crate::support::output::{complain, say, say_bytes};
 use crate::support::prompt::permission;
 use crate::support::terminal::{Mode, before_the_end, on_resize, on_window_change};
@@ -149,10 +150,8 @@ pub(crate) fn run(
 fn reach(path: &Path) -> Outcome<Option<MuxClient>> {
     match MuxClient::connect(path) {
         Ok(master) => Ok(Some(master)),
-        Err(Error::Io { source, .. })
-            if [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused].contains(&source.kind()) =>
-        {
-            log::debug!(target: "ssh", "no master at {}: {source}", path.display());
+        Err(error) if no_master(&error) => {
+            log::debug!(target: "ssh", "no master at {}: {error}", path.display());
             Ok(None)
         }
         Err(error) => Err(error.into()),

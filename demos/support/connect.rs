@@ -25,18 +25,17 @@ pub(crate) struct Connect {
     pub(crate) family: Option<u8>,
 }
 
+/// Whether nobody shares a connection there.
+pub(crate) fn no_master(error: &Error) -> bool {
+    let none = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused];
+    matches!(error, Error::Io { source, .. } if none.contains(&source.kind()))
+}
+
 /// A client over the master at `path`; none where there is no master, or one that passes no packets on, as ours.
 fn shared(path: &Path) -> Outcome<Option<SSHClient>> {
-    let none = |error: &Error| match error {
-        Error::Io { source, .. } => {
-            [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused].contains(&source.kind())
-        }
-        Error::MasterRefused { .. } => true,
-        _ => false,
-    };
     match SSHClient::over_master(path) {
         Ok(client) => Ok(Some(client)),
-        Err(error) if none(&error) => {
+        Err(error) if no_master(&error) || matches!(error, Error::MasterRefused { .. }) => {
             log::debug!(target: "ssh", "nothing is shared at {}: {error}", path.display());
             Ok(None)
         }

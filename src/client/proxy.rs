@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use super::cancel::Cancel;
 use crate::engine::{Closer, ExitStatus, Halves, Program, ReadHalf, Running, Stream, WriteHalf, spawn};
 use crate::sys::passing::{self, PassedStream};
 use crate::sys::pipe::{Pipe, Stop};
@@ -110,14 +111,16 @@ impl ProxyCommand {
     }
 
     /// The connection that a program makes and passes on over its standard output before it ends, as
-    /// `ProxyUseFdpass` of ssh_config(5) and `nc -F` have it. A program that has not done so at the deadline is
-    /// ended.
+    /// `ProxyUseFdpass` of ssh_config(5) and `nc -F` have it. A program that has not done so at the deadline, or
+    /// when the connect is cancelled, is ended.
     pub(super) fn receive(
         mut command: Command,
         name: String,
         deadline: Option<Instant>,
+        cancel: &Cancel,
     ) -> io::Result<Box<dyn Stream>> {
         let (socket, theirs) = UnixStream::pair()?;
+        let _watch = cancel.watch(Box::new(socket.try_clone()?).split()?.closer);
         command
             .stdin(Stdio::from(OwnedFd::from(theirs.try_clone()?)))
             .stdout(Stdio::from(OwnedFd::from(theirs)));

@@ -391,7 +391,7 @@ impl ChannelLink {
     pub(crate) fn hold(&self, thing: impl Any + Send) {
         let mut state = self.0.slot.state.lock();
         if !state.over() {
-            state.held = Some(Box::new(thing));
+            state.held.push(Box::new(thing));
         }
     }
 

@@ -105,7 +105,7 @@ pub(crate) struct Start {
     pub(crate) peer_ident: String,
     pub(crate) keepalive: Option<(Duration, u32)>,
     pub(crate) round_trip: Duration,
-    /// Whether the peer answers pings.
+    /// What the peer says that it can do.
     pub(crate) extensions: PeerExtensions,
     pub(crate) closer: Arc<dyn Closer>,
     /// Whether somebody takes what the peer opens and asks; nobody: it is refused.
@@ -161,7 +161,7 @@ pub(crate) struct Core {
     pub(super) serving: bool,
     /// Whether another program holds the connection: it sees to the keys, and to all but channels.
     shared: bool,
-    /// Whether the peer answers pings.
+    /// What the peer says that it can do.
     pub(crate) extensions: PeerExtensions,
     /// Taken by the reader, and by whoever ends the transport.
     taker: Mutex<Option<RequestTaker>>,

@@ -150,7 +150,7 @@ pub(super) struct State {
     used: Option<Instant>,
     /// Dropped when either side closes the channel, or with the transport: whoever waits for the
     /// other end of it learns so.
-    pub(super) held: Option<Box<dyn Any + Send>>,
+    pub(super) held: Vec<Box<dyn Any + Send>>,
     /// Where data goes as it comes; nothing waits to be read while it is here.
     pub(super) sink: Option<Sink>,
 }
@@ -316,7 +316,7 @@ impl State {
 
     /// What is to be let go of when the channel is over, once the lock is.
     pub(super) fn let_go(&mut self) -> LetGo {
-        LetGo { sink: self.sink.take(), _held: self.held.take() }
+        LetGo { sink: self.sink.take(), _held: std::mem::take(&mut self.held) }
     }
 
     /// Data comes or goes.
@@ -336,7 +336,7 @@ impl State {
 /// What hangs on a channel. Dropped without the lock: it may be other channels that end then.
 pub(super) struct LetGo {
     sink: Option<Sink>,
-    _held: Option<Box<dyn Any + Send>>,
+    _held: Vec<Box<dyn Any + Send>>,
 }
 
 impl Drop for LetGo {
@@ -387,7 +387,7 @@ impl Slot {
                 adjust_due: false,
                 watchers: Vec::new(),
                 used: None,
-                held: None,
+                held: Vec::new(),
                 sink: None,
             }),
             incoming: Condvar::new(),
@@ -449,7 +449,7 @@ impl Slot {
             return state;
         }
         drop(state);
-        drop(LetGo { sink, _held: None });
+        drop(LetGo { sink, _held: Vec::new() });
         self.state.lock()
     }
 

@@ -9,8 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use feramiko::{
-    Agent, AgentServer, AutoAddPolicy, Error, HostKeys, KeyKind, PKey, Phase, SSHClient, SSHClientBuilder,
-    SSHConfig,
+    Agent, AgentServer, AutoAddPolicy, Cancel, Error, HostKeys, KeyKind, PKey, Phase, SSHClient,
+    SSHClientBuilder, SSHConfig,
 };
 
 use crate::given::within;
@@ -305,6 +305,15 @@ fn the_way_to_a_host() {
     }
     let late = site.connect(&format!("ConnectTimeout 1\n{}", passing("time.sleep(600)"))).unwrap_err();
     assert!(matches!(late, Error::Timeout(Phase::Connect)), "{late}");
+    let cancel = Cancel::new();
+    let builder = site.builder(&passing("time.sleep(600)")).cancel(&cancel);
+    let cancelled = thread::scope(|scope| {
+        let connecting = scope.spawn(|| builder.connect("box").map(drop));
+        thread::sleep(Duration::from_millis(300));
+        cancel.cancel();
+        connecting.join().unwrap().unwrap_err()
+    });
+    assert!(matches!(cancelled, Error::Cancelled), "{cancelled}");
     // A host on the way has its own lines, in the same file.
     let jump = "Match originalhost box\n ProxyJump gate\nHost gate\n HostKeyAlias gate\n";
     let gate = site.lines("").replace("Host box", "Host gate");

@@ -103,8 +103,9 @@ impl CommandLine {
         if !self.passes {
             return Ok(Box::new(ProxyCommand::start(command, name).map_err(starting)?));
         }
-        let passed = ProxyCommand::receive(command, name, Some(trip.clock.ends()));
+        let passed = ProxyCommand::receive(command, name, Some(trip.clock.ends()), trip.cancel);
         passed.map_err(|error| match error.kind() {
+            _ if trip.cancel.is_cancelled() => Error::Cancelled,
             std::io::ErrorKind::TimedOut => Error::Timeout(Phase::Connect),
             _ => Error::io("taking the connection that a proxy command passes on", error),
         })
