@@ -4,7 +4,8 @@ use feramiko::{HostConfig, PKey, PublicKey, SSHClient, SSHClientBuilder};
 
 use crate::Outcome;
 use crate::options::Options;
-use crate::support::questions::asking;
+use crate::support::output::complain;
+use crate::support::questions::{Shown, asking};
 
 /// The keys of this host, which its users can seldom read: ssh has ssh-keysign sign with them.
 const HOST_KEYS: [&str; 3] =
@@ -43,5 +44,12 @@ pub(crate) fn connect(config: &HostConfig, options: &Options, here: bool) -> Out
     if config.is("HostbasedAuthentication") {
         builder = hostbased(builder)?;
     }
-    Ok(asking(builder, config, here).connect_to(config)?)
+    let client = asking(builder, config, here).connect_to(config)?;
+    let shown = Shown::as_said(config);
+    if let Some(key) = client.transport().host_key()
+        && let Some(picture) = shown.picture(key)
+    {
+        complain(format_args!("Host key fingerprint is {}\n{picture}", shown.fingerprint(key)));
+    }
+    Ok(client)
 }

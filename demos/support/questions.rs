@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use feramiko::{
-    ConfigError, HostConfig, HostKeyAnswer, HostKeysChange, JumpHost, MissingHostKeyPolicy, SSHClient,
-    SSHClientBuilder, SSHConfig, Secret, UnknownHostKey,
+    ConfigError, FingerprintHash, HostConfig, HostKeyAnswer, HostKeysChange, JumpHost, MissingHostKeyPolicy,
+    PublicKey, SSHClient, SSHClientBuilder, SSHConfig, Secret, UnknownHostKey,
 };
 
 use super::output::{complain, show_banner};
@@ -13,23 +13,59 @@ use super::prompt::{Echo, ask};
 /// Connecting has this time where ConnectTimeout does not say: sshd may need much of it to look names up.
 const CONNECT: Duration = Duration::from_secs(120);
 
+/// How often somebody is asked who says neither yes nor no.
+const TRIES: usize = 16;
+
 /// Asks the user about unknown hosts, as ssh does.
 #[derive(Debug)]
-struct AskPolicy;
+struct AskPolicy(Shown);
 
 impl MissingHostKeyPolicy for AskPolicy {
     fn missing_host_key(&self, unknown: &UnknownHostKey) -> HostKeyAnswer {
-        let text = format!(
-            "The authenticity of host '{}' can't be established.\n{} key fingerprint is {}.\nAre you sure you want \
-             to continue connecting (yes/no)? ",
+        let fingerprint = self.0.fingerprint(&unknown.key);
+        let picture = self.0.picture(&unknown.key).map(|picture| picture + "\n").unwrap_or_default();
+        let mut text = format!(
+            "The authenticity of host '{}' can't be established.\n{} key fingerprint is {fingerprint}.\n{picture}\
+             Are you sure you want to continue connecting (yes/no/[fingerprint])? ",
             unknown.host,
             unknown.key.key_type(),
-            unknown.key.fingerprint()
         );
-        match ask(&text, Echo::On) {
-            Ok(Some(answer)) if answer.matches("yes") => HostKeyAnswer::AcceptAndSave,
-            _ => HostKeyAnswer::Reject,
+        for _ in 0..TRIES {
+            let Ok(Some(answer)) = ask(&text, Echo::On) else { break };
+            let answer = String::from_utf8_lossy(answer.expose()).trim().to_owned();
+            if answer.eq_ignore_ascii_case("yes") || answer == fingerprint {
+                return HostKeyAnswer::AcceptAndSave;
+            }
+            if answer.is_empty() || answer.eq_ignore_ascii_case("no") {
+                break;
+            }
+            text = "Please type 'yes', 'no' or the fingerprint: ".to_owned();
         }
+        HostKeyAnswer::Reject
+    }
+}
+
+/// How keys of hosts are shown: FingerprintHash and VisualHostKey.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shown {
+    hash: FingerprintHash,
+    picture: bool,
+}
+
+impl Shown {
+    pub(crate) fn as_said(config: &HostConfig) -> Self {
+        let md5 = config.get("FingerprintHash").is_some_and(|hash| hash.eq_ignore_ascii_case("md5"));
+        let hash = if md5 { FingerprintHash::Md5 } else { FingerprintHash::Sha256 };
+        Self { hash, picture: config.is("VisualHostKey") }
+    }
+
+    pub(crate) fn fingerprint(self, key: &PublicKey) -> String {
+        key.fingerprint_by(self.hash)
+    }
+
+    /// Without a line break at its end; none unless it is wanted.
+    pub(crate) fn picture(self, key: &PublicKey) -> Option<String> {
+        self.picture.then(|| key.randomart(self.hash).trim_end().to_owned())
     }
 }
 
@@ -43,6 +79,9 @@ fn questions(builder: SSHClientBuilder, host: &str) -> SSHClientBuilder {
     let shown = host.to_owned();
     builder
         .passphrase_callback(|path| hidden(&format!("Enter passphrase for key '{}': ", path.display())))
+        .add_keys_to_agent_callback(|path, key| {
+            yes(&format!("Add key {} ({}) to agent? (yes/no): ", path.display(), key.comment()))
+        })
         .password_callback(move |user| hidden(&format!("{user}@{shown}'s password: ")))
         .interactive(|query| {
             let echo = |echo: bool| if echo { Echo::On } else { Echo::Off };
@@ -59,8 +98,11 @@ fn may_update(change: &HostKeysChange) -> bool {
             complain(format_args!("{what} hostkey: {} {}", key.key_type(), key.fingerprint()));
         }
     }
-    let answer = ask("Accept updated hostkeys? (yes/no): ", Echo::On).ok().flatten();
-    answer.is_some_and(|answer| answer.matches("yes"))
+    yes("Accept updated hostkeys? (yes/no): ")
+}
+
+fn yes(question: &str) -> bool {
+    ask(question, Echo::On).ok().flatten().is_some_and(|answer| answer.matches("yes"))
 }
 
 /// Has the user asked what the configuration leaves to be asked, for the host and for those that lead to it. `here`
@@ -98,7 +140,7 @@ fn asking_for(mut builder: SSHClientBuilder, config: &HostConfig, here: bool) ->
     }
     let batch = config.is("BatchMode");
     if config.get("StrictHostKeyChecking").as_deref() == Some("ask") && here && !batch {
-        builder = builder.missing_host_key(AskPolicy);
+        builder = builder.missing_host_key(AskPolicy(Shown::as_said(config)));
     }
     if config.get("UpdateHostKeys").as_deref() == Some("ask") && !batch {
         builder = builder.update_host_keys_callback(may_update);

@@ -28,6 +28,7 @@ const METHODS: [&str; 4] = ["hostbased", "publickey", "keyboard-interactive", "p
 
 type Interactive = Box<dyn FnMut(&InteractiveQuery) -> Result<Vec<Secret>> + Send>;
 type AskPassphrase = Box<dyn FnMut(&Path) -> Option<Secret> + Send>;
+type AskKey = Box<dyn FnMut(&Path, &PKey) -> bool + Send>;
 type AskPassword = Box<dyn FnMut(&str) -> Option<Secret> + Send>;
 
 /// Everything that a user can prove with.
@@ -52,6 +53,9 @@ pub(super) struct Credentials {
     pub(super) certificates: Vec<PathBuf>,
     /// How keys that were read from files are given to the agent.
     pub(super) add_to_agent: Option<AddOptions>,
+    /// Whether the user is asked first: `AddKeysToAgent ask`. Where nobody can be, none is given.
+    pub(super) asks_to_add: bool,
+    pub(super) may_add: Option<AskKey>,
     /// How often a password is asked for.
     pub(super) prompts: u32,
     /// Methods that are not to be used.
@@ -79,6 +83,8 @@ impl Default for Credentials {
             agent_socket: None,
             certificates: Vec::new(),
             add_to_agent: None,
+            asks_to_add: false,
+            may_add: None,
             prompts: PASSWORD_PROMPTS,
             refused: Vec::new(),
             preferred: None,
@@ -231,7 +237,7 @@ impl Credentials {
             Try::Held(key, path) => (key, path),
             Try::File(path, secret) => match self.load(&path, secret.as_ref(), clock) {
                 Ok(key) => {
-                    self.keep(&key, agent, clock.ends());
+                    self.keep(&key, &path, agent, clock);
                     (key, path)
                 }
                 Err(error) => {
@@ -311,9 +317,14 @@ impl Credentials {
     }
 
     /// Gives the agent a key that was read from a file, if that is wished.
-    fn keep(&self, key: &PKey, agent: Option<&Agent>, deadline: Instant) {
+    fn keep(&mut self, key: &PKey, path: &Path, agent: Option<&Agent>, clock: &Clock) {
         let (Some(options), Some(agent)) = (&self.add_to_agent, agent) else { return };
-        if let Err(error) = agent.clone().within(deadline).add(key, options) {
+        let ask = &mut self.may_add;
+        let mut may = || ask.as_mut().is_some_and(|ask| clock.aside(|| ask(path, key)));
+        if self.asks_to_add && !may() {
+            return log::debug!(target: "feramiko::auth", "{}: the agent is not given the key", path.display());
+        }
+        if let Err(error) = agent.clone().within(clock.ends()).add(key, options) {
             log::warn!(target: "feramiko::auth", "the agent does not take the key: {error}");
         }
     }

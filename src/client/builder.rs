@@ -133,6 +133,17 @@ impl SSHClientBuilder {
         self
     }
 
+    /// Asks whether a key that was read from a file is given to the agent, where `AddKeysToAgent ask` of ssh_config(5)
+    /// wants that asked; nobody asked, none is given.
+    #[must_use]
+    pub fn add_keys_to_agent_callback(
+        mut self,
+        ask: impl FnMut(&Path, &PKey) -> bool + Send + 'static,
+    ) -> Self {
+        self.credentials.may_add = Some(Box::new(ask));
+        self
+    }
+
     /// Asks for a password when everything else was refused; none gives up. May be asked three times.
     #[must_use]
     pub fn password_callback(mut self, ask: impl FnMut(&str) -> Option<Secret> + Send + 'static) -> Self {

@@ -205,6 +205,7 @@ impl SSHClientBuilder {
             .said("preferredauthentications")
             .map(|list| list.split(',').map(|name| name.trim().to_owned()).collect());
         self.credentials.add_to_agent = add_to_agent(host);
+        self.credentials.asks_to_add = host.get("addkeystoagent").as_deref() == Some("ask");
         Ok(())
     }
 
@@ -265,14 +266,10 @@ fn add_to_agent(host: &HostConfig) -> Option<AddOptions> {
     let lifetime = |time: &str| time.parse().ok().map(Duration::from_secs);
     let options = AddOptions::new();
     match (word, time.and_then(lifetime)) {
-        ("true", _) => Some(options),
+        ("true" | "ask", _) => Some(options),
         ("confirm", Some(time)) => Some(options.confirm(true).lifetime(time)),
         ("confirm", None) => Some(options.confirm(true)),
         ("false", _) => None,
-        ("ask", _) => {
-            log::warn!(target: "feramiko::config", "AddKeysToAgent ask is not built; keys are not added");
-            None
-        }
         (time, _) => lifetime(time).map(|time| options.lifetime(time)),
     }
 }

@@ -166,9 +166,18 @@ fn what_is_not_built_keeps_out() {
         assert!(wrong.contains("is not built"), "{line}: {wrong}");
     }
     // What weakens nothing is told once, where somebody looks.
-    let told = site.ssh("VisualHostKey yes\n", &["-v", "box", "exit 3"]).unwrap_err();
-    assert_eq!(told.matches("visualhostkey is not built").count(), 1, "{told}");
-    assert_eq!(site.ssh("VisualHostKey yes\n", &["box", "exit 3"]).unwrap_err(), "");
+    let told = site.ssh("LogVerbose *\n", &["-v", "box", "exit 3"]).unwrap_err();
+    assert_eq!(told.matches("logverbose is not built").count(), 1, "{told}");
+    assert_eq!(site.ssh("LogVerbose *\n", &["box", "exit 3"]).unwrap_err(), "");
+    // As ssh-keygen shows the host's key.
+    let mut keygen = Command::new("ssh-keygen");
+    let shown =
+        keygen.args(["-lv", "-E", "md5", "-f"]).arg(site.host.private("ed25519").with_extension("pub"));
+    let shown = String::from_utf8(shown.output().unwrap().stdout).unwrap();
+    let (line, picture) = shown.split_once('\n').unwrap();
+    let told = site.ssh("VisualHostKey yes\nFingerprintHash md5\n", &["box", "exit 3"]).unwrap_err();
+    let fingerprint = line.split(' ').nth(1).unwrap();
+    assert_eq!(told, format!("Host key fingerprint is {fingerprint}\n{picture}"));
     assert_eq!(
         site.ssh("LocalForward 9 h:1\n", &["-oClearAllForwardings=yes", "box", "echo fine"]).as_deref(),
         Ok("fine\n")
@@ -203,6 +212,18 @@ fn methods_keys_and_the_agent() {
     let held = Agent::connect(&socket).unwrap().keys().unwrap();
     let own = site.own.public("ed25519");
     assert!(held.iter().any(|key| own.starts_with(&key.public_key().to_line())), "{held:?}");
+    // Or when somebody says so, who can be asked.
+    Agent::connect(&socket).unwrap().remove_all().unwrap();
+    let more = format!("IdentityAgent {}\nAddKeysToAgent ask\n", socket.display());
+    for (answer, expected) in [(None, 0), (Some(false), 0), (Some(true), 1)] {
+        let mut builder = site.builder(&more);
+        if let Some(answer) = answer {
+            let path = site.own.private("ed25519");
+            builder = builder.add_keys_to_agent_callback(move |asked, _| asked == path && answer);
+        }
+        builder.connect("box").unwrap().close();
+        assert_eq!(Agent::connect(&socket).unwrap().keys().unwrap().len(), expected, "{answer:?}");
+    }
     // Those that it holds besides are used, unless the file leaves them out.
     let (other, file) = (site.folder.file("other"), site.folder.file("others"));
     PKey::generate(KeyKind::Ed25519).unwrap().write_private_key_file(&other, None).unwrap();

@@ -156,8 +156,12 @@ fn questions_come_before_the_background() {
     asked.extend(options.iter().map(String::as_str));
     asked.push(&user);
     let (mut terminal, mut running, far) = at_terminal(&host, &asked);
-    terminal.shows("Are you sure you want to continue connecting (yes/no)? ");
-    terminal.types("yes\n");
+    terminal.shows("Are you sure you want to continue connecting (yes/no/[fingerprint])? ");
+    terminal.types("perhaps\n");
+    terminal.shows("Please type 'yes', 'no' or the fingerprint: ");
+    let known = Keys::named("host").unwrap().private("ed25519").with_extension("pub");
+    let (known, _) = feramiko::PublicKey::from_file(known).unwrap();
+    terminal.types(&format!("{}\n", known.fingerprint()));
     terminal.shows("Enter passphrase for key");
     soon("nothing is shown", || !tcgetattr(&far).unwrap().local_modes.contains(LocalModes::ECHO));
     terminal.types("secret\n");
@@ -197,7 +201,7 @@ fn copies_ask_about_hosts_on_the_way() {
     let mut scp = Command::new(example("scp"));
     scp.arg("-F").arg(&config).args(["-J", "hop"]).arg(&from).arg(format!("host:{}", to.display()));
     let (mut terminal, mut running, far) = on_terminal(&scp);
-    terminal.shows("Are you sure you want to continue connecting (yes/no)? ");
+    terminal.shows("Are you sure you want to continue connecting (yes/no/[fingerprint])? ");
     terminal.types("yes\n");
     assert_eq!(running.ended().code(), Some(0));
     assert_eq!(std::fs::read(&to).unwrap(), b"content");
@@ -222,7 +226,7 @@ fn questions_may_take_longer_than_a_connect() {
     let mut ssh = Command::new(example("ssh"));
     ssh.args(["-F", &config, "-J", "hop", "host", "echo in time"]);
     let (mut terminal, mut running, far) = on_terminal(&ssh);
-    terminal.shows("Are you sure you want to continue connecting (yes/no)? ");
+    terminal.shows("Are you sure you want to continue connecting (yes/no/[fingerprint])? ");
     thread::sleep(LIMIT);
     terminal.types("yes\n");
     for count in 1..=2 {
@@ -252,7 +256,7 @@ fn questions_are_asked_at_the_terminal_whatever_the_input_is() {
     pipe.args(["-c", "echo \"it is $1\" | \"$0\" -F \"$2\" host cat", example("ssh").to_str().unwrap()]);
     pipe.args(["piped", &config]);
     let (mut terminal, mut running, _far) = on_terminal(&pipe);
-    terminal.shows("Are you sure you want to continue connecting (yes/no)? ");
+    terminal.shows("Are you sure you want to continue connecting (yes/no/[fingerprint])? ");
     terminal.types("yes\n");
     terminal.shows("it is piped");
     assert_eq!(running.ended().code(), Some(0));
