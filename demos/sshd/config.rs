@@ -382,6 +382,6 @@ mod tests {
         }
         assert!(config("UsePAM no\nUsePAM yes").is_ok(), "the first counts");
         assert!(config("UsePAM no\nKerberosAuthentication no\nX11Forwarding yes\n").is_ok());
-        assert_eq!(config("TCPKeepAlive no\nTCPKeepAlive yes").unwrap().idle().count(), 1);
+        assert_eq!(config("PrintLastLog no\nPrintLastLog yes").unwrap().idle().count(), 1);
     }
 }
