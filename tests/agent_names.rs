@@ -22,16 +22,6 @@ const LONG: Duration = Duration::from_secs(30);
 const NAMES: [(&str, &str); 2] =
     [("auth-agent-req@openssh.com", "auth-agent@openssh.com"), ("agent-req", "agent-connect")];
 
-/// The client's session, and what it asks for there; its number for the channel.
-fn session(raw: &mut Raw) -> u32 {
-    let open = raw.expect(90);
-    let mut open = Take::new(&open[1..]);
-    open.string();
-    let theirs = open.u32();
-    raw.send(&message(91).u32(theirs).u32(0).u32(2 << 20).u32(32 * 1024));
-    theirs
-}
-
 /// A server that says so or does not, and takes what the client asks for.
 fn serve(raw: &mut Raw, told: bool) {
     raw.version();
@@ -43,7 +33,7 @@ fn serve(raw: &mut Raw, told: bool) {
     raw.send(&message(6).string("ssh-userauth"));
     raw.expect(50);
     raw.send(&[52]);
-    let theirs = session(raw);
+    let theirs = raw.accept_session();
     let (request, channel) = NAMES[usize::from(told)];
     let asked = raw.expect(98);
     assert_eq!(Take::new(&asked[5..]).string(), request.as_bytes());

@@ -78,16 +78,6 @@ fn admit(raw: &mut Raw) {
     raw.send(&[52]);
 }
 
-/// Answers the client's session channel; its number for it.
-fn accept_session(raw: &mut Raw) -> u32 {
-    let open = raw.expect(90);
-    let mut open = Take::new(&open[1..]);
-    open.string();
-    let theirs = open.u32();
-    raw.send(&message(91).u32(theirs).u32(0).u32(2 << 20).u32(32 * 1024));
-    theirs
-}
-
 fn b38_versions(_: &Stage) {
     let closed = fails("close", |_| {});
     assert!(matches!(closed, Error::Io { .. }), "{closed}");
@@ -396,25 +386,25 @@ fn b49_channels(_: &Stage) {
             raw.send(&message(91).u32(theirs).u32(0).u32(1 << 20).u32(0));
         }),
         ("lying data", |raw| {
-            let theirs = accept_session(raw);
+            let theirs = raw.accept_session();
             raw.expect(98);
             raw.send(&message(94).u32(theirs).u32(1 << 31).raw("x"));
         }),
         ("120 MB over the window", |raw| {
-            let theirs = accept_session(raw);
+            let theirs = raw.accept_session();
             raw.expect(98);
             raw.send(&message(99).u32(theirs));
             let data = message(94).u32(theirs).string(vec![0; 32 * 1024]);
             (0..4000).take_while(|_| raw.send(&data)).count();
         }),
         ("a short exit status", |raw| {
-            let theirs = accept_session(raw);
+            let theirs = raw.accept_session();
             raw.expect(98);
             raw.send(&message(99).u32(theirs));
             raw.send(&message(98).u32(theirs).string("exit-status").bool(false).u8(0));
         }),
         ("a window of 2^32", |raw| {
-            let theirs = accept_session(raw);
+            let theirs = raw.accept_session();
             raw.send(&message(93).u32(theirs).u32(u32::MAX));
         }),
     ];
@@ -446,7 +436,7 @@ fn b50_ends_without_a_status(_: &Stage) {
             client(),
             |raw| {
                 admit(raw);
-                let theirs = accept_session(raw);
+                let theirs = raw.accept_session();
                 raw.expect(98);
                 raw.send(&message(99).u32(theirs));
                 raw.send(&message(94).u32(theirs).string("half of"));
@@ -475,7 +465,7 @@ fn answers_after_the_end(_: &Stage) {
             client(),
             |raw| {
                 admit(raw);
-                let theirs = accept_session(raw);
+                let theirs = raw.accept_session();
                 raw.expect(98);
                 raw.send(&message(94).u32(theirs).string("all"));
                 raw.send(&message(98).u32(theirs).string("exit-status").bool(false).u32(0));
@@ -485,7 +475,7 @@ fn answers_after_the_end(_: &Stage) {
                     assert!(raw.closes(AT_ONCE));
                 } else {
                     while raw.recv()[0] != 97 {}
-                    accept_session(raw);
+                    raw.accept_session();
                     raw.closes(AT_ONCE);
                 }
             },
@@ -512,7 +502,7 @@ fn b51_new_keys(_: &Stage) {
                 up_to_login(raw, &key);
                 raw.expect(50);
                 raw.send(&[52]);
-                accept_session(raw);
+                raw.accept_session();
                 raw.expect(98);
                 raw.send_kexinit();
                 if other {

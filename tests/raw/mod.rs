@@ -246,6 +246,18 @@ impl Raw {
         closed
     }
 
+    // ---- a server's way
+
+    /// Opens the session channel that a client asks for; its number for it.
+    pub(crate) fn accept_session(&mut self) -> u32 {
+        let open = self.expect(90);
+        let mut open = Take::new(&open[1..]);
+        open.string();
+        let theirs = open.u32();
+        self.send(&message(91).u32(theirs).u32(0).u32(2 << 20).u32(32 * 1024));
+        theirs
+    }
+
     // ---- a client's way
 
     /// Version, keys.
