@@ -20,7 +20,6 @@ use crate::engine::{ChannelLink, ExitStatus, Lane, default_deadline};
 use crate::error::Result;
 use crate::wire::{Writer, string_of};
 
-#[cfg(unix)]
 pub(crate) use agent::NAMES as AGENT_NAMES;
 pub use poll::{Poll, Ready, Waker};
 pub use redirect::Redirect;
