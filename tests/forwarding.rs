@@ -9,18 +9,17 @@ mod peers;
 #[path = "forwarding/programs.rs"]
 mod programs;
 
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ends::{connect, reaches, refused, talk, tcp_service, unix, unix_service};
 use feramiko::{
-    Answer, AuthAnswer, Channel, DirectAnswer, DirectRequest, Endpoint, Error, ExitStatus, ForwardListener,
-    ForwardRules, GatewayPorts, Limits, ListenAnswer, ListenOptions, ListenRequest, PKey, Peer, Permissions,
-    SSHClient, SSHServer, Secret, ServerHandle, ServerInterface, Session, SessionEvent, SessionRequest,
-    relay,
+    AuthAnswer, Channel, DirectAnswer, DirectRequest, Endpoint, Error, ForwardListener, ForwardRules,
+    GatewayPorts, Limits, ListenAnswer, ListenOptions, ListenRequest, PKey, Peer, Permissions, SSHClient,
+    SSHServer, Secret, ServerHandle, ServerInterface,
 };
 use peers::{Folder, Keys, Python, Server, our_sshd, sshd, user};
 
@@ -357,53 +356,6 @@ fn rules_tell_sockets_from_ports() {
         let listen = unix(folder.file(&format!("listen-{at}")));
         assert_eq!((opened, client.forward_remote(listen, local(1)).is_ok()), expected, "{rules:?}");
     }
-}
-
-/// A session whose channel an application joins to a stream goes on being told what happens to it, after the end of
-/// one direction too.
-#[test]
-fn a_relayed_session_still_has_its_events() {
-    struct Relays(u16, std::sync::mpsc::Sender<Option<SessionEvent>>);
-    impl ServerInterface for Relays {
-        fn check_auth_password(&self, _: &str, _: &Secret) -> AuthAnswer {
-            AuthAnswer::Accept
-        }
-        fn check_channel_exec_request(&self, _: &SessionRequest, _: &[u8]) -> Answer {
-            Answer::Yes
-        }
-        fn session(&self, session: Session) -> io::Result<ExitStatus> {
-            let (channel, stream) = (session.channel().clone(), TcpStream::connect(("127.0.0.1", self.0))?);
-            let relayed = std::thread::spawn(move || relay(&channel, stream));
-            let _ = self.1.send(session.events().recv());
-            relayed.join().unwrap()?;
-            Ok(ExitStatus::Code(0))
-        }
-    }
-    let _watch = given::within(60);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let (told, events) = channel();
-    let server = SSHServer::builder()
-        .host_key(given::host_key())
-        .serve(TcpListener::bind("127.0.0.1:0").unwrap(), move |_: &Peer| Relays(port, told.clone()))
-        .unwrap();
-    let client = client(&server);
-    let channel = client.open_session().unwrap();
-    channel.exec_command("x").unwrap();
-    let (mut far, _) = listener.accept().unwrap();
-    { &channel }.write_all(b"x").unwrap();
-    channel.shutdown(Shutdown::Write);
-    let mut read = Vec::new();
-    far.read_to_end(&mut read).unwrap();
-    assert_eq!(read, b"x");
-    channel.send_signal("USR1").unwrap();
-    let event = events.recv_timeout(LONG).unwrap();
-    assert!(matches!(&event, Some(SessionEvent::Signal(name)) if name == "USR1"), "{event:?}");
-    // The other direction goes on.
-    far.write_all(b"back").unwrap();
-    { &channel }.read_exact(&mut [0; 4]).unwrap();
-    drop(far);
-    soon("it is closed", || channel.is_closed());
 }
 
 /// A service that breaks off leaves nobody waiting for its end.

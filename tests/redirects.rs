@@ -7,13 +7,14 @@ mod peers;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Stdio;
+use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use feramiko::{
-    Answer, AuthAnswer, Error, ExitStatus, Limits, Phase, Redirect, SSHClient, SSHServer, Secret,
-    ServerHandle, ServerInterface, Session, SessionKind, SessionRequest,
+    Answer, AuthAnswer, Error, ExitStatus, Limits, Peer, Phase, Redirect, SSHClient, SSHServer, Secret,
+    ServerHandle, ServerInterface, Session, SessionEvent, SessionKind, SessionRequest, relay,
 };
 use peers::{Folder, Keys, run_shell, sshd, user};
 
@@ -152,7 +153,7 @@ fn commands_feed_each_other() {
         let sink = client.open_session().unwrap();
         sink.exec_command("wc -c").unwrap();
         let status = client.command("head -c 12345 /dev/zero").stdout(sink.clone()).status().unwrap();
-        sink.shutdown(std::net::Shutdown::Write);
+        sink.shutdown(Shutdown::Write);
         let mut count = String::new();
         (&sink).read_to_string(&mut count).unwrap();
         assert_eq!((count.trim(), status.success()), ("12345", true), "{name}");
@@ -396,4 +397,51 @@ fn a_command_has_the_streams_of_the_process() {
     assert!(answer.stdout.ends_with(b"inherited"), "{answer:?}");
     assert!(answer.stderr.ends_with(b"error\n"), "{answer:?}");
     assert_eq!(answer.status.code(), Some(6));
+}
+
+/// A session whose channel an application joins to a stream goes on being told what happens to it, after the end of
+/// one direction too.
+#[test]
+fn a_relayed_session_still_has_its_events() {
+    struct Relays(u16, Sender<Option<SessionEvent>>);
+    impl ServerInterface for Relays {
+        fn check_auth_password(&self, _: &str, _: &Secret) -> AuthAnswer {
+            AuthAnswer::Accept
+        }
+        fn check_channel_exec_request(&self, _: &SessionRequest, _: &[u8]) -> Answer {
+            Answer::Yes
+        }
+        fn session(&self, session: Session) -> io::Result<ExitStatus> {
+            let (channel, stream) = (session.channel().clone(), TcpStream::connect(("127.0.0.1", self.0))?);
+            let relayed = std::thread::spawn(move || relay(&channel, stream));
+            let _ = self.1.send(session.events().recv());
+            relayed.join().unwrap()?;
+            Ok(ExitStatus::Code(0))
+        }
+    }
+    let _watch = given::within(60);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (told, events) = channel();
+    let server = SSHServer::builder()
+        .host_key(given::host_key())
+        .serve(TcpListener::bind("127.0.0.1:0").unwrap(), move |_: &Peer| Relays(port, told.clone()))
+        .unwrap();
+    let client = given::client().username("robey").password("foo").connect(&server.address()).unwrap();
+    let channel = client.open_session().unwrap();
+    channel.exec_command("x").unwrap();
+    let (mut far, _) = listener.accept().unwrap();
+    { &channel }.write_all(b"x").unwrap();
+    channel.shutdown(Shutdown::Write);
+    let mut read = Vec::new();
+    far.read_to_end(&mut read).unwrap();
+    assert_eq!(read, b"x");
+    channel.send_signal("USR1").unwrap();
+    let event = events.recv_timeout(Duration::from_secs(30)).unwrap();
+    assert!(matches!(&event, Some(SessionEvent::Signal(name)) if name == "USR1"), "{event:?}");
+    // The other direction goes on.
+    far.write_all(b"back").unwrap();
+    { &channel }.read_exact(&mut [0; 4]).unwrap();
+    drop(far);
+    assert_eq!({ &channel }.read(&mut [0]).unwrap(), 0);
 }

@@ -4,16 +4,14 @@ use feramiko::{Channel, HostConfig, Result, X11Options};
 
 /// Whether it is wanted, and there is a display.
 pub(crate) fn wanted(config: &HostConfig) -> bool {
-    let display = std::env::var_os("DISPLAY").is_some();
-    if config.is("ForwardX11") && !display {
-        log::debug!(target: "ssh", "DISPLAY not set");
-    }
-    config.is("ForwardX11") && display
+    config.is("ForwardX11") && std::env::var_os("DISPLAY").is_some()
 }
 
 /// Asks for it, if it is wanted. Like ssh: the session is worth having without.
 pub(crate) fn forward(channel: &Channel, config: &HostConfig) {
-    if wanted(config)
+    if config.is("ForwardX11") && !wanted(config) {
+        log::debug!(target: "ssh", "DISPLAY not set");
+    } else if wanted(config)
         && let Err(error) = settings(config).and_then(|options| channel.request_x11(&options))
     {
         log::warn!(target: "ssh", "X11 is not forwarded: {error}");

@@ -71,8 +71,9 @@ pub trait WriteHalf: Send {
     /// `TimedOut` at the deadline.
     fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()>;
 
-    /// Whether [`write_now`](Self::write_now) is no more than a call of the system, so that a thread with other
-    /// work may make it. What is not gets a thread of its own.
+    /// Whether [`write_now`](Self::write_now) and [`shutdown`](Self::shutdown) are no more than a call of the system,
+    /// so that the thread that reads a connection may make them. A stream that says no is written to by a thread of
+    /// its own.
     fn prompt(&self) -> bool {
         false
     }

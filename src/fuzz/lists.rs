@@ -96,7 +96,6 @@ pub fn authorized_keys(text: &[u8]) {
         let mut login = KeyLogin::new("me", &key, Some(address));
         login.now = UNIX_EPOCH.checked_add(Duration::from_secs(1_600_000_000)).unwrap_or(UNIX_EPOCH);
         let named = text.windows(wanted.len()).any(|piece| piece == wanted.as_bytes());
-        // A file that names the certificate's own key lets that in as it is.
         let answer = keys.check(&login);
         assert!(named || answer == AuthAnswer::Refuse);
         assert_eq!(keys.check(&login), answer);

@@ -68,7 +68,8 @@ impl Pipe {
         }
     }
 
-    /// Writes what fits, or fails with `WouldBlock`.
+    /// Writes what fits, or fails with `WouldBlock`. A reader that is gone is an error: std has its programs ignore
+    /// the signal.
     pub(crate) fn write_now(&self, buf: &[u8]) -> io::Result<usize> {
         loop {
             if self.stop.stopped.load(Ordering::SeqCst) {
