@@ -100,17 +100,19 @@ fn locked(path: &Path) -> Result<File, HostKeysError> {
     let started = Instant::now();
     loop {
         let file = open_append(path, MODE).map_err(fail)?;
-        match file.try_lock() {
-            // Whoever held the lock may have put another file in this one's place, or none.
+        let pause = match file.try_lock() {
             Ok(()) if is_at(&file, path).map_err(fail)? => return Ok(file),
-            Ok(()) | Err(TryLockError::WouldBlock) => {}
+            // Whoever held the lock has put another file in this one's place, or none: nobody is
+            // waited for.
+            Ok(()) => Duration::ZERO,
+            Err(TryLockError::WouldBlock) => LOCK_PAUSE,
             // File systems without locks are used without.
             Err(TryLockError::Error(error)) if has_no_locks(&error) => return Ok(file),
             Err(TryLockError::Error(error)) => return Err(fail(error)),
-        }
+        };
         if started.elapsed() >= LOCK_PATIENCE {
             return Err(HostKeysError::locked(path));
         }
-        thread::sleep(LOCK_PAUSE);
+        thread::sleep(pause);
     }
 }
