@@ -94,6 +94,7 @@ pub use server::{
     SSHServerBuilder, ServerHandle, Session, SessionEvent, SessionEvents,
 };
 pub use sftp::*;
+pub use sys::traffic::{TrafficClasses, UnknownTrafficClass};
 #[cfg(unix)]
 pub use sys::user::Account;
 pub use text::{ByteReader, Encoding, TextReader, TextWriter, Until};

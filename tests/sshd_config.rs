@@ -29,6 +29,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("hostbasedacceptedalgorithms", "ours knows webauthn"),
     ("compression", "ours compresses only when told so"),
     ("requiredrsasize", "ours wants 2048 bits"),
+    ("ipqos", "the default of OpenSSH 10.1"),
     ("channeltimeout", "9.2 does not show it when it is none"),
     ("rdomain", "Linux' OpenSSH has it in some builds only"),
     ("refuseconnection", "newer than 9.2"),

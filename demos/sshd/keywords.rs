@@ -7,6 +7,8 @@ use Shape::{
     Algorithms, Choice, Commands, Deprecated, Each, EachWord, Flag, List, Number, Octal, Rest, Time, Word,
 };
 
+use feramiko::TrafficClasses;
+
 use crate::support::given::{choice, interval_of, number, rekey, time, yes};
 use crate::tokens::expand;
 
@@ -89,6 +91,10 @@ fn short(word: &str) -> Result<(), String> {
 
 fn words(_: &[String]) -> Result<(), String> {
     Ok(())
+}
+
+fn classes(words: &[String]) -> Result<(), String> {
+    words.join(" ").parse::<TrafficClasses>().map(drop).map_err(|error| error.to_string())
 }
 
 const ROOT: &[&str] =
@@ -202,7 +208,7 @@ pub(crate) static KEYWORDS: &[Keyword] = &[
     row("persourcemaxstartups", Word(sources), "none", Global, Yes),
     row("persourcenetblocksize", Word(any), "32:128", Global, No),
     row("permittunnel", Choice(&["no", "yes", "ethernet", "point-to-point"]), "no", Anywhere, Idle),
-    row("ipqos", List(words), "lowdelay throughput", Anywhere, Idle),
+    row("ipqos", List(classes), "ef none", Anywhere, Yes),
     row("rekeylimit", List(|words| rekey(words).map(drop)), "default none", Anywhere, Yes),
     row("permitopen", List(targets), "any", Anywhere, Yes),
     row("permitlisten", List(targets), "any", Anywhere, Yes),

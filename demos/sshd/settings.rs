@@ -180,6 +180,8 @@ pub(crate) fn rules(config: &Effective, mut rules: ConnectionRules) -> Connectio
     // A count of 0 never ends a connection.
     let count = Some(config.number("clientalivecountmax")).filter(|count| *count > 0);
     rules.keepalive = interval.map(|interval| (interval, count.unwrap_or(u32::MAX)));
+    // Its lines were looked at when they were read.
+    rules.traffic = config.words("ipqos").join(" ").parse().unwrap_or_default();
     let timeouts = config.words("channeltimeout");
     let timeouts = timeouts.iter().filter_map(|word| timeout(word).ok());
     rules.channel_timeouts =

@@ -193,7 +193,14 @@ impl Channel {
             .put(&pty.pixels.0)
             .put(&pty.pixels.1)
             .put(pty.modes.as_slice());
-        self.ask("pty-req", &rest)
+        self.ask("pty-req", &rest)?;
+        self.has_terminal();
+        Ok(())
+    }
+
+    /// Says that the session has a terminal now.
+    pub(crate) fn has_terminal(&self) {
+        self.link.link().core().has_terminal(self.link.slot());
     }
 
     /// Sets an environment variable of the command to come. Servers accept few, so the answer is not

@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::kex::Algorithms;
 use crate::key::PKey;
 use crate::packet::VersionLine;
+use crate::sys::traffic::TrafficClasses;
 use crate::transport::{Transport, TransportOptions};
 
 /// Configures and connects an [`SSHClient`].
@@ -262,6 +263,13 @@ impl SSHClientBuilder {
     pub fn keepalive(mut self, interval: Duration, count_max: u32) -> Self {
         self.options.keepalive = Some((interval, count_max));
         self.says(&["serveraliveinterval", "serveralivecountmax"])
+    }
+
+    /// How our packets ask to be treated on their way.
+    #[must_use]
+    pub fn traffic(mut self, classes: TrafficClasses) -> Self {
+        self.options.traffic = classes;
+        self.says(&["ipqos"])
     }
 
     /// A token by which another thread can end the connect.

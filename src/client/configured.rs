@@ -239,6 +239,10 @@ impl SSHClientBuilder {
             let count = host.number("serveralivecountmax").unwrap_or_default();
             self.options.keepalive = host.time("serveraliveinterval").map(|time| (time, count));
         }
+        // What the configuration leaves open is OpenSSH's default.
+        if !self.said.contains(&"ipqos") {
+            self.options.traffic = host.traffic();
+        }
         if self.takes(host, "rekeylimit") {
             let (bytes, time) = host.rekey_limit();
             let limits = &mut self.options.limits;

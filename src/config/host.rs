@@ -21,6 +21,7 @@ use super::values::Values;
 use super::{ConfigError, SSH_PORT, SSHConfig};
 use crate::pattern::endpoint::{Endpoint, may_open};
 use crate::pattern::{Letters, matches};
+use crate::sys::traffic::TrafficClasses;
 
 /// What a configuration says of one host: a value for every keyword of ssh_config(5).
 ///
@@ -205,6 +206,12 @@ impl HostConfig {
         let words = self.values.all("rekeylimit").unwrap_or_default();
         let number = |at: usize| words.get(at).and_then(|word| word.parse().ok()).unwrap_or(0);
         (number(0), Duration::from_secs(number(1)))
+    }
+
+    /// `IPQoS`.
+    #[must_use]
+    pub fn traffic(&self) -> TrafficClasses {
+        self.get_all("ipqos").join(" ").parse().unwrap_or_default()
     }
 
     /// Files whose names are a keyword's words; none for `none`.

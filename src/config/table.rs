@@ -249,7 +249,7 @@ pub(super) static TABLE: &[Spec] = &[
     row("canonicalizePermittedcnames", Shape::Own(Own::Cnames), &[], Built::Yes),
     row("controlpersist", Shape::Own(Own::Persist), &["no"], Built::Value),
     row("escapechar", Shape::Own(Own::Escape), &["~"], Built::Value),
-    row("ipqos", Shape::Own(Own::Qos), &["none", "none"], Built::No),
+    row("ipqos", Shape::Own(Own::Qos), &["ef", "none"], Built::Yes),
     row("rekeylimit", Shape::Own(Own::Rekey), &["0"], Built::Yes),
     row("streamlocalbindmask", Shape::Own(Own::Mask), &["0177"], Built::Value),
     row("syslogfacility", Shape::Own(Own::Facility), &["USER"], Built::No),

@@ -5,6 +5,7 @@
 
 use super::table::{FLAG, Own, Shape, Spec};
 use crate::kex::Algorithms;
+use crate::sys::traffic::TrafficClasses;
 
 /// Words of one line: what a connection does with more of them OpenSSH does not say; lines have no more.
 const WORDS: usize = 256;
@@ -406,49 +407,8 @@ fn tunnel(word: &str) -> Checked {
     }
 }
 
-/// Names of DSCP values (RFC 2474, 2597, 3246, 8622, 5865), as IPQoS has them.
-const DSCP: &[(&str, u8)] = &[
-    ("af11", 0x28),
-    ("af12", 0x30),
-    ("af13", 0x38),
-    ("af21", 0x48),
-    ("af22", 0x50),
-    ("af23", 0x58),
-    ("af31", 0x68),
-    ("af32", 0x70),
-    ("af33", 0x78),
-    ("af41", 0x88),
-    ("af42", 0x90),
-    ("af43", 0x98),
-    ("cs0", 0x00),
-    ("cs1", 0x20),
-    ("cs2", 0x40),
-    ("cs3", 0x60),
-    ("cs4", 0x80),
-    ("cs5", 0xa0),
-    ("cs6", 0xc0),
-    ("cs7", 0xe0),
-    ("ef", 0xb8),
-    ("le", 0x04),
-    ("va", 0xb0),
-];
-
 /// IPQoS: for interactive sessions and for the others.
 fn quality(words: &[String]) -> Checked {
-    let one = |word: &String| {
-        // The words of RFC 1349 stand for the system's own choice since OpenSSH 10.1.
-        if ["none", "lowdelay", "throughput", "reliability"].iter().any(|old| old.eq_ignore_ascii_case(word))
-        {
-            return Ok("none".to_owned());
-        }
-        let named = DSCP.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|(_, code)| *code);
-        let code = named.or_else(|| word.parse().ok()).ok_or_else(|| format!("bad IPQoS value: {word}"))?;
-        let name = DSCP.iter().find(|(_, known)| *known == code).map(|(name, _)| (*name).to_owned());
-        Ok(name.unwrap_or_else(|| format!("0x{code:02x}")))
-    };
-    match words {
-        [both] => one(both).map(|word| vec![word.clone(), word]),
-        [first, second] => Ok(vec![one(first)?, one(second)?]),
-        _ => Err("one or two values are wanted".to_owned()),
-    }
+    let classes = words.join(" ").parse::<TrafficClasses>().map_err(|error| error.to_string())?;
+    Ok(classes.to_string().split(' ').map(str::to_owned).collect())
 }

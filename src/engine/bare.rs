@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::kex::{Algorithms, Kex, Role, Setup};
 use crate::key::{KeyKind, PKey};
 use crate::packet::{Opener, Sealer};
+use crate::sys::traffic::TrafficClasses;
 
 /// A connection layer that nobody drives.
 pub(crate) struct Bare {
@@ -46,6 +47,7 @@ fn start_of(role: Role, closer: Arc<dyn Closer>) -> Result<Start> {
         peer: "bare".to_owned(),
         peer_ident: String::new(),
         keepalive: None,
+        traffic: TrafficClasses::default(),
         round_trip: Duration::from_millis(1),
         extensions: PeerExtensions { pings: true, ..PeerExtensions::default() },
         closer,

@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::kex::{Kex, Role, Setup};
 use crate::key::PKey;
 use crate::msg::transport::{Disconnect, Ping};
+use crate::sys::traffic::TrafficClasses;
 use crate::wire::{Encode, Escaped};
 
 /// Time for a last DISCONNECT to leave; the peer may not read any more.
@@ -104,6 +105,7 @@ pub(crate) struct Start {
     pub(crate) peer: String,
     pub(crate) peer_ident: String,
     pub(crate) keepalive: Option<(Duration, u32)>,
+    pub(crate) traffic: TrafficClasses,
     pub(crate) round_trip: Duration,
     /// What the peer says that it can do.
     pub(crate) extensions: PeerExtensions,
@@ -175,6 +177,9 @@ pub(crate) struct Core {
     pub(super) heard: AtomicU64,
     pub(super) bytes_in: AtomicU64,
     closer: Arc<dyn Closer>,
+    traffic: TrafficClasses,
+    /// Sessions with a terminal. Taken by users (pty-req) and whoever forgets a channel.
+    terminals: Mutex<u32>,
     /// Raised when the writer has ended and the stream is closed.
     pub(super) ended: (Mutex<bool>, Condvar),
 }
@@ -213,6 +218,8 @@ impl Core {
             heard: AtomicU64::new(0),
             bytes_in: AtomicU64::new(0),
             closer: start.closer,
+            traffic: start.traffic,
+            terminals: Mutex::new(0),
             ended: (Mutex::new(false), Condvar::new()),
             limits: start.limits,
         }
@@ -361,7 +368,46 @@ impl Core {
             self.idle.notify_all();
         }
         drop(table);
-        self.window_spent.fetch_sub(slot.state.lock().flow.grown(), Ordering::Relaxed);
+        let (grown, terminal) = {
+            let mut state = slot.state.lock();
+            (state.flow.grown(), std::mem::take(&mut state.terminal))
+        };
+        self.window_spent.fetch_sub(grown, Ordering::Relaxed);
+        if terminal {
+            self.count_terminals(|count| count.saturating_sub(1));
+        }
+    }
+
+    /// The session of this channel has a terminal: until it ends the connection's packets are marked as those of
+    /// somebody who waits for them.
+    pub(crate) fn has_terminal(&self, slot: &Slot) {
+        if !std::mem::replace(&mut slot.state.lock().terminal, true) {
+            self.count_terminals(|count| count.saturating_add(1));
+        }
+    }
+
+    /// No session has a terminal yet.
+    pub(super) fn mark_from_the_start(&self) {
+        if self.traffic.bulk.is_some() {
+            self.mark(self.traffic.bulk);
+        }
+    }
+
+    fn count_terminals(&self, change: impl FnOnce(u32) -> u32) {
+        let mut terminals = self.terminals.lock();
+        let before = *terminals;
+        *terminals = change(before);
+        let class = |count: u32| if count > 0 { self.traffic.interactive } else { self.traffic.bulk };
+        if class(before) != class(*terminals) {
+            self.mark(class(*terminals));
+        }
+    }
+
+    /// A wish that the network may hear or not: that the system refuses it ends nothing.
+    fn mark(&self, class: Option<u8>) {
+        if let Err(error) = self.closer.set_traffic_class(class) {
+            log::debug!(target: "feramiko::transport", "marking the packets: {error}");
+        }
     }
 
     /// The numbers and kinds of the channels that there are.

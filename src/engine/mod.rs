@@ -124,6 +124,7 @@ pub fn running_threads() -> usize {
 pub(crate) fn start(login: login::Finished, start: Start) -> Result<Link> {
     let outbox = outbox::Outbox::new(login.sealer, login.write);
     let core = Arc::new(Core::new(start, outbox));
+    core.mark_from_the_start();
     let reader = reader::Reader {
         stream: login.read,
         opener: login.opener,

@@ -13,6 +13,7 @@ use super::{Limits, start};
 use crate::error::Result;
 use crate::kex::{Algorithms, Kex, Role, Setup};
 use crate::packet::{Opener, Sealer};
+use crate::sys::traffic::TrafficClasses;
 
 /// The master is on this machine; how far the server is it does not say.
 const ROUND_TRIP: Duration = Duration::from_millis(1);
@@ -37,6 +38,7 @@ pub(crate) fn start_shared(halves: Halves, limits: Limits) -> Result<Link> {
         peer: halves.peer,
         peer_ident: String::new(),
         keepalive: None,
+        traffic: TrafficClasses::default(),
         round_trip: ROUND_TRIP,
         extensions: PeerExtensions::default(),
         closer: halves.closer,

@@ -131,6 +131,8 @@ pub(super) struct State {
     pub(super) replies: VecDeque<Sender<Answer>>,
     /// The exit status or signal to send once the data is out.
     pub(super) exit_out: Option<Vec<u8>>,
+    /// Somebody sits at the session's terminal.
+    pub(super) terminal: bool,
     /// Whoever runs the session will say how it ended.
     pub(super) owes_exit: bool,
     pub(super) want_eof: bool,
@@ -376,6 +378,7 @@ impl Slot {
                 requests: VecDeque::new(),
                 replies: VecDeque::new(),
                 exit_out: None,
+                terminal: false,
                 owes_exit: false,
                 want_eof: false,
                 want_close: false,

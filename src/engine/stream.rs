@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::sys::{socket, tcp};
+use crate::sys::{socket, tcp, traffic};
 
 /// A connection that can carry a transport.
 pub trait Stream: Send + 'static {
@@ -107,6 +107,16 @@ pub trait WriteHalf: Send {
 pub trait Closer: Send + Sync {
     /// Blocked reads and writes return; later ones fail. Idempotent.
     fn close(&self);
+
+    /// Says in the headers of what is sent from now on how it is to be treated on its way, where the stream has
+    /// such headers: the DS field of RFC 2474; none: what the system writes unasked.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn set_traffic_class(&self, class: Option<u8>) -> io::Result<()> {
+        let _ = class;
+        Ok(())
+    }
 }
 
 impl fmt::Debug for dyn Closer {
@@ -118,11 +128,20 @@ impl fmt::Debug for dyn Closer {
 /// A stream socket with its own shutdown call.
 trait Socket: socket::Waits + Send + Sync + 'static {
     fn shut(&self, how: Shutdown) -> io::Result<()>;
+
+    /// The socket, if what it sends goes out with headers of IP.
+    fn ip_socket(&self) -> Option<&TcpStream> {
+        None
+    }
 }
 
 impl Socket for socket::Tcp {
     fn shut(&self, how: Shutdown) -> io::Result<()> {
         self.shutdown(how)
+    }
+
+    fn ip_socket(&self) -> Option<&TcpStream> {
+        Some(self)
     }
 }
 
@@ -144,6 +163,10 @@ impl<S: Socket> Closer for SocketCloser<S> {
     fn close(&self) {
         // It may be shut already.
         let _ = self.0.shut(Shutdown::Both);
+    }
+
+    fn set_traffic_class(&self, class: Option<u8>) -> io::Result<()> {
+        self.0.ip_socket().map_or(Ok(()), |stream| traffic::set(stream, class))
     }
 }
 

@@ -147,6 +147,7 @@ fn log_in<I: ServerInterface>(
         peer: parts.peer,
         peer_ident,
         keepalive: rules.keepalive,
+        traffic: rules.traffic,
         round_trip: parts.round_trip,
         extensions: parts.extensions,
         closer: parts.closer,
@@ -410,6 +411,9 @@ fn pty<I: ServerInterface>(interface: &I, session: &mut SessionState, reader: &m
     let granted = session.pty.is_none() && interface.check_channel_pty_request(&pty) == Answer::Yes;
     if granted {
         session.pty = Some(pty);
+        if let Some(channel) = &session.channel {
+            channel.has_terminal();
+        }
     }
     Ok(granted.then_some(Granted::Done))
 }

@@ -41,6 +41,7 @@ use crate::interface::ServerInterface;
 use crate::kex::{Algorithms, Moduli};
 use crate::key::PKey;
 use crate::packet::VersionLine;
+use crate::sys::traffic::TrafficClasses;
 
 #[cfg(unix)]
 pub use account::UserLogin;
@@ -180,6 +181,13 @@ impl SSHServerBuilder {
     #[must_use]
     pub fn keepalive(mut self, interval: Duration, count_max: u32) -> Self {
         self.config.rules.keepalive = Some((interval, count_max));
+        self
+    }
+
+    /// How our packets ask to be treated on their way.
+    #[must_use]
+    pub fn traffic(mut self, classes: TrafficClasses) -> Self {
+        self.config.rules.traffic = classes;
         self
     }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::engine::{Limits, Link};
 use crate::pattern::{Letters, matches};
+use crate::sys::traffic::TrafficClasses;
 
 /// What one connection is held to. [`ServerInterface::connection_rules`] may change what the server has for
 /// all as soon as the client has named a user.
@@ -22,6 +23,8 @@ pub struct ConnectionRules {
     /// The client is asked for a sign of life after so long a silence; when so many stay unanswered the
     /// connection ends.
     pub keepalive: Option<(Duration, u32)>,
+    /// How our packets ask to be treated on their way.
+    pub traffic: TrafficClasses,
     /// How long channels may be idle.
     pub channel_timeouts: ChannelTimeouts,
     /// The connection ends when it has had no channel for so long.

@@ -54,6 +54,7 @@ pub(crate) mod standard;
 pub(crate) mod tcp;
 #[cfg(unix)]
 pub(crate) mod terminal;
+pub(crate) mod traffic;
 pub(crate) mod user;
 #[cfg(windows)]
 pub(crate) mod windir;

@@ -84,6 +84,14 @@ impl Tcp {
     }
 }
 
+impl std::ops::Deref for Tcp {
+    type Target = TcpStream;
+
+    fn deref(&self) -> &TcpStream {
+        &self.stream
+    }
+}
+
 /// Makes a socket ready to be read and written here.
 pub(crate) fn tcp(stream: TcpStream) -> io::Result<Tcp> {
     stream.set_nonblocking(true)?;

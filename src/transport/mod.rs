@@ -17,6 +17,7 @@ use crate::kex::{Algorithms, Negotiated, Role, Setup};
 use crate::key::algorithm::signature;
 use crate::key::{PKey, PublicKey};
 use crate::packet::VersionLine;
+use crate::sys::traffic::TrafficClasses;
 
 use authenticate::ClientLogin;
 pub(crate) use authenticate::{Answers, ChangePassword, OnBanner, Outcome};
@@ -34,6 +35,8 @@ pub struct TransportOptions {
     pub limits: Limits,
     /// Ask for a sign of life after so long a silence; end the connection after so many unanswered.
     pub keepalive: Option<(Duration, u32)>,
+    /// How our packets ask to be treated on their way.
+    pub traffic: TrafficClasses,
     /// What we say that we are.
     pub version: VersionLine,
 }
@@ -44,6 +47,7 @@ impl Default for TransportOptions {
             algorithms: Algorithms::client_defaults(),
             limits: Limits::default(),
             keepalive: None,
+            traffic: TrafficClasses::default(),
             version: VersionLine::default(),
         }
     }
@@ -387,6 +391,7 @@ impl Transport {
             peer: parts.peer,
             peer_ident: self.0.peer_ident.clone(),
             keepalive: self.0.options.keepalive,
+            traffic: self.0.options.traffic,
             round_trip: parts.round_trip,
             extensions: parts.extensions,
             closer: parts.closer,

@@ -35,7 +35,7 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("securitykeyprovider", "built in there, not built here"),
     ("identityfile", "DSA and XMSS are gone"),
     ("revokedhostkeys", "one file only in OpenSSH 9.2"),
-    ("ipqos", "not built"),
+    ("ipqos", "that of OpenSSH 10.1"),
 ];
 
 const HOSTS: &[&str] = &[

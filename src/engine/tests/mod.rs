@@ -24,6 +24,7 @@ use crate::error::Result;
 use crate::kex::{Algorithms, Role, Setup};
 use crate::key::{KeyKind, PKey};
 use crate::packet::VersionLine;
+use crate::sys::traffic::TrafficClasses;
 use crate::wire::Encode;
 
 static KEY: LazyLock<PKey> = LazyLock::new(|| PKey::generate(KeyKind::Ed25519).unwrap());
@@ -122,6 +123,7 @@ fn engine(stream: impl Stream, role: Role, limits: &Limits) -> Result<Link> {
         peer: parts.peer,
         peer_ident: String::new(),
         keepalive: None,
+        traffic: TrafficClasses::default(),
         round_trip: parts.round_trip,
         extensions: parts.extensions,
         closer: parts.closer,

@@ -12,6 +12,7 @@ use crate::engine::{Closer, Core, Limits, Start, WriteHalf, mux};
 use crate::error::Result;
 use crate::kex::{Kex, Role};
 use crate::packet::{Opened, Opener, Sealer};
+use crate::sys::traffic::TrafficClasses;
 
 /// Takes everything, without waiting.
 #[derive(Clone, Default)]
@@ -53,6 +54,7 @@ impl Still {
             peer: "still".to_owned(),
             peer_ident: String::new(),
             keepalive: None,
+            traffic: TrafficClasses::default(),
             round_trip: Duration::from_millis(1),
             extensions: PeerExtensions::default(),
             closer: Arc::new(sent.clone()),

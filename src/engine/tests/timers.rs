@@ -12,6 +12,7 @@ use crate::error::{Error, Phase};
 use crate::kex::{Kex, Role};
 use crate::msg::transport::Ignore;
 use crate::packet::Sealer;
+use crate::sys::traffic::TrafficClasses;
 
 /// Takes so many bytes at a time, each time after a while.
 struct Slow(usize, Duration);
@@ -45,6 +46,7 @@ fn writing(stream: Slow, keepalive: Option<(Duration, u32)>) -> Arc<Core> {
         peer: "slow".to_owned(),
         peer_ident: String::new(),
         keepalive,
+        traffic: TrafficClasses::default(),
         round_trip: Duration::from_millis(1),
         extensions: PeerExtensions::default(),
         closer: Arc::new(Nothing),
