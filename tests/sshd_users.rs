@@ -6,6 +6,9 @@
 mod given;
 mod peers;
 
+#[path = "sshd_users/welcome.rs"]
+mod welcome;
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixListener;

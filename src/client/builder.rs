@@ -15,7 +15,6 @@ use super::hostoptions::HostKeyOptions;
 use super::reach::{Jumps, Trip, Way};
 use super::{SSHClient, dial, hostupdate};
 use crate::auth::InteractiveQuery;
-use crate::channel::Channel;
 use crate::crypto::secret::Secret;
 use crate::engine::{Clock, Limits, Stream};
 use crate::error::{Error, Result};
@@ -335,7 +334,7 @@ impl SSHClientBuilder {
         self.login(stream, target, address, clock)
     }
 
-    /// Connects over a stream that is already there: a UNIX socket, a proxy's, a [`Channel`] of
+    /// Connects over a stream that is already there: a UNIX socket, a proxy's, a [`Channel`](crate::Channel) of
     /// another connection. `destination` says whose host key and which user is meant; what configuration says of
     /// the way there does not count.
     ///
@@ -398,15 +397,5 @@ impl SSHClientBuilder {
             environment,
             request_timeout: None,
         })
-    }
-}
-
-impl SSHClientBuilder {
-    /// Connects through a channel of another connection (a tunnel to the host).
-    ///
-    /// # Errors
-    /// As [`connect`](Self::connect).
-    pub fn connect_through(self, channel: Channel, destination: &str) -> Result<SSHClient> {
-        self.connect_over(channel, destination)
     }
 }
