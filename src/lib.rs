@@ -43,11 +43,11 @@ pub use auth::{
     InteractiveQuery, Permissions, Prompt,
 };
 pub use authorized::{AuthorizedKeys, BadLine, KeyLogin};
-pub use channel::{Channel, ChannelStderr, Poll, PtyRequest, Ready, Redirect, TimedRead, Waker};
+pub use channel::{Channel, ChannelStderr, Keystrokes, Poll, PtyRequest, Ready, Redirect, TimedRead, Waker};
 pub use client::{
-    Cancel, Command, HTTPProxy, HostAddressCheck, HostKeysChange, HostKeysUpdate, JumpHost, Keystrokes,
-    KnownHostsQuery, KnownHostsReason, Output, Process, ProcessStderr, ProcessStdin, ProcessStdout,
-    SOCKSProxy, SOCKSVersion, SSHClient, SSHClientBuilder,
+    Cancel, Command, HTTPProxy, HostAddressCheck, HostKeysChange, HostKeysUpdate, JumpHost, KnownHostsQuery,
+    KnownHostsReason, Output, Process, ProcessStderr, ProcessStdin, ProcessStdout, SOCKSProxy, SOCKSVersion,
+    SSHClient, SSHClientBuilder,
 };
 #[cfg(unix)]
 pub use client::{ProxyCommand, X11Options};

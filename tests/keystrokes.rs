@@ -2,13 +2,20 @@
 
 mod given;
 
+#[cfg(unix)]
+#[path = "given/terminal.rs"]
+mod terminal;
+
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use feramiko::{Channel, SSHClient, SSHServer, ServerHandle};
+use feramiko::{
+    Answer, AuthAnswer, Channel, ExitStatus, PtyRequest, SSHClient, SSHServer, Secret, ServerHandle,
+    ServerInterface, Session, SessionRequest,
+};
 use given::{Echo, within};
 
 const INTERVAL: Duration = Duration::from_millis(20);
@@ -41,12 +48,39 @@ fn watched(server: &str) -> (String, Seen) {
     (address, seen)
 }
 
-/// A session that echoes, and what is seen of it.
-fn session() -> (ServerHandle, SSHClient, Channel, Seen) {
+/// Echoes at terminals too.
+struct Terminals;
+
+impl ServerInterface for Terminals {
+    fn check_auth_password(&self, user: &str, password: &Secret) -> AuthAnswer {
+        Echo.check_auth_password(user, password)
+    }
+
+    fn check_channel_pty_request(&self, _: &PtyRequest) -> Answer {
+        Answer::Yes
+    }
+
+    fn check_channel_exec_request(&self, _: &SessionRequest, _: &[u8]) -> Answer {
+        Answer::Yes
+    }
+
+    fn session(&self, session: Session) -> std::io::Result<ExitStatus> {
+        Echo.session(session)
+    }
+}
+
+/// A connection to a server that echoes, and what is seen of it.
+fn connected() -> (ServerHandle, SSHClient, Seen) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let server = SSHServer::builder().host_key(given::host_key()).serve(listener, |_| Echo).unwrap();
+    let server = SSHServer::builder().host_key(given::host_key()).serve(listener, |_| Terminals).unwrap();
     let (address, seen) = watched(&server.address());
     let client = given::client().username("robey").password("foo").connect(&address).unwrap();
+    (server, client, seen)
+}
+
+/// A session that echoes, and what is seen of it.
+fn session() -> (ServerHandle, SSHClient, Channel, Seen) {
+    let (server, client, seen) = connected();
     let channel = client.open_session().unwrap();
     channel.exec_command("cat").unwrap();
     // Keys, window and reply have gone by.
@@ -88,6 +122,50 @@ fn one_key_looks_like_typing() {
     keys.flush().unwrap();
     { &channel }.read_exact(&mut back[..1]).unwrap();
     assert_eq!(back[0], b'c');
+}
+
+/// Of one key that is typed at a terminal whose session a master carries.
+#[cfg(unix)]
+#[test]
+fn a_masters_session_at_a_terminal_hides_its_keys() {
+    use feramiko::{ControlMaster, MuxClient, MuxCommand};
+
+    let _watch = within(100);
+    let folder = tempfile::tempdir().unwrap();
+    // How many packets follow a key, with a terminal and without.
+    let packets = |name: &str, interval: Option<Duration>, terminal: bool| {
+        let (_server, client, seen) = connected();
+        let mut builder = ControlMaster::builder();
+        if let Some(interval) = interval {
+            builder = builder.keystrokes(interval);
+        }
+        let path = folder.path().join(name);
+        let master = builder.serve(client.transport(), &path).unwrap();
+        let (mut keys, far) = terminal::Terminal::open(80, 24);
+        let command = if terminal { MuxCommand::new("cat").tty("xterm") } else { MuxCommand::new("cat") };
+        let session = MuxClient::connect(&path).unwrap().start(&command, &far, &far, &far).unwrap();
+        // The first key and its echo set all going.
+        keys.types("a\n");
+        keys.shows("a");
+        thread::sleep(OVER);
+        seen.lock().unwrap().clear();
+        keys.types("b\n");
+        keys.shows("b");
+        thread::sleep(OVER);
+        let packets = sizes(&seen).len();
+        master.stop_listening();
+        client.close();
+        drop(session);
+        packets
+    };
+    thread::scope(|scope| {
+        let hidden = scope.spawn(|| packets("hidden", Some(INTERVAL), true));
+        let streams = scope.spawn(|| packets("streams", Some(INTERVAL), false));
+        let open = scope.spawn(|| packets("open", None, true));
+        assert!(hidden.join().unwrap() >= 30);
+        assert!(streams.join().unwrap() < 30, "nobody sits there");
+        assert!(open.join().unwrap() < 30, "nobody has asked for it");
+    });
 }
 
 #[test]

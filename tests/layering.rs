@@ -62,7 +62,7 @@ const MEANS: &[(&str, &[&str])] = &[
     ("Mutex", &["engine", "agent", "channel", "transport", "sftp", "forward", "client", "server", "mux"]),
     ("RwLock", &[]),
     ("Condvar", &["engine", "agent", "sftp", "mux", "client", "server"]),
-    ("crossbeam_channel", &["engine", "interface", "sftp", "mux", "client", "server"]),
+    ("crossbeam_channel", &["engine", "channel", "interface", "sftp", "mux", "client", "server"]),
     (
         // `key` passes a deadline on to a signer; it looks at no clock.
         "Instant",

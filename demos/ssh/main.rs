@@ -300,6 +300,9 @@ impl Program {
         if let Some(agent) = self.config.forward_agent().and_then(|socket| Agent::connect(socket).ok()) {
             builder = builder.forward_agent(&agent);
         }
+        if let Some(interval) = self.config.keystroke_interval() {
+            builder = builder.keystrokes(interval);
+        }
         if x11::wanted(&self.config) {
             let config = self.config.clone();
             builder = builder.forward_x11(move |channel| channel.request_x11(&x11::settings(&config)?));

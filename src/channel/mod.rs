@@ -4,6 +4,7 @@
 
 mod agent;
 mod carry;
+mod keystrokes;
 mod poll;
 mod redirect;
 mod stderr;
@@ -21,6 +22,7 @@ use crate::error::Result;
 use crate::wire::{Writer, string_of};
 
 pub(crate) use agent::NAMES as AGENT_NAMES;
+pub use keystrokes::Keystrokes;
 pub use poll::{Poll, Ready, Waker};
 pub use redirect::Redirect;
 pub(crate) use redirect::{End, copy};

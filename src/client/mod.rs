@@ -12,7 +12,6 @@ mod forward;
 mod hostcheck;
 mod hostoptions;
 mod hostupdate;
-mod keystrokes;
 mod process;
 #[cfg(unix)]
 mod proxy;
@@ -41,7 +40,6 @@ pub use command::Command;
 pub(crate) use dial::dial_to;
 pub use hostoptions::{HostAddressCheck, KnownHostsQuery, KnownHostsReason};
 pub use hostupdate::{HostKeysChange, HostKeysUpdate};
-pub use keystrokes::Keystrokes;
 pub use process::{Output, Process, ProcessStderr, ProcessStdin, ProcessStdout};
 #[cfg(unix)]
 pub use proxy::ProxyCommand;

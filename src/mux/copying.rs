@@ -10,7 +10,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::escape::{Escape, Escapes};
-use crate::channel::Channel;
+use crate::channel::{Channel, Keystrokes};
 use crate::engine::{ExitStatus, Lane, spawn};
 use crate::error::Result;
 use crate::sys::passing::Passed;
@@ -24,6 +24,8 @@ const BREAK: u32 = 1000;
 pub(super) struct Input {
     pub(super) channel: Channel,
     pub(super) from: Passed,
+    /// Writes to the channel what a person types.
+    pub(super) keys: Option<Keystrokes>,
     pub(super) escapes: Option<Escapes>,
     pub(super) words: Option<Passed>,
     /// Ends with the session.
@@ -131,14 +133,36 @@ impl Input {
                     }
                 }
                 // A terminal that is gone has ended as well.
-                Ok(0) | Err(_) => return self.channel.shutdown(Shutdown::Write),
+                Ok(0) | Err(_) => {
+                    // Who has closed the channel waits for nothing.
+                    let _ = self.settle();
+                    return self.channel.shutdown(Shutdown::Write);
+                }
             }
         }
     }
 
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.keys {
+            Some(keys) => keys.write_all(bytes),
+            None => (&self.channel).write_all(bytes),
+        }
+    }
+
+    /// Waits until what was typed has left.
+    fn settle(&mut self) -> io::Result<()> {
+        self.keys.as_mut().map_or(Ok(()), Keystrokes::flush)
+    }
+
     /// Passes on what was read; false when nobody takes any more.
     fn pass(&mut self, bytes: &[u8]) -> bool {
-        let Some(escapes) = &mut self.escapes else { return (&self.channel).write_all(bytes).is_ok() };
+        let Some(mut escapes) = self.escapes.take() else { return self.send(bytes).is_ok() };
+        let passed = self.escape(&mut escapes, bytes);
+        self.escapes = Some(escapes);
+        passed
+    }
+
+    fn escape(&mut self, escapes: &mut Escapes, bytes: &[u8]) -> bool {
         let mut typed = Vec::with_capacity(bytes.len());
         for byte in bytes {
             match escapes.take(*byte) {
@@ -164,7 +188,8 @@ impl Input {
                     self.words.iter().for_each(|words| say(words, &text));
                 }
                 Escape::Break => {
-                    let sent = (&self.channel).write_all(&typed).is_ok()
+                    let sent = self.send(&typed).is_ok()
+                        && self.settle().is_ok()
                         && self.channel.link().request("break", &BREAK.to_be_bytes(), None).is_ok();
                     if !sent {
                         return false;
@@ -177,6 +202,6 @@ impl Input {
                 }
             }
         }
-        (&self.channel).write_all(&typed).is_ok()
+        self.send(&typed).is_ok()
     }
 }

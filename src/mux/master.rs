@@ -59,6 +59,7 @@ pub struct ControlMasterBuilder {
     pub(super) x11: Option<ForwardX11>,
     pub(super) send_env: Vec<Vec<u8>>,
     pub(super) stall: Option<Duration>,
+    pub(super) keystrokes: Option<Duration>,
     /// What is forwarded already, with the ports that were chosen.
     opened: Vec<(ForwardRequest, Option<u16>)>,
 }
@@ -129,6 +130,14 @@ impl ControlMasterBuilder {
     #[must_use]
     pub fn send_env(mut self, pattern: impl AsRef<[u8]>) -> Self {
         self.send_env.push(pattern.as_ref().to_vec());
+        self
+    }
+
+    /// Hides when keys are hit in sessions with a terminal: what is typed leaves at multiples of `interval`; see
+    /// [`Channel::keystrokes`](crate::Channel::keystrokes). With servers that do not help nothing is hidden.
+    #[must_use]
+    pub fn keystrokes(mut self, interval: Duration) -> Self {
+        self.keystrokes = Some(interval);
         self
     }
 

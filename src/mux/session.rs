@@ -12,7 +12,7 @@ use super::copying::{self, Input, Output};
 use super::escape::Escapes;
 use super::master::Shared;
 use super::message::{NO_ESCAPE, NewSession, name, strings};
-use crate::channel::{Channel, PtyRequest};
+use crate::channel::{Channel, Keystrokes, PtyRequest};
 use crate::engine::{ExitStatus, Lane};
 use crate::error::{Error, Result};
 use crate::pattern::endpoint::Endpoint;
@@ -59,6 +59,7 @@ pub(super) struct Opened {
     without_terminal: bool,
     terminal: Option<Arc<Terminal>>,
     escapes: Option<Escapes>,
+    keys: Option<Keystrokes>,
     input: Passed,
     output: Passed,
     errors: Option<Passed>,
@@ -111,8 +112,12 @@ pub(super) fn open(
         Ok(character) if tty && request.escape != NO_ESCAPE => Some(Escapes::new(character).shared()),
         _ => None,
     };
+    // Old servers do not help to hide when keys are hit.
+    let hidden = master.options.keystrokes.filter(|_| given);
+    let keys = hidden.and_then(|interval| channel.keystrokes(interval).ok());
     Ok(Opened {
         channel,
+        keys,
         runs: if request.subsystem != 0 { Runs::Subsystem(command) } else { Runs::Command(command) },
         without_terminal: tty && !given,
         terminal,
@@ -178,6 +183,7 @@ pub(super) fn forward_streams(
         without_terminal: false,
         terminal: None,
         escapes: None,
+        keys: None,
         input: passed(input, Way::Read)?,
         output: passed(output, Way::Write)?,
         errors: None,
@@ -229,8 +235,8 @@ impl Opened {
         let errors = self.errors.map(|errors| stream(errors, Lane::Stderr));
         let output = stream(self.output, Lane::Data);
         copying::start_output(output, errors, status, ends)?;
-        let (input, words, escapes) = (self.input, self.words, self.escapes);
-        copying::start_input(Input { channel, from: input, escapes, words, stop })?;
+        let (input, words, escapes, keys) = (self.input, self.words, self.escapes, self.keys);
+        copying::start_input(Input { channel, from: input, keys, escapes, words, stop })?;
         Ok(session)
     }
 }

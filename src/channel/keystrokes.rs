@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use parking_lot::Mutex;
 
-use crate::channel::Channel;
+use super::Channel;
 use crate::crypto::rand;
 use crate::engine::spawn;
 use crate::error::{Error, Result};
