@@ -82,6 +82,35 @@ fn a_shutdown_ends_those_who_are_logging_in() {
 }
 
 #[test]
+fn another_listener_takes_over_and_connections_go_on() {
+    let (server, ..) = slow();
+    // The first connection takes the slow one.
+    let first = connect(&server.address(), "robey").unwrap();
+    let before = server.address();
+    server.listen(TcpListener::bind("127.0.0.1:0").unwrap()).unwrap();
+    assert_ne!(server.address(), before);
+    assert!(connect(&before, "robey").is_err(), "served at the address before");
+    let second = connect(&server.address(), "robey").unwrap();
+    assert!(first.output("anything").unwrap().status.success());
+    assert_eq!(server.connections(), 2);
+
+    server.stop_listening();
+    assert!(connect(&server.address(), "robey").is_err(), "served by nobody");
+    server.listen(TcpListener::bind("127.0.0.1:0").unwrap()).unwrap();
+    let third = connect(&server.address(), "robey").unwrap();
+    drop(second);
+    // All of them are waited for, whatever they came by.
+    let ending = std::thread::spawn(move || server.shutdown(Duration::MAX));
+    assert!(first.output("anything").unwrap().status.success());
+    assert!(third.output("anything").unwrap().status.success());
+    drop(third);
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(!ending.is_finished(), "ended too early");
+    drop(first);
+    assert!(ending.join().unwrap());
+}
+
+#[test]
 fn a_shutdown_without_end_waits() {
     let (server, ..) = slow();
     // The first connection takes the slow one.

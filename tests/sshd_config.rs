@@ -186,7 +186,7 @@ fn number(path: &Path) -> Pid {
 
 /// Waits for what has to happen soon.
 fn soon(what: &str, done: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !done() {
         assert!(Instant::now() < deadline, "{what}: never");
         std::thread::sleep(Duration::from_millis(10));
@@ -195,7 +195,7 @@ fn soon(what: &str, done: impl Fn() -> bool) {
 
 #[test]
 fn in_the_background_it_reads_again_and_ends() {
-    let _watch = within(100);
+    let _watch = within(200);
     let (Some(host), Some(own)) = (Keys::named("host"), Keys::named("user")) else { return };
     let folder = Folder::new();
     let port = free_port();
@@ -227,6 +227,12 @@ fn in_the_background_it_reads_again_and_ends() {
         let mut client = ssh(&own, port).unwrap();
         run(client.args(["127.0.0.1", "echo $A"])) == "2\n"
     });
+    let mut early = ssh(&own, port).unwrap();
+    early.args(["127.0.0.1", "echo $$; exec sleep 1000"]).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut early = Running::start(&mut early);
+    let mut program = String::new();
+    BufReader::new(early.0.stdout.take().unwrap()).read_line(&mut program).unwrap();
+    let program = Pid::from_raw(program.trim().parse().unwrap()).unwrap();
     // Another port: the old one is closed.
     let other = free_port();
     config(&folder, &host, &format!("{}SetEnv A=3", lets_in(&folder, &own, other)));
@@ -244,7 +250,9 @@ fn in_the_background_it_reads_again_and_ends() {
         let mut client = ssh(&own, other).unwrap();
         run(client.args(["127.0.0.1", "echo $A"])) == "4\n"
     });
+    rustix::process::test_kill_process(program).unwrap();
     kill_process(server, Signal::TERM).unwrap();
+    soon("the end of what came by the first port", || rustix::process::test_kill_process(program).is_err());
     soon("its end", || !folder.file("pid").exists() && rustix::process::test_kill_process(server).is_err());
 }
 

@@ -90,6 +90,12 @@ fn listen(addresses: &[SocketAddr]) -> Result<TcpListeners, String> {
     TcpListeners::bind(&some).map_err(|_| format!("cannot listen on {error}"))
 }
 
+/// Says where connections are accepted, once they are.
+fn told(listeners: &TcpListeners) -> Result<impl FnOnce() + use<>, String> {
+    let bound = listeners.local_addrs().map_err(|error| error.to_string())?;
+    Ok(move || bound.iter().for_each(|address| complain(format_args!("listening on {address}"))))
+}
+
 /// A file with our number, removed with this value.
 struct PidFile(PathBuf);
 
@@ -126,11 +132,8 @@ struct Serving {
 
 impl Serving {
     fn begin(loaded: Loaded) -> Result<Self, String> {
-        Self::begin_at(listen(&loaded.addresses)?, loaded)
-    }
-
-    fn begin_at(listeners: TcpListeners, loaded: Loaded) -> Result<Self, String> {
-        let bound = listeners.local_addrs().map_err(|error| error.to_string())?;
+        let listeners = listen(&loaded.addresses)?;
+        let bound = told(&listeners)?;
         let site = Arc::new(Mutex::new(Arc::new(loaded.site)));
         let current = Arc::clone(&site);
         let interface = move |peer: &_| {
@@ -140,31 +143,33 @@ impl Serving {
         let listeners = listeners.tcp_keepalive(loaded.keepalive);
         let handle = loaded.server.serve(listeners, interface).map_err(|error| error.to_string())?;
         let pid_file = loaded.pid_file.as_deref().and_then(PidFile::write);
-        for address in bound {
-            complain(format_args!("listening on {address}"));
-        }
+        bound();
         Ok(Self { handle, addresses: loaded.addresses, keepalive: loaded.keepalive, site, pid_file })
     }
 
-    /// Serves new connections as another configuration has it. Other addresses are listened on anew.
-    fn reload(mut self, mut loaded: Loaded) -> Result<Self, String> {
-        if loaded.addresses == self.addresses && loaded.keepalive == self.keepalive {
-            self.handle.replace(&loaded.server);
-            // Written anew, as by a sshd that starts again. The one before goes first: it may be the same.
-            self.pid_file = None;
-            self.pid_file = loaded.pid_file.as_deref().and_then(PidFile::write);
-            *self.site.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded.site);
-            return Ok(self);
+    /// Serves new connections as another configuration has it.
+    fn reload(&mut self, mut loaded: Loaded) -> Result<(), String> {
+        self.handle.replace(&loaded.server);
+        *self.site.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded.site);
+        // Written anew, as by a sshd that starts again. The one before goes first: it may be the same.
+        self.pid_file = None;
+        self.pid_file = loaded.pid_file.as_deref().and_then(PidFile::write);
+        if loaded.addresses != self.addresses || loaded.keepalive != self.keepalive {
+            // Some addresses may be the same.
+            self.handle.stop_listening();
+            let listeners = listen(&loaded.addresses).or_else(|why| {
+                // Whoever asked for it may come in no other way.
+                log::error!(target: "sshd", "the addresses stay as they were: {why}");
+                loaded.addresses.clone_from(&self.addresses);
+                listen(&loaded.addresses)
+            })?;
+            let tell = told(&listeners)?;
+            let listeners = listeners.tcp_keepalive(loaded.keepalive);
+            self.handle.listen(listeners).map_err(|error| error.to_string())?;
+            tell();
+            (self.addresses, self.keepalive) = (loaded.addresses, loaded.keepalive);
         }
-        // Connections that there are go on; their listener is closed before the new one is there.
-        drop((self.handle, self.pid_file));
-        let listeners = listen(&loaded.addresses).or_else(|why| {
-            // Whoever asked for it may come in no other way.
-            log::error!(target: "sshd", "the addresses stay as they were: {why}");
-            loaded.addresses = self.addresses;
-            listen(&loaded.addresses)
-        })?;
-        Self::begin_at(listeners, loaded)
+        Ok(())
     }
 }
 
@@ -187,7 +192,7 @@ pub(crate) fn serve(
             break;
         }
         match load() {
-            Ok(loaded) => serving = serving.reload(loaded)?,
+            Ok(loaded) => serving.reload(loaded)?,
             Err(why) => log::error!(target: "sshd", "the configuration stays as it was: {why}"),
         }
     }

@@ -185,8 +185,10 @@ impl End {
 
 #[derive(Default)]
 struct Counts {
-    /// Nobody is accepted any more.
+    /// Nobody is accepted.
     stopping: bool,
+    /// How many listeners there were before the one that counts.
+    listeners: u64,
     /// The time of a shutdown is over: whoever comes this far now is ended too.
     ended: bool,
     /// Connections that are not authenticated, by source.
@@ -242,9 +244,14 @@ struct Shared {
     sessions: Arc<Sessions>,
 }
 
+/// Starts the thread that accepts from a listener, which is the one of that number.
+type Accepting = Box<dyn Fn(Arc<dyn Listen>, u64) -> Result<()> + Send + Sync>;
+
 /// A running server. Dropping it stops accepting; connections go on until they end.
 pub struct ServerHandle {
-    listener: Arc<dyn Listen>,
+    /// Taken by whoever changes or names it.
+    listener: Mutex<Arc<dyn Listen>>,
+    accepting: Accepting,
     shared: Arc<Shared>,
     /// What new connections are served by. Taken by whoever replaces it and by the listener, for a clone.
     config: Arc<Mutex<Arc<Config>>>,
@@ -252,7 +259,7 @@ pub struct ServerHandle {
 
 impl std::fmt::Debug for ServerHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ServerHandle({})", self.listener.address())
+        write!(f, "ServerHandle({})", self.address())
     }
 }
 
@@ -264,37 +271,45 @@ impl ServerHandle {
     ) -> Result<Self> {
         let shared = Arc::new(Shared::default());
         let config = Arc::new(Mutex::new(config));
-        let handle = Self {
-            listener: Arc::clone(&listener),
-            shared: Arc::clone(&shared),
-            config: Arc::clone(&config),
-        };
         let interface = Arc::new(interface);
-        engine::spawn("feramiko listener", move || {
-            loop {
-                let accepted = listener.accept();
-                if shared.counts.lock().stopping {
-                    return;
-                }
-                match accepted {
-                    Ok((stream, peer)) => {
-                        let config = Arc::clone(&config.lock());
-                        begin(&config, &shared, &interface, stream, peer);
-                    }
-                    Err(error) => {
-                        log::warn!(target: "feramiko::server", "accepting a connection: {error}");
-                        std::thread::sleep(BREATH);
-                    }
-                }
+        let accepting = {
+            let (shared, config) = (Arc::clone(&shared), Arc::clone(&config));
+            move |listener: Arc<dyn Listen>, number| {
+                let served = (Arc::clone(&shared), Arc::clone(&config), Arc::clone(&interface));
+                engine::spawn("feramiko listener", move || accept(&*listener, number, &served)).map(drop)
             }
-        })?;
-        Ok(handle)
+        };
+        accepting(Arc::clone(&listener), 0)?;
+        Ok(Self { listener: Mutex::new(listener), accepting: Box::new(accepting), shared, config })
     }
 
-    /// Where it listens.
+    /// Where it listens, or listened last.
     #[must_use]
     pub fn address(&self) -> String {
-        self.listener.address()
+        self.listener.lock().address()
+    }
+
+    /// Accepts nobody any more. Connections that there are go on.
+    pub fn stop_listening(&self) {
+        self.shared.counts.lock().stopping = true;
+        self.listener.lock().stop();
+    }
+
+    /// Accepts from this listener instead of the one before. Connections that there are go on, and count.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) when the thread cannot be started; nobody is accepted then.
+    pub fn listen(&self, listener: impl Listen) -> Result<()> {
+        self.stop_listening();
+        let listener: Arc<dyn Listen> = Arc::new(listener);
+        *self.listener.lock() = Arc::clone(&listener);
+        let number = {
+            let mut counts = self.shared.counts.lock();
+            counts.stopping = false;
+            counts.listeners = counts.listeners.saturating_add(1);
+            counts.listeners
+        };
+        (self.accepting)(listener, number)
     }
 
     /// Serves new connections as `server` is configured: with its keys, algorithms and limits. Those that
@@ -314,7 +329,7 @@ impl ServerHandle {
     /// over. The sessions have six seconds more, in which their programs are hung up and killed. Whether all
     /// connections had ended by themselves.
     pub fn shutdown(self, drain: Duration) -> bool {
-        self.stop();
+        self.stop_listening();
         let drained = self.wait_idle(drain);
         let ends = {
             let mut counts = self.shared.counts.lock();
@@ -329,11 +344,6 @@ impl ServerHandle {
         }
         self.shared.sessions.wait();
         drained
-    }
-
-    fn stop(&self) {
-        self.shared.counts.lock().stopping = true;
-        self.listener.stop();
     }
 
     fn wait_idle(&self, patience: Duration) -> bool {
@@ -356,7 +366,37 @@ impl ServerHandle {
 
 impl Drop for ServerHandle {
     fn drop(&mut self) {
-        self.stop();
+        self.stop_listening();
+    }
+}
+
+/// What connections are counted in, configured by, and asked for.
+type Served<F> = (Arc<Shared>, Arc<Mutex<Arc<Config>>>, Arc<F>);
+
+/// Accepts connections until nobody is to be accepted from this listener any more.
+fn accept<I: ServerInterface>(
+    listener: &dyn Listen,
+    number: u64,
+    (shared, config, interface): &Served<impl Fn(&Peer) -> Arc<I> + Send + Sync + 'static>,
+) {
+    loop {
+        let accepted = listener.accept();
+        {
+            let counts = shared.counts.lock();
+            if counts.stopping || counts.listeners != number {
+                return;
+            }
+        }
+        match accepted {
+            Ok((stream, peer)) => {
+                let config = Arc::clone(&config.lock());
+                begin(&config, shared, interface, stream, peer);
+            }
+            Err(error) => {
+                log::warn!(target: "feramiko::server", "accepting a connection: {error}");
+                std::thread::sleep(BREATH);
+            }
+        }
     }
 }
 
