@@ -2,6 +2,10 @@
 
 use std::os::fd::AsFd;
 
+use feramiko::{
+    Answer, AuthAnswer, ExitStatus, PtyRequest, PublicKey, ServerInterface, Session, SessionEvent,
+    SessionRequest,
+};
 use rustix::termios::{LocalModes, tcgetattr};
 
 use super::relay::Relay;
@@ -59,6 +63,77 @@ fn what_follows_the_escape_character_is_for_us() {
     assert!(!is_raw(&far), "the terminal stays raw");
     drop(far);
     assert!(terminal.shows_all().contains("Connection to 127.0.0.1 closed."));
+}
+
+#[test]
+fn a_suspended_program_leaves_the_terminal_and_takes_it_again() {
+    let _watch = given::within(120);
+    let Some(host) = Host::start("") else { return };
+    let ssh = host.ssh(&["host", "-tt", "cat"]);
+    // A shell with jobs: the user's, who looks at something else meanwhile.
+    let mut shell = Command::new("bash");
+    shell.args(["-m", "-c", r#""$@"; echo "stopped $?"; read -r _; fg >/dev/null; echo "ended $?""#, "sh"]);
+    shell.arg(ssh.get_program()).args(ssh.get_args());
+    let (mut terminal, mut running, far) = on_terminal(&shell);
+    soon("the terminal is raw", || is_raw(&far));
+    terminal.types("before\r");
+    terminal.shows("before\r\nbefore\r\n");
+    terminal.types("~\x1a");
+    // 128 and the number of SIGSTOP, which follows SIGTSTP once the terminal is as it was.
+    assert!(terminal.shows("stopped 147").contains("~^Z [suspend ssh]"));
+    assert!(!is_raw(&far), "the terminal stays raw");
+    terminal.types("\n");
+    soon("the terminal is raw again", || is_raw(&far));
+    terminal.types("after\r");
+    terminal.shows("after\r\nafter\r\n");
+    terminal.types("~.");
+    terminal.shows("ended 255");
+    running.ended();
+    assert!(!is_raw(&far));
+}
+
+/// Gives a terminal, and tells what happens to it.
+struct Told(std::sync::mpsc::Sender<SessionEvent>);
+
+impl ServerInterface for Told {
+    fn check_auth_publickey(&self, _: &str, _: &PublicKey) -> AuthAnswer {
+        AuthAnswer::Accept
+    }
+
+    fn check_channel_pty_request(&self, _: &PtyRequest) -> Answer {
+        Answer::Yes
+    }
+
+    fn check_channel_shell_request(&self, _: &SessionRequest) -> Answer {
+        Answer::Yes
+    }
+
+    fn session(&self, session: Session) -> std::io::Result<ExitStatus> {
+        self.0.send(session.events().recv().unwrap()).unwrap();
+        session.channel().write_all(b"told")?;
+        std::io::copy(&mut session.channel(), &mut std::io::sink())?;
+        Ok(ExitStatus::Code(0))
+    }
+}
+
+#[test]
+fn a_break_is_asked_for() {
+    let _watch = given::within(120);
+    let Some(host) = Host::start("") else { return };
+    let (sender, events) = std::sync::mpsc::channel();
+    let server = feramiko::SSHServer::builder()
+        .host_key(given::host_key())
+        .serve(TcpListener::bind("127.0.0.1:0").unwrap(), move |_| Told(sender.clone()))
+        .unwrap();
+    let address = server.address();
+    let port = address.rsplit(':').next().unwrap();
+    let (mut terminal, mut running, far) = at_terminal(&host, &["-p", port, "-tt", "host"]);
+    soon("the terminal is raw", || is_raw(&far));
+    terminal.types("~B");
+    terminal.shows("told");
+    assert_eq!(events.recv_timeout(PATIENCE).unwrap(), SessionEvent::Break(Duration::from_secs(1)));
+    terminal.types("\r~.");
+    assert_eq!(running.ended().code(), Some(255));
 }
 
 #[test]
@@ -160,7 +235,7 @@ fn questions_come_before_the_background() {
     terminal.types("perhaps\n");
     terminal.shows("Please type 'yes', 'no' or the fingerprint: ");
     let known = Keys::named("host").unwrap().private("ed25519").with_extension("pub");
-    let (known, _) = feramiko::PublicKey::from_file(known).unwrap();
+    let (known, _) = PublicKey::from_file(known).unwrap();
     terminal.types(&format!("{}\n", known.fingerprint()));
     terminal.shows("Enter passphrase for key");
     soon("nothing is shown", || !tcgetattr(&far).unwrap().local_modes.contains(LocalModes::ECHO));
