@@ -307,6 +307,28 @@ fn our_ssh_agent_in_the_foreground() {
 }
 
 #[test]
+fn ssh_logs_in_by_our_ssh_agent() {
+    let _watch = given::within(300);
+    let (Some(keys), Some(hosts)) = (user_keys(), Keys::named("host")) else { return };
+    let (Some(server), folder) = (sshd(&hosts, &keys, ""), Folder::new()) else { return };
+    let socket = folder.file("socket");
+    let (mut running, _) = in_foreground(&["-D", "-a", socket.to_str().unwrap()], "/bin/false");
+    for kind in ["ed25519", "ecdsa256", "rsa"] {
+        let public = public_file(&folder, &keys, kind);
+        run(ssh(&server, &socket, &public).arg("true"), 255);
+        ssh_add(&socket, &["-q", &path(&keys, kind)], 0);
+        run(ssh(&server, &socket, &public).arg("true"), 0);
+    }
+    ssh_add(&socket, &["-q", "-D"], 0);
+    // Asked for, and refused: nobody confirms.
+    ssh_add(&socket, &["-q", "-c", &path(&keys, "rsa")], 0);
+    run(ssh(&server, &socket, &public_file(&folder, &keys, "rsa")).arg("true"), 255);
+    let number = i32::try_from(running.0.id()).unwrap();
+    kill_process(Pid::from_raw(number).unwrap(), Signal::TERM).unwrap();
+    running.ended();
+}
+
+#[test]
 fn statuses_of_our_ssh_agent() {
     let _watch = given::within(300);
     for (arguments, words) in [
