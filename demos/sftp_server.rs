@@ -11,13 +11,14 @@ use feramiko::{LocalServer, SFTPServer};
 use rustix::fs::Mode;
 use support::args::Options;
 use support::given::Given;
-use support::log::{level_named, start};
+use support::log::{level_named, start, start_system};
 use support::stdio;
+use support::syslog::{Facility, SystemLog};
 
 const USAGE: &str = "usage: sftp_server [-ehR] [-d start_directory] [-f log_facility] [-l log_level]
                    [-P denied_requests] [-p allowed_requests] [-u umask]
        sftp_server -Q requests
-The log goes to standard error, with -e only; to syslog, where -f says, it is not built.";
+The log goes to the system's, where -f says (AUTH), and with -e to standard error.";
 
 /// A directory as -d has it: `%d` is the home, `%u` the user's name, `%%` a percent sign.
 fn expanded(directory: &str) -> Result<String, String> {
@@ -62,11 +63,12 @@ fn run() -> Result<(), String> {
     // Operands mean nothing: `scp -D` gives some.
     let level = args.last('l').unwrap_or("ERROR");
     let level = level_named(level).ok_or_else(|| format!("-l {level}: no such level"))?;
-    if args.has('f') && !args.has('e') {
-        return Err("-f: a log in syslog is not built; -e sends it to standard error".to_owned());
-    }
+    let facility = args.last('f').unwrap_or("AUTH");
+    let facility = Facility::named(facility).ok_or_else(|| format!("-f {facility}: no such facility"))?;
     if args.has('e') {
         start(level, None).map_err(|error| format!("the log: {error}"))?;
+    } else {
+        start_system(level, SystemLog::new("sftp_server", facility));
     }
     if let Some(mask) = args.last('u') {
         let mask = u32::from_str_radix(mask, 8).ok().filter(|mask| *mask <= 0o777);

@@ -273,10 +273,11 @@ fn the_program_s_options() {
     check("-u 077", "put file masked\nmkdir private\n", true);
     let mode = |name: &str| fs::metadata(folder.file(name)).unwrap().mode() & 0o777;
     assert_eq!((mode("masked"), mode("private")), (0o600, 0o700));
+    check("-f AUTH -l INFO", "ls\n", true);
     let inside = folder.file("private");
     check(&format!("-d {}", inside.display()), "put file in\n", true);
     assert!(inside.join("in").exists());
-    for wrong in ["-P nothing", "-z", "-u 888", "-d /none/such", "-l LOUD", "-d %x", "-f AUTH"] {
+    for wrong in ["-P nothing", "-z", "-u 888", "-d /none/such", "-l LOUD", "-d %x", "-f KERN"] {
         check(wrong, "ls\n", false);
     }
     let output = Command::new(&server).args(["-Q", "requests"]).output().unwrap();

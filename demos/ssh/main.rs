@@ -29,6 +29,7 @@ use options::Options;
 use sharing::{Order, Sharing, Wanted};
 use support::output::{complain, say};
 use support::prompt::somebody_there;
+use support::syslog::{Facility, SystemLog};
 
 const USAGE: &str =
     "usage: ssh [-246AaCfGgMNnqsTtVvXxY] [-B interface] [-b address] [-c ciphers] [-D [address:]port]
@@ -54,12 +55,14 @@ fn run() -> Outcome<i32> {
         return Ok(0);
     }
     // What is wrong with the files is told as the command line wants it.
-    let config = options.lookup().inspect_err(|_| start_log(options.level().unwrap_or("INFO"), &options))?;
+    let config =
+        options.lookup().inspect_err(|_| start_log(options.level().unwrap_or("INFO"), "USER", &options))?;
     if options.show {
         config.lines().iter().try_for_each(say)?;
         return Ok(0);
     }
-    start_log(&config.get("LogLevel").unwrap_or_default(), &options);
+    let said = |name| config.get(name).unwrap_or_default();
+    start_log(&said("LogLevel"), &said("SyslogFacility"), &options);
     if let Some(word) = options.order.as_deref().filter(|word| *word != "proxy") {
         let path = config.control_path().ok_or("No ControlPath specified for \"-O\" command")?;
         let order = Order::named(word).ok_or("Invalid multiplex command.")?;
@@ -72,9 +75,12 @@ fn run() -> Outcome<i32> {
 }
 
 /// Shows the log from now on. A log that cannot be written is no reason to stop.
-fn start_log(level: &str, options: &Options) {
+fn start_log(level: &str, facility: &str, options: &Options) {
     let level = support::log::level_named(level).unwrap_or_else(|| support::log::level(0));
-    if let Err(error) = support::log::start(level, options.log_file.as_deref()) {
+    if options.system_log {
+        let facility = Facility::named(facility).unwrap_or(Facility::USER);
+        support::log::start_system(level, SystemLog::new("ssh", facility));
+    } else if let Err(error) = support::log::start(level, options.log_file.as_deref()) {
         complain(format_args!("ssh: the log: {error}"));
     }
 }

@@ -15,7 +15,7 @@ use crate::{Outcome, USAGE};
 
 const LETTERS: Letters =
     Letters { letters: "1246AaCfGgKkMNnqsTtVvXxYyB:b:c:D:E:e:F:I:i:J:L:l:m:O:o:P:p:Q:R:S:W:w:", names: &[] };
-const NOT_BUILT: &str = "IKkwy";
+const NOT_BUILT: &str = "IKkw";
 
 /// Letters that switch something, each with the keyword and its value: more than what stands before them.
 const SWITCHES: &[(char, &str, &str)] = &[
@@ -63,6 +63,8 @@ pub(crate) struct Options {
     /// `-G`.
     pub(crate) show: bool,
     pub(crate) log_file: Option<PathBuf>,
+    /// The log goes to the system's.
+    pub(crate) system_log: bool,
     /// `-O`.
     pub(crate) order: Option<String>,
     /// Files of keys whose names are no text, which a line of configuration cannot have.
@@ -82,6 +84,7 @@ impl Options {
             version: false,
             show: false,
             log_file: None,
+            system_log: false,
             order: None,
             odd_identities: Vec::new(),
             verbose: 0,
@@ -119,6 +122,7 @@ impl Options {
             'F' => self.files = Some(value.into()),
             'G' => self.show = true,
             'V' => self.version = true,
+            'y' => self.system_log = true,
             'i' => {
                 self.identity(&expand(value)).map_err(|wrong| format!("-i {}: {wrong}", value.display()))?
             }

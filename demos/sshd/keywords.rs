@@ -100,6 +100,10 @@ fn classes(words: &[String]) -> Result<(), String> {
 const ROOT: &[&str] =
     &["without-password", "prohibit-password=without-password", "forced-commands-only", "yes", "no"];
 const FORWARDING: &[&str] = &["yes", "all=yes", "no", "remote", "local"];
+const FACILITIES: &[&str] = &[
+    "AUTH", "AUTHPRIV", "DAEMON", "USER", "LOCAL0", "LOCAL1", "LOCAL2", "LOCAL3", "LOCAL4", "LOCAL5",
+    "LOCAL6", "LOCAL7",
+];
 const LEVELS: &[&str] =
     &["QUIET", "FATAL", "ERROR", "INFO", "VERBOSE", "DEBUG", "DEBUG1=DEBUG", "DEBUG2", "DEBUG3"];
 
@@ -190,7 +194,7 @@ pub(crate) static KEYWORDS: &[Keyword] = &[
     row("hostkeyalgorithms", Algorithms, "", Global, Yes),
     row("pubkeyacceptedalgorithms", Algorithms, "", Anywhere, Yes),
     row("loglevel", Choice(LEVELS), "INFO", Global, Yes),
-    row("syslogfacility", Word(any), "AUTH", Global, Idle),
+    row("syslogfacility", Choice(FACILITIES), "AUTH", Global, Yes),
     row("authorizedkeysfile", List(files), ".ssh/authorized_keys .ssh/authorized_keys2", Anywhere, Yes),
     row("hostkey", Each, "", Global, Yes),
     row("hostcertificate", Each, "", Global, Yes),

@@ -33,15 +33,16 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use site::Site;
 use support::args::Options;
 use support::given::{Given, number};
-use support::log::{level, level_named, start};
+use support::log::{level, level_named, start, start_system};
 use support::output::{complain, end, say};
+use support::syslog::{Facility, SystemLog};
 
 const USAGE: &str =
     "usage: sshd [-46DdeiqtTV] [-C connection_spec] [-c host_certificate] [-E log] [-f config] [-g login_grace]
             [-h host_key ...] [-o option=value] [-p port ...] [--listen address ...]
             [-a authorized_keys ...] [-u user:password ...] [-B banner_file]
-Without -f it stays in the foreground. The log goes to standard error, with -e or without; to syslog it is not
-built: in the background, or with -i, there is none without -e or -E.";
+Without -f it stays in the foreground, and the log goes to standard error, with -e or without; in the background,
+and with -i, it goes to the system's without -e or -E.";
 
 /// What holds without -f, behind all options: a server for whoever starts it.
 const WITHOUT_FILE: &str = "MaxSessions 64
@@ -156,14 +157,21 @@ fn load(args: &Given, file: Option<&Path>) -> Result<Loaded, String> {
     })
 }
 
-/// Starts the log, whose level the configuration may say.
-fn start_log(args: &Given, config: &Config, silent: bool) -> Result<(), String> {
-    let named = level_named(&config.log_level().unwrap_or_default());
-    let shown = match (silent, args.count('d'), named) {
-        (true, ..) => LevelFilter::Off,
-        (_, 0, Some(level)) => level,
-        (_, count, _) => level(count),
+/// Starts the log, whose level the configuration may say. `apart`: nobody would see standard error, or what is
+/// written there would be the client's.
+fn start_log(args: &Given, config: &Arc<Config>, apart: bool) -> Result<(), String> {
+    let all = config.holds(None);
+    let shown = match (args.count('d'), config.log_level().unwrap_or_default()) {
+        // Who is let in and who is not is told unless somebody wants less, as by sshd.
+        (0, name) if name.eq_ignore_ascii_case("INFO") => LevelFilter::Info,
+        (0, name) => level_named(&name).unwrap_or(LevelFilter::Info),
+        (count, _) => level(count),
     };
+    if apart && !args.has('e') && !args.has('E') {
+        let facility = Facility::named(&all.word("syslogfacility")).ok_or("bad SyslogFacility")?;
+        start_system(shown, SystemLog::new("sshd", facility));
+        return Ok(());
+    }
     start(shown, args.path('E').as_deref()).map_err(|error| format!("the log: {error}"))
 }
 
@@ -198,8 +206,7 @@ fn run() -> Result<ExitCode, String> {
     let file = args.path('f').map(std::path::absolute).transpose().map_err(|error| error.to_string())?;
     let here = "DditT".chars().any(|letter| args.has(letter));
     let config = Arc::new(configuration(&args, file.as_deref())?);
-    let told = args.has('e') || args.has('E');
-    start_log(&args, &config, args.has('i') && !told)?;
+    start_log(&args, &config, inside || args.has('i'))?;
     if args.has('T') {
         let connection = specified(&args)?;
         // What -t would find wrong is wrong here too.

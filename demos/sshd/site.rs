@@ -14,7 +14,7 @@ use feramiko::{
 
 use crate::config::Config;
 use crate::hosts::Hosts;
-use crate::who::Who;
+use crate::who::{Who, from};
 use crate::{forwarding, keys, sessions, settings};
 
 /// What all connections share that began with one configuration.
@@ -144,7 +144,13 @@ impl ServerInterface for Application {
         let nobody = Secret::from("");
         let right = known.unwrap_or(&nobody).matches(password.expose());
         let empty = password.expose().is_empty();
-        self.decided(&who, "password", AuthAnswer::when(right && known.is_some() && !empty), false)
+        let answer = AuthAnswer::when(right && known.is_some() && !empty);
+        let answer = self.decided(&who, "password", answer, false);
+        if answer == AuthAnswer::Refuse {
+            let invalid = if who.account().is_none() { "invalid user " } else { "" };
+            log::info!(target: "sshd", "Failed password for {invalid}{user} from {} ssh2", from(&self.peer));
+        }
+        answer
     }
 
     fn check_auth_interactive(&self, _: &str) -> InteractiveAnswer {
@@ -177,7 +183,15 @@ impl ServerInterface for Application {
     }
 
     fn authenticated(&self, auth: &AuthInfo) {
-        log::info!(target: "sshd", "{} from {} is in by {}", auth.user, self.peer.source, auth.methods.join(", "));
+        let key = auth.key.as_ref().map(|key| format!(": {} {}", key.short_type(), key.fingerprint()));
+        log::info!(
+            target: "sshd",
+            "Accepted {} for {} from {} ssh2{}",
+            auth.methods.join(","),
+            auth.user,
+            from(&self.peer),
+            key.unwrap_or_default()
+        );
     }
 
     fn forced_command(&self, auth: &AuthInfo) -> Option<Vec<u8>> {

@@ -37,6 +37,14 @@ pub(crate) fn connection(peer: &Peer) -> Connection {
     }
 }
 
+/// Where a client comes from, in sshd's words.
+pub(crate) fn from(peer: &Peer) -> String {
+    match peer.addresses {
+        Some((address, _)) => format!("{} port {}", peer.source, address.port()),
+        None => format!("{} port 65535", peer.source),
+    }
+}
+
 impl Who {
     /// `home`: that of whoever runs this, if it is not the one of the account.
     pub(crate) fn new(config: &Arc<Config>, name: &str, peer: &Peer, home: Option<&Path>) -> Self {
@@ -53,14 +61,15 @@ impl Who {
         let connection =
             Connection { user: Some(user.to_owned()), invalid: account.is_none(), ..connection(peer) };
         let config = config.holds(Some(&connection));
-        let refusal = match &account {
-            None => Some("there is no such account"),
-            Some(account) => refusal(account, &config, &connection),
-        };
-        if let Some(refusal) = refusal {
-            log::info!(target: "sshd", "user {user} from {} not allowed: {refusal}", peer.source);
+        let refusal = account.as_ref().and_then(|account| refusal(account, &config, &connection));
+        let allowed = account.is_some() && refusal.is_none();
+        // In sshd's words: programs that shut strangers out read them.
+        if account.is_none() {
+            log::info!(target: "sshd", "Invalid user {user} from {}", from(peer));
+        } else if let Some(refusal) = refusal {
+            log::info!(target: "sshd", "User {user} from {} not allowed because {refusal}", peer.source);
         }
-        Self { name: name.to_owned(), user: user.to_owned(), account, config, allowed: refusal.is_none() }
+        Self { name: name.to_owned(), user: user.to_owned(), account, config, allowed }
     }
 
     /// The account, if it may be logged in to.

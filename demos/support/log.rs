@@ -1,4 +1,4 @@
-//! Shows what the library logs, on standard error or in a file, in the manner of `ssh -v`.
+//! Shows what the library logs, on standard error, in a file or in the system's log, in the manner of `ssh -v`.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
@@ -6,6 +6,9 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
+
+#[cfg(unix)]
+use super::syslog::SystemLog;
 
 /// How much is shown after so many `-v`.
 pub(crate) fn level(verbose: usize) -> LevelFilter {
@@ -43,11 +46,21 @@ fn opened(path: &Path) -> io::Result<File> {
 
 /// Starts showing: at the end of `file`, or on standard error. The first call counts.
 pub(crate) fn start(level: LevelFilter, file: Option<&Path>) -> io::Result<()> {
-    let file = file.map(opened).transpose()?;
-    if log::set_logger(LINES.get_or_init(|| Lines { file })).is_ok() {
+    let place = file.map(opened).transpose()?.map_or(Place::Errors, Place::File);
+    begin(level, place);
+    Ok(())
+}
+
+/// Starts sending to the system's log. The first call counts.
+#[cfg(unix)]
+pub(crate) fn start_system(level: LevelFilter, system: SystemLog) {
+    begin(level, Place::System(system));
+}
+
+fn begin(level: LevelFilter, place: Place) {
+    if log::set_logger(LINES.get_or_init(|| Lines { place })).is_ok() {
         log::set_max_level(level);
     }
-    Ok(())
 }
 
 /// Whether it has started: what is wrong then is a line of the log, and shown if the level lets it.
@@ -58,7 +71,14 @@ pub(crate) fn started() -> bool {
 static LINES: OnceLock<Lines> = OnceLock::new();
 
 struct Lines {
-    file: Option<File>,
+    place: Place,
+}
+
+enum Place {
+    Errors,
+    File(File),
+    #[cfg(unix)]
+    System(SystemLog),
 }
 
 impl Log for Lines {
@@ -73,9 +93,11 @@ impl Log for Lines {
         // One write for each line, so that lines of several threads stay whole. A log that cannot
         // be written is no reason to stop.
         let text = record.args().to_string();
-        let _ = match &self.file {
-            Some(file) => (&*file).write_all(line(record.level(), &text, "\n").as_bytes()),
-            None => {
+        let _ = match &self.place {
+            #[cfg(unix)]
+            Place::System(system) => system.send(record.level(), &line(record.level(), &text, "")),
+            Place::File(file) => (&*file).write_all(line(record.level(), &text, "\n").as_bytes()),
+            Place::Errors => {
                 // A terminal in raw mode does not go back to the first column by itself.
                 let end = if io::stderr().is_terminal() { "\r\n" } else { "\n" };
                 io::stderr().write_all(line(record.level(), &text, end).as_bytes())

@@ -24,4 +24,6 @@ pub(crate) mod questions;
 #[cfg(unix)]
 pub(crate) mod stdio;
 #[cfg(unix)]
+pub(crate) mod syslog;
+#[cfg(unix)]
 pub(crate) mod terminal;

@@ -252,7 +252,7 @@ pub(super) static TABLE: &[Spec] = &[
     row("ipqos", Shape::Own(Own::Qos), &["ef", "none"], Built::Yes),
     row("rekeylimit", Shape::Own(Own::Rekey), &["0"], Built::Yes),
     row("streamlocalbindmask", Shape::Own(Own::Mask), &["0177"], Built::Value),
-    row("syslogfacility", Shape::Own(Own::Facility), &["USER"], Built::No),
+    row("syslogfacility", Shape::Own(Own::Facility), &["USER"], Built::Value),
     row("proxycommand", Shape::Command, &[], Built::Yes),
     row("proxyjump", Shape::Own(Own::Jump), &[], Built::Yes),
     row("refuseconnection", Shape::Own(Own::Refuse), &[], Built::Yes),
