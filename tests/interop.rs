@@ -2,10 +2,12 @@
 
 #![cfg(unix)]
 
+#[path = "interop/alone.rs"]
+mod alone;
 mod given;
 mod peers;
-#[path = "interop/rows.rs"]
-mod rows;
+#[path = "interop/table.rs"]
+mod table;
 #[path = "given/terminal.rs"]
 mod terminal;
 
@@ -20,29 +22,24 @@ use feramiko::{
 use peers::{
     Folder, Keys, Python, Running, Server, example, our_sshd, output, program, require, run_shell, sshd, user,
 };
-use rows::{CIPHERS, FAMILIES, KEX, MACS, PUTTYS, known_to};
 use serde_json::json;
+use table::Table;
 use terminal::Terminal;
 
-/// The servers of others, by name; where `every`, with all that they have, asked for by name.
+/// The servers of others, by name; where `every`, with all that they have.
 fn servers(more: &str, every: bool) -> Vec<(&'static str, Server, PKey)> {
     let (Some(host), Some(own)) = (Keys::named("host"), Keys::named("user")) else { return Vec::new() };
     let key = PKey::from_file(own.private("ed25519"), None).unwrap();
     let mut found = Vec::new();
     for python in Python::BOTH {
-        let mut spec = json!({
+        let spec = json!({
             "user": user(), "password": "foo",
-            "host_keys": host.all_private(), "authorized_keys": own.all_public(),
+            "host_keys": host.all_private(), "authorized_keys": own.all_public(), "every": every,
         });
-        for (field, _, names) in FAMILIES.iter().filter(|_| every) {
-            spec[field] = json!(known_to(python.name(), names));
-        }
         found.extend(python.server(&spec).map(|server| (python.name(), server)));
     }
-    let mut more = more.to_owned();
-    for (_, option, names) in FAMILIES.iter().filter(|_| every) {
-        more += &format!("\n{option} {}", known_to("openssh", names).join(","));
-    }
+    let all = alone::all_of_openssh().filter(|_| every).map(|options| options.join("\n"));
+    let more = all.unwrap_or_else(|| more.to_owned());
     found.extend(sshd(&host, &own, &more).map(|server| ("openssh", server)));
     found.into_iter().map(|(name, server)| (name, server, key.clone())).collect()
 }
@@ -78,52 +75,16 @@ fn commands_on_the_servers_of_others() {
     }
 }
 
-/// Every algorithm alone, with every peer that has it.
-fn each(names: &[&'static str], set: impl Fn(&mut Algorithms, &str)) {
-    for (name, server, key) in servers("", true) {
-        for algorithm in known_to(name, names) {
-            // Paramiko's server offers group exchange without a moduli file too, and then fails.
-            if name == "paramiko" && algorithm == "diffie-hellman-group-exchange-sha256" {
-                continue;
-            }
-            let mut algorithms = Algorithms::client_defaults();
-            set(&mut algorithms, algorithm);
-            let client = connect(&server, &key, algorithms, Limits::default())
-                .unwrap_or_else(|error| panic!("{name} {algorithm}: {error}"));
-            assert_eq!(client.output("echo yes").unwrap().stdout, b"yes\n", "{name} {algorithm}");
-        }
-    }
-}
-
-#[test]
-fn every_key_exchange_alone() {
-    let _watch = given::within(600);
-    each(KEX, |algorithms, name| algorithms.set_kex(name).unwrap());
-}
-
-#[test]
-fn every_cipher_alone() {
-    let _watch = given::within(600);
-    each(CIPHERS, |algorithms, name| algorithms.set_ciphers(name).unwrap());
-}
-
-#[test]
-fn every_mac_alone() {
-    let _watch = given::within(600);
-    each(MACS, |algorithms, name| {
-        algorithms.set_ciphers("aes128-ctr").unwrap();
-        algorithms.set_macs(name).unwrap();
-    });
-}
-
 /// Chained blocks with MACs of both kinds, more than one packet of them, and new keys in between.
 #[test]
 fn old_ciphers_carry_data_both_ways() {
     let _watch = given::within(600);
     let ciphers = ["aes256-cbc", "3des-cbc", "blowfish-cbc", "cast128-cbc", "arcfour256"];
+    let table = Table::read();
     for (name, server, key) in servers("", true) {
-        for (cipher, mac) in known_to(name, &ciphers)
+        for (cipher, mac) in ciphers
             .into_iter()
+            .filter(|cipher| table.has(cipher, (name, "server"), 0))
             .flat_map(|cipher| [(cipher, "hmac-sha2-256"), (cipher, "hmac-sha2-256-etm@openssh.com")])
         {
             let mut algorithms = Algorithms::client_defaults();
@@ -145,14 +106,6 @@ fn old_ciphers_carry_data_both_ways() {
             assert!(name == "paramiko" || exchanges > 1, "{name} {cipher} {mac}: {exchanges} exchanges");
         }
     }
-}
-
-#[test]
-fn every_host_key_type() {
-    let _watch = given::within(600);
-    each(&["ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-512", "rsa-sha2-256"], |algorithms, name| {
-        algorithms.set_host_keys(name).unwrap();
-    });
 }
 
 #[test]
@@ -181,6 +134,17 @@ fn megabytes_both_ways_with_new_keys_all_the_time() {
 /// Lets everybody in by the test's keys or `foo`, and runs commands with `sh -c`.
 struct Open(Vec<PublicKey>);
 
+impl Open {
+    fn to(keys: &Keys) -> Self {
+        Self(
+            ["ed25519", "rsa"]
+                .iter()
+                .map(|kind| PublicKey::from_line(&keys.public(kind)).unwrap().0)
+                .collect(),
+        )
+    }
+}
+
 impl ServerInterface for Open {
     fn check_auth_publickey(&self, _: &str, key: &PublicKey) -> AuthAnswer {
         AuthAnswer::when(self.0.contains(key))
@@ -201,8 +165,7 @@ impl ServerInterface for Open {
 
 fn ours(algorithms: Algorithms) -> Option<(ServerHandle, u16, Keys)> {
     let own = Keys::named("user")?;
-    let allowed: Vec<_> =
-        ["ed25519", "rsa"].iter().map(|kind| PublicKey::from_line(&own.public(kind)).unwrap().0).collect();
+    let Open(allowed) = Open::to(&own);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let mut limits = Limits::default();
@@ -250,32 +213,6 @@ fn the_python_clients_on_our_server() {
             assert!(moved["rekey_bytes"].is_null() || action == "down" || exchanges > 4, "{name}: {answer}");
         }
     }
-}
-
-#[test]
-fn the_python_clients_with_every_algorithm_of_ours() {
-    let _watch = given::within(600);
-    let Some((_server, port, own)) = ours(Algorithms::server_defaults().legacy()) else { return };
-    std::thread::scope(|scope| {
-        for python in Python::BOTH {
-            let key = own.private("ed25519");
-            scope.spawn(move || {
-                for (field, algorithm) in FAMILIES.iter().flat_map(|(field, _, names)| {
-                    known_to(python.name(), names).into_iter().map(move |name| (*field, name))
-                }) {
-                    let mut spec = json!({
-                        "host": "127.0.0.1", "port": port, "user": "me", "key": key, "command": "echo yes",
-                    });
-                    if field == "macs" {
-                        spec["ciphers"] = json!(["aes128-ctr"]);
-                    }
-                    spec[field] = json!([algorithm]);
-                    let Some(answer) = python.client(&spec) else { return };
-                    assert_eq!(answer["stdout"], "yes\n", "{} {algorithm}: {answer}", python.name());
-                }
-            });
-        }
-    });
 }
 
 /// A login shell on a terminal that changes its size, by each client, on our `sshd` program.
@@ -353,60 +290,6 @@ fn openssh_on_our_server() {
     assert!(output.stdout == data, "{} bytes came back", output.stdout.len());
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.matches("SSH2_MSG_NEWKEYS received").count() > 10, "{said}");
-}
-
-#[test]
-fn openssh_with_every_algorithm_of_ours() {
-    let _watch = given::within(600);
-    let Some((_server, port, own)) = ours(Algorithms::server_defaults().legacy()) else { return };
-    let algorithms = FAMILIES.iter().flat_map(|(_, option, names)| {
-        known_to("openssh", names).into_iter().map(move |name| format!("-o{option}={name}"))
-    });
-    let keys = ["ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256"];
-    let host_keys = keys.iter().map(|name| format!("-oHostKeyAlgorithms={name}"));
-    for option in algorithms.chain(host_keys).chain(["-oCompression=yes".to_owned()]) {
-        let with_mac = ["-oCiphers=aes128-ctr", &option];
-        let options = if option.starts_with("-oMACs") { &with_mac[..] } else { &with_mac[1..] };
-        let Some(output) = openssh(port, &own, options, "echo yes", b"") else { return };
-        assert_eq!(output.stdout, b"yes\n", "{option}: {}", String::from_utf8_lossy(&output.stderr));
-    }
-}
-
-/// PuTTY's client, which takes from a saved session that no cipher is beneath it.
-#[test]
-fn plink_with_every_old_cipher() {
-    let _watch = given::within(600);
-    let Some(plink) = require("plink", program("plink")) else { return };
-    let home = Folder::new();
-    std::fs::create_dir_all(home.file(".putty/sessions")).unwrap();
-    std::fs::write(
-        home.file(".putty/sessions/old"),
-        "Cipher=aes,blowfish,3des,arcfour,chacha20,aesgcm,WARN,des\n",
-    )
-    .unwrap();
-    let key = PKey::generate(KeyKind::Ed25519).unwrap();
-    for cipher in PUTTYS.iter().chain(&["aes256-cbc", "3des-cbc", "blowfish-cbc", "arcfour128", "arcfour256"])
-    {
-        let mut algorithms = Algorithms::server_defaults();
-        algorithms.set_ciphers(cipher).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port().to_string();
-        let _server = SSHServer::builder()
-            .host_key(key.clone())
-            .algorithms(algorithms)
-            .serve(listener, |_| Open(Vec::new()))
-            .unwrap();
-        let mut command = Command::new(&plink);
-        command
-            .env("HOME", home.path())
-            .args(["-load", "old", "-batch", "-ssh", "-l", "me", "-pw", "foo", "-P", &port, "-hostkey"])
-            .arg(key.public_key().fingerprint())
-            .args(["127.0.0.1", "cat"]);
-        let data = std::fs::read(&plink).unwrap();
-        let output = output(&mut command, &data[..]);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.stdout == data, "{cipher}: {said}");
-    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ import tempfile
 import asyncssh
 import asyncssh.connection
 
+import asyncssh_offer
 import peer
 
 exchanges = []
@@ -41,12 +42,14 @@ def options(asked):
     chosen = dict(
         username=asked["user"],
         config=None,
-        agent_path=None,
+        agent_path=asked.get("agent"),
         client_keys=[],
         known_hosts=None,
         login_timeout=30,
         compression_algs=["zlib@openssh.com"] if asked.get("compression") else ["none"],
     )
+    if asked.get("every"):
+        chosen.update(asyncssh_offer.everything())
     for field, option in [
         ("kex", "kex_algs"),
         ("ciphers", "encryption_algs"),
@@ -64,6 +67,9 @@ def options(asked):
     if asked.get("key"):
         key = asyncssh.read_private_key(asked["key"], asked.get("passphrase"))
         chosen["client_keys"] = [(key, asked["certificate"]) if asked.get("certificate") else key]
+        chosen["preferred_auth"] = "publickey"
+    elif asked.get("agent"):
+        del chosen["client_keys"]
         chosen["preferred_auth"] = "publickey"
     elif claim := asked.get("hostbased"):
         chosen["client_host_keys"] = [claim["key"]]
@@ -176,6 +182,13 @@ async def up(connection, asked):
     return dict(bytes=asked["bytes"], sha256=digest, ok=digest == peer.pattern_digest(asked["bytes"]), exit=status)
 
 
+async def echo(connection, asked):
+    process = await session(connection, "cat", asked)
+    data = peer.mixed(asked["bytes"])
+    out, _, status, _ = await finish(process, [data[i : i + 50_000] for i in range(0, len(data), 50_000)])
+    return dict(bytes=len(out), ok=out == data, exit=status)
+
+
 async def channels(connection, asked):
     command = asked.get("command", "cat")
     opened = [await session(connection, command, asked) for _ in range(asked["count"])]
@@ -279,8 +292,8 @@ async def scp(connection, asked):
 
 
 ACTIONS = {
-    "exec": exec_, "down": down, "up": up, "channels": channels, "sftp": sftp, "tunnel": tunnel, "shell": shell,
-    "learn": learn, "files": files, "scp": scp, "talk": talk,
+    "exec": exec_, "down": down, "up": up, "echo": echo, "channels": channels, "sftp": sftp, "tunnel": tunnel,
+    "shell": shell, "learn": learn, "files": files, "scp": scp, "talk": talk,
 }
 
 
@@ -299,11 +312,10 @@ async def connected(asked):
         yield connection
 
 
-async def main():
+async def main(asked):
     global learned
-    asked = peer.spec()
     learned = asyncio.get_running_loop().create_future()
-    note_exchanges()
+    exchanges.clear()
     async with connected(asked) as connection:
         done = await ACTIONS[asked.get("action", "exec")](connection, asked)
         info = connection.get_extra_info
@@ -319,7 +331,5 @@ async def main():
         )
 
 
-try:
-    asyncio.run(main())
-except Exception as error:
-    peer.fail(error)
+note_exchanges()
+peer.each(lambda asked: asyncio.run(main(asked)))

@@ -6,6 +6,7 @@ import signal
 
 import asyncssh
 
+import asyncssh_offer
 import peer
 
 
@@ -97,6 +98,8 @@ async def main():
         server_host_certs=asked.get("host_certificates", []),
         compression_algs=["zlib@openssh.com"] if asked.get("compression") else ["none"],
     )
+    if asked.get("every"):
+        chosen.update(asyncssh_offer.everything())
     for field, option in [
         ("kex", "kex_algs"),
         ("ciphers", "encryption_algs"),

@@ -86,11 +86,18 @@ impl Python {
     /// Runs a client to its end and returns its answer; `tests/peers/peer.py` says what `spec` may
     /// hold. A client that fails answers with `error`.
     pub(crate) fn client(self, spec: &Value) -> Option<Value> {
-        let output = output(&mut self.command("client", spec)?, "");
-        let answer = String::from_utf8_lossy(&output.stdout);
+        self.clients(&json!([spec]))?.pop()
+    }
+
+    /// Runs clients one after the other, in one program, which starts more slowly than it connects; their answers.
+    pub(crate) fn clients(self, specs: &Value) -> Option<Vec<Value>> {
+        let output = output(&mut self.command("client", specs)?, "");
         let said = String::from_utf8_lossy(&output.stderr);
-        let answer = answer.lines().last().and_then(|line| serde_json::from_str(line).ok());
-        Some(answer.unwrap_or_else(|| panic!("{} gave no answer to {spec}:\n{said}", self.name())))
+        let text = String::from_utf8_lossy(&output.stdout);
+        let answers: Vec<_> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let asked = specs.as_array().map(Vec::len);
+        assert_eq!(asked, Some(answers.len()), "{} answers to {specs}:\n{said}", self.name());
+        Some(answers)
     }
 
     /// Starts a server on a port of its own.

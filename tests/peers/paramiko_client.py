@@ -1,6 +1,7 @@
 """paramiko as a client; see peer.py for its argument."""
 
 import hashlib
+import os
 import socket
 import threading
 
@@ -62,6 +63,9 @@ def log_in(transport, asked):
         if asked.get("certificate"):
             key.load_certificate(asked["certificate"])
         left = transport.auth_publickey(asked["user"], key)
+    elif asked.get("agent"):
+        os.environ["SSH_AUTH_SOCK"] = asked["agent"]
+        left = transport.auth_publickey(asked["user"], paramiko.Agent().get_keys()[0])
     elif asked.get("interactive"):
         left = transport.auth_interactive(
             asked["user"], lambda title, text, prompts: [asked["password"] for _ in prompts]
@@ -152,6 +156,13 @@ def up(transport, asked):
     out, _, status, _ = finish(channel, peer.pattern(asked["bytes"]))
     digest = peer.text(out).split()[0]
     return dict(bytes=asked["bytes"], sha256=digest, ok=digest == peer.pattern_digest(asked["bytes"]), exit=status)
+
+
+def echo(transport, asked):
+    channel = session(transport, "cat", asked)
+    data = peer.mixed(asked["bytes"])
+    out, _, status, _ = finish(channel, [data])
+    return dict(bytes=len(out), ok=out == data, exit=status)
 
 
 def channels(transport, asked):
@@ -250,13 +261,12 @@ def tunnel(transport, asked):
     return dict(stdout=peer.text(out))
 
 
-ACTIONS = {"exec": exec_, "down": down, "up": up, "channels": channels, "sftp": sftp, "tunnel": tunnel, "shell": shell,
-           "files": files}
+ACTIONS = {"exec": exec_, "down": down, "up": up, "echo": echo, "channels": channels, "sftp": sftp, "tunnel": tunnel,
+           "shell": shell, "files": files}
 
 
-def main():
-    asked = peer.spec()
-    note_exit_signals()
+def main(asked):
+    signals.clear()
     transport = connect(asked)
     done = ACTIONS[asked.get("action", "exec")](transport, asked)
     peer.answer(
@@ -272,7 +282,5 @@ def main():
     transport.close()
 
 
-try:
-    main()
-except Exception as error:
-    peer.fail(error)
+note_exit_signals()
+peer.each(main)

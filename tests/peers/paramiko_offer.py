@@ -4,6 +4,11 @@
 def choose(transport, asked):
     """Has a transport offer what is asked for, and nothing else."""
     options = transport.get_security_options()
+    if asked.get("every"):
+        options.kex = tuple(transport._kex_info)
+        options.ciphers = tuple(transport._cipher_info)
+        options.digests = tuple(transport._mac_info)
+        options.compression = tuple(transport._compression_info)
     for field, option in [
         ("kex", "kex"),
         ("ciphers", "ciphers"),

@@ -184,6 +184,8 @@ def serve(sock, asked, host_keys):
 
 def main():
     asked = peer.spec()
+    # Without primes it has no group exchange.
+    paramiko.Transport.load_server_moduli()
     host_keys = [paramiko.PKey.from_path(path) for path in asked["host_keys"]]
     listener = socket.create_server((asked.get("host", "127.0.0.1"), asked.get("port", 0)), backlog=128)
     peer.listening(listener.getsockname()[1])

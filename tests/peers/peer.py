@@ -1,16 +1,19 @@
 """What the four peers share: the specification they get, the data they send, the answer they print.
 
-The specification is one JSON object, the first argument:
+The specification is one JSON object, the first argument; a client also takes a list of them, which it
+runs one after the other:
 
   host, port          where to connect, or to listen (port 0: any)
   user                who logs in; a server lets in nobody else
   password, key       how: the key is the path of a private key file
   passphrase          opens the key
+  agent               instead of a key file: the path of the socket of an agent that has it
   certificate         the path of the key's certificate, which a client offers
   interactive         true: the password is given by keyboard-interactive
   kex, ciphers, macs, host_key_algorithms, signatures
                       lists of names; the peer offers these, in this order, and nothing else
   compression         true: only zlib@openssh.com is offered
+  every               true: all key exchanges, ciphers, MACs and compressions that the peer has are offered
   rekey_bytes         a new key exchange after so many bytes; AsyncSSH counts what it sends only
 
 for a client also
@@ -19,17 +22,17 @@ for a client also
                       path, or none
   host_key            the public key line that the server must show
   known_hosts         the text of a known_hosts file that the server must satisfy (AsyncSSH only)
-  action              exec, down, up, channels, sftp, files (a round of all operations of SFTP; failed
+  action              exec, down, up, echo, channels, sftp, files (a round of all operations of SFTP; failed
                       lists what came out otherwise), tunnel, learn (the further host keys that the
                       server proves; AsyncSSH only), scp (a tree `local`, `up` or down from
                       `remote`; AsyncSSH only), talk (a shell at a terminal; AsyncSSH only) or shell
                       (stty size, a resize to 132x50, stty size until it shows, exit 5)
   steps               of talk: a text to wait for, one to type then, a new size or null
-  command             what exec runs; down, up and channels have one of their own
+  command             what exec runs; down, up, echo and channels have one of their own
   stdin               text that exec and tunnel send
   env                 variables to ask for, an object
   pty                 true: exec runs on a terminal (xterm, 80x24)
-  bytes               how much down, up and sftp move
+  bytes               how much down, up, echo (cat, there and back) and sftp move
   count               how many channels are open at once
   path                the file that sftp writes, reads and removes; the empty folder of files
   to                  [host, port] that tunnel connects to, from the server
@@ -47,7 +50,7 @@ for a server also
                       (AsyncSSH only)
   announce            true: announces and proves its host keys; AsyncSSH only
 
-A client prints one JSON object: what came of the action (stdout, stderr, exit, signal; bytes,
+A client prints one JSON object for each specification: what came of the action (stdout, stderr, exit, signal; bytes,
 sha256, ok; exit is null when a signal ended the command) and what was agreed (kex, host_key_type,
 cipher, mac, compression, peer, and exchanges, the number of key exchanges); or error. A server
 prints "listening PORT", and ends when its standard input does.
@@ -72,12 +75,20 @@ def answer(**fields):
     print(json.dumps(fields), flush=True)
 
 
-def fail(error):
-    """Ends a client: the answer is what went wrong, the trace goes to standard error."""
-    traceback.print_exc()
-    answer(error=f"{type(error).__name__}: {error}")
-    sys.stdout.flush()
-    os._exit(1)
+def each(run):
+    """Runs a client for each specification. The answer of one that fails is what went wrong, the trace goes to
+    standard error; such a client may have left threads behind, which end with it."""
+    asked, failed = spec(), False
+    for one in asked if isinstance(asked, list) else [asked]:
+        try:
+            run(one)
+        except Exception as error:
+            failed = True
+            traceback.print_exc()
+            answer(error=f"{type(error).__name__}: {error}")
+    if failed:
+        sys.stdout.flush()
+        os._exit(1)
 
 
 def text(data):
@@ -90,6 +101,12 @@ def pattern(size):
         piece = CHUNK[:size]
         size -= len(piece)
         yield piece
+
+
+def mixed(size):
+    """`size` bytes, of which half can be compressed and half cannot."""
+    half = size // 2
+    return os.urandom(half) + b"".join(pattern(size - half))
 
 
 def pattern_digest(size):

@@ -1,4 +1,4 @@
-//! The rows of the table of signatures, what peers lack of them, and a key for each.
+//! The rows of the table of signatures, and a key for each.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -35,8 +35,10 @@ pub(crate) const ROWS: &[(&str, &str)] = &[
     ("ssh-dss", "dss"),
 ];
 
-/// Keys that live in files; tokens keep theirs.
+/// Keys that live in files.
 pub(crate) const FILES: [&str; 7] = ["ed25519", "p256", "p384", "p521", "rsa", "ed448", "dss"];
+/// Keys that tokens keep.
+pub(crate) const TOKENS: [&str; 2] = ["sk-ed25519", "sk-p256"];
 
 pub(crate) fn certified(row: &str) -> bool {
     row.ends_with("-cert-v01@openssh.com")
@@ -100,6 +102,9 @@ pub(crate) fn write(folder: &Folder) {
         key.write_private_key_file(folder.file(name), None).unwrap();
         let ppk = KeyFormat::Ppk(PpkParams::default());
         key.write_private_key_file_as(folder.file(&format!("{name}.ppk")), &ppk, None).unwrap();
+    }
+    for name in FILES.iter().chain(&TOKENS) {
+        let key = key(name);
         let line = |key: &PublicKey| key.to_line() + "\n";
         std::fs::write(folder.file(&format!("{name}.pub")), line(key.public_key())).unwrap();
         let row = "-cert-v01@openssh.com";
@@ -108,6 +113,13 @@ pub(crate) fn write(folder: &Folder) {
         std::fs::write(folder.file(&format!("{name}-user.pub")), line(user.public_key())).unwrap();
     }
     let authority = key("authority").public_key().to_line();
+    // PuTTY has its own file for each authority.
+    std::fs::create_dir_all(folder.file(".putty/sshhostcas")).unwrap();
+    let putty = format!(
+        "PublicKey={}\nValidity=*\nPermitRSASHA1=1\nPermitRSASHA256=1\nPermitRSASHA512=1\n",
+        key("authority").public_key().base64()
+    );
+    std::fs::write(folder.file(".putty/sshhostcas/authority"), putty).unwrap();
     std::fs::write(folder.file("authority.pub"), authority + "\n").unwrap();
     std::fs::write(folder.file("known_hosts"), known_hosts()).unwrap();
     std::fs::write(folder.file("authorized_keys"), authorized_keys()).unwrap();
