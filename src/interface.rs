@@ -179,7 +179,8 @@ pub trait ServerInterface: Send + Sync + 'static {
     /// Does a certificate for that key let the user in? Asked when its authority has signed it, it is
     /// one for users, for now, and for the address the client has, and demands nothing unknown: what is
     /// left is whether the authority is trusted and whether the certificate is for this user. See
-    /// [`AuthorizedKeys`](crate::AuthorizedKeys), which answers both.
+    /// [`UserAuthorities`](crate::UserAuthorities), and [`AuthorizedKeys`](crate::AuthorizedKeys) for authorities
+    /// that a user trusts, which answer both.
     fn check_auth_certificate(&self, user: &str, key: &PublicKey) -> AuthAnswer {
         AuthAnswer::Refuse
     }

@@ -42,7 +42,7 @@ pub use auth::{
     AuthAnswer, AuthError, AuthInfo, AuthenticationMethods, HostbasedClient, InteractiveAnswer,
     InteractiveQuery, Permissions, Prompt,
 };
-pub use authorized::{AuthorizedKeys, BadLine, KeyLogin};
+pub use authorized::{AuthorizedKeys, BadLine, KeyLogin, UserAuthorities};
 pub use channel::{Channel, ChannelStderr, Poll, PtyRequest, Ready, Redirect, TimedRead, Waker};
 pub use client::{
     Cancel, Command, HTTPProxy, HostAddressCheck, HostKeysChange, HostKeysUpdate, JumpHost, Keystrokes,

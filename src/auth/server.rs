@@ -66,6 +66,17 @@ pub(crate) enum Question {
     },
 }
 
+impl Question {
+    /// The key that is asked about, a user's or a host's, with its certificate.
+    pub(crate) fn key(&self) -> Option<&PublicKey> {
+        match self {
+            Self::PublicKey { key, .. } | Self::Certificate { key, .. } => Some(key),
+            Self::Hostbased { client, .. } => Some(&client.key),
+            _ => None,
+        }
+    }
+}
+
 /// What whoever drives the machine has to do.
 #[derive(Debug)]
 pub(crate) enum ServerAction {

@@ -1,6 +1,7 @@
 //! Letting a client in: the server's side of authentication, on the serving thread.
 
 use std::hash::{BuildHasher, RandomState};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -9,7 +10,7 @@ use crate::auth::{AuthAnswer, AuthInfo, AuthServer, HostbasedClient, Question, S
 use crate::engine::Login;
 use crate::error::{Error, Result, reason};
 use crate::interface::ServerInterface;
-use crate::key::PublicKey;
+use crate::key::{PublicKey, RevokedKeys};
 use crate::msg::auth::UserauthBanner;
 use crate::wire::{Encode, Escaped};
 
@@ -59,7 +60,13 @@ pub(super) fn authenticate<I: ServerInterface>(
             for action in std::mem::take(&mut actions) {
                 match action {
                     ServerAction::Send(payload) => login.queue(&payload)?,
-                    ServerAction::Ask(question) => actions = ask(&mut machine, &**interface, peer, question),
+                    ServerAction::Ask(question) => {
+                        let lists = config.revoked_keys.iter().chain(&rules.revoked_keys);
+                        actions = match question.key() {
+                            Some(key) if is_revoked(key, lists, peer) => machine.answer(AuthAnswer::Refuse),
+                            _ => ask(&mut machine, &**interface, peer, question),
+                        };
+                    }
                     ServerAction::Refuse(payload) => {
                         refuse_after(delay, asked);
                         login.queue(&payload)?;
@@ -108,6 +115,21 @@ fn refuse_after(delay: Duration, asked: Instant) {
         until = until.saturating_mul(2);
     }
     std::thread::sleep(until.saturating_sub(asked.elapsed()));
+}
+
+/// Whether a list has the key, its certificate or its authority. One that cannot be read has every key.
+fn is_revoked<'a>(key: &PublicKey, lists: impl Iterator<Item = &'a PathBuf>, peer: &Peer) -> bool {
+    lists.into_iter().any(|path| match RevokedKeys::from_file(path).map(|list| list.check_key(key)) {
+        Ok(None) => false,
+        Ok(Some(revoked)) => {
+            log::warn!(target: "feramiko::auth", "{}: {}: {revoked}", peer.source, key.fingerprint());
+            true
+        }
+        Err(error) => {
+            log::error!(target: "feramiko::auth", "all keys count as revoked: {error}");
+            true
+        }
+    })
 }
 
 /// Asks the application.
