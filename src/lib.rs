@@ -40,7 +40,7 @@ mod x11;
 pub use agent::{AddOptions, Agent, AgentError, AgentKey, AgentServer, AgentServerBuilder, Destination, Hop};
 pub use auth::{
     AuthAnswer, AuthError, AuthInfo, AuthenticationMethods, HostbasedClient, InteractiveAnswer,
-    InteractiveQuery, Permissions, Prompt,
+    InteractiveQuery, MethodAnswer, MethodLogin, MethodMessage, Permissions, Prompt,
 };
 pub use authorized::{AuthorizedKeys, BadLine, KeyLogin, UserAuthorities};
 pub use channel::{Channel, ChannelStderr, Poll, PtyRequest, Ready, Redirect, TimedRead, Waker};
@@ -97,7 +97,7 @@ pub use sftp::*;
 #[cfg(unix)]
 pub use sys::user::Account;
 pub use text::{ByteReader, Encoding, TextReader, TextWriter, Until};
-pub use transport::{Transport, TransportOptions};
+pub use transport::{AuthMethod, Transport, TransportOptions};
 pub use wire::Malformed;
 
 /// The README's programs, compiled.

@@ -240,7 +240,12 @@ fn lists_hold_for_hosts_that_vouch_and_for_single_users() {
     for (list, lets_in) in [(None, true), (Some(&other), true), (Some(&mine), false)] {
         let (server, seen) = credulous(list.map(PathBuf::as_path));
         let client = given::client().username("deploy").hostbased(key.clone(), "ci.example.org", "me");
-        assert_eq!(client.connect(&server.address()).is_ok(), lets_in, "{list:?}");
+        let client = client.connect(&server.address());
+        assert_eq!(client.is_ok(), lets_in, "{list:?}");
+        if let Ok(client) = client {
+            // Answered by whoever was told of the login before.
+            assert_eq!(client.output("echo yes").unwrap().stdout, b"yes\n");
+        }
         assert_eq!(seen.lock().unwrap().len(), usize::from(lets_in));
     }
     let (server, _) = credulous(Some(&other));

@@ -1,5 +1,5 @@
-//! Which method is tried after which: keys of the host, keys given, key files, the agent, default keys, password,
-//! keyboard-interactive; again after each partial success.
+//! Which method is tried after which: keys of the host, keys given, key files, the agent, default keys, methods of the
+//! application's own, password, keyboard-interactive; again after each partial success.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,8 @@ use crate::crypto::secret::Secret;
 use crate::engine::{Clock, Closer};
 use crate::error::{Error, Result};
 use crate::key::{KeyError, PKey, PublicKey};
-use crate::transport::{Answers, ChangePassword, OnBanner, Outcome, Transport};
+use crate::transport::{Answers, AuthMethod, ChangePassword, OnBanner, Outcome, Transport};
+use crate::wire::is_own_name;
 
 /// Keys that `ssh` looks for, in its order.
 const DEFAULT_KEYS: [&str; 5] = ["id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk"];
@@ -43,6 +44,8 @@ pub(super) struct Credentials {
     pub(super) ask_password: Option<AskPassword>,
     pub(super) new_password: Option<AskPassword>,
     pub(super) interactive: Option<Interactive>,
+    /// Methods of the application's own.
+    pub(super) methods: Vec<Box<dyn AuthMethod>>,
     pub(super) on_banner: Option<OnBanner>,
     pub(super) agent: bool,
     pub(super) default_keys: bool,
@@ -76,6 +79,7 @@ impl Default for Credentials {
             ask_password: None,
             new_password: None,
             interactive: None,
+            methods: Vec::new(),
             on_banner: None,
             agent: true,
             default_keys: true,
@@ -147,7 +151,7 @@ impl Credentials {
             self.hosts.clear();
         }
         if self.hosts.is_empty() && keys.is_empty() {
-            run.attempt(Attempt::None, no_answers())?;
+            run.attempt(Attempt::None, Answers::none())?;
         }
         self.try_methods(&mut run, order, keys, holder.as_ref(), clock)?;
         if run.success { Ok(run.banners) } else { Err(transport.auth_error(&run.user)) }
@@ -180,6 +184,11 @@ impl Credentials {
                     }
                 }
                 "password" => self.try_password(run, given.take(), clock)?,
+                name if is_own_name(name) => {
+                    if let Some(own) = self.methods.iter_mut().find(|own| own.name() == name) {
+                        run.attempt_own(&mut **own)?;
+                    }
+                }
                 "keyboard-interactive" => {
                     if early {
                         self.try_given(run, given.take())?;
@@ -194,8 +203,12 @@ impl Credentials {
 
     /// The methods that may be used, in their order.
     fn order(&self) -> Vec<String> {
-        let usual = || METHODS.map(str::to_owned).to_vec();
-        let mut order = self.preferred.clone().unwrap_or_else(usual);
+        let mut order = self.preferred.clone().unwrap_or_else(|| {
+            let [hostbased, publickey, questions @ ..] = METHODS;
+            let own = self.methods.iter().map(|method| method.name());
+            let all = [hostbased, publickey].into_iter().chain(own).chain(questions);
+            all.map(str::to_owned).collect()
+        });
         order.retain(|method| !self.refused.contains(&method.as_str()));
         order
     }
@@ -427,7 +440,7 @@ fn attempt_key(run: &mut Run<'_>, key: PKey) -> Result<()> {
     }
     run.offered.push(key.public_key().clone());
     let probe = key.is_external();
-    run.attempt(Attempt::PublicKey { key, algorithm, probe }, no_answers())
+    run.attempt(Attempt::PublicKey { key, algorithm, probe }, Answers::none())
 }
 
 /// A host's key, with its certificate first if it has one.
@@ -442,7 +455,7 @@ fn attempt_host(run: &mut Run<'_>, key: PKey, host: &str, user: &str) -> Result<
             continue;
         };
         let claim = HostClaim { key, algorithm, host: host.to_owned(), user: user.to_owned() };
-        run.attempt(Attempt::Hostbased(claim), no_answers())?;
+        run.attempt(Attempt::Hostbased(claim), Answers::none())?;
     }
     Ok(())
 }
@@ -451,10 +464,6 @@ fn attempt_host(run: &mut Run<'_>, key: PKey, host: &str, user: &str) -> Result<
 fn answer_with(query: &InteractiveQuery, password: &Secret) -> Result<Vec<Secret>> {
     let answer = |echo: bool| if echo { Secret::from("") } else { password.clone() };
     Ok(query.prompts.iter().map(|prompt| answer(prompt.echo)).collect())
-}
-
-fn no_answers<'a>() -> Answers<'a> {
-    Answers { interactive: None, change_password: None }
 }
 
 /// Where the attempts stand.
@@ -485,6 +494,19 @@ impl Run<'_> {
 
     fn attempt(&mut self, attempt: Attempt, answers: Answers<'_>) -> Result<()> {
         let outcome = self.transport.try_auth(&self.user, attempt, answers)?;
+        self.note(outcome);
+        Ok(())
+    }
+
+    fn attempt_own(&mut self, method: &mut dyn AuthMethod) -> Result<()> {
+        if !self.over(method.name()) {
+            let outcome = self.transport.try_method(&self.user, method)?;
+            self.note(outcome);
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Success(banners) => {
                 self.success = true;
@@ -493,13 +515,12 @@ impl Run<'_> {
             Outcome::Failure { methods, .. } => self.methods = Some(methods),
             Outcome::Unusable(_) => {}
         }
-        Ok(())
     }
 
     fn attempt_password(&mut self, password: Secret, new: Option<&mut AskPassword>) -> Result<()> {
         let mut change = new.map(|ask| move |prompt: &str| Ok(ask(prompt)));
         let change_password = change.as_mut().map(|change| change as &mut ChangePassword<'_>);
-        self.attempt(Attempt::Password(password), Answers { interactive: None, change_password })
+        self.attempt(Attempt::Password(password), Answers { change_password, ..Answers::none() })
     }
 
     fn attempt_interactive(
@@ -507,6 +528,6 @@ impl Run<'_> {
         handler: &mut (dyn FnMut(&InteractiveQuery) -> Result<Vec<Secret>> + '_),
     ) -> Result<()> {
         let mut handler = |query: &InteractiveQuery| handler(query);
-        self.attempt(Attempt::Interactive, Answers { interactive: Some(&mut handler), change_password: None })
+        self.attempt(Attempt::Interactive, Answers { interactive: Some(&mut handler), ..Answers::none() })
     }
 }

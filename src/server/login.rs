@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{Config, ConnectionRules, Peer};
-use crate::auth::{AuthAnswer, AuthInfo, AuthServer, HostbasedClient, Question, ServerAction};
+use crate::auth::{AuthAnswer, AuthInfo, AuthServer, HostbasedClient, MethodLogin, Question, ServerAction};
 use crate::engine::Login;
 use crate::error::{Error, Result, reason};
 use crate::interface::ServerInterface;
@@ -30,6 +30,7 @@ pub(super) fn authenticate<I: ServerInterface>(
     let mut delay = config.rules.limits.failure_delay;
     let (mut rules, mut asked_for) = (config.rules.clone(), None);
     loop {
+        login.awaits_method = machine.awaits_method();
         let payload = login.receive()?;
         let asked = Instant::now();
         if payload.first() == Some(&50) {
@@ -64,7 +65,7 @@ pub(super) fn authenticate<I: ServerInterface>(
                         let lists = config.revoked_keys.iter().chain(&rules.revoked_keys);
                         actions = match question.key() {
                             Some(key) if is_revoked(key, lists, peer) => machine.answer(AuthAnswer::Refuse),
-                            _ => ask(&mut machine, &**interface, peer, question),
+                            _ => ask(&mut machine, &**interface, peer, &session_id, question),
                         };
                     }
                     ServerAction::Refuse(payload) => {
@@ -137,6 +138,7 @@ fn ask(
     machine: &mut AuthServer,
     interface: &impl ServerInterface,
     peer: &Peer,
+    session_id: &[u8],
     question: Question,
 ) -> Vec<ServerAction> {
     let answer = match question {
@@ -153,6 +155,14 @@ fn ask(
         }
         Question::InteractiveResponse { user, answers } => {
             return machine.interactive_answer(interface.check_auth_interactive_response(&user, &answers));
+        }
+        Question::Method { user, method, fields } => {
+            let login = MethodLogin { method, user: &user, session_id };
+            return machine.method_answer(interface.check_auth_method(&login, &fields));
+        }
+        Question::MethodResponse { user, method, message } => {
+            let login = MethodLogin { method, user: &user, session_id };
+            return machine.method_answer(interface.check_auth_method_response(&login, &message));
         }
     };
     let answer: AuthAnswer = answer;
