@@ -132,8 +132,7 @@ impl Credentials {
         if let Some(told) = self.on_banner.take() {
             transport.set_on_banner(told);
         }
-        let mut run =
-            Run { transport, user, methods: None, offered: Vec::new(), success: false, banners: Vec::new() };
+        let mut run = Run::new(transport, user);
         let order = self.order();
         // Keys first, in one flight with the request for the service; without any, ask what would do.
         let agent = self.agent.then(|| Agent::for_login(self.agent_socket.as_deref(), clock.ends()));
@@ -168,35 +167,60 @@ impl Credentials {
         // One that was given goes before questions.
         let early = self.preferred.is_none() && !self.refused.contains(&"password");
         let mut given = self.password.clone();
-        for method in order {
-            match method.as_str() {
-                "hostbased" => {
-                    for (key, host, user) in std::mem::take(&mut self.hosts) {
-                        attempt_host(run, key, &host, &user)?;
-                    }
-                }
-                "publickey" => {
-                    for key in std::mem::take(&mut keys) {
-                        if run.over("publickey") {
-                            break;
-                        }
-                        self.try_key(run, key, agent, clock)?;
-                    }
-                }
-                "password" => self.try_password(run, given.take(), clock)?,
-                name if is_own_name(name) => {
-                    if let Some(own) = self.methods.iter_mut().find(|own| own.name() == name) {
-                        run.attempt_own(&mut **own)?;
-                    }
-                }
-                "keyboard-interactive" => {
-                    if early {
-                        self.try_given(run, given.take())?;
-                    }
-                    self.try_interactive(run)?;
-                }
-                _ => {}
+        // Once more after a partial success, with what was not judged: its turn may have come only now.
+        loop {
+            run.progress = false;
+            for method in &order {
+                self.try_method(run, method, &mut keys, (&mut given, early), (agent, clock))?;
             }
+            if run.success || !run.progress {
+                return Ok(());
+            }
+        }
+    }
+
+    fn try_method(
+        &mut self,
+        run: &mut Run<'_>,
+        method: &str,
+        keys: &mut Vec<Try>,
+        (given, early): (&mut Option<Secret>, bool),
+        (agent, clock): (Option<&Agent>, &Clock),
+    ) -> Result<()> {
+        match method {
+            "hostbased" => {
+                for (key, host, user) in std::mem::take(&mut self.hosts) {
+                    let waits = run.over("hostbased");
+                    if !waits {
+                        attempt_host(run, key.clone(), &host, &user)?;
+                    }
+                    if waits || run.out_of_turn("hostbased") {
+                        self.hosts.push((key, host, user));
+                    }
+                }
+            }
+            "publickey" => {
+                let mut waiting = std::mem::take(keys).into_iter();
+                while !run.over("publickey")
+                    && let Some(key) = waiting.next()
+                {
+                    self.try_key(run, key, agent, clock)?;
+                }
+                keys.extend(run.unjudged.drain(..).map(Try::Key).chain(waiting));
+            }
+            "password" => self.try_password(run, given, clock)?,
+            name if is_own_name(name) => {
+                if let Some(own) = self.methods.iter_mut().find(|own| own.name() == name) {
+                    run.attempt_own(&mut **own)?;
+                }
+            }
+            "keyboard-interactive" => {
+                if early {
+                    self.try_given(run, given)?;
+                }
+                self.try_interactive(run)?;
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -290,16 +314,16 @@ impl Credentials {
     }
 
     /// The password that was given, by the method of that name.
-    fn try_given(&mut self, run: &mut Run<'_>, password: Option<Secret>) -> Result<()> {
-        match password.filter(|_| !run.over("password")) {
+    fn try_given(&mut self, run: &mut Run<'_>, given: &mut Option<Secret>) -> Result<()> {
+        match given.take_if(|_| !run.over("password")) {
             Some(password) => run.attempt_password(password, self.new_password.as_mut()),
             None => Ok(()),
         }
     }
 
-    fn try_password(&mut self, run: &mut Run<'_>, given: Option<Secret>, clock: &Clock) -> Result<()> {
+    fn try_password(&mut self, run: &mut Run<'_>, given: &mut Option<Secret>, clock: &Clock) -> Result<()> {
         self.try_given(run, given)?;
-        if let Some(mut ask) = self.ask_password.take() {
+        if let Some(ask) = &mut self.ask_password {
             for _ in 0..self.prompts {
                 if run.over("password") {
                     break;
@@ -318,12 +342,12 @@ impl Credentials {
         {
             run.attempt_interactive(&mut |query: &InteractiveQuery| answer_with(query, &password))?;
         }
-        if let Some(mut interactive) = self.interactive.take() {
+        if let Some(interactive) = &mut self.interactive {
             for _ in 0..self.prompts {
                 if run.over("keyboard-interactive") {
                     break;
                 }
-                run.attempt_interactive(&mut *interactive)?;
+                run.attempt_interactive(&mut **interactive)?;
             }
         }
         Ok(())
@@ -440,7 +464,12 @@ fn attempt_key(run: &mut Run<'_>, key: PKey) -> Result<()> {
     }
     run.offered.push(key.public_key().clone());
     let probe = key.is_external();
-    run.attempt(Attempt::PublicKey { key, algorithm, probe }, Answers::none())
+    run.attempt(Attempt::PublicKey { key: key.clone(), algorithm, probe }, Answers::none())?;
+    if run.out_of_turn("publickey") {
+        run.offered.retain(|offered| offered != key.public_key());
+        run.unjudged.push(key);
+    }
+    Ok(())
 }
 
 /// A host's key, with its certificate first if it has one.
@@ -474,11 +503,35 @@ struct Run<'a> {
     methods: Option<Vec<String>>,
     /// Keys that were tried: the agent and a file may have the same.
     offered: Vec<PublicKey>,
+    /// Keys that were refused because others come first.
+    unjudged: Vec<PKey>,
     success: bool,
+    /// The last attempt was one step of several; one of this round was.
+    partial: bool,
+    progress: bool,
     banners: Vec<String>,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn new(transport: &'a Transport, user: String) -> Self {
+        Self {
+            transport,
+            user,
+            methods: None,
+            offered: Vec::new(),
+            unjudged: Vec::new(),
+            success: false,
+            partial: false,
+            progress: false,
+            banners: Vec::new(),
+        }
+    }
+
+    /// Whether the last attempt was refused because `method`, by which it was made, is not next.
+    fn out_of_turn(&self, method: &str) -> bool {
+        !self.success && !self.partial && self.over(method)
+    }
+
     /// Whether `method` need not be tried.
     fn over(&self, method: &str) -> bool {
         self.success
@@ -512,8 +565,12 @@ impl Run<'_> {
                 self.success = true;
                 self.banners = banners;
             }
-            Outcome::Failure { methods, .. } => self.methods = Some(methods),
-            Outcome::Unusable(_) => {}
+            Outcome::Failure { methods, partial } => {
+                self.methods = Some(methods);
+                self.partial = partial;
+                self.progress |= partial;
+            }
+            Outcome::Unusable(_) => self.partial = false,
         }
     }
 
