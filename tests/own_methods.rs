@@ -1,7 +1,8 @@
-//! An authentication method of an application's own: our client and our server in two rounds, one factor of two,
-//! and clients that say too much, too early and too late.
+//! An authentication method of an application's own: our client and our server in two rounds, each with AsyncSSH, one
+//! factor of two, and clients that say too much, too early and too late.
 
 mod given;
+mod peers;
 mod raw;
 
 use std::io;
@@ -15,7 +16,9 @@ use feramiko::{
     MethodLogin, MethodMessage, Permissions, PtyRequest, SSHServer, Secret, ServerHandle, ServerInterface,
     Session, SessionRequest, Transport, TransportOptions,
 };
+use peers::{Keys, Python};
 use raw::{Field, Raw, auth_request};
+use serde_json::json;
 
 const NAME: &str = "challenge@example.org";
 /// More than any verdict takes on a busy machine.
@@ -291,6 +294,43 @@ fn a_server_that_does_not_offer_it_is_not_asked() {
     let mut raw = Raw::at_auth(&plain.address());
     raw.send(&auth_request("me", NAME).raw("hello"));
     raw.expect(51);
+}
+
+#[test]
+fn asyncssh_on_our_server() {
+    let _watch = given::within(120);
+    let (server, seen) = serve(&[NAME]);
+    let port: u16 = server.address().rsplit_once(':').unwrap().1.parse().unwrap();
+    for (secret, lets_in) in [("sesame", true), ("wrong", false)] {
+        let spec = json!({
+            "host": "127.0.0.1", "port": port, "user": "me", "command": "x",
+            "own_method": {"name": NAME, "secret": secret},
+        });
+        let Some(answer) = Python::AsyncSsh.client(&spec) else { return };
+        let refused = answer["error"].as_str().is_some_and(|error| error.starts_with("PermissionDenied"));
+        assert_eq!((answer["exit"] == 7, refused), (lets_in, !lets_in), "{answer}");
+    }
+    assert_eq!(seen.logins.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn our_client_on_asyncssh() {
+    let _watch = given::within(120);
+    let Some(host_keys) = Keys::named("host") else { return };
+    let spec = json!({
+        "user": "me", "host_keys": host_keys.all_private(), "own_method": {"name": NAME, "secret": "sesame"},
+    });
+    let Some(server) = Python::AsyncSsh.server(&spec) else { return };
+    for (secret, lets_in) in [("sesame", true), ("wrong", false)] {
+        let client = given::client().username("me").auth_method(Challenge::new(secret));
+        match client.connect(&format!("127.0.0.1:{}", server.port())) {
+            Ok(client) => assert!(lets_in && client.output("echo in").unwrap().stdout == b"in\n"),
+            Err(error) => {
+                assert!(!lets_in, "{error}: {}", server.log());
+                assert_eq!(attempts(error).last().unwrap().0, NAME);
+            }
+        }
+    }
 }
 
 /// A client to which the server has put its first question.

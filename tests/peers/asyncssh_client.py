@@ -9,6 +9,7 @@ import tempfile
 import asyncssh
 import asyncssh.connection
 
+import asyncssh_own
 import peer
 
 exchanges = []
@@ -77,6 +78,9 @@ def options(asked):
     elif "password" in asked:
         chosen["password"] = asked["password"]
         chosen["preferred_auth"] = "password"
+    if own := asked.get("own_method"):
+        asyncssh_own.register(own["name"], own["secret"])
+        chosen["preferred_auth"] = own["name"]
     if asked.get("action") == "learn":
         chosen["server_host_keys_handler"] = lambda *keys: learned.set_result(keys)
     return chosen

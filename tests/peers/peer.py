@@ -12,6 +12,7 @@ The specification is one JSON object, the first argument:
                       lists of names; the peer offers these, in this order, and nothing else
   compression         true: only zlib@openssh.com is offered
   rekey_bytes         a new key exchange after so many bytes; AsyncSSH counts what it sends only
+  own_method          {name, secret}: the method of asyncssh_own.py under that name (AsyncSSH only)
 
 for a client also
 
