@@ -7,7 +7,10 @@ mod forwarding;
 
 use std::io;
 
-use crate::auth::{AuthAnswer, AuthInfo, AuthenticationMethods, HostbasedClient, InteractiveAnswer};
+use crate::auth::{
+    AuthAnswer, AuthInfo, AuthenticationMethods, HostbasedClient, InteractiveAnswer, MethodAnswer,
+    MethodLogin, MethodMessage,
+};
 use crate::channel::PtyRequest;
 use crate::crypto::secret::Secret;
 use crate::engine::ExitStatus;
@@ -137,7 +140,7 @@ impl SessionRequest {
 /// ```
 #[allow(unused_variables, reason = "the defaults refuse whatever is asked")]
 pub trait ServerInterface: Send + Sync + 'static {
-    /// The methods that the user may try, as refusals list them.
+    /// The methods that the user may try, as refusals list them; methods of your own among them, called `name@domain`.
     fn allowed_auths(&self, user: &str) -> Vec<&'static str> {
         vec!["publickey", "password", "keyboard-interactive"]
     }
@@ -179,7 +182,8 @@ pub trait ServerInterface: Send + Sync + 'static {
     /// Does a certificate for that key let the user in? Asked when its authority has signed it, it is
     /// one for users, for now, and for the address the client has, and demands nothing unknown: what is
     /// left is whether the authority is trusted and whether the certificate is for this user. See
-    /// [`AuthorizedKeys`](crate::AuthorizedKeys), which answers both.
+    /// [`UserAuthorities`](crate::UserAuthorities), and [`AuthorizedKeys`](crate::AuthorizedKeys) for authorities
+    /// that a user trusts, which answer both.
     fn check_auth_certificate(&self, user: &str, key: &PublicKey) -> AuthAnswer {
         AuthAnswer::Refuse
     }
@@ -201,6 +205,20 @@ pub trait ServerInterface: Send + Sync + 'static {
     /// Are those the right answers? One for each prompt.
     fn check_auth_interactive_response(&self, user: &str, answers: &[Secret]) -> InteractiveAnswer {
         InteractiveAnswer::Done(AuthAnswer::Refuse)
+    }
+
+    /// Does what follows the method's name in a request let the user in, or what is the client to be asked? A method
+    /// of your own, called `name@domain` among [`allowed_auths`](Self::allowed_auths); see
+    /// [`AuthMethod`](crate::AuthMethod) for the client's side. Success is told by the library alone, and a refusal is
+    /// counted and delayed as any other.
+    fn check_auth_method(&self, login: &MethodLogin<'_>, fields: &Secret) -> MethodAnswer {
+        MethodAnswer::Done(AuthAnswer::Refuse)
+    }
+
+    /// Does the client's answer to [`MethodAnswer::Ask`] let the user in, or what is to be asked next? Asked for each
+    /// answer of one attempt, in turn; when another attempt begins, the one before is given up.
+    fn check_auth_method_response(&self, login: &MethodLogin<'_>, response: &MethodMessage) -> MethodAnswer {
+        MethodAnswer::Done(AuthAnswer::Refuse)
     }
 
     /// Somebody is authenticated; called once, with the key that was verified.

@@ -40,9 +40,9 @@ mod x11;
 pub use agent::{AddOptions, Agent, AgentError, AgentKey, AgentServer, AgentServerBuilder, Destination, Hop};
 pub use auth::{
     AuthAnswer, AuthError, AuthInfo, AuthenticationMethods, HostbasedClient, InteractiveAnswer,
-    InteractiveQuery, Permissions, Prompt,
+    InteractiveQuery, MethodAnswer, MethodLogin, MethodMessage, Permissions, Prompt,
 };
-pub use authorized::{AuthorizedKeys, BadLine, KeyLogin};
+pub use authorized::{AuthorizedKeys, BadLine, KeyLogin, UserAuthorities};
 pub use channel::{Channel, ChannelStderr, Keystrokes, Poll, PtyRequest, Ready, Redirect, TimedRead, Waker};
 pub use client::{
     Cancel, Command, HTTPProxy, HostAddressCheck, HostKeysChange, HostKeysUpdate, JumpHost, KnownHostsQuery,
@@ -98,7 +98,7 @@ pub use sys::traffic::{TrafficClasses, UnknownTrafficClass};
 #[cfg(unix)]
 pub use sys::user::Account;
 pub use text::{ByteReader, Encoding, TextReader, TextWriter, Until};
-pub use transport::{Transport, TransportOptions};
+pub use transport::{AuthMethod, Transport, TransportOptions};
 pub use wire::Malformed;
 
 /// The README's programs, compiled.

@@ -1,11 +1,11 @@
 //! Which keys and certificates let a user in: the files and commands that sshd_config(5) names. All is read at
 //! every login: who was taken out of a file does not come in again.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use feramiko::{
-    Account, AuthAnswer, AuthorizedKeys, Certificate, KeyLogin, Permissions, PublicKey, RevokedKeys,
+    Account, AuthAnswer, AuthorizedKeys, BadLine, KeyLogin, Permissions, PublicKey, UserAuthorities,
     pattern_list_matches,
 };
 
@@ -19,9 +19,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What lets the key in, if anything does.
 pub(crate) fn judge(who: &Who, login: &KeyLogin<'_>, given: &[PathBuf]) -> AuthAnswer {
     let Some(account) = who.account() else { return AuthAnswer::Refuse };
-    if revokes(who, login.key) {
-        return AuthAnswer::Refuse;
-    }
     match certified(who, account, login) {
         AuthAnswer::Refuse => {}
         answer => return answer,
@@ -61,10 +58,19 @@ fn text_of(who: &Who, account: &Account, name: &str) -> Option<Vec<u8>> {
 
 /// What the lines say, with the variables that PermitUserEnvironment lets them set.
 fn check(who: &Who, keys: AuthorizedKeys, login: &KeyLogin<'_>) -> AuthAnswer {
-    for bad in keys.bad_lines() {
-        log::warn!(target: "sshd", "a key of {}: line {} is not used: {}", who.name, bad.line, bad.reason);
+    tell_bad(who, "key", keys.bad_lines());
+    settable(who, keys.permit_user_environment(true).check(login))
+}
+
+fn tell_bad(who: &Who, what: &str, lines: &[BadLine]) {
+    for bad in lines {
+        log::warn!(target: "sshd", "a {what} of {}: line {} is not used: {}", who.name, bad.line, bad.reason);
     }
-    match keys.permit_user_environment(true).check(login) {
+}
+
+/// The answer with the variables that users may set.
+fn settable(who: &Who, answer: AuthAnswer) -> AuthAnswer {
+    match answer {
         AuthAnswer::AcceptWith(mut permissions) => {
             permissions.environment.retain(|(name, _)| may_set(who, name));
             AuthAnswer::AcceptWith(permissions)
@@ -82,72 +88,31 @@ pub(crate) fn may_set(who: &Who, name: &str) -> bool {
     }
 }
 
-/// Whether RevokedKeys has the key. A list that cannot be read revokes all.
-fn revokes(who: &Who, key: &PublicKey) -> bool {
-    let Some(path) = who.config.some("revokedkeys") else { return false };
-    match RevokedKeys::from_file(path).map(|list| list.check_key(key)) {
-        Ok(None) => false,
-        Ok(Some(reason)) => {
-            log::warn!(target: "sshd", "{} is revoked: {reason:?}", key.fingerprint());
-            true
-        }
-        Err(error) => {
-            log::error!(target: "sshd", "RevokedKeys: {error}");
-            true
-        }
-    }
-}
-
 /// Whether an authority of TrustedUserCAKeys says in a certificate who this is.
 fn certified(who: &Who, account: &Account, login: &KeyLogin<'_>) -> AuthAnswer {
-    let Some(certificate) = login.key.certificate() else { return AuthAnswer::Refuse };
-    let Some(authorities) = who.config.some("trustedusercakeys") else { return AuthAnswer::Refuse };
-    if !has_key(authorities.as_ref(), certificate.authority()) {
-        return AuthAnswer::Refuse;
-    }
+    let Some(path) = who.config.some("trustedusercakeys") else { return AuthAnswer::Refuse };
+    let mut authorities = match UserAuthorities::load(path) {
+        Ok(authorities) => authorities.permit_user_environment(true),
+        Err(error) => {
+            log::warn!(target: "sshd", "TrustedUserCAKeys: {error}");
+            return AuthAnswer::Refuse;
+        }
+    };
+    // Bad lines of keys were told when they were read.
+    let told = authorities.bad_lines().len();
     let file = who.config.some("authorizedprincipalsfile");
     let command = who.config.some("authorizedprincipalscommand");
-    if file.is_none() && command.is_none() {
-        return AuthAnswer::when(certificate.names(login.user));
+    if file.is_some() || command.is_some() {
+        let text = file.and_then(|name| text_of(who, account, &name));
+        authorities = authorities.principals(text.unwrap_or_default());
     }
-    let texts = [
-        file.and_then(|name| text_of(who, account, &name)),
-        command.and_then(|_| output(who, account, login, "authorizedprincipalscommand")),
-    ];
-    for text in texts.into_iter().flatten() {
-        let text = String::from_utf8_lossy(&text).into_owned();
-        match text.lines().find_map(|line| principal(line, certificate, login)) {
-            None | Some(AuthAnswer::Refuse) => {}
-            Some(answer) => return answer,
-        }
+    // It is run only if the file lets nobody in.
+    if command.is_some() && authorities.check(login) == AuthAnswer::Refuse {
+        let text = output(who, account, login, "authorizedprincipalscommand");
+        authorities = authorities.principals(text.unwrap_or_default());
     }
-    AuthAnswer::Refuse
-}
-
-/// A line of a file of principals: options, as authorized_keys has them, and a name. None if the certificate
-/// has not that name.
-fn principal(line: &str, certificate: &Certificate, login: &KeyLogin<'_>) -> Option<AuthAnswer> {
-    let line = line.trim();
-    let name = line.rsplit([' ', '\t']).next().filter(|name| !name.is_empty() && !line.starts_with('#'))?;
-    if !certificate.names(name) {
-        return None;
-    }
-    let options = line.strip_suffix(name).unwrap_or_default().trim();
-    if options.is_empty() {
-        return Some(AuthAnswer::Accept);
-    }
-    // Options mean the same as those of a line with an authority's key.
-    let key = certificate.authority().to_line();
-    let line = format!("cert-authority,principals=\"{name}\",{options} {key}");
-    Some(AuthorizedKeys::parse(line).check(login))
-}
-
-fn has_key(path: &Path, key: &PublicKey) -> bool {
-    let text = std::fs::read_to_string(path).unwrap_or_else(|error| {
-        log::warn!(target: "sshd", "{}: {error}", path.display());
-        String::new()
-    });
-    text.lines().any(|line| PublicKey::from_line(line.trim()).is_ok_and(|(known, _)| known == *key))
+    tell_bad(who, "principal", authorities.bad_lines().get(told..).unwrap_or_default());
+    settable(who, authorities.check(login))
 }
 
 /// What AuthorizedKeysCommand or AuthorizedPrincipalsCommand prints, run as the user that is named for it.

@@ -194,6 +194,7 @@ pub(crate) fn rules(config: &Effective, mut rules: ConnectionRules) -> Connectio
     rules.public_keys = list("PubkeyAcceptedAlgorithms");
     rules.host_keys = list("HostbasedAcceptedAlgorithms");
     rules.ca_signatures = list("CASignatureAlgorithms");
+    rules.revoked_keys = config.some("revokedkeys").into_iter().map(PathBuf::from).collect();
     rules
 }
 

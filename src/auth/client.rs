@@ -5,6 +5,7 @@ use zeroize::Zeroizing;
 use super::AuthError;
 use super::hostbased::{self, HostClaim};
 use super::method::{CONNECTION, HOSTBOUND, InteractiveQuery, PUBLICKEY, Prompt, USERAUTH, signed_data};
+use super::own::{METHOD_NUMBERS, MethodMessage};
 use crate::crypto::secret::Secret;
 use crate::key::PKey;
 use crate::msg::auth::{
@@ -37,6 +38,11 @@ pub(crate) enum Attempt {
     },
     Hostbased(HostClaim),
     Interactive,
+    /// A method of the application's own, with what follows its name in the request.
+    Own {
+        method: &'static str,
+        fields: Secret,
+    },
 }
 
 /// What whoever drives the machine has to do.
@@ -51,6 +57,8 @@ pub(crate) enum ClientAction {
     },
     /// Ask the user; answer with [`AuthClient::answers`].
     Prompt(InteractiveQuery),
+    /// Ask the method of the application's own; answer with [`AuthClient::method_answer`].
+    Method(MethodMessage),
     /// Ask the user for a new password; answer with [`AuthClient::new_password`].
     ChangePassword(String),
     Banner(Vec<u8>),
@@ -78,6 +86,14 @@ enum State {
     Interactive {
         rounds: u32,
         prompts: usize,
+    },
+    /// A message of a method of the application's own may come.
+    Method {
+        rounds: u32,
+    },
+    /// It came, and is to be answered.
+    MethodAnswer {
+        rounds: u32,
     },
     /// Only success or failure may come.
     Verdict,
@@ -173,6 +189,10 @@ impl AuthClient {
                 self.state = State::Interactive { rounds: 0, prompts: 0 };
                 self.request(b"keyboard-interactive", &rest)
             }
+            Attempt::Own { method, fields } => {
+                self.state = State::Method { rounds: 0 };
+                self.request(method.as_bytes(), fields.expose())
+            }
         };
         Ok(vec![action])
     }
@@ -218,7 +238,7 @@ impl AuthClient {
         self.state = State::Idle;
     }
 
-    /// A message of the server: 6, 51, 52, 53, 60.
+    /// A message of the server: 6, 51, 52, 53, 60, and 60 to 79 of the application's own methods.
     pub(crate) fn feed(&mut self, payload: &[u8]) -> Result<Vec<ClientAction>, AuthError> {
         let number = payload.first().copied().unwrap_or(0);
         match number {
@@ -234,6 +254,7 @@ impl AuthClient {
             _ if !self.accepted => Err(AuthError::Unexpected(number)),
             51 => self.failure(payload),
             52 => self.success(payload),
+            number if METHOD_NUMBERS.contains(&number) && self.awaits_method() => self.own_message(payload),
             60 => self.method_message(payload),
             _ => Err(AuthError::Unexpected(number)),
         }
@@ -251,7 +272,14 @@ impl AuthClient {
     }
 
     fn outstanding(&self) -> bool {
-        !matches!(self.state, State::Idle | State::Done | State::Signing { .. } | State::SigningHost(_))
+        !matches!(
+            self.state,
+            State::Idle
+                | State::Done
+                | State::Signing { .. }
+                | State::SigningHost(_)
+                | State::MethodAnswer { .. }
+        )
     }
 
     fn failure(&mut self, payload: &[u8]) -> Result<Vec<ClientAction>, AuthError> {
@@ -291,6 +319,33 @@ impl AuthClient {
             State::Interactive { rounds, .. } => self.info_request(payload, rounds),
             _ => Err(AuthError::Unexpected(60)),
         }
+    }
+
+    /// Whether a message of a method of the application's own may come.
+    pub(crate) fn awaits_method(&self) -> bool {
+        matches!(self.state, State::Method { .. })
+    }
+
+    fn own_message(&mut self, payload: &[u8]) -> Result<Vec<ClientAction>, AuthError> {
+        let number = payload.first().copied().unwrap_or(0);
+        let message = MethodMessage::read(payload).ok_or(AuthError::Unexpected(number))?;
+        match self.state {
+            State::Method { rounds } if rounds < self.limits.rounds => {
+                self.state = State::MethodAnswer { rounds: rounds.saturating_add(1) };
+                Ok(vec![ClientAction::Method(message)])
+            }
+            State::Method { .. } => Err(AuthError::TooMany("rounds of a method")),
+            _ => Err(AuthError::Unexpected(number)),
+        }
+    }
+
+    /// The answer that `Method` asked for.
+    pub(crate) fn method_answer(&mut self, answer: &MethodMessage) -> Result<Vec<ClientAction>, AuthError> {
+        let State::MethodAnswer { rounds } = self.state else {
+            return Err(AuthError::Unexpected(answer.number()));
+        };
+        self.state = State::Method { rounds };
+        Ok(vec![ClientAction::Send(answer.to_payload())])
     }
 
     fn info_request(&mut self, payload: &[u8], rounds: u32) -> Result<Vec<ClientAction>, AuthError> {

@@ -1,6 +1,8 @@
 //! Which methods a user has to pass, and in which order: `AuthenticationMethods` of sshd_config(5). Pure.
 
-/// The methods that there are, as lists name them.
+use crate::wire::is_own_name;
+
+/// The methods that there are, as lists name them, besides those of applications' own.
 const METHODS: [&str; 4] = ["publickey", "password", "keyboard-interactive", "hostbased"];
 /// Lists, and methods of one list; OpenSSH's figure is 256 lists.
 const LISTS: usize = 256;
@@ -21,7 +23,8 @@ pub struct AuthenticationMethods(Vec<Vec<String>>);
 
 impl AuthenticationMethods {
     /// Reads lists with blanks between them, and commas between the methods of one. `any`, alone, is the
-    /// one list that every method passes. A method may have a colon and the name of a device behind it, as
+    /// one list that every one of these methods passes: publickey, password, keyboard-interactive, hostbased. Methods
+    /// of your own stand in lists by their names. A method may have a colon and the name of a device behind it, as
     /// `keyboard-interactive:pam`: nobody here has devices, so that such a list is never passed. None when
     /// a method is not known, or there are too many.
     #[must_use]
@@ -34,7 +37,7 @@ impl AuthenticationMethods {
         let known = |method: &String| {
             let name = method.split_once(':').map_or(method.as_str(), |(name, _)| name);
             // "none" proves nothing: it may stand in a list, and no list with it is ever passed.
-            METHODS.contains(&name) || name == "none"
+            METHODS.contains(&name) || name == "none" || is_own_name(name)
         };
         let bounded = !lists.is_empty() && lists.len() <= LISTS;
         (bounded && lists.iter().all(|list| list.len() <= LISTS && list.iter().all(known)))
@@ -57,12 +60,15 @@ impl AuthenticationMethods {
 
     /// The methods that may come next, each once.
     #[must_use]
-    pub fn next(&self, passed: &[&str]) -> Vec<&'static str> {
+    pub fn next<'a>(&'a self, passed: &'a [&str]) -> Vec<&'a str> {
         let firsts: Vec<_> = self.left(passed).filter_map(<[String]>::first).collect();
         let mut next = Vec::new();
         for method in firsts {
-            let known = METHODS.into_iter().find(|known| known == method);
-            next.extend(known.filter(|known| !next.contains(known)));
+            // Nobody passes by "none", nor by a device.
+            let may = METHODS.contains(&method.as_str()) || is_own_name(method);
+            if may && !next.contains(&method.as_str()) {
+                next.push(method.as_str());
+            }
         }
         next
     }
@@ -109,6 +115,14 @@ mod tests {
     }
 
     #[test]
+    fn methods_of_ones_own_stand_in_lists() {
+        let both = lists("publickey,stamp@example.org");
+        assert_eq!(both.next(&["publickey"]), ["stamp@example.org"]);
+        assert!(both.satisfied(&["publickey", "stamp@example.org"]) && !both.satisfied(&["publickey"]));
+        assert!(!lists("any").satisfied(&["stamp@example.org"]));
+    }
+
+    #[test]
     fn a_device_is_never_there() {
         let device = lists("keyboard-interactive:pam publickey");
         assert_eq!(device.next(&[]), ["publickey"]);
@@ -118,7 +132,7 @@ mod tests {
     #[test]
     fn what_is_no_list() {
         let many = "publickey ".repeat(LISTS + 1);
-        for bad in ["", " ", "any publickey", "publickey,any", "publickey,", "rot13", &many] {
+        for bad in ["", " ", "any publickey", "publickey,any", "publickey,", "rot13", "@example.org", &many] {
             assert_eq!(AuthenticationMethods::parse(bad), None, "{bad:?}");
         }
     }

@@ -6,6 +6,7 @@ mod client;
 mod hostbased;
 mod lists;
 mod method;
+mod own;
 mod permissions;
 mod server;
 
@@ -19,6 +20,8 @@ pub(crate) use hostbased::HostClaim;
 pub use hostbased::HostbasedClient;
 pub use lists::AuthenticationMethods;
 pub use method::{AuthAnswer, AuthInfo, InteractiveAnswer, InteractiveQuery, Prompt};
+pub(crate) use own::METHOD_NUMBERS;
+pub use own::{MethodAnswer, MethodLogin, MethodMessage};
 pub use permissions::Permissions;
 pub(crate) use server::{AuthServer, Question, ServerAction, ServerLimits};
 

@@ -1,11 +1,15 @@
 //! The server's machine. Every request is read to its end before anybody is asked; signatures are
 //! checked here and nowhere else; whatever the reason, a refusal looks the same.
 
+mod own;
+mod question;
+
 use super::hostbased::{self, HostRequest};
 use super::method::{
     AuthAnswer, AuthInfo, CONNECTION, HOSTBOUND, InteractiveAnswer, InteractiveQuery, PUBLICKEY, USERAUTH,
     signed_data,
 };
+use super::own::METHOD_NUMBERS;
 use super::{AuthError, AuthenticationMethods, HostbasedClient, Permissions};
 use crate::crypto::secret::Secret;
 use crate::key::{KeySpec, PublicKey, RSA_MIN, TokenUse};
@@ -16,6 +20,8 @@ use crate::msg::auth::{
 use crate::msg::transport::{ServiceAccept, ServiceRequest};
 use crate::wire::{Encode, Escaped, NameList, Reader, Rest, Writer};
 
+pub(crate) use question::Question;
+
 /// What a client is held to; [`crate::Limits`] says why.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ServerLimits {
@@ -24,46 +30,6 @@ pub(crate) struct ServerLimits {
     pub(crate) rounds: u32,
     pub(crate) user_bytes: usize,
     pub(crate) password_bytes: usize,
-}
-
-/// What is asked of the application.
-#[derive(Debug)]
-pub(crate) enum Question {
-    None {
-        user: String,
-    },
-    Password {
-        user: String,
-        password: Secret,
-    },
-    ChangePassword {
-        user: String,
-        old: Secret,
-        new: Secret,
-    },
-    /// Whether the key would do; that the client holds it is checked by the machine.
-    PublicKey {
-        user: String,
-        key: PublicKey,
-    },
-    /// The same of a key with a certificate; that it is signed by its authority is certain, whether it
-    /// is good for now and for here is not.
-    Certificate {
-        user: String,
-        key: PublicKey,
-    },
-    /// Whether the host may say who its user is; that it signed is checked by the machine.
-    Hostbased {
-        user: String,
-        client: HostbasedClient,
-    },
-    Interactive {
-        user: String,
-    },
-    InteractiveResponse {
-        user: String,
-        answers: Vec<Secret>,
-    },
 }
 
 /// What whoever drives the machine has to do.
@@ -105,6 +71,16 @@ enum State {
         rounds: u32,
     },
     InteractiveAnswered {
+        rounds: u32,
+    },
+    /// The application is asked about a message of its own method.
+    Method {
+        method: &'static str,
+        rounds: u32,
+    },
+    /// A message of that method is out.
+    MethodAsked {
+        method: &'static str,
         rounds: u32,
     },
     Done,
@@ -213,7 +189,7 @@ impl AuthServer {
         self.limits = limits;
     }
 
-    /// A message of the client: 5, 50, 61.
+    /// A message of the client: 5, 50, 61, and 60 to 79 of the application's own methods.
     pub(crate) fn feed(&mut self, payload: &[u8]) -> Result<Vec<ServerAction>, AuthError> {
         let number = payload.first().copied().unwrap_or(0);
         match (std::mem::replace(&mut self.state, State::Idle), number) {
@@ -228,8 +204,11 @@ impl AuthServer {
                 self.state = State::Done;
                 Ok(Vec::new())
             }
-            // A request in the middle of a keyboard-interactive attempt abandons it, RFC 4256 §3.1.
-            (State::Idle | State::Prompted { .. }, 50) => self.request(payload),
+            // A request in the middle of an attempt abandons it, RFC 4252 §5 and RFC 4256 §3.1.
+            (State::Idle | State::Prompted { .. } | State::MethodAsked { .. }, 50) => self.request(payload),
+            (State::MethodAsked { method, rounds }, number) if METHOD_NUMBERS.contains(&number) => {
+                self.method_response(payload, method, rounds)
+            }
             (State::Prompted { count, rounds }, 61) => self.response(payload, count, rounds),
             (_, number) => Err(AuthError::Unexpected(number)),
         }
@@ -265,7 +244,7 @@ impl AuthServer {
             HOSTBOUND => self.public_key(message.user.0, rest, true),
             b"hostbased" => self.hostbased(message.user.0, rest),
             b"keyboard-interactive" => self.interactive(rest),
-            _ => Ok(self.refuse()),
+            name => Ok(self.method(name, rest)),
         }
     }
 

@@ -1,11 +1,12 @@
 //! The client's machine with the server's, method by method, and what hostile ones may try.
 
 mod hostbased;
+mod own;
 
 use super::*;
 use crate::crypto::secret::Secret;
 use crate::key::{KeyKind, PKey};
-use crate::msg::auth::UserauthRequest;
+use crate::msg::auth::{UserauthFailure, UserauthRequest, UserauthSuccess};
 use crate::msg::transport::ServiceRequest;
 use crate::wire::{Encode, Escaped, Rest, Writer};
 
@@ -60,6 +61,7 @@ fn attempt(
                     let replies: Vec<_> = query.prompts.iter().map(|_| Secret::from("42")).collect();
                     to_do = client.answers(&replies).unwrap();
                 }
+                ClientAction::Method(message) => to_do = client.method_answer(&message).unwrap(),
                 ClientAction::ChangePassword(_) => to_do = client.new_password(Secret::from("new")).unwrap(),
                 ClientAction::Banner(_) => {}
                 ClientAction::Success => return true,

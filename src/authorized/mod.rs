@@ -1,5 +1,6 @@
 //! authorized_keys: whose keys, and whose certificates, let a user in, and with what restrictions.
-//! sshd(8), "AUTHORIZED_KEYS FILE FORMAT". A bad line spoils only itself.
+//! sshd(8), "AUTHORIZED_KEYS FILE FORMAT". Authorities for all users stand beside them. A bad line spoils only
+//! itself.
 //!
 //! Runs on the threads of its callers. Who holds a key, and what is done with the answer, is for others
 //! to see.
@@ -16,6 +17,7 @@
     )
 )]
 
+mod authorities;
 mod options;
 #[cfg(test)]
 mod tests;
@@ -30,6 +32,8 @@ use options::Options;
 use crate::auth::AuthAnswer;
 use crate::key::{KeyError, PublicKey, is_certificate, key_blob, split_word};
 use crate::sys::file::read_regular;
+
+pub use authorities::UserAuthorities;
 
 /// No file is larger: a hundred thousand keys.
 const FILE: u64 = 64 * 1024 * 1024;
@@ -101,16 +105,8 @@ impl AuthorizedKeys {
     /// [`KeyError::Io`] when it cannot be read, is no regular file, or is larger than 64 MiB.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, KeyError> {
         let path = path.as_ref();
-        let name = || path.display().to_string();
-        let text = read_regular(path, FILE).map_err(|error| KeyError::Io {
-            path: name(),
-            kind: error.kind(),
-            text: error.to_string(),
-        })?;
-        let this = Self::parse(&text);
-        for bad in &this.bad {
-            log::warn!(target: "feramiko::auth", "{}:{}: line not used: {}", name(), bad.line, bad.reason);
-        }
+        let this = Self::parse(text_of(path)?);
+        tell_bad(path, &this.bad);
         Ok(this)
     }
 
@@ -155,13 +151,7 @@ impl AuthorizedKeys {
         let stands = certificate.map_or(login.key, |certificate| certificate.authority());
         for entry in self.entries.get(stands.blob()).into_iter().flatten() {
             match entry.options.refuses(login) {
-                None => {
-                    let mut permissions = entry.options.permissions.clone();
-                    if !self.environment {
-                        permissions.environment.clear();
-                    }
-                    return AuthAnswer::AcceptWith(Box::new(permissions));
-                }
+                None => return entry.options.granted(self.environment),
                 Some(reason) => log::info!(
                     target: "feramiko::auth",
                     "{}: line {} does not let {} in: {reason}",
@@ -172,6 +162,21 @@ impl AuthorizedKeys {
             }
         }
         AuthAnswer::Refuse
+    }
+}
+
+/// All of a file.
+fn text_of(path: &Path) -> Result<Vec<u8>, KeyError> {
+    read_regular(path, FILE).map_err(|error| KeyError::Io {
+        path: path.display().to_string(),
+        kind: error.kind(),
+        text: error.to_string(),
+    })
+}
+
+fn tell_bad(path: &Path, bad: &[BadLine]) {
+    for bad in bad {
+        log::warn!(target: "feramiko::auth", "{}:{}: line not used: {}", path.display(), bad.line, bad.reason);
     }
 }
 
@@ -187,7 +192,8 @@ fn read(line: &[u8]) -> Result<Option<(Vec<u8>, Options)>, String> {
         return Err("it has no key".to_owned());
     }
     // Compared with keys that were read, so it need not be read itself: that takes longer than all else.
-    plain(key_blob(rest).map_err(|error| error.to_string())?, options)
+    let key = plain(key_blob(rest).map_err(|error| error.to_string())?, &options)?;
+    Ok(Some((key, options)))
 }
 
 /// Of a type that is known, or whole: it may be of a user's own.
@@ -196,14 +202,14 @@ fn begins_with_key(text: &[u8]) -> bool {
 }
 
 /// Lines hold plain keys; what certificates may do stands in lines of their authorities.
-fn plain(key: Vec<u8>, options: Options) -> Result<Option<(Vec<u8>, Options)>, String> {
+fn plain(key: Vec<u8>, options: &Options) -> Result<Vec<u8>, String> {
     if is_certificate(&key) {
         return Err("it holds a certificate; name its authority with cert-authority".to_owned());
     }
     if options.principals.is_some() && !options.authority {
         return Err("principals are those of certificates: cert-authority is missing".to_owned());
     }
-    Ok(Some((key, options)))
+    Ok(key)
 }
 
 impl Options {
@@ -223,6 +229,11 @@ impl Options {
             }
             None => {}
         }
+        self.refuses_here(login)
+    }
+
+    /// Why the line does not let in from there, or not any more; none if it does.
+    fn refuses_here(&self, login: &KeyLogin<'_>) -> Option<String> {
         let host = login.host.map(str::to_ascii_lowercase);
         let name = host.as_ref().map(String::as_bytes);
         if !self.from.iter().all(|sources| sources.contain(name, login.address)) {
@@ -231,5 +242,13 @@ impl Options {
         let now = login.now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let expired = |time| u64::try_from(time).is_ok_and(|time| now >= time) || time < 0;
         self.expires.is_some_and(expired).then(|| "it has expired".to_owned())
+    }
+    /// What the line allows; variables only where lines may set them.
+    fn granted(&self, environment: bool) -> AuthAnswer {
+        let mut permissions = self.permissions.clone();
+        if !environment {
+            permissions.environment.clear();
+        }
+        AuthAnswer::AcceptWith(Box::new(permissions))
     }
 }

@@ -1,5 +1,5 @@
-//! Which method is tried after which: keys of the host, keys given, key files, the agent, default keys, password,
-//! keyboard-interactive; again after each partial success.
+//! Which method is tried after which: keys of the host, keys given, key files, the agent, default keys, methods of the
+//! application's own, password, keyboard-interactive; again after each partial success.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,8 @@ use crate::crypto::secret::Secret;
 use crate::engine::{Clock, Closer};
 use crate::error::{Error, Result};
 use crate::key::{KeyError, PKey, PublicKey};
-use crate::transport::{Answers, ChangePassword, OnBanner, Outcome, Transport};
+use crate::transport::{Answers, AuthMethod, ChangePassword, OnBanner, Outcome, Transport};
+use crate::wire::is_own_name;
 
 /// Keys that `ssh` looks for, in its order.
 const DEFAULT_KEYS: [&str; 5] = ["id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk"];
@@ -43,6 +44,8 @@ pub(super) struct Credentials {
     pub(super) ask_password: Option<AskPassword>,
     pub(super) new_password: Option<AskPassword>,
     pub(super) interactive: Option<Interactive>,
+    /// Methods of the application's own.
+    pub(super) methods: Vec<Box<dyn AuthMethod>>,
     pub(super) on_banner: Option<OnBanner>,
     pub(super) agent: bool,
     pub(super) default_keys: bool,
@@ -76,6 +79,7 @@ impl Default for Credentials {
             ask_password: None,
             new_password: None,
             interactive: None,
+            methods: Vec::new(),
             on_banner: None,
             agent: true,
             default_keys: true,
@@ -128,8 +132,7 @@ impl Credentials {
         if let Some(told) = self.on_banner.take() {
             transport.set_on_banner(told);
         }
-        let mut run =
-            Run { transport, user, methods: None, offered: Vec::new(), success: false, banners: Vec::new() };
+        let mut run = Run::new(transport, user);
         let order = self.order();
         // Keys first, in one flight with the request for the service; without any, ask what would do.
         let agent = self.agent.then(|| Agent::for_login(self.agent_socket.as_deref(), clock.ends()));
@@ -147,7 +150,7 @@ impl Credentials {
             self.hosts.clear();
         }
         if self.hosts.is_empty() && keys.is_empty() {
-            run.attempt(Attempt::None, no_answers())?;
+            run.attempt(Attempt::None, Answers::none())?;
         }
         self.try_methods(&mut run, order, keys, holder.as_ref(), clock)?;
         if run.success { Ok(run.banners) } else { Err(transport.auth_error(&run.user)) }
@@ -164,38 +167,72 @@ impl Credentials {
         // One that was given goes before questions.
         let early = self.preferred.is_none() && !self.refused.contains(&"password");
         let mut given = self.password.clone();
-        for method in order {
-            match method.as_str() {
-                "hostbased" => {
-                    for (key, host, user) in std::mem::take(&mut self.hosts) {
-                        attempt_host(run, key, &host, &user)?;
-                    }
-                }
-                "publickey" => {
-                    for key in std::mem::take(&mut keys) {
-                        if run.over("publickey") {
-                            break;
-                        }
-                        self.try_key(run, key, agent, clock)?;
-                    }
-                }
-                "password" => self.try_password(run, given.take(), clock)?,
-                "keyboard-interactive" => {
-                    if early {
-                        self.try_given(run, given.take())?;
-                    }
-                    self.try_interactive(run)?;
-                }
-                _ => {}
+        // Once more after a partial success, with what was not judged: its turn may have come only now.
+        loop {
+            run.progress = false;
+            for method in &order {
+                self.try_method(run, method, &mut keys, (&mut given, early), (agent, clock))?;
             }
+            if run.success || !run.progress {
+                return Ok(());
+            }
+        }
+    }
+
+    fn try_method(
+        &mut self,
+        run: &mut Run<'_>,
+        method: &str,
+        keys: &mut Vec<Try>,
+        (given, early): (&mut Option<Secret>, bool),
+        (agent, clock): (Option<&Agent>, &Clock),
+    ) -> Result<()> {
+        match method {
+            "hostbased" => {
+                for (key, host, user) in std::mem::take(&mut self.hosts) {
+                    let waits = run.over("hostbased");
+                    if !waits {
+                        attempt_host(run, key.clone(), &host, &user)?;
+                    }
+                    if waits || run.out_of_turn("hostbased") {
+                        self.hosts.push((key, host, user));
+                    }
+                }
+            }
+            "publickey" => {
+                let mut waiting = std::mem::take(keys).into_iter();
+                while !run.over("publickey")
+                    && let Some(key) = waiting.next()
+                {
+                    self.try_key(run, key, agent, clock)?;
+                }
+                keys.extend(run.unjudged.drain(..).map(Try::Key).chain(waiting));
+            }
+            "password" => self.try_password(run, given, clock)?,
+            name if is_own_name(name) => {
+                if let Some(own) = self.methods.iter_mut().find(|own| own.name() == name) {
+                    run.attempt_own(&mut **own)?;
+                }
+            }
+            "keyboard-interactive" => {
+                if early {
+                    self.try_given(run, given)?;
+                }
+                self.try_interactive(run)?;
+            }
+            _ => {}
         }
         Ok(())
     }
 
     /// The methods that may be used, in their order.
     fn order(&self) -> Vec<String> {
-        let usual = || METHODS.map(str::to_owned).to_vec();
-        let mut order = self.preferred.clone().unwrap_or_else(usual);
+        let mut order = self.preferred.clone().unwrap_or_else(|| {
+            let [hostbased, publickey, questions @ ..] = METHODS;
+            let own = self.methods.iter().map(|method| method.name());
+            let all = [hostbased, publickey].into_iter().chain(own).chain(questions);
+            all.map(str::to_owned).collect()
+        });
         order.retain(|method| !self.refused.contains(&method.as_str()));
         order
     }
@@ -277,16 +314,16 @@ impl Credentials {
     }
 
     /// The password that was given, by the method of that name.
-    fn try_given(&mut self, run: &mut Run<'_>, password: Option<Secret>) -> Result<()> {
-        match password.filter(|_| !run.over("password")) {
+    fn try_given(&mut self, run: &mut Run<'_>, given: &mut Option<Secret>) -> Result<()> {
+        match given.take_if(|_| !run.over("password")) {
             Some(password) => run.attempt_password(password, self.new_password.as_mut()),
             None => Ok(()),
         }
     }
 
-    fn try_password(&mut self, run: &mut Run<'_>, given: Option<Secret>, clock: &Clock) -> Result<()> {
+    fn try_password(&mut self, run: &mut Run<'_>, given: &mut Option<Secret>, clock: &Clock) -> Result<()> {
         self.try_given(run, given)?;
-        if let Some(mut ask) = self.ask_password.take() {
+        if let Some(ask) = &mut self.ask_password {
             for _ in 0..self.prompts {
                 if run.over("password") {
                     break;
@@ -305,12 +342,12 @@ impl Credentials {
         {
             run.attempt_interactive(&mut |query: &InteractiveQuery| answer_with(query, &password))?;
         }
-        if let Some(mut interactive) = self.interactive.take() {
+        if let Some(interactive) = &mut self.interactive {
             for _ in 0..self.prompts {
                 if run.over("keyboard-interactive") {
                     break;
                 }
-                run.attempt_interactive(&mut *interactive)?;
+                run.attempt_interactive(&mut **interactive)?;
             }
         }
         Ok(())
@@ -427,7 +464,12 @@ fn attempt_key(run: &mut Run<'_>, key: PKey) -> Result<()> {
     }
     run.offered.push(key.public_key().clone());
     let probe = key.is_external();
-    run.attempt(Attempt::PublicKey { key, algorithm, probe }, no_answers())
+    run.attempt(Attempt::PublicKey { key: key.clone(), algorithm, probe }, Answers::none())?;
+    if run.out_of_turn("publickey") {
+        run.offered.retain(|offered| offered != key.public_key());
+        run.unjudged.push(key);
+    }
+    Ok(())
 }
 
 /// A host's key, with its certificate first if it has one.
@@ -442,7 +484,7 @@ fn attempt_host(run: &mut Run<'_>, key: PKey, host: &str, user: &str) -> Result<
             continue;
         };
         let claim = HostClaim { key, algorithm, host: host.to_owned(), user: user.to_owned() };
-        run.attempt(Attempt::Hostbased(claim), no_answers())?;
+        run.attempt(Attempt::Hostbased(claim), Answers::none())?;
     }
     Ok(())
 }
@@ -453,10 +495,6 @@ fn answer_with(query: &InteractiveQuery, password: &Secret) -> Result<Vec<Secret
     Ok(query.prompts.iter().map(|prompt| answer(prompt.echo)).collect())
 }
 
-fn no_answers<'a>() -> Answers<'a> {
-    Answers { interactive: None, change_password: None }
-}
-
 /// Where the attempts stand.
 struct Run<'a> {
     transport: &'a Transport,
@@ -465,11 +503,35 @@ struct Run<'a> {
     methods: Option<Vec<String>>,
     /// Keys that were tried: the agent and a file may have the same.
     offered: Vec<PublicKey>,
+    /// Keys that were refused because others come first.
+    unjudged: Vec<PKey>,
     success: bool,
+    /// The last attempt was one step of several; one of this round was.
+    partial: bool,
+    progress: bool,
     banners: Vec<String>,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn new(transport: &'a Transport, user: String) -> Self {
+        Self {
+            transport,
+            user,
+            methods: None,
+            offered: Vec::new(),
+            unjudged: Vec::new(),
+            success: false,
+            partial: false,
+            progress: false,
+            banners: Vec::new(),
+        }
+    }
+
+    /// Whether the last attempt was refused because `method`, by which it was made, is not next.
+    fn out_of_turn(&self, method: &str) -> bool {
+        !self.success && !self.partial && self.over(method)
+    }
+
     /// Whether `method` need not be tried.
     fn over(&self, method: &str) -> bool {
         self.success
@@ -485,21 +547,37 @@ impl Run<'_> {
 
     fn attempt(&mut self, attempt: Attempt, answers: Answers<'_>) -> Result<()> {
         let outcome = self.transport.try_auth(&self.user, attempt, answers)?;
+        self.note(outcome);
+        Ok(())
+    }
+
+    fn attempt_own(&mut self, method: &mut dyn AuthMethod) -> Result<()> {
+        if !self.over(method.name()) {
+            let outcome = self.transport.try_method(&self.user, method)?;
+            self.note(outcome);
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Success(banners) => {
                 self.success = true;
                 self.banners = banners;
             }
-            Outcome::Failure { methods, .. } => self.methods = Some(methods),
-            Outcome::Unusable(_) => {}
+            Outcome::Failure { methods, partial } => {
+                self.methods = Some(methods);
+                self.partial = partial;
+                self.progress |= partial;
+            }
+            Outcome::Unusable(_) => self.partial = false,
         }
-        Ok(())
     }
 
     fn attempt_password(&mut self, password: Secret, new: Option<&mut AskPassword>) -> Result<()> {
         let mut change = new.map(|ask| move |prompt: &str| Ok(ask(prompt)));
         let change_password = change.as_mut().map(|change| change as &mut ChangePassword<'_>);
-        self.attempt(Attempt::Password(password), Answers { interactive: None, change_password })
+        self.attempt(Attempt::Password(password), Answers { change_password, ..Answers::none() })
     }
 
     fn attempt_interactive(
@@ -507,6 +585,6 @@ impl Run<'_> {
         handler: &mut (dyn FnMut(&InteractiveQuery) -> Result<Vec<Secret>> + '_),
     ) -> Result<()> {
         let mut handler = |query: &InteractiveQuery| handler(query);
-        self.attempt(Attempt::Interactive, Answers { interactive: Some(&mut handler), change_password: None })
+        self.attempt(Attempt::Interactive, Answers { interactive: Some(&mut handler), ..Answers::none() })
     }
 }

@@ -22,7 +22,7 @@ use crate::kex::Algorithms;
 use crate::key::PKey;
 use crate::packet::VersionLine;
 use crate::sys::traffic::TrafficClasses;
-use crate::transport::{Transport, TransportOptions};
+use crate::transport::{AuthMethod, Transport, TransportOptions};
 
 /// Configures and connects an [`SSHClient`].
 ///
@@ -115,6 +115,15 @@ impl SSHClientBuilder {
     #[must_use]
     pub fn hostbased(mut self, host_key: PKey, client_host: &str, local_user: &str) -> Self {
         self.credentials.hosts.push((host_key, client_host.to_owned(), local_user.to_owned()));
+        self
+    }
+
+    /// A method of your own, tried after all keys and before questions, where the server offers it; with
+    /// `PreferredAuthentications` where its name stands. Of several with one name the last is used.
+    #[must_use]
+    pub fn auth_method(mut self, method: impl AuthMethod + 'static) -> Self {
+        self.credentials.methods.retain(|known| known.name() != method.name());
+        self.credentials.methods.push(Box::new(method));
         self
     }
 

@@ -56,7 +56,7 @@ pub struct Limits {
     pub client_attempts: u32,
     /// Prompts of one round of keyboard-interactive that a client shows; OpenSSH's figure.
     pub prompts: u32,
-    /// Rounds of one keyboard-interactive attempt, in both roles.
+    /// Rounds of one keyboard-interactive attempt, or one by a method of your own, in both roles.
     pub prompt_rounds: u32,
     /// Banners a client takes.
     pub banners: u32,

@@ -12,6 +12,7 @@ use super::clock::Clock;
 use super::core::{GOODBYE, goodbye};
 use super::reader::Inbox;
 use super::stream::{Closer, Halves, ReadHalf, WriteHalf};
+use crate::auth::METHOD_NUMBERS;
 use crate::error::{Error, Phase, Result};
 use crate::kex::{Action, Kex, Role, Setup};
 use crate::key::{PKey, PublicKey};
@@ -68,6 +69,8 @@ pub(crate) struct Login {
     /// What else it says there.
     pub(crate) extensions: PeerExtensions,
     held_back: VecDeque<Vec<u8>>,
+    /// A message of a method of the application's own may come: numbers that mean nothing else then.
+    pub(crate) awaits_method: bool,
     encrypted: bool,
     /// When something left that the peer's next message answers.
     asked: Option<Instant>,
@@ -133,6 +136,7 @@ impl Login {
             peer_signatures: None,
             extensions: PeerExtensions::default(),
             held_back: VecDeque::new(),
+            awaits_method: false,
             encrypted: false,
             asked: None,
             round_trip: None,
@@ -292,6 +296,7 @@ impl Login {
             let number = payload.first().copied().unwrap_or(0);
             let from_client = self.setup.role == Role::Server;
             match number::lookup(number) {
+                _ if self.awaits_method && METHOD_NUMBERS.contains(&number) => return Ok(payload),
                 None => {
                     self.send(&Unimplemented { sequence }.to_vec())?;
                     continue;

@@ -7,7 +7,7 @@ use base64ct::{Base64, Encoding};
 
 use super::Input;
 use crate::auth::AuthAnswer;
-use crate::authorized::{AuthorizedKeys, KeyLogin};
+use crate::authorized::{AuthorizedKeys, KeyLogin, UserAuthorities};
 use crate::key::{AllowedSigners, IssuedBy, PublicKey, RevokedKeys, SshSignature};
 
 /// A key that is asked about.
@@ -95,9 +95,17 @@ pub fn authorized_keys(text: &[u8]) {
         let address = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
         let mut login = KeyLogin::new("me", &key, Some(address));
         login.now = UNIX_EPOCH.checked_add(Duration::from_secs(1_600_000_000)).unwrap_or(UNIX_EPOCH);
-        let named = text.windows(wanted.len()).any(|piece| piece == wanted.as_bytes());
+        let stands = text.windows(wanted.len()).any(|piece| piece == wanted.as_bytes());
         let answer = keys.check(&login);
-        assert!(named || answer == AuthAnswer::Refuse);
+        assert!(stands || answer == AuthAnswer::Refuse);
         assert_eq!(keys.check(&login), answer);
+        let names = key.certificate().into_iter().flat_map(|certificate| certificate.principals());
+        let named =
+            names.into_iter().any(|name| text.windows(name.len()).any(|piece| piece == name.as_bytes()));
+        let trusted = UserAuthorities::parse(format!("ssh-ed25519 {AUTHORITY}")).principals(text);
+        assert!(trusted.bad_lines().len() <= lines);
+        assert!(named || trusted.check(&login) == AuthAnswer::Refuse);
+        let trusted = UserAuthorities::parse(text).check(&login);
+        assert!(key.certificate().is_some() && stands || trusted == AuthAnswer::Refuse);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use super::Input;
 use crate::auth::{
     Attempt, AuthAnswer, AuthClient, AuthServer, ClientAction, ClientLimits, InteractiveAnswer,
-    InteractiveQuery, Question, ServerAction, ServerLimits, service_request,
+    InteractiveQuery, MethodAnswer, MethodMessage, Question, ServerAction, ServerLimits, service_request,
 };
 use crate::crypto::secret::Secret;
 use crate::kex::{Action, Algorithms, Kex, KexError, Role, Setup};
@@ -121,6 +121,8 @@ const CLIENT: ClientLimits =
 const SERVER: ServerLimits =
     ServerLimits { tries: 6, requests: 20, rounds: 20, user_bytes: 1024, password_bytes: 1024 };
 const SESSION: &[u8] = b"session";
+/// A method of the application's own.
+const OWN: &str = "stamp@example.org";
 
 /// Answers what an application is asked: one key would do, and nobody here can sign with it.
 fn judge(machine: &mut AuthServer, question: Question) -> Vec<ServerAction> {
@@ -139,13 +141,25 @@ fn judge(machine: &mut AuthServer, question: Question) -> Vec<ServerAction> {
             let refused = InteractiveAnswer::Done(AuthAnswer::Refuse);
             machine.interactive_answer(if again { InteractiveAnswer::Ask(query()) } else { refused })
         }
+        Question::Method { .. } => machine.method_answer(asking(b"what?")),
+        Question::MethodResponse { message, .. } => {
+            let again = message.data() == b"again";
+            let refused = MethodAnswer::Done(AuthAnswer::Refuse);
+            machine.method_answer(if again { asking(message.data()) } else { refused })
+        }
         _ => machine.answer(AuthAnswer::Refuse),
     }
 }
 
+/// A message of a method of the application's own.
+fn asking(data: &[u8]) -> MethodAnswer {
+    let message = MethodMessage::new(60, data);
+    message.map_or(MethodAnswer::Done(AuthAnswer::Refuse), MethodAnswer::Ask)
+}
+
 /// What a server sends for a message of its client; none when it is over. It never lets anybody in.
 fn serve(machine: &mut AuthServer, payload: &[u8]) -> Option<Vec<Vec<u8>>> {
-    machine.set_methods(vec!["publickey", "password", "hostbased", "keyboard-interactive"]);
+    machine.set_methods(vec!["publickey", "password", "hostbased", "keyboard-interactive", OWN]);
     let mut actions = machine.feed(payload).ok()?;
     let mut sent = Vec::new();
     while !actions.is_empty() {
@@ -164,14 +178,15 @@ fn serve(machine: &mut AuthServer, payload: &[u8]) -> Option<Vec<Vec<u8>>> {
 
 /// A client's next attempt.
 fn attempt(choice: u8) -> Option<Attempt> {
-    static OWN: LazyLock<Option<PKey>> = LazyLock::new(|| PKey::generate(KeyKind::Ed25519).ok());
-    Some(match choice % 5 {
+    static KEY: LazyLock<Option<PKey>> = LazyLock::new(|| PKey::generate(KeyKind::Ed25519).ok());
+    Some(match choice % 6 {
         0 => Attempt::None,
         1 => Attempt::Password(Secret::from("wrong")),
         2 => Attempt::Password(Secret::from("old")),
         3 => Attempt::Interactive,
+        5 => Attempt::Own { method: OWN, fields: Secret::from("fields") },
         _ => Attempt::PublicKey {
-            key: OWN.clone()?,
+            key: KEY.clone()?,
             algorithm: "ssh-ed25519",
             probe: choice.is_multiple_of(2),
         },
@@ -193,6 +208,9 @@ fn speak(machine: &mut AuthClient, actions: Vec<ClientAction>) -> Option<Vec<Vec
                 ClientAction::Prompt(query) => {
                     let answers = vec![Secret::from("again"); query.prompts.len()];
                     waiting = machine.answers(&answers).ok()?;
+                }
+                ClientAction::Method(_) => {
+                    waiting = machine.method_answer(&MethodMessage::new(61, "again")?).ok()?;
                 }
                 ClientAction::ChangePassword(_) => {
                     waiting = machine.new_password(Secret::from("new")).ok()?

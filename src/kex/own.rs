@@ -9,6 +9,7 @@ use crate::crypto::{CryptoError, Rank};
 use crate::key::algorithm::{SignatureSpec, signature};
 use crate::key::{KeySpec, PublicKey};
 use crate::packet::{CipherSpec, CompressionSpec, MacSpec, cipher, compression, mac};
+use crate::wire::is_own_name;
 
 /// The client's first half: its share, and what makes the secret of the server's.
 pub type KexOffer = fn() -> Result<(Vec<u8>, KexFinish), CryptoError>;
@@ -158,13 +159,8 @@ impl Algorithms {
     }
 }
 
-/// RFC 4251 §6: names of one's own are `name@domain`, of up to 64 printable characters without commas.
 fn check(name: &'static str, taken: bool, fault: Option<&'static str>) -> Result<(), KexError> {
-    let printable = name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
-    let own = name.split_once('@').is_some_and(|(name, domain)| {
-        !name.is_empty() && !name.starts_with(['+', '-', '^']) && !domain.is_empty() && !domain.contains('@')
-    });
-    let reason = match (printable && own && name.len() <= 64, taken) {
+    let reason = match (is_own_name(name), taken) {
         (false, _) => Some("its name is not name@domain"),
         (_, true) => Some("its name is taken"),
         _ => fault,

@@ -9,7 +9,7 @@ use super::algorithm::signature;
 use super::validity::Validity;
 use super::{KeyError, PublicKey};
 use crate::crypto::Rank;
-use crate::pattern;
+use crate::pattern::{self, Letters, matches};
 use crate::wire::{Escaped, Reader};
 
 /// Names in one certificate; OpenSSH's figure.
@@ -264,7 +264,7 @@ impl Certificate {
         self.critical.iter().any(|setting| setting.name == "verify-required")
     }
 
-    /// Whether it names `principal`, a user or a host.
+    /// Whether it names `principal`, a user or a host, in these very letters: a pattern names nobody.
     #[must_use]
     pub fn names(&self, principal: &str) -> bool {
         self.principals.iter().any(|name| name == principal.as_bytes())
@@ -298,8 +298,9 @@ impl Certificate {
         Ok(())
     }
 
-    /// Whether it says at `now` that `host` has this key. Whether the authority is trusted to say so is
-    /// another question.
+    /// Whether it says at `now` that `host` has this key: one of its names is the host's in lower case, or a pattern
+    /// with `*` and `?` that matches it, as in OpenSSH since 10.3 (sshkey_cert_check_host). Whether the authority is
+    /// trusted to say so is another question.
     ///
     /// # Errors
     /// The first reason against it.
@@ -308,7 +309,8 @@ impl Certificate {
         if let Some(setting) = self.critical.first() {
             return Err(CertificateError::CriticalOption(setting.name.clone()));
         }
-        if self.names(&host.to_ascii_lowercase()) {
+        let lower = host.to_ascii_lowercase();
+        if self.principals.iter().any(|name| matches(name, lower.as_bytes(), Letters::Exact)) {
             Ok(())
         } else {
             Err(CertificateError::WrongPrincipal(host.to_owned()))

@@ -1,15 +1,16 @@
 //! Letting a client in: the server's side of authentication, on the serving thread.
 
 use std::hash::{BuildHasher, RandomState};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{Config, ConnectionRules, Peer};
-use crate::auth::{AuthAnswer, AuthInfo, AuthServer, HostbasedClient, Question, ServerAction};
+use crate::auth::{AuthAnswer, AuthInfo, AuthServer, HostbasedClient, MethodLogin, Question, ServerAction};
 use crate::engine::Login;
 use crate::error::{Error, Result, reason};
 use crate::interface::ServerInterface;
-use crate::key::PublicKey;
+use crate::key::{PublicKey, RevokedKeys};
 use crate::msg::auth::UserauthBanner;
 use crate::wire::{Encode, Escaped};
 
@@ -29,6 +30,7 @@ pub(super) fn authenticate<I: ServerInterface>(
     let mut delay = config.rules.limits.failure_delay;
     let (mut rules, mut asked_for) = (config.rules.clone(), None);
     loop {
+        login.awaits_method = machine.awaits_method();
         let payload = login.receive()?;
         let asked = Instant::now();
         if payload.first() == Some(&50) {
@@ -59,7 +61,13 @@ pub(super) fn authenticate<I: ServerInterface>(
             for action in std::mem::take(&mut actions) {
                 match action {
                     ServerAction::Send(payload) => login.queue(&payload)?,
-                    ServerAction::Ask(question) => actions = ask(&mut machine, &**interface, peer, question),
+                    ServerAction::Ask(question) => {
+                        let lists = config.revoked_keys.iter().chain(&rules.revoked_keys);
+                        actions = match question.key() {
+                            Some(key) if is_revoked(key, lists, peer) => machine.answer(AuthAnswer::Refuse),
+                            _ => ask(&mut machine, &**interface, peer, &session_id, question),
+                        };
+                    }
                     ServerAction::Refuse(payload) => {
                         refuse_after(delay, asked);
                         login.queue(&payload)?;
@@ -110,11 +118,27 @@ fn refuse_after(delay: Duration, asked: Instant) {
     std::thread::sleep(until.saturating_sub(asked.elapsed()));
 }
 
+/// Whether a list has the key, its certificate or its authority. One that cannot be read has every key.
+fn is_revoked<'a>(key: &PublicKey, lists: impl Iterator<Item = &'a PathBuf>, peer: &Peer) -> bool {
+    lists.into_iter().any(|path| match RevokedKeys::from_file(path).map(|list| list.check_key(key)) {
+        Ok(None) => false,
+        Ok(Some(revoked)) => {
+            log::warn!(target: "feramiko::auth", "{}: {}: {revoked}", peer.source, key.fingerprint());
+            true
+        }
+        Err(error) => {
+            log::error!(target: "feramiko::auth", "all keys count as revoked: {error}");
+            true
+        }
+    })
+}
+
 /// Asks the application.
 fn ask(
     machine: &mut AuthServer,
     interface: &impl ServerInterface,
     peer: &Peer,
+    session_id: &[u8],
     question: Question,
 ) -> Vec<ServerAction> {
     let answer = match question {
@@ -131,6 +155,14 @@ fn ask(
         }
         Question::InteractiveResponse { user, answers } => {
             return machine.interactive_answer(interface.check_auth_interactive_response(&user, &answers));
+        }
+        Question::Method { user, method, fields } => {
+            let login = MethodLogin { method, user: &user, session_id };
+            return machine.method_answer(interface.check_auth_method(&login, &fields));
+        }
+        Question::MethodResponse { user, method, message } => {
+            let login = MethodLogin { method, user: &user, session_id };
+            return machine.method_answer(interface.check_auth_method_response(&login, &message));
         }
     };
     let answer: AuthAnswer = answer;

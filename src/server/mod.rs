@@ -32,6 +32,7 @@ mod tests;
 #[cfg(unix)]
 mod x11;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,6 +71,8 @@ pub(crate) struct Config {
     pub(crate) moduli: Arc<Moduli>,
     pub(crate) version: VersionLine,
     announce_host_keys: bool,
+    /// Lists of keys by which nobody is let in.
+    revoked_keys: Vec<PathBuf>,
     /// What a refusal of each user takes.
     delays: login::Delays,
 }
@@ -103,6 +106,7 @@ impl SSHServer {
                 moduli: Arc::default(),
                 version: VersionLine::default(),
                 announce_host_keys: true,
+                revoked_keys: Vec::new(),
                 delays: login::Delays::new(),
             },
         }
@@ -218,6 +222,16 @@ impl SSHServerBuilder {
     #[must_use]
     pub fn required_rsa_size(mut self, bits: usize) -> Self {
         self.config.algorithms = self.config.algorithms.required_rsa_size(bits);
+        self
+    }
+
+    /// A list of keys by which nobody is let in, whatever the application says: a KRL, or public keys line by line
+    /// ([`RevokedKeys`](crate::RevokedKeys)), `RevokedKeys` of sshd_config(5). It is read for every key that is
+    /// shown, a user's or that of a host that vouches for one; if it cannot be read, all keys are revoked. A
+    /// certificate is revoked with its key and with its authority's.
+    #[must_use]
+    pub fn revoked_keys(mut self, path: impl Into<PathBuf>) -> Self {
+        self.config.revoked_keys.push(path.into());
         self
     }
 

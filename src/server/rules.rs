@@ -4,6 +4,7 @@
 //! Idle channels are looked for on the thread that serves the connection.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::engine::{Limits, Link};
@@ -36,6 +37,9 @@ pub struct ConnectionRules {
     /// The signature algorithms by which authorities may have signed certificates, if not those that the
     /// server has for all.
     pub ca_signatures: Option<Vec<&'static str>>,
+    /// Lists of keys by which this user is not let in, besides those that the server has for all
+    /// ([`SSHServerBuilder::revoked_keys`](crate::SSHServerBuilder::revoked_keys)).
+    pub revoked_keys: Vec<PathBuf>,
 }
 
 /// How long channels on which nothing comes or goes are kept, by their kinds. The names are those of

@@ -99,7 +99,7 @@ fn a_program_whose_threads_do_not_start_is_not_left_behind() {
     let status = client.output("anything").unwrap().status;
     assert_eq!(status, crate::ExitStatus::Missing);
     let parent = format!("PPid:\t{}\n", std::process::id());
-    let sleeps = |process: std::path::PathBuf| {
+    let sleeps = |process: PathBuf| {
         let said = |name: &str, what: &str| {
             std::fs::read_to_string(process.join(name)).is_ok_and(|text| text.contains(what))
         };

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Transport, algorithm_for};
+use super::{AuthMethod, Transport, algorithm_for};
 use crate::auth::{
     Attempt, AuthClient, ClientAction, ClientLimits, HostClaim, InteractiveQuery, service_request,
 };
@@ -51,6 +51,14 @@ pub(crate) type OnBanner = Box<dyn FnMut(&str) + Send>;
 pub(crate) struct Answers<'a> {
     pub(crate) interactive: Option<&'a mut AnswerPrompts<'a>>,
     pub(crate) change_password: Option<&'a mut ChangePassword<'a>>,
+    pub(crate) method: Option<&'a mut dyn AuthMethod>,
+}
+
+impl Answers<'_> {
+    /// Nobody answers anything.
+    pub(crate) fn none() -> Self {
+        Self { interactive: None, change_password: None, method: None }
+    }
 }
 
 impl ClientLogin {
@@ -121,6 +129,19 @@ impl ClientLogin {
                         }
                         actions = self.machine(user).answers(&replies)?;
                     }
+                    ClientAction::Method(message) => {
+                        let Some(method) = answers.method.as_mut() else {
+                            return Err(Error::Misuse("the server asks and nobody answers"));
+                        };
+                        let name = method.name();
+                        match self.ask_method(user, name, |about| method.answer(about, &message))? {
+                            Some(answer) => actions = self.machine(user).method_answer(&answer)?,
+                            None => {
+                                self.machine(user).give_up();
+                                return Ok(Outcome::Unusable("given up".to_owned()));
+                            }
+                        }
+                    }
                     ClientAction::ChangePassword(prompt) => {
                         let new = match answers.change_password.as_mut() {
                             Some(change) => self.login.clock.aside(|| change(&prompt))?,
@@ -147,6 +168,7 @@ impl ClientLogin {
             }
             if actions.is_empty() {
                 self.login.flush()?;
+                self.login.awaits_method = self.machine(user).awaits_method();
                 let payload = self.login.receive()?;
                 self.login.answered();
                 actions = self.machine(user).feed(&payload)?;
@@ -174,6 +196,7 @@ impl Transport {
             Attempt::PublicKey { key, .. } => ("publickey", Some(key.public_key().fingerprint())),
             Attempt::Hostbased(claim) => ("hostbased", Some(claim.key.public_key().fingerprint())),
             Attempt::Interactive => ("keyboard-interactive", None),
+            Attempt::Own { method, .. } => (*method, None),
         };
         self.step(|login| {
             let outcome = login.attempt(user, attempt, answers)?;
@@ -254,12 +277,22 @@ impl Transport {
         }
     }
 
-    fn attempt(&self, user: &str, attempt: Attempt, answers: Answers<'_>) -> Result<Vec<String>> {
+    /// What the caller did since the last attempt takes none of the time.
+    pub(super) fn resume(&self) {
         if let super::Stage::Login(login) = &*self.0.stage.lock() {
-            // What the caller did since the last attempt takes none of the time.
             login.login.clock.give(login.idle.elapsed());
         }
-        match self.try_auth(user, attempt, answers)? {
+    }
+
+    fn attempt(&self, user: &str, attempt: Attempt, answers: Answers<'_>) -> Result<Vec<String>> {
+        self.resume();
+        let outcome = self.try_auth(user, attempt, answers)?;
+        self.concluded(user, outcome)
+    }
+
+    /// The methods that are needed besides.
+    pub(super) fn concluded(&self, user: &str, outcome: Outcome) -> Result<Vec<String>> {
+        match outcome {
             Outcome::Success(_) => Ok(Vec::new()),
             Outcome::Failure { methods, partial: true } => Ok(methods),
             Outcome::Failure { .. } | Outcome::Unusable(_) => Err(self.auth_error(user)),
@@ -272,7 +305,7 @@ impl Transport {
     /// # Errors
     /// [`Error::Auth`] when the server refuses.
     pub fn auth_none(&self, user: &str) -> Result<Vec<String>> {
-        let answers = Answers { interactive: None, change_password: None };
+        let answers = Answers::none();
         self.attempt(user, Attempt::None, answers)
     }
 
@@ -281,7 +314,7 @@ impl Transport {
     /// # Errors
     /// [`Error::Auth`] when the server refuses.
     pub fn auth_password(&self, user: &str, password: impl Into<Secret>) -> Result<Vec<String>> {
-        let answers = Answers { interactive: None, change_password: None };
+        let answers = Answers::none();
         self.attempt(user, Attempt::Password(password.into()), answers)
     }
 
@@ -297,7 +330,7 @@ impl Transport {
             )));
         };
         let attempt = Attempt::PublicKey { key: key.clone(), algorithm, probe: false };
-        let answers = Answers { interactive: None, change_password: None };
+        let answers = Answers::none();
         self.attempt(user, attempt, answers)
     }
 
@@ -326,7 +359,7 @@ impl Transport {
             host: client_host.to_owned(),
             user: local_user.to_owned(),
         };
-        let answers = Answers { interactive: None, change_password: None };
+        let answers = Answers::none();
         self.attempt(user, Attempt::Hostbased(claim), answers)
     }
 
@@ -340,7 +373,7 @@ impl Transport {
         user: &str,
         mut handler: impl FnMut(&InteractiveQuery) -> Result<Vec<Secret>>,
     ) -> Result<Vec<String>> {
-        let answers = Answers { interactive: Some(&mut handler), change_password: None };
+        let answers = Answers { interactive: Some(&mut handler), ..Answers::none() };
         self.attempt(user, Attempt::Interactive, answers)
     }
 }

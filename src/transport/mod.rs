@@ -2,6 +2,7 @@
 //! caller's thread until somebody is authenticated; then the engine takes over.
 
 mod authenticate;
+mod method;
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ use crate::sys::traffic::TrafficClasses;
 
 use authenticate::ClientLogin;
 pub(crate) use authenticate::{Answers, ChangePassword, OnBanner, Outcome};
+pub use method::AuthMethod;
 
 /// OpenSSH's PROTOCOL, section 2.2.
 pub(crate) const NO_MORE_SESSIONS: &str = "no-more-sessions@openssh.com";

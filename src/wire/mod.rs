@@ -12,7 +12,7 @@ pub(crate) use messages::messages;
 pub use read::Malformed;
 pub(crate) use read::{Decode, Reader};
 pub(crate) use types::{
-    Escaped, Hidden, Mpint, NAME_BYTES, NAME_LIST_BYTES, NAME_LIST_NAMES, NameList, Rest,
+    Escaped, Hidden, Mpint, NAME_BYTES, NAME_LIST_BYTES, NAME_LIST_NAMES, NameList, Rest, is_own_name,
 };
 pub(crate) use write::{Encode, Writer, put_mpint, string_of};
 

@@ -88,6 +88,16 @@ impl<'a> NameList<'a> {
     }
 }
 
+/// RFC 4251 §6: names of one's own are `name@domain`, of up to 64 printable characters without commas. Those that
+/// lists of algorithms understand differently, `+name` and the like, are none here.
+pub(crate) fn is_own_name(name: &str) -> bool {
+    let printable = name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
+    let own = name.split_once('@').is_some_and(|(name, domain)| {
+        !name.is_empty() && !name.starts_with(['+', '-', '^']) && !domain.is_empty() && !domain.contains('@')
+    });
+    printable && own && name.len() <= 64
+}
+
 impl fmt::Debug for NameList<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.0)

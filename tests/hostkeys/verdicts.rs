@@ -261,6 +261,68 @@ fn bad_certificates_and_the_plain_key_behind_them() {
     });
 }
 
+/// Whether ssh takes the names of a host's certificate for patterns: since 10.3.
+fn ssh_knows_patterns(ssh: &Path) -> bool {
+    let said = output(Command::new(ssh).arg("-V"), "").stderr;
+    let said = String::from_utf8_lossy(&said).into_owned();
+    let version = said.strip_prefix("OpenSSH_").and_then(|rest| rest.split(['p', ',', ' ']).next());
+    let (major, minor) = version.and_then(|version| version.split_once('.')).unwrap();
+    (major.parse::<u32>().unwrap(), minor.parse::<u32>().unwrap()) >= (10, 3)
+}
+
+#[test]
+fn patterns_in_a_certificate() {
+    let _watch = crate::given::within(300);
+    let (Some(ssh), Some(keygen)) =
+        (require("ssh", program("ssh")), require("ssh-keygen", program("ssh-keygen")))
+    else {
+        return;
+    };
+    let Some(host) = Keys::named("hostkeys") else { return };
+    let folder = Folder::new();
+    let (authority, key, stranger) = (
+        PKey::generate(KeyKind::Ed25519),
+        PKey::generate(KeyKind::Ed25519),
+        PKey::generate(KeyKind::Ed25519),
+    );
+    let (authority, key, stranger) = (authority.unwrap(), key.unwrap(), stranger.unwrap());
+    authority.write_private_key_file(folder.file("ca"), None).unwrap();
+    key.write_private_key_file(folder.file("key"), None).unwrap();
+    fs::write(folder.file("key.pub"), key.public_key().to_line() + "\n").unwrap();
+    let mut sign = Command::new(keygen);
+    sign.args([
+        "-q",
+        "-s",
+        "ca",
+        "-I",
+        "host",
+        "-h",
+        "-n",
+        "*.build.example.org,web?.example.org",
+        "key.pub",
+    ]);
+    assert!(output(sign.current_dir(folder.path()), "").status.success());
+    let file = |name: &str| folder.file(name).display().to_string();
+    let config = format!("HostKey {}\nHostCertificate {}\n", file("key"), file("key-cert.pub"));
+    let Some(server) = sshd(&host, &host, &config) else { return };
+    let site = Site { server, keys: vec![key], authority, stranger, _folder: folder };
+    let (folder, known) = (Folder::new(), ssh_knows_patterns(&ssh));
+    for (alias, fits) in [
+        (ALIAS, true),
+        ("web7.example.org", true),
+        ("web.example.org", false),
+        ("build.example.org", false),
+        ("ci.build.example.org.example.net", false),
+    ] {
+        let text = "@cert-authority * AUTHORITY\n";
+        let case = case(&site, Some(alias), "ssh-ed25519-cert-v01@openssh.com", text, fits);
+        let lines = folder.file("known_hosts");
+        fs::write(&lines, &case.lines).unwrap();
+        assert_eq!(we_trust(&site, &case, &lines, false), fits, "{alias}");
+        assert_eq!(ssh_trusts(&ssh, &site, &case, &lines, "yes"), fits && known, "{alias}");
+    }
+}
+
 #[test]
 fn a_new_host_is_noted_as_ssh_notes_it() {
     let _watch = crate::given::within(300);

@@ -10,6 +10,7 @@ import asyncssh
 import asyncssh.connection
 
 import asyncssh_offer
+import asyncssh_own
 import peer
 
 exchanges = []
@@ -83,6 +84,9 @@ def options(asked):
     elif "password" in asked:
         chosen["password"] = asked["password"]
         chosen["preferred_auth"] = "password"
+    if own := asked.get("own_method"):
+        asyncssh_own.register(own["name"], own["secret"])
+        chosen["preferred_auth"] = own["name"]
     if asked.get("action") == "learn":
         chosen["server_host_keys_handler"] = lambda *keys: learned.set_result(keys)
     return chosen

@@ -7,6 +7,7 @@ import signal
 import asyncssh
 
 import asyncssh_offer
+import asyncssh_own
 import peer
 
 
@@ -109,6 +110,8 @@ async def main():
     ]:
         if asked.get(field):
             chosen[option] = asked[field]
+    if own := asked.get("own_method"):
+        asyncssh_own.register(own["name"], own["secret"])
     if asked.get("authorized"):
         chosen["authorized_client_keys"] = asyncssh.import_authorized_keys(asked["authorized"])
     if asked.get("hostbased"):

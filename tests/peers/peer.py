@@ -15,6 +15,7 @@ runs one after the other:
   compression         true: only zlib@openssh.com is offered
   every               true: all key exchanges, ciphers, MACs and compressions that the peer has are offered
   rekey_bytes         a new key exchange after so many bytes; AsyncSSH counts what it sends only
+  own_method          {name, secret}: the method of asyncssh_own.py under that name (AsyncSSH only)
 
 for a client also
 

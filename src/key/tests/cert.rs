@@ -176,6 +176,47 @@ fn a_hosts_certificate_is_judged() {
 }
 
 #[test]
+fn names_of_hosts_may_be_patterns_and_those_of_users_may_not() {
+    let key = authority();
+    for (pattern, host, good) in [
+        ("*.example.org", "www.example.org", true),
+        ("*.example.org", "WWW.Example.ORG", true),
+        ("*.example.org", "a.b.example.org", true),
+        ("*.example.org", ".example.org", true),
+        ("*.example.org", "example.org", false),
+        ("*.example.org", "www.example.org.evil", false),
+        ("*.example.org", "wwwexample.org", false),
+        ("*.EXAMPLE.org", "www.example.org", false),
+        ("www?.example.org", "www1.example.org", true),
+        ("www?.example.org", "www.example.org", false),
+        ("*", "anything", true),
+        ("192.0.2.*", "192.0.2.7", true),
+        ("www*", "www", true),
+        // One name, not a list, and nothing is turned around.
+        ("*,x", "www.example.org", false),
+        ("!x", "www.example.org", false),
+        ("[w]ww.example.org", "www.example.org", false),
+    ] {
+        let judge = |builder: CertificateBuilder| {
+            let signed = builder.principal(pattern).sign(&authority()).unwrap();
+            signed.certificate().unwrap().clone()
+        };
+        let of_host = judge(CertificateBuilder::host(key.public_key()));
+        assert_eq!(of_host.check_host(at(1000), host).is_ok(), good, "{pattern} {host}");
+        assert!(!of_host.names(host) && of_host.names(pattern), "{pattern} {host}");
+        let of_user = judge(CertificateBuilder::user(key.public_key()));
+        assert!(!of_user.names(host), "{pattern} {host}");
+        assert_eq!(of_user.check_host(at(1000), host), Err(CertificateError::WrongKind));
+    }
+    // What is longer than patterns may be matches nothing.
+    for (length, good) in [(1024, true), (1025, false)] {
+        let signed = CertificateBuilder::host(key.public_key()).principal("*".repeat(length));
+        let signed = signed.sign(&authority()).unwrap();
+        assert_eq!(signed.certificate().unwrap().check_host(at(1000), "www").is_ok(), good, "{length}");
+    }
+}
+
+#[test]
 fn a_weak_signature_of_an_authority_is_not_accepted() {
     let dss = PKey::generate(KeyKind::Dss).unwrap();
     let signed = CertificateBuilder::user(authority().public_key()).principal("robey").sign(&dss).unwrap();
