@@ -6,13 +6,9 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::options::{self, Options};
-use super::{BadLine, KeyLogin, plain, tell_bad, text_of};
+use super::{BadLine, KeyLogin, lines, plain, tell_bad, text_of, too_many};
 use crate::auth::AuthAnswer;
 use crate::key::{KeyError, key_blob};
-
-/// Lines of one text that are looked at, so that what is made of them has a bound too: a line of two bytes takes
-/// hundreds.
-pub(super) const LINES: usize = 100_000;
 
 /// A name that lets the user in, and with what.
 #[derive(Debug)]
@@ -143,17 +139,6 @@ impl UserAuthorities {
             }
         }
     }
-}
-
-/// Lines with their numbers, without blanks around them.
-fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
-    (1..=LINES).zip(text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii))
-}
-
-/// The line from which on none is used.
-fn too_many(text: &[u8]) -> Option<BadLine> {
-    let (line, reason) = (LINES.saturating_add(1), format!("only {LINES} lines are read"));
-    text.split(|byte| *byte == b'\n').nth(LINES).map(|_| BadLine { line, reason })
 }
 
 /// A line of principals: its options and its name.

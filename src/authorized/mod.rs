@@ -37,6 +37,9 @@ pub use authorities::UserAuthorities;
 
 /// No file is larger: a hundred thousand keys.
 const FILE: u64 = 64 * 1024 * 1024;
+/// Lines of one text that are looked at, so that what is made of them has a bound too: a line of two bytes takes
+/// hundreds.
+const LINES: usize = 100_000;
 
 /// Who wants in, and from where.
 #[derive(Debug, Clone, Copy)]
@@ -110,11 +113,11 @@ impl AuthorizedKeys {
         Ok(this)
     }
 
-    /// Reads the text of a file.
+    /// Reads the text of a file, at most 100000 lines.
     #[must_use]
     pub fn parse(text: impl AsRef<[u8]>) -> Self {
         let mut this = Self::default();
-        for (line, bytes) in (1..).zip(text.as_ref().split(|byte| *byte == b'\n')) {
+        for (line, bytes) in lines(text.as_ref()) {
             match read(bytes) {
                 Ok(None) => {}
                 Ok(Some((key, options))) => {
@@ -123,6 +126,7 @@ impl AuthorizedKeys {
                 Err(reason) => this.bad.push(BadLine { line, reason }),
             }
         }
+        this.bad.extend(too_many(text.as_ref()));
         this
     }
 
@@ -180,9 +184,20 @@ fn tell_bad(path: &Path, bad: &[BadLine]) {
     }
 }
 
+/// Lines with their numbers, without blanks around them.
+fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    (1..=LINES).zip(text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii))
+}
+
+/// The line from which on none is used.
+fn too_many(text: &[u8]) -> Option<BadLine> {
+    let (line, reason) = (LINES.saturating_add(1), format!("only {LINES} lines are read"));
+    let rest = text.splitn(line, |byte| *byte == b'\n').nth(LINES)?;
+    (!rest.is_empty()).then_some(BadLine { line, reason })
+}
+
 /// The blob of a line's key and what its options say; none for lines without a key.
 fn read(line: &[u8]) -> Result<Option<(Vec<u8>, Options)>, String> {
-    let line = line.trim_ascii();
     if line.is_empty() || line.starts_with(b"#") {
         return Ok(None);
     }
@@ -243,6 +258,7 @@ impl Options {
         let expired = |time| u64::try_from(time).is_ok_and(|time| now >= time) || time < 0;
         self.expires.is_some_and(expired).then(|| "it has expired".to_owned())
     }
+
     /// What the line allows; variables only where lines may set them.
     fn granted(&self, environment: bool) -> AuthAnswer {
         let mut permissions = self.permissions.clone();

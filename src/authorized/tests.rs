@@ -4,7 +4,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 mod authorities;
 
-use super::authorities::LINES;
 use super::*;
 use crate::auth::Permissions;
 use crate::key::{CertificateBuilder, KeyKind, PKey};

@@ -135,6 +135,9 @@ fn a_text_has_so_many_lines() {
         assert_eq!(check(&trusted) != AuthAnswer::Refuse, lets_in, "{before}");
         let trusted = UserAuthorities::parse(lines(&[&authority])).principals(text + "robey");
         assert_eq!(check(&trusted) != AuthAnswer::Refuse, lets_in, "{before}");
+        let keys = AuthorizedKeys::parse("\n".repeat(before) + &lines(&[&authority]));
+        let answer = keys.check(&login(authority.public_key(), "192.0.2.7"));
+        assert_eq!((answer != AuthAnswer::Refuse, keys.bad_lines().len()), (lets_in, usize::from(!lets_in)));
         assert_eq!(trusted.bad_lines().len(), usize::from(!lets_in));
     }
 }
