@@ -90,7 +90,31 @@ impl PKey {
     /// # Ok::<(), feramiko::KeyError>(())
     /// ```
     pub fn to_format(&self, format: &KeyFormat, passphrase: Option<&Secret>) -> Result<Secret, KeyError> {
-        format::write::write(self, passphrase, format)
+        format::write::write(std::slice::from_ref(self), passphrase, format)
+    }
+
+    /// The bytes of one file that holds all of `keys`, with one passphrase: OpenSSH's format has them in
+    /// one block, PEM in blocks that follow each other. [`all_from_bytes`](Self::all_from_bytes) reads
+    /// either. Of others' programs few read more than one key of a file: PuTTY takes the first of
+    /// OpenSSH's format, ssh-keygen and AsyncSSH refuse a file of that format with several.
+    ///
+    /// # Errors
+    /// As [`to_format`](Self::to_format); [`KeyError::Unsupported`] for several keys in a format that has
+    /// one; [`KeyError::Malformed`] for none, for more than 64 and for a file of more than 1 MiB.
+    ///
+    /// ```
+    /// use feramiko::{KeyFormat, KeyKind, PKey};
+    /// let keys = [PKey::generate(KeyKind::Ed25519)?, PKey::generate(KeyKind::EcdsaP256)?];
+    /// let file = PKey::all_to_format(&keys, &KeyFormat::default(), None)?;
+    /// assert_eq!(PKey::all_from_bytes(file.expose(), None)?.len(), 2);
+    /// # Ok::<(), feramiko::KeyError>(())
+    /// ```
+    pub fn all_to_format(
+        keys: &[Self],
+        format: &KeyFormat,
+        passphrase: Option<&Secret>,
+    ) -> Result<Secret, KeyError> {
+        format::write::write(keys, passphrase, format)
     }
 
     /// As [`write_private_key_file`](Self::write_private_key_file), in any format.
@@ -103,7 +127,21 @@ impl PKey {
         format: &KeyFormat,
         passphrase: Option<&Secret>,
     ) -> Result<(), KeyError> {
-        let (path, bytes) = (path.as_ref(), self.to_format(format, passphrase)?);
+        Self::write_all_as(std::slice::from_ref(self), path, format, passphrase)
+    }
+
+    /// Writes all of `keys` to one new file that only its owner may read; an existing file is replaced in
+    /// one step.
+    ///
+    /// # Errors
+    /// As [`all_to_format`](Self::all_to_format); [`KeyError::Io`] when the file cannot be written.
+    pub fn write_all_as(
+        keys: &[Self],
+        path: impl AsRef<Path>,
+        format: &KeyFormat,
+        passphrase: Option<&Secret>,
+    ) -> Result<(), KeyError> {
+        let (path, bytes) = (path.as_ref(), Self::all_to_format(keys, format, passphrase)?);
         crate::sys::file::replace(path, bytes.expose(), 0o600).map_err(|error| format::io_error(path, &error))
     }
 }
@@ -138,5 +176,13 @@ impl PublicKey {
     /// [`KeyError::Malformed`] for a comment of several lines, or longer than RFC 4716 allows.
     pub fn to_format(&self, format: PublicFormat, comment: &str) -> Result<String, KeyError> {
         format::public::write(self, format, comment)
+    }
+
+    /// The DER that the PEM formats hold: [`PublicFormat::Pkcs8`] or [`PublicFormat::Pem`].
+    ///
+    /// # Errors
+    /// [`KeyError::Unsupported`] for the other formats, which hold none, and for keys of a user's own type.
+    pub fn to_der(&self, format: PublicFormat) -> Result<Vec<u8>, KeyError> {
+        format::public::write_der(self, format)
     }
 }

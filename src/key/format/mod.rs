@@ -43,6 +43,7 @@ use crate::crypto::secret::Secret;
 const FILE: u64 = 1024 * 1024;
 /// The most blocks of one file: no agent is given more keys at once.
 const BLOCKS: usize = 64;
+const MANY: KeyError = KeyError::Malformed("no keys, or more than any file has");
 
 /// What went wrong with the file itself.
 pub(super) fn io_error(path: &Path, error: &std::io::Error) -> KeyError {
@@ -114,7 +115,7 @@ fn read_some(text: &[u8], passphrase: Option<&Secret>, most: usize) -> Result<Ve
     for count in 1_usize.. {
         let Some(block) = armour::next_block(&mut lines, is_private, &mut skipped)? else { break };
         if count > BLOCKS {
-            return Err(KeyError::Malformed("more keys than any file has"));
+            return Err(MANY);
         }
         keys.extend(read_block(&block, passphrase)?);
         if count == most {

@@ -13,6 +13,8 @@ use crate::wire::{Writer, put_mpint};
 
 /// ssh-keygen breaks the lines of RFC 4716 after 70 characters; 72 are allowed.
 const LINE: usize = 70;
+/// RFC 7468 §2.
+const PEM_LINE: usize = 64;
 
 const SSH2: &str = "SSH2 PUBLIC KEY";
 const PKCS1: &str = "RSA PUBLIC KEY";
@@ -138,15 +140,27 @@ pub(in crate::key) fn write(
         PublicFormat::Line if comment.is_empty() => Ok(format!("{}\n", key.to_line())),
         PublicFormat::Line => Ok(format!("{} {comment}\n", key.to_line())),
         PublicFormat::Rfc4716 => rfc4716(key, comment),
-        PublicFormat::Pem if key.kind() == KeyType::Rsa => {
-            text(key.openssl()?.rsa()?.public_key_to_pem_pkcs1()?)
+        PublicFormat::Pem | PublicFormat::Pkcs8 => {
+            let label = if is_pkcs1(key, format) { PKCS1 } else { SPKI };
+            Ok(std::mem::take(&mut *armour::pem(label, &write_der(key, format)?, PEM_LINE)))
         }
-        PublicFormat::Pem | PublicFormat::Pkcs8 => text(key.openssl()?.public_key_to_pem()?),
     }
 }
 
-fn text(bytes: Vec<u8>) -> Result<String, KeyError> {
-    String::from_utf8(bytes).map_err(|_| KeyError::Malformed("PEM that is no text"))
+/// Whether the key is in PKCS#1 in that format.
+fn is_pkcs1(key: &PublicKey, format: PublicFormat) -> bool {
+    format == PublicFormat::Pem && key.kind() == KeyType::Rsa
+}
+
+/// The DER in a format that has any.
+pub(in crate::key) fn write_der(key: &PublicKey, format: PublicFormat) -> Result<Vec<u8>, KeyError> {
+    match format {
+        _ if is_pkcs1(key, format) => Ok(key.openssl()?.rsa()?.public_key_to_der_pkcs1()?),
+        PublicFormat::Pem | PublicFormat::Pkcs8 => Ok(key.openssl()?.public_key_to_der()?),
+        PublicFormat::Line | PublicFormat::Rfc4716 => {
+            Err(KeyError::Unsupported("a format without DER".to_owned()))
+        }
+    }
 }
 
 fn rfc4716(key: &PublicKey, comment: &str) -> Result<String, KeyError> {

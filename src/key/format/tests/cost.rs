@@ -100,9 +100,7 @@ fn scrypt(n: u128, r: u128, p: u128) -> Vec<u8> {
 }
 
 fn pbes1(iterations: u128) -> Vec<u8> {
-    let oid = tlv(6, &[b"\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x01\x03"]);
-    let parameters = tlv(0x30, &[&tlv(4, &[b"saltsalt"]), &integer(iterations)]);
-    tlv(0x30, &[&tlv(0x30, &[&oid, &parameters]), &tlv(4, &[&[0; 48]])])
+    pbes1_info(b"\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x01\x03", iterations, &[0; 48])
 }
 
 #[test]

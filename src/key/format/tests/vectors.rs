@@ -45,6 +45,64 @@ bdHwbk896lJSUKdPeUhzXNppjuvaNUyO+zlsHhPzVYkcMeNNhIiwspNRV1NQiiE9
 Private-MAC: 11b2b748a35dcf574aeafe35cb81dc5193d9bd864341130ae02774fa6e6a42f9
 ";
 
+/// The key of `PBES1`.
+pub(super) const PBES1_KEY: &str = "-----BEGIN PUBLIC KEY-----\n\
+    MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEbuQuLnOJ67VTJU5Ql96h6djTpCiS\n\
+    updOtU++eERl8EYyP9skZh6oxrPFyLOoNSId4UGdkb9sI5Z2vnO+xqShBA==\n\
+    -----END PUBLIC KEY-----\n";
+
+/// A key of P-256 as `openssl pkcs8 -topk8 -iter 2 -v1 PBE-..` wrote it, with `SECRET`, by scheme.
+pub(super) const PBES1: &[(&str, &str)] = &[
+    (
+        "MD5-DES",
+        "MIGvMBoGCSqGSIb3DQEFAzANBAjvIUmDLPW6XwIBAgSBkE8cdAbbWTrylRyNkmjpAx0MVVo9uycm+mme/pXVPsSN\
+         FFTg8CgVOvoV9/v4xcb4FPQe9QfZU9uy60E11wlpv1A81hIiqgDsKYEzr52fIfIS3kKWiOIAEw1uQEMP/RG+B+iC\
+         Bv0AbqogpgK6qTLTNB4PlScS3rafZxBhGKaFcA2OW3SWC8cVkwhu2xMgpqp4Rw==",
+    ),
+    (
+        "SHA1-DES",
+        "MIGvMBoGCSqGSIb3DQEFCjANBAhcMYzkZWe9eAIBAgSBkD3Q7tIkkYYKwFQxGddlf/n8joVHYZCzd6xoKEpH3JuB\
+         AUcpuCbb2aanpqxpzQfB827zDqvd/lFHGP5CbLEuxosR3TdysdS4y7nCUYKcFcGFZcIdpF+sEMAWOJFZcyYaKrGE\
+         GsTrE43tXvx71A5TdVRjwmKvMFJG94gt9N0XDQyM5ySIcFyG0hFdQ1sXIlmaTg==",
+    ),
+    (
+        "SHA1-3DES",
+        "MIGwMBsGCiqGSIb3DQEMAQMwDQQIT/YLiDVzA7ECAQIEgZCnIJLszW2Jggwk3k7xP1aM6EFWjmgzpnP70NZOLLBQ\
+         4BKei4lCUQZtCAPZheyqYaJeKrAu4Havdrc7dlVuJ7eALZ+Z2eMfH46LIJMWsvBLvSB+xp8r3ygt5JUuLgjTU2GM\
+         6IvZ4gjBeC+p/kWHVmcODeatzLnNr7krEX70w/i+aQlvjz/cdmzQQQQB06CyyXk=",
+    ),
+    (
+        "SHA1-2DES",
+        "MIGwMBsGCiqGSIb3DQEMAQQwDQQIjFyUfWN+bWMCAQIEgZAkQVZ2hSeqUnHQLSx9DaqXiLdtukfJgTh9lOcTqzBy\
+         QUPFcq2jmG4OQxEhLwgN1dwjsr6oBwMhnJ6oiosm8pm291M1N11J2umhzOPLw2hebq1zVYlYKYP5plLLOhklHNWS\
+         ab7/ZQNq5AdYuLgEPHWBLJBNiQXOUowUpxtxT57DGYUIkL+k+TviZyZpYLg93rg=",
+    ),
+    (
+        "SHA1-RC4-128",
+        "MIGqMBsGCiqGSIb3DQEMAQEwDQQI57ugZKISugYCAQIEgYpgV2onrKdI8Cl+WXVd0eborQKVv8pZDvRsE/Ss5QnY\
+         i3KJDeY7SQAQ3giDqpF6jl5OHeurGyQxFfR3xvorFscdZuDRUTpSdi9x9kwk/oJ2MK6YncBAT6Wy8eZ2BdnlISZD\
+         uncTkco42fJFAiUrXdA6N/OWXGNdCXRiTWaYkwa5Xs4h3pwTLdpGUQ4=",
+    ),
+    (
+        "SHA1-RC4-40",
+        "MIGqMBsGCiqGSIb3DQEMAQIwDQQI1DdQYRSghN4CAQIEgYq6VPksCEZwsIsg9z2V5bb4EBHqJ36qq0WAw24ka84+\
+         JV7Fa5eRIUUTM9TCAlzDmGYf/lhoiRfjSLtq/P5RiHKCQcNlZQhCtGs2JaLyDofhzX6IRQstjrrMgTwusB7jcm2d\
+         8KpZfky4CbSVe4giaLvBZR2DAOvMtbmBW8Vt/a+F9H89r24jutoPHac=",
+    ),
+];
+
+#[test]
+fn every_scheme_of_pbes1() {
+    for (name, base64) in PBES1 {
+        let file = crate::key::public::decode_base64(base64).unwrap();
+        let read = |secret: Option<&str>| PKey::from_bytes(&file, secret.map(Secret::from).as_ref());
+        let key = read(Some(SECRET)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(*key.public_key(), PublicKey::from_bytes(PBES1_KEY.as_bytes()).unwrap().0, "{name}");
+        assert_eq!(read(None).unwrap_err(), KeyError::PassphraseNeeded, "{name}");
+        assert_eq!(read(Some("Secret")).unwrap_err(), KeyError::WrongPassphrase, "{name}");
+    }
+}
+
 #[test]
 fn what_puttygen_wrote() {
     let lf = |text: &[u8]| text.to_vec();
@@ -128,10 +186,11 @@ fn pkcs8_of_the_second_version() {
 
 #[test]
 fn keys_of_ssh_com() {
-    for passphrase in [None, Some(SECRET)] {
-        let file = sshcom_file(rsa(), passphrase);
+    let dss = PKey::generate(KeyKind::Dss).unwrap();
+    for (wanted, passphrase) in [(rsa(), None), (rsa(), Some(SECRET)), (&dss, None), (&dss, Some(SECRET))] {
+        let file = sshcom_file(wanted, passphrase);
         let key = PKey::from_bytes(&file, Some(&secret())).unwrap();
-        assert_eq!((key.public_key(), key.comment()), (rsa().public_key(), "a comment"));
+        assert_eq!((key.public_key(), key.comment()), (wanted.public_key(), "a comment"));
         if passphrase.is_some() {
             let read = |secret| PKey::from_bytes(&file, secret).unwrap_err();
             assert_eq!(read(None), KeyError::PassphraseNeeded);
@@ -194,6 +253,79 @@ fn several_keys_in_one_openssh_file() {
     }
     let swapped = [keys[0].clone(), keys[2].clone(), keys[1].clone()];
     assert_eq!(PKey::all_from_bytes(&file(3, &swapped), None).unwrap_err(), parts::HALVES);
+}
+
+#[test]
+fn several_keys_are_written_to_one_file() {
+    let keys = [ecdsa().clone(), rsa().clone(), ed25519().clone()];
+    for format in formats() {
+        let one_only = matches!(format, KeyFormat::Ppk(_) | KeyFormat::Pkcs8Der);
+        // Ed25519 has no PEM of its own.
+        let keys = if format == KeyFormat::Pem { &keys[..2] } else { &keys };
+        for passphrase in [None, Some(secret())] {
+            let written = PKey::all_to_format(keys, &format, passphrase.as_ref());
+            if one_only {
+                assert!(matches!(written.unwrap_err(), KeyError::Unsupported(_)), "{format:?}");
+                continue;
+            }
+            let file = written.unwrap();
+            let read = PKey::all_from_bytes(file.expose(), passphrase.as_ref()).unwrap();
+            assert!(read.iter().map(PKey::public_key).eq(keys.iter().map(PKey::public_key)), "{format:?}");
+            let commented = matches!(format, KeyFormat::Openssh(_));
+            assert!(read.iter().all(|key| (key.comment() == "a comment") == commented), "{format:?}");
+            let first = PKey::from_bytes(file.expose(), passphrase.as_ref()).unwrap();
+            assert_eq!(first.public_key(), keys[0].public_key());
+            if passphrase.is_some() {
+                let read = |secret| PKey::all_from_bytes(file.expose(), secret).unwrap_err();
+                assert_eq!(read(None), KeyError::PassphraseNeeded);
+                assert_eq!(read(Some(&Secret::from("Secret"))), KeyError::WrongPassphrase);
+            }
+        }
+        let written = |count| PKey::all_to_format(&vec![ecdsa().clone(); count], &format, None);
+        assert!(written(0).is_err(), "{format:?}");
+        assert_eq!(written(64).is_ok(), !one_only, "{format:?}");
+        assert!(written(65).is_err(), "{format:?}");
+    }
+}
+
+#[test]
+fn a_file_larger_than_any_is_not_written() {
+    let keys = vec![ed25519().with_comment(&"x".repeat(20_000)).unwrap(); 64];
+    assert!(PKey::all_to_format(&keys[..32], &KeyFormat::default(), None).is_ok());
+    assert_eq!(PKey::all_to_format(&keys, &KeyFormat::default(), None).unwrap_err(), TOO_LARGE);
+}
+
+#[cfg(unix)]
+#[test]
+fn several_keys_in_a_file_of_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys");
+    std::fs::write(&path, "what was there").unwrap();
+    PKey::write_all_as(&[ecdsa().clone(), rsa().clone()], &path, &KeyFormat::default(), None).unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(PKey::all_from_file(&path, None).unwrap().len(), 2);
+}
+
+/// What PKCS#1 and SEC1 have, is the same in PEM and DER; there is no encryption in DER.
+#[test]
+fn keys_in_der() {
+    let dss = PKey::generate(KeyKind::Dss).unwrap();
+    for key in [ecdsa(), rsa(), &dss] {
+        let der = key.to_format(&KeyFormat::Der, None).unwrap();
+        let pem = key.to_format(&KeyFormat::Pem, None).unwrap();
+        let block = armour::next_block(&mut Lines::new(pem.expose()), is_private, &mut None).unwrap();
+        assert_eq!(*block.unwrap().contents().unwrap().body, der.expose());
+        assert_eq!(PKey::from_bytes(der.expose(), None).unwrap().public_key(), key.public_key());
+        let error = key.to_format(&KeyFormat::Der, Some(&secret())).unwrap_err();
+        assert!(matches!(error, KeyError::Unsupported(text) if text.contains("passphrase")));
+    }
+    for passphrase in [None, Some(&secret())] {
+        assert!(matches!(ed25519().to_format(&KeyFormat::Der, passphrase), Err(KeyError::Unsupported(_))));
+    }
+    for format in [PublicFormat::Line, PublicFormat::Rfc4716] {
+        assert!(matches!(rsa().public_key().to_der(format), Err(KeyError::Unsupported(_))));
+    }
 }
 
 /// Only who knows the MAC's key can make such a file: without a passphrase that is everybody.
