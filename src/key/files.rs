@@ -95,8 +95,8 @@ impl PKey {
 
     /// The bytes of one file that holds all of `keys`, with one passphrase: OpenSSH's format has them in
     /// one block, PEM in blocks that follow each other. [`all_from_bytes`](Self::all_from_bytes) reads
-    /// either. Of others' programs few read more than one key of a file: PuTTY takes the first of
-    /// OpenSSH's format, ssh-keygen and AsyncSSH refuse a file of that format with several.
+    /// either. Of blocks, other programs read the first; a block of several keys OpenSSH, PuTTY and
+    /// AsyncSSH refuse.
     ///
     /// # Errors
     /// As [`to_format`](Self::to_format); [`KeyError::Unsupported`] for several keys in a format that has

@@ -100,7 +100,7 @@ fn pbes1_file(key: &PKey) -> Vec<u8> {
 /// expect.
 fn sshcom_numbers(key: &PKey) -> (&'static str, Vec<u8>) {
     let mut numbers = Vec::new();
-    let mut put = |number: &openssl::bn::BigNumRef| {
+    let put = |number: &openssl::bn::BigNumRef| {
         numbers.put(&u32::try_from(number.num_bits()).unwrap()).put_raw(&number.to_vec());
     };
     let here = key.here().unwrap();

@@ -153,7 +153,7 @@ fn a_ppk_whose_mac_is_wrong_is_not_read() {
     }
 }
 
-/// PuTTY takes the seed for a number and leaves zeros at its end out.
+/// PuTTY writes all of a seed, but takes it for a number that may be shorter.
 #[test]
 fn a_ppk_with_a_seed_that_ends_in_zeros() {
     let mut seed = [7_u8; 32];
@@ -163,8 +163,16 @@ fn a_ppk_with_a_seed_that_ends_in_zeros() {
     let ppk = key.to_format(&KeyFormat::Ppk(PpkParams::default()), None).unwrap();
     let text = std::str::from_utf8(ppk.expose()).unwrap();
     let private = text.lines().skip_while(|line| !line.starts_with("Private-Lines")).nth(1).unwrap();
-    assert_eq!(crate::key::public::decode_base64(private).unwrap(), crate::wire::string_of(&seed[..30]));
-    assert_eq!(PKey::from_bytes(ppk.expose(), None).unwrap().public_key(), key.public_key());
+    assert_eq!(crate::key::public::decode_base64(private).unwrap(), crate::wire::string_of(&seed));
+    for length in 30..=33 {
+        let number = [&seed[..], &[0]].concat();
+        let file = ppk_of(key.public_key(), &crate::wire::string_of(&number[..length]));
+        let read = PKey::from_bytes(file.as_bytes(), None);
+        match length {
+            33 => assert!(matches!(read, Err(KeyError::Malformed(_)))),
+            _ => assert_eq!(read.unwrap().public_key(), key.public_key()),
+        }
+    }
 }
 
 /// RFC 5958's second version carries the public key; RFC 8410 §10.3 has the example.
@@ -328,6 +336,22 @@ fn keys_in_der() {
     }
 }
 
+/// A PPK file of version 3, not encrypted, with these halves.
+fn ppk_of(public: &PublicKey, private: &[u8]) -> String {
+    let fields = [public.key_type().as_bytes(), b"none", b"", public.blob(), private];
+    let signed: Vec<u8> = fields.iter().flat_map(|field| crate::wire::string_of(field)).collect();
+    let hmac = Hmac::new(HashAlg::Sha256, &[]).unwrap();
+    let mac: String =
+        hmac.compute(&[&signed], &mut [0; 64]).iter().map(|byte| format!("{byte:02x}")).collect();
+    let [public_lines, private_lines] =
+        [public.blob(), private].map(<base64ct::Base64 as base64ct::Encoding>::encode_string);
+    format!(
+        "PuTTY-User-Key-File-3: {}\nEncryption: none\nComment: \nPublic-Lines: 1\n{public_lines}\n\
+         Private-Lines: 1\n{private_lines}\nPrivate-MAC: {mac}\n",
+        public.key_type()
+    )
+}
+
 /// Only who knows the MAC's key can make such a file: without a passphrase that is everybody.
 #[test]
 fn a_ppk_with_another_private_half() {
@@ -336,19 +360,7 @@ fn a_ppk_with_another_private_half() {
     let mut plain = Vec::new();
     crate::wire::put_mpint(&mut plain, &private);
     let read = |tail: &[u8], public: &PublicKey| {
-        let private = [&plain, tail].concat();
-        let fields = [public.key_type().as_bytes(), b"none", b"", public.blob(), &private];
-        let signed: Vec<u8> = fields.iter().flat_map(|field| crate::wire::string_of(field)).collect();
-        let hmac = Hmac::new(HashAlg::Sha256, &[]).unwrap();
-        let mac: String =
-            hmac.compute(&[&signed], &mut [0; 64]).iter().map(|byte| format!("{byte:02x}")).collect();
-        let [public_lines, private_lines] =
-            [public.blob(), &private].map(<base64ct::Base64 as base64ct::Encoding>::encode_string);
-        let text = format!(
-            "PuTTY-User-Key-File-3: {}\nEncryption: none\nComment: \nPublic-Lines: 1\n{public_lines}\n\
-             Private-Lines: 1\n{private_lines}\nPrivate-MAC: {mac}\n",
-            public.key_type()
-        );
+        let text = ppk_of(public, &[&plain, tail].concat());
         PKey::from_bytes(text.as_bytes(), None).map(|key| key.public_key().clone())
     };
     assert_eq!(read(&[], other.public_key()).as_ref(), Ok(other.public_key()));
