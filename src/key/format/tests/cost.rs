@@ -80,17 +80,13 @@ fn lines_that_a_ppk_does_not_have() {
     }
 }
 
-/// An EncryptedPrivateKeyInfo of PBES2 with this derivation, and an aes256-cbc that decrypts nothing.
+/// A file of PBES2 with this derivation, and an aes256-cbc that decrypts nothing.
 fn pbes2(derivation: &[u8]) -> Vec<u8> {
-    let aes = tlv(0x30, &[&tlv(6, &[b"\x60\x86\x48\x01\x65\x03\x04\x01\x2a"]), &tlv(4, &[&[0; 16]])]);
-    let oid = tlv(6, &[b"\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d"]);
-    let algorithm = tlv(0x30, &[&oid, &tlv(0x30, &[derivation, &aes])]);
-    tlv(0x30, &[&algorithm, &tlv(4, &[&[0; 48]])])
+    pbes2_info(derivation, AES_256_CBC, &[0; 16], &[0; 48])
 }
 
 fn pbkdf2(iterations: u128) -> Vec<u8> {
-    let oid = tlv(6, &[b"\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0c"]);
-    pbes2(&tlv(0x30, &[&oid, &tlv(0x30, &[&tlv(4, &[b"saltsalt"]), &integer(iterations)])]))
+    pbes2(&tlv(0x30, &[&tlv(6, &[PBKDF2]), &tlv(0x30, &[&tlv(4, &[b"saltsalt"]), &integer(iterations)])]))
 }
 
 fn scrypt(n: u128, r: u128, p: u128) -> Vec<u8> {

@@ -11,6 +11,7 @@ mod damaged;
 mod hostile;
 mod text;
 mod vectors;
+mod wycheproof;
 
 const SECRET: &str = "secret";
 
@@ -78,6 +79,17 @@ fn pem_of(label: &str, headers: &str, der: &[u8]) -> Vec<u8> {
     let first = text.find('\n').unwrap() + 1;
     format!("{}{headers}{}", &text[..first], &text[first..]).into_bytes()
 }
+
+/// An EncryptedPrivateKeyInfo of PBES2 with this derivation and AES-CBC.
+fn pbes2_info(derivation: &[u8], cipher: &[u8], iv: &[u8], sealed: &[u8]) -> Vec<u8> {
+    let scheme = tlv(0x30, &[&tlv(6, &[cipher]), &tlv(4, &[iv])]);
+    let oid = tlv(6, &[b"\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d"]);
+    let algorithm = tlv(0x30, &[&oid, &tlv(0x30, &[derivation, &scheme])]);
+    tlv(0x30, &[&algorithm, &tlv(4, &[sealed])])
+}
+
+const AES_256_CBC: &[u8] = b"\x60\x86\x48\x01\x65\x03\x04\x01\x2a";
+const PBKDF2: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0c";
 
 /// An EncryptedPrivateKeyInfo of PBES1.
 fn pbes1_info(scheme: &[u8], iterations: u128, sealed: &[u8]) -> Vec<u8> {
