@@ -101,6 +101,10 @@ fn what_openssl_writes() {
             &["-v1", "PBE-SHA1-DES"],
             &["-v1", "PBE-SHA1-RC4-128", "-iter", "1"],
             &["-v1", "PBE-SHA1-RC4-40"],
+            &["-v1", "PBE-MD5-RC2-64"],
+            &["-v1", "PBE-SHA1-RC2-64"],
+            &["-v1", "PBE-SHA1-RC2-128"],
+            &["-v1", "PBE-SHA1-RC2-40", "-iter", "3"],
         ]
         .into_iter()
         .enumerate()

@@ -4,7 +4,7 @@
 //! asked for.
 
 use super::armour::{self, Block, Lines};
-use super::der::{Der, INTEGER, OID, SEQUENCE};
+use super::der::{Der, INTEGER, OID, Oid, SEQUENCE};
 use super::{openssh, pkcs8, ppk};
 use crate::key::algorithm::KeyType;
 use crate::key::fields::curve;
@@ -112,7 +112,7 @@ fn from_der(bytes: &[u8]) -> Result<PublicKey, KeyError> {
                 put_mpint(&mut blob, number);
             }
         }
-        other => return Err(KeyError::Unsupported(format!("a public key of type {other:02x?}"))),
+        other => return Err(KeyError::Unsupported(format!("a public key of type {}", Oid(other)))),
     }
     PublicKey::from_blob(&blob)
 }

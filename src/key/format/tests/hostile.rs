@@ -31,6 +31,21 @@ fn der_has_one_form_only() {
     assert!(der::whole_bytes(&[1, 0xfe]).is_err());
 }
 
+#[test]
+fn object_identifiers_are_shown_as_numbers() {
+    for (oid, shown) in [
+        (&b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01"[..], "1.2.840.113549.1.1.1"),
+        (b"\x2b\x65\x70", "1.3.101.112"),
+        (b"\x88\x37\x03", "2.999.3"),
+        (b"\x00", "0.0"),
+        (b"", "[]"),
+        (b"\x2b\x86", "[2b, 86]"),
+        (b"\x2b\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", "[2b, ff, ff, ff, ff, ff, ff, ff, ff, ff, 7f]"),
+    ] {
+        assert_eq!(der::Oid(oid).to_string(), shown);
+    }
+}
+
 /// A file that holds an RSA key of these numbers.
 fn pkcs1(numbers: &[Vec<u8>]) -> Vec<u8> {
     let mut parts = integer(0);

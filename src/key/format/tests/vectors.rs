@@ -89,7 +89,49 @@ pub(super) const PBES1: &[(&str, &str)] = &[
          JV7Fa5eRIUUTM9TCAlzDmGYf/lhoiRfjSLtq/P5RiHKCQcNlZQhCtGs2JaLyDofhzX6IRQstjrrMgTwusB7jcm2d\
          8KpZfky4CbSVe4giaLvBZR2DAOvMtbmBW8Vt/a+F9H89r24jutoPHac=",
     ),
+    (
+        "MD5-RC2-64",
+        "MIGvMBoGCSqGSIb3DQEFBjANBAiwW8oiCHQBLQIBAgSBkDE3/4+TFYfmevPgjx5QpJPY5mEo77lR1Yub2C4LYWWu\
+         3KvH8nCO1fxhqwEyknHBTxVTaHe8m5yJSREWDTKgY91ScQosALRk6tAjSoWiYEl6ntZHsZRxjGGz3bmIK8ljsrtM\
+         FKbGEv6tHnq1P4J2L+/klsmr2P5czJZWlvZfvitOqIUiySPsg8HacDJY4uTSlg==",
+    ),
+    (
+        "SHA1-RC2-64",
+        "MIGvMBoGCSqGSIb3DQEFCzANBAiMQaPx4cu/kQIBAgSBkKvKDebKxFzOs8mLkPaVKCMiBSY0EeEHB9MCR2oiFY4j\
+         HYOsVRv1hAxvG+mavPfv/mJRQBjuDQj3KlIfzdUQp2Xgjv51eDJSQd3vs15+k/6i8beEHLjBn2XEb6ERtJLjbUML\
+         tDZdRQsI7NLmfV8CiCY1n0UaV5HDU+iwqbBxmr4HSmEANIesPczwaFTitE1quQ==",
+    ),
+    (
+        "SHA1-RC2-128",
+        "MIGwMBsGCiqGSIb3DQEMAQUwDQQIXfhbtU9XQTECAQIEgZBSKM6W7BBqEur4m+f2uHcKxM97WcnV5ihOA6OuKnXQ\
+         QpF1GHOf9hop4CV4rye/J0hq2z0mFOtwVvZKqsML/ddAowb4Kq9wDv24pbFXEM9ke7k9kTtGZlu5j0NOX2l5BMmV\
+         k2n5D4aV9LP/aVimIciuUhNDlS0ys5KvBvQC+HemE09RiPOwM/ntOs3LAp7WOeM=",
+    ),
+    (
+        "SHA1-RC2-40",
+        "MIGwMBsGCiqGSIb3DQEMAQYwDQQIeh55AEcAEdwCAQIEgZAeSpNNl+8mSoBFuvvgy8V+dyjJiThaOGsAV3g7wqwQ\
+         wfclBbbsgEV0twBydwnaErIo2MgGob3H7i78bPtAEygLdJaPo/9mMSESxJ8EtUviNcyCGBEPNQzhNaqNtzxqrRE6\
+         Q162NJJeRidhHS6+gcJ03iO2FexdaoqR719AIS/O8uG1rVQdPUCfMbs3bl9koQI=",
+    ),
 ];
+
+/// RC2's; OpenSSL sees to the others'.
+#[test]
+fn padding_of_pkcs7() {
+    for (plain, length) in [
+        (&[][..], None),
+        (&[8; 8], Some(0)),
+        (&[7, 7, 7, 7, 7, 7, 7, 1], Some(7)),
+        (&[7, 7, 7, 7, 7, 3, 3, 3], Some(5)),
+        (&[7, 7, 7, 7, 7, 2, 3, 3], None),
+        (&[7, 7, 7, 7, 7, 3, 3, 0], None),
+        (&[9; 16], None),
+        (&[16; 16], None),
+        (&[5; 3], None),
+    ] {
+        assert_eq!(pbes1::without_padding(plain), length, "{plain:?}");
+    }
+}
 
 #[test]
 fn every_scheme_of_pbes1() {
