@@ -6,6 +6,8 @@
 
 #[path = "keys_matrix/asyncssh.rs"]
 mod asyncssh;
+#[path = "keys_matrix/bounds.rs"]
+mod bounds;
 #[path = "keys_matrix/lacking.rs"]
 mod lacking;
 mod peers;
@@ -15,6 +17,7 @@ mod private;
 mod public;
 #[path = "keys_matrix/signatures.rs"]
 mod signatures;
+mod watch;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

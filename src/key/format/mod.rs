@@ -78,8 +78,11 @@ pub(super) fn read_bounded(
     source: impl Read,
     size: u64,
 ) -> Result<Zeroizing<Vec<u8>>, Option<std::io::Error>> {
+    if size > FILE {
+        return Err(None);
+    }
     // Room for all at once, so that no copy is left behind by growing.
-    let room = usize::try_from(size.min(FILE)).unwrap_or(0).saturating_add(32);
+    let room = usize::try_from(size).unwrap_or(0).saturating_add(32);
     let mut bytes = Zeroizing::new(Vec::with_capacity(room));
     source.take(FILE.saturating_add(1)).read_to_end(&mut bytes).map_err(Some)?;
     if u64::try_from(bytes.len()).is_ok_and(|length| length <= FILE) { Ok(bytes) } else { Err(None) }
