@@ -3,6 +3,8 @@
 use std::io::Read;
 use std::path::Path;
 
+use zeroize::Zeroizing;
+
 use super::format::{self, KeyFormat, PublicFormat};
 use super::{KeyError, PKey, PublicKey};
 use crate::crypto::secret::Secret;
@@ -13,6 +15,13 @@ pub(super) fn in_file(path: &Path, error: KeyError) -> KeyError {
         KeyError::PassphraseNeeded | KeyError::WrongPassphrase => error,
         error => KeyError::InFile { path: path.display().to_string(), error: Box::new(error) },
     }
+}
+
+/// The text that a reader gives.
+fn read_all(source: impl Read) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    format::read_bounded(source, 0).map_err(|error| {
+        error.map_or(format::TOO_LARGE, |error| format::io_error(Path::new("(a reader)"), &error))
+    })
 }
 
 impl PKey {
@@ -50,10 +59,7 @@ impl PKey {
     /// # Errors
     /// As [`from_bytes`](Self::from_bytes); [`KeyError::Io`] when `source` fails.
     pub fn from_reader(source: impl Read, passphrase: Option<&Secret>) -> Result<Self, KeyError> {
-        let text = format::read_bounded(source, 0).map_err(|error| {
-            error.map_or(format::TOO_LARGE, |error| format::io_error(Path::new("(a reader)"), &error))
-        })?;
-        Self::from_bytes(&text, passphrase)
+        Self::from_bytes(&read_all(source)?, passphrase)
     }
 
     /// Reads every key of a private key file, all with the same passphrase.
@@ -160,9 +166,17 @@ impl PublicKey {
         Self::from_bytes(&text).map_err(|error| in_file(path, error))
     }
 
+    /// Reads the text of a public key file to its end, 1 MiB at most.
+    ///
+    /// # Errors
+    /// As [`from_bytes`](Self::from_bytes); [`KeyError::Io`] when `source` fails.
+    pub fn from_reader(source: impl Read) -> Result<(Self, String), KeyError> {
+        Self::from_bytes(&read_all(source)?)
+    }
+
     /// Reads the text of a public key file: one line, RFC 4716, PKCS#1 or PKCS#8 (in PEM or DER),
-    /// found by itself; also the public half of OpenSSH's and PuTTY's private key files, which needs no
-    /// passphrase.
+    /// found by itself; also a blob in base64 alone, and the public half of OpenSSH's and PuTTY's private
+    /// key files, which needs no passphrase.
     ///
     /// # Errors
     /// As [`from_blob`](Self::from_blob).

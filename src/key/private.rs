@@ -156,7 +156,7 @@ impl PKey {
         })
     }
 
-    /// Reads the text of a private key file.
+    /// Reads the text of a private key file, or the base64 alone that stands in one.
     ///
     /// # Errors
     /// As [`from_file`](Self::from_file), without the file.

@@ -106,8 +106,8 @@ pub(super) fn read_all(text: &[u8], passphrase: Option<&Secret>) -> Result<Vec<P
 
 /// Reads up to `most` blocks.
 fn read_some(text: &[u8], passphrase: Option<&Secret>, most: usize) -> Result<Vec<PKey>, KeyError> {
-    if text.first() == Some(&der::SEQUENCE) {
-        return Ok(vec![PKey::from_openssl(pkcs8::read(text, passphrase)?, String::new())?]);
+    if let Some(read) = read_bare(text, passphrase) {
+        return read;
     }
     if ppk::is_ppk(text) {
         return Ok(vec![ppk::read(text, passphrase)?]);
@@ -125,7 +125,21 @@ fn read_some(text: &[u8], passphrase: Option<&Secret>, most: usize) -> Result<Ve
             break;
         }
     }
-    if keys.is_empty() { Err(no_key(text, skipped)) } else { Ok(keys) }
+    if !keys.is_empty() {
+        return Ok(keys);
+    }
+    // What stands between the lines of a block may stand alone, as in a variable of the environment.
+    let bare = armour::base64(Lines::new(text)).ok();
+    bare.and_then(|bytes| read_bare(&bytes, passphrase)).unwrap_or_else(|| Err(no_key(text, skipped)))
+}
+
+/// Reads what is not in text: DER, and what OpenSSH has in its blocks.
+fn read_bare(bytes: &[u8], passphrase: Option<&Secret>) -> Option<Result<Vec<PKey>, KeyError>> {
+    if bytes.first() == Some(&der::SEQUENCE) {
+        let key = pkcs8::read(bytes, passphrase).and_then(|key| PKey::from_openssl(key, String::new()));
+        return Some(key.map(|key| vec![key]));
+    }
+    bytes.starts_with(openssh::MAGIC).then(|| openssh::read(bytes, passphrase))
 }
 
 fn is_private(label: &str) -> bool {

@@ -12,7 +12,7 @@ use crate::key::fields::curve;
 use crate::key::{KeyError, PKey, PublicKey};
 use crate::wire::{Encode, Mpint, Reader, Writer};
 
-const MAGIC: &[u8] = b"openssh-key-v1\0";
+pub(super) const MAGIC: &[u8] = b"openssh-key-v1\0";
 pub(super) const LABEL: &str = "OPENSSH PRIVATE KEY";
 /// ssh-keygen breaks lines after 70 characters.
 const LINE: usize = 70;

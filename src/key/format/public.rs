@@ -36,8 +36,8 @@ pub enum PublicFormat {
 
 /// Reads a public key and its comment.
 pub(in crate::key) fn read(text: &[u8]) -> Result<(PublicKey, String), KeyError> {
-    if text.first() == Some(&SEQUENCE) {
-        return Ok((from_der(text)?, String::new()));
+    if let Some(key) = from_bare(text) {
+        return Ok((key?, String::new()));
     }
     if ppk::is_ppk(text) {
         return ppk::read_public(text);
@@ -51,9 +51,23 @@ pub(in crate::key) fn read(text: &[u8]) -> Result<(PublicKey, String), KeyError>
                 Err(KeyError::Malformed("this is a private key; name the public key's file"))
             }
             Some(label) => Err(KeyError::Unsupported(format!("the key format {label:?}"))),
-            None => from_lines(text),
+            None => match armour::base64(Lines::new(text)) {
+                Ok(bytes) if !bytes.is_empty() => {
+                    let key = from_bare(&bytes).unwrap_or_else(|| PublicKey::from_blob(&bytes));
+                    Ok((key?, String::new()))
+                }
+                _ => from_lines(text),
+            },
         },
     }
+}
+
+/// What is not in text: DER, and what OpenSSH has in its blocks.
+fn from_bare(bytes: &[u8]) -> Option<Result<PublicKey, KeyError>> {
+    if bytes.first() == Some(&SEQUENCE) {
+        return Some(from_der(bytes));
+    }
+    bytes.starts_with(openssh::MAGIC).then(|| openssh::read_public(bytes))
 }
 
 fn from_block(block: &Block<'_>) -> Result<(PublicKey, String), KeyError> {
