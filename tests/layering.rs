@@ -45,6 +45,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("cast5", &["crypto"]),
     ("ctr", &["crypto"]),
     ("des", &["crypto"]),
+    ("rc2", &["crypto"]),
     ("rc4", &["crypto"]),
     ("md5", &["crypto"]),
     ("ml_kem", &["crypto"]),

@@ -4,6 +4,7 @@
 
 mod peers;
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -376,4 +377,62 @@ fn files_of_sshd() {
         let status = command.args(["127.0.0.1", "true"]).output().unwrap().status;
         assert_eq!(status.code(), expected, "{options:?}: {}", server.log());
     }
+}
+
+/// What a program answers to `-Q`; nothing is in it twice.
+fn queried(ssh: &Path, what: &str) -> BTreeSet<String> {
+    let output = peers::output(Command::new(ssh).args(["-Q", what]), "");
+    assert!(output.status.success(), "{} -Q {what}: {}", ssh.display(), said(&output));
+    let lines: Vec<_> = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
+    let set: BTreeSet<_> = lines.iter().cloned().collect();
+    assert_eq!(set.len(), lines.len(), "{what} names something twice");
+    set
+}
+
+/// The rows of a family in `doc/algorithms.md`, which a test of the library holds against its tables.
+fn rows(family: &str) -> BTreeSet<String> {
+    let table = include_str!("../doc/algorithms.md").lines().filter_map(|line| line.strip_prefix("| `"));
+    let rows = table.filter_map(|row| row.split_once("` | "));
+    rows.filter(|(_, rest)| rest.split(" | ").next() == Some(family))
+        .map(|(name, _)| name.to_owned())
+        .collect()
+}
+
+/// `ssh -Q` says what the library has, all of it and nothing else; and all that OpenSSH's says.
+#[test]
+fn queries_tell_the_tables() {
+    let ours = example("ssh");
+    let signatures = rows("signature");
+    let certified = |name: &&String| name.contains("-cert-v01@");
+    let is_type = |name: &&String| !name.starts_with("rsa-sha2-") && !name.starts_with("webauthn-");
+    let (certificates, plain): (BTreeSet<String>, BTreeSet<String>) =
+        signatures.iter().cloned().partition(|name| certified(&name));
+    let of_types = |set: &BTreeSet<String>| set.iter().filter(is_type).cloned().collect::<BTreeSet<_>>();
+    let wanted = [
+        ("cipher", rows("cipher")),
+        ("mac", rows("MAC")),
+        ("kex", rows("key exchange")),
+        ("compression", rows("compression")),
+        ("sig", plain.clone()),
+        ("key-sig", signatures.clone()),
+        ("HostKeyAlgorithms", signatures.clone()),
+        ("PubkeyAcceptedAlgorithms", signatures.clone()),
+        ("key", of_types(&signatures)),
+        ("key-plain", of_types(&plain)),
+        ("key-cert", of_types(&certificates)),
+    ];
+    for (what, wanted) in &wanted {
+        assert!(wanted.len() > 2, "{what}: {wanted:?}");
+        assert_eq!(queried(&ours, what), *wanted, "{what}");
+    }
+    let Some(theirs) = peers::require("ssh", peers::program("ssh")) else { return };
+    // GSSAPI is not built.
+    let known: BTreeSet<_> = queried(&theirs, "help").into_iter().filter(|what| what != "kex-gss").collect();
+    assert_eq!(queried(&ours, "help"), known);
+    for what in known.iter().map(String::as_str).chain(["HostKeyAlgorithms", "PubkeyAcceptedAlgorithms"]) {
+        let (theirs, ours) = (queried(&theirs, what), queried(&ours, what));
+        assert!(theirs.is_subset(&ours), "{what}: {:?}", theirs.difference(&ours));
+    }
+    let unknown = peers::output(bounded("ssh").args(["-Q", "rot13"]), "");
+    assert_eq!((unknown.status.code(), said(&unknown).contains("Unsupported query")), (Some(255), true));
 }

@@ -16,8 +16,9 @@ pub(crate) fn answer(what: &str) -> Option<Vec<&'static str>> {
         "mac" | "macs" => all.macs().to_vec(),
         "kex" | "kexalgorithms" => all.kex().to_vec(),
         "compression" => all.compressions().to_vec(),
-        "sig" | "key-sig" => signatures().into_iter().filter(|name| !certified(name)).collect(),
-        "hostkeyalgorithms"
+        "sig" => signatures().into_iter().filter(|name| !certified(name)).collect(),
+        "key-sig"
+        | "hostkeyalgorithms"
         | "pubkeyacceptedalgorithms"
         | "hostbasedacceptedalgorithms"
         | "casignaturealgorithms" => signatures(),

@@ -1,7 +1,7 @@
 //! Ciphers that need a MAC beside them: AES in counter mode, and those of old devices: cipher block
 //! chaining (RFC 4253 §6.3), counter mode over blocks of 64 bits (RFC 4344 §4), RC4 (RFC 4345).
 //!
-//! OpenSSL's where its default provider has them. Blowfish, CAST-128 and RC4 lie in a provider that many
+//! OpenSSL's where its default provider has them. Blowfish, CAST-128, RC2 and RC4 lie in a provider that many
 //! systems do not install: they are RustCrypto's. Knows nothing of packets.
 
 #![cfg_attr(
@@ -22,6 +22,7 @@ use ctr::{CtrCore, flavors};
 use des::TdesEde3;
 use openssl::cipher::{Cipher, CipherRef};
 use openssl::cipher_ctx::CipherCtx;
+use rc2::Rc2;
 use rc4::Rc4;
 use zeroize::Zeroizing;
 
@@ -55,6 +56,8 @@ pub(crate) enum Bulk {
     TripleDesCtr,
     BlowfishCbc,
     BlowfishCtr,
+    /// RC2 (RFC 2268), whose effective bits are those of its key. In key files only.
+    Rc2Cbc,
     Cast128Cbc,
     /// RC4, of whose key stream that many bytes are thrown away.
     Rc4 {
@@ -65,7 +68,10 @@ pub(crate) enum Bulk {
 impl Bulk {
     /// Whether blocks are chained.
     pub(crate) fn is_cbc(self) -> bool {
-        matches!(self, Self::AesCbc | Self::TripleDesCbc | Self::BlowfishCbc | Self::Cast128Cbc)
+        matches!(
+            self,
+            Self::AesCbc | Self::TripleDesCbc | Self::BlowfishCbc | Self::Cast128Cbc | Self::Rc2Cbc
+        )
     }
 
     /// The length of the initial vector or first counter.
@@ -95,6 +101,7 @@ impl Bulk {
             Self::BlowfishCbc => chained::<Blowfish>(way, key, vector),
             Self::BlowfishCtr => counter::<Blowfish>(key, vector),
             Self::Cast128Cbc => chained::<Cast5>(way, key, vector),
+            Self::Rc2Cbc => chained::<Rc2>(way, key, vector),
             Self::Rc4 { skip } => rc4(key, skip),
         };
         state.map_err(|_| lengths())
@@ -232,7 +239,7 @@ fn rc4(key: &[u8], skip: usize) -> Result<Box<dyn CipherState>, InvalidLength> {
 mod tests {
     use super::*;
 
-    const ALL: [(Bulk, usize); 8] = [
+    const ALL: [(Bulk, usize); 9] = [
         (Bulk::AesCtr, 16),
         (Bulk::AesCbc, 24),
         (Bulk::TripleDesCbc, 24),
@@ -240,6 +247,7 @@ mod tests {
         (Bulk::BlowfishCbc, 16),
         (Bulk::BlowfishCtr, 32),
         (Bulk::Cast128Cbc, 16),
+        (Bulk::Rc2Cbc, 5),
         (Bulk::Rc4 { skip: 1536 }, 32),
     ];
 

@@ -122,7 +122,7 @@ fn authenticate(block: &[u8; CHACHA_BLOCK], data: &[u8]) -> Result<[u8; POLY_TAG
     if data.len() < OPENSSL_POLY_FROM { Ok(poly_crate(key, data)) } else { poly_openssl(key, data) }
 }
 
-fn poly_crate(key: &[u8; 32], data: &[u8]) -> [u8; POLY_TAG] {
+pub(super) fn poly_crate(key: &[u8; 32], data: &[u8]) -> [u8; POLY_TAG] {
     /// The crate's AVX2 code takes four blocks at a time; only a multiple of that stays on its fast path.
     const STEP: usize = 64;
     let mut poly = Poly1305::new(key.into());
@@ -133,7 +133,7 @@ fn poly_crate(key: &[u8; 32], data: &[u8]) -> [u8; POLY_TAG] {
     poly.compute_unpadded(rest).into()
 }
 
-fn poly_openssl(key: &[u8; 32], data: &[u8]) -> Result<[u8; POLY_TAG], CryptoError> {
+pub(super) fn poly_openssl(key: &[u8; 32], data: &[u8]) -> Result<[u8; POLY_TAG], CryptoError> {
     let mut tag = [0; POLY_TAG];
     let key = PKey::private_key_from_raw_bytes(key, Id::POLY1305)?;
     Signer::new_without_digest(&key)?.sign_oneshot(&mut tag, data)?;

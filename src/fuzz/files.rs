@@ -14,6 +14,11 @@ pub fn key_files(data: &[u8]) {
         0 => {
             if let Ok(keys) = PKey::all_from_bytes(input.0, None) {
                 keys.iter().for_each(comes_back);
+                // More than a file may hold are not written.
+                if let Ok(file) = PKey::all_to_format(&keys, &KeyFormat::default(), None) {
+                    let read = PKey::all_from_bytes(file.expose(), None).unwrap_or_default();
+                    assert!(read.iter().map(PKey::public_key).eq(keys.iter().map(PKey::public_key)));
+                }
             }
         }
         1 => {
@@ -45,6 +50,8 @@ pub fn key_files(data: &[u8]) {
                 {
                     let Ok(file) = key.to_format(format, &comment) else { continue };
                     assert_eq!(PublicKey::from_bytes(file.as_bytes()).map(|(key, _)| key), Ok(key.clone()));
+                    let Ok(file) = key.to_der(format) else { continue };
+                    assert_eq!(PublicKey::from_bytes(&file).map(|(key, _)| key), Ok(key.clone()));
                 }
             }
             drop(Moduli::parse(&text));
@@ -60,9 +67,13 @@ pub fn key_files(data: &[u8]) {
 
 /// What was read as a key is written and read as the same, in every format that has it.
 fn comes_back(key: &PKey) {
-    for format in
-        [KeyFormat::default(), KeyFormat::Ppk(PpkParams::default()), KeyFormat::Pem, KeyFormat::Pkcs8Der]
-    {
+    for format in [
+        KeyFormat::default(),
+        KeyFormat::Ppk(PpkParams::default()),
+        KeyFormat::Pem,
+        KeyFormat::Der,
+        KeyFormat::Pkcs8Der,
+    ] {
         if let Ok(file) = key.to_format(&format, None) {
             let read = PKey::from_bytes(file.expose(), None).map(|read| read.public_key().clone());
             assert_eq!(read.as_ref(), Ok(key.public_key()));

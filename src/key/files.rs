@@ -3,6 +3,8 @@
 use std::io::Read;
 use std::path::Path;
 
+use zeroize::Zeroizing;
+
 use super::format::{self, KeyFormat, PublicFormat};
 use super::{KeyError, PKey, PublicKey};
 use crate::crypto::secret::Secret;
@@ -13,6 +15,13 @@ pub(super) fn in_file(path: &Path, error: KeyError) -> KeyError {
         KeyError::PassphraseNeeded | KeyError::WrongPassphrase => error,
         error => KeyError::InFile { path: path.display().to_string(), error: Box::new(error) },
     }
+}
+
+/// The text that a reader gives.
+fn read_all(source: impl Read) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    format::read_bounded(source, 0).map_err(|error| {
+        error.map_or(format::TOO_LARGE, |error| format::io_error(Path::new("(a reader)"), &error))
+    })
 }
 
 impl PKey {
@@ -50,10 +59,7 @@ impl PKey {
     /// # Errors
     /// As [`from_bytes`](Self::from_bytes); [`KeyError::Io`] when `source` fails.
     pub fn from_reader(source: impl Read, passphrase: Option<&Secret>) -> Result<Self, KeyError> {
-        let text = format::read_bounded(source, 0).map_err(|error| {
-            error.map_or(format::TOO_LARGE, |error| format::io_error(Path::new("(a reader)"), &error))
-        })?;
-        Self::from_bytes(&text, passphrase)
+        Self::from_bytes(&read_all(source)?, passphrase)
     }
 
     /// Reads every key of a private key file, all with the same passphrase.
@@ -90,7 +96,31 @@ impl PKey {
     /// # Ok::<(), feramiko::KeyError>(())
     /// ```
     pub fn to_format(&self, format: &KeyFormat, passphrase: Option<&Secret>) -> Result<Secret, KeyError> {
-        format::write::write(self, passphrase, format)
+        format::write::write(std::slice::from_ref(self), passphrase, format)
+    }
+
+    /// The bytes of one file that holds all of `keys`, with one passphrase: OpenSSH's format has them in
+    /// one block, PEM in blocks that follow each other. [`all_from_bytes`](Self::all_from_bytes) reads
+    /// either. Of blocks, other programs read the first; a block of several keys OpenSSH, PuTTY and
+    /// AsyncSSH refuse.
+    ///
+    /// # Errors
+    /// As [`to_format`](Self::to_format); [`KeyError::Unsupported`] for several keys in a format that has
+    /// one; [`KeyError::Malformed`] for none, for more than 64 and for a file of more than 1 MiB.
+    ///
+    /// ```
+    /// use feramiko::{KeyFormat, KeyKind, PKey};
+    /// let keys = [PKey::generate(KeyKind::Ed25519)?, PKey::generate(KeyKind::EcdsaP256)?];
+    /// let file = PKey::all_to_format(&keys, &KeyFormat::default(), None)?;
+    /// assert_eq!(PKey::all_from_bytes(file.expose(), None)?.len(), 2);
+    /// # Ok::<(), feramiko::KeyError>(())
+    /// ```
+    pub fn all_to_format(
+        keys: &[Self],
+        format: &KeyFormat,
+        passphrase: Option<&Secret>,
+    ) -> Result<Secret, KeyError> {
+        format::write::write(keys, passphrase, format)
     }
 
     /// As [`write_private_key_file`](Self::write_private_key_file), in any format.
@@ -103,7 +133,21 @@ impl PKey {
         format: &KeyFormat,
         passphrase: Option<&Secret>,
     ) -> Result<(), KeyError> {
-        let (path, bytes) = (path.as_ref(), self.to_format(format, passphrase)?);
+        Self::write_all_as(std::slice::from_ref(self), path, format, passphrase)
+    }
+
+    /// Writes all of `keys` to one new file that only its owner may read; an existing file is replaced in
+    /// one step.
+    ///
+    /// # Errors
+    /// As [`all_to_format`](Self::all_to_format); [`KeyError::Io`] when the file cannot be written.
+    pub fn write_all_as(
+        keys: &[Self],
+        path: impl AsRef<Path>,
+        format: &KeyFormat,
+        passphrase: Option<&Secret>,
+    ) -> Result<(), KeyError> {
+        let (path, bytes) = (path.as_ref(), Self::all_to_format(keys, format, passphrase)?);
         crate::sys::file::replace(path, bytes.expose(), 0o600).map_err(|error| format::io_error(path, &error))
     }
 }
@@ -122,9 +166,17 @@ impl PublicKey {
         Self::from_bytes(&text).map_err(|error| in_file(path, error))
     }
 
+    /// Reads the text of a public key file to its end, 1 MiB at most.
+    ///
+    /// # Errors
+    /// As [`from_bytes`](Self::from_bytes); [`KeyError::Io`] when `source` fails.
+    pub fn from_reader(source: impl Read) -> Result<(Self, String), KeyError> {
+        Self::from_bytes(&read_all(source)?)
+    }
+
     /// Reads the text of a public key file: one line, RFC 4716, PKCS#1 or PKCS#8 (in PEM or DER),
-    /// found by itself; also the public half of OpenSSH's and PuTTY's private key files, which needs no
-    /// passphrase.
+    /// found by itself; also a blob in base64 alone, and the public half of OpenSSH's and PuTTY's private
+    /// key files, which needs no passphrase.
     ///
     /// # Errors
     /// As [`from_blob`](Self::from_blob).
@@ -138,5 +190,13 @@ impl PublicKey {
     /// [`KeyError::Malformed`] for a comment of several lines, or longer than RFC 4716 allows.
     pub fn to_format(&self, format: PublicFormat, comment: &str) -> Result<String, KeyError> {
         format::public::write(self, format, comment)
+    }
+
+    /// The DER that the PEM formats hold: [`PublicFormat::Pkcs8`] or [`PublicFormat::Pem`].
+    ///
+    /// # Errors
+    /// [`KeyError::Unsupported`] for the other formats, which hold none, and for keys of a user's own type.
+    pub fn to_der(&self, format: PublicFormat) -> Result<Vec<u8>, KeyError> {
+        format::public::write_der(self, format)
     }
 }

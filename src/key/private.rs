@@ -156,7 +156,7 @@ impl PKey {
         })
     }
 
-    /// Reads the text of a private key file.
+    /// Reads the text of a private key file, or the base64 alone that stands in one.
     ///
     /// # Errors
     /// As [`from_file`](Self::from_file), without the file.
@@ -169,7 +169,7 @@ impl PKey {
     /// # Errors
     /// [`KeyError::Unsupported`] for keys held elsewhere.
     pub fn to_openssh(&self, passphrase: Option<&Secret>) -> Result<zeroize::Zeroizing<String>, KeyError> {
-        format::openssh::write(self, passphrase, &format::OpensshParams::default())
+        format::openssh::write(std::slice::from_ref(self), passphrase, &format::OpensshParams::default())
     }
 
     /// Writes the key to a new file that only its owner may read; an existing file is replaced in one

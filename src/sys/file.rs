@@ -76,16 +76,17 @@ pub(crate) fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     read_bounded(&open_regular(path)?.0, limit)
 }
 
-/// What is left of an open file, or [`io::ErrorKind::FileTooLarge`] for more than `limit` bytes.
+/// All of an open file that was not read yet, or [`io::ErrorKind::FileTooLarge`] for more than `limit` bytes.
 pub(crate) fn read_bounded(file: &File, limit: u64) -> io::Result<Vec<u8>> {
-    // The size is looked at while reading, not before: the file may grow.
-    let mut bytes = Vec::new();
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
-    if u64::try_from(bytes.len()).is_ok_and(|length| length <= limit) {
-        Ok(bytes)
-    } else {
-        Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {limit} bytes")))
+    let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {limit} bytes"));
+    // A pipe has no size, and a file may grow: it is looked at while reading, too.
+    let size = file.metadata()?.len();
+    if size > limit {
+        return Err(too_large());
     }
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length <= limit) { Ok(bytes) } else { Err(too_large()) }
 }
 
 /// Puts `bytes` in the place of the file in one step: whoever reads it sees all of the old or all

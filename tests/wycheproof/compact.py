@@ -17,6 +17,8 @@ FEW = 8
 
 
 def field(text):
+    if isinstance(text, int):
+        text = f"{text:016x}"
     data = bytes.fromhex(text if len(text) % 2 == 0 else "0" + text)
     return base64.b64encode(data).decode() or "-"
 
@@ -42,6 +44,18 @@ def gcm(name, group):
     return [], ["key", "iv", "aad", "msg", "ct", "tag"], fits
 
 
+def chacha(name, group):
+    return [], ["key", "iv", "aad", "msg", "ct", "tag"], group["ivSize"] == 96
+
+
+def cbc(name, group):
+    return [], ["key", "iv", "msg", "ct"], True
+
+
+def pbes2(name, group):
+    return [], ["password", "salt", "iterationCount", "iv", "msg", "ct"], True
+
+
 def hmac(name, group):
     return [], ["key", "msg", "tag"], True
 
@@ -62,13 +76,25 @@ SETS = {
     "ecdsa_secp521r1_sha512_p1363": ecdsa,
     "rsa_signature_2048_sha256": rsa,
     "rsa_signature_2048_sha512": rsa,
+    "rsa_signature_3072_sha256": rsa,
     "rsa_signature_3072_sha512": rsa,
+    "rsa_signature_4096_sha256": rsa,
+    "rsa_signature_8192_sha512": rsa,
     "x25519": agree,
     "x448": agree,
     "ecdh_secp256r1_ecpoint": agree,
     "ecdh_secp384r1_ecpoint": agree,
     "ecdh_secp521r1_ecpoint": agree,
     "aes_gcm": gcm,
+    "aes_cbc_pkcs5": cbc,
+    "chacha20_poly1305": chacha,
+    "pbes2_hmacsha1_aes_256": pbes2,
+    "pbes2_hmacsha224_aes_256": pbes2,
+    "pbes2_hmacsha256_aes_128": pbes2,
+    "pbes2_hmacsha256_aes_192": pbes2,
+    "pbes2_hmacsha256_aes_256": pbes2,
+    "pbes2_hmacsha384_aes_256": pbes2,
+    "pbes2_hmacsha512_aes_256": pbes2,
     "hmac_sha1": hmac,
     "hmac_sha256": hmac,
     "hmac_sha512": hmac,

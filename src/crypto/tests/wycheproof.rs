@@ -1,5 +1,5 @@
-//! Agreement, encryption and MACs with the vectors of Project Wycheproof. ChaCha20-Poly1305 is not
-//! among them: OpenSSH's construction has no associated data and another nonce.
+//! Agreement, encryption and MACs with the vectors of Project Wycheproof. Those of ChaCha20-Poly1305 are
+//! RFC 8439's, with associated data and another nonce than OpenSSH's: here they judge its two parts.
 
 use ml_kem::array::Array;
 use ml_kem::{DecapsulationKey768, DecapsulationKey1024};
@@ -7,8 +7,10 @@ use openssl::bn::{BigNum, BigNumContext};
 use openssl::ec::{EcGroup, EcKey, EcPoint};
 use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey};
+use openssl::symm::{self, Cipher};
 
 use super::vectors::{Expected, vectors};
+use crate::crypto::chachapoly::{poly_crate, poly_openssl};
 use crate::crypto::cipher::AesGcm;
 use crate::crypto::ec::{Curve, EcPrivate};
 use crate::crypto::hash::HashAlg;
@@ -81,6 +83,33 @@ fn aes_gcm() {
             assert_eq!(&data, message, "{}", vector.number);
             let made = AesGcm::new(key, nonce).unwrap().seal(associated, &mut data).unwrap();
             assert_eq!((&data, &made), (sealed, tag), "{}", vector.number);
+        }
+    }
+}
+
+#[test]
+fn chacha20_and_poly1305() {
+    for vector in vectors("chacha20_poly1305") {
+        let [key, nonce, associated, message, sealed, tag] = &vector.fields[..] else { panic!("fields") };
+        let apply = |counter: u32, data: &[u8]| {
+            let start = [&counter.to_le_bytes(), &nonce[..]].concat();
+            symm::encrypt(Cipher::chacha20(), key, Some(&start), data).unwrap()
+        };
+        // RFC 8439 §2.8: each part is filled to whole blocks, their lengths follow.
+        let mut signed = Vec::new();
+        for part in [associated, sealed] {
+            signed.extend_from_slice(part);
+            signed.resize(signed.len().next_multiple_of(16), 0);
+        }
+        for part in [associated, sealed] {
+            signed.extend_from_slice(&u64::try_from(part.len()).unwrap().to_le_bytes());
+        }
+        let once = apply(0, &[0; 32])[..].try_into().unwrap();
+        let made = poly_crate(&once, &signed);
+        assert_eq!(poly_openssl(&once, &signed).unwrap(), made, "{}", vector.number);
+        assert_eq!(&made[..] == tag, vector.expected == Expected::Valid, "{}", vector.number);
+        if vector.expected == Expected::Valid {
+            assert_eq!(&apply(1, sealed), message, "{}", vector.number);
         }
     }
 }

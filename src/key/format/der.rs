@@ -1,6 +1,8 @@
 //! A strict reader of DER (X.690): definite lengths in their shortest form,
 //! non-negative integers in their shortest form. What it lets through has one meaning only.
 
+use std::fmt;
+
 use crate::key::KeyError;
 
 pub(super) const INTEGER: u8 = 0x02;
@@ -100,6 +102,27 @@ impl<'a> Der<'a> {
 /// The content of a bit string without its count of unused bits, which is none.
 pub(super) fn whole_bytes(content: &[u8]) -> Result<&[u8], KeyError> {
     content.strip_prefix(&[0]).ok_or(BAD)
+}
+
+/// Shows an object identifier (X.690 §8.19) as numbers with dots; one that is broken, in hexadecimal.
+pub(super) struct Oid<'a>(pub(super) &'a [u8]);
+
+impl fmt::Display for Oid<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let arcs: Option<Vec<u64>> = self.0.split_inclusive(|byte| *byte < 0x80).map(arc).collect();
+        let Some([first, rest @ ..]) = arcs.as_deref() else { return write!(f, "{:02x?}", self.0) };
+        // The first two numbers are one.
+        let top = (first / 40).min(2);
+        write!(f, "{top}.{}", first.saturating_sub(top.saturating_mul(40)))?;
+        rest.iter().try_for_each(|arc| write!(f, ".{arc}"))
+    }
+}
+
+/// A number of an object identifier: seven bits a byte, and a set bit in all bytes but the last.
+fn arc(digits: &[u8]) -> Option<u64> {
+    digits.last().filter(|byte| **byte < 0x80)?;
+    let add = |sum: u64, byte: &u8| sum.checked_mul(128)?.checked_add(u64::from(byte & 0x7f));
+    digits.iter().try_fold(0, add)
 }
 
 fn number(digits: &[u8]) -> Option<u64> {

@@ -43,6 +43,7 @@ use crate::crypto::secret::Secret;
 const FILE: u64 = 1024 * 1024;
 /// The most blocks of one file: no agent is given more keys at once.
 const BLOCKS: usize = 64;
+const MANY: KeyError = KeyError::Malformed("no keys, or more than any file has");
 
 /// What went wrong with the file itself.
 pub(super) fn io_error(path: &Path, error: &std::io::Error) -> KeyError {
@@ -77,8 +78,11 @@ pub(super) fn read_bounded(
     source: impl Read,
     size: u64,
 ) -> Result<Zeroizing<Vec<u8>>, Option<std::io::Error>> {
+    if size > FILE {
+        return Err(None);
+    }
     // Room for all at once, so that no copy is left behind by growing.
-    let room = usize::try_from(size.min(FILE)).unwrap_or(0).saturating_add(32);
+    let room = usize::try_from(size).unwrap_or(0).saturating_add(32);
     let mut bytes = Zeroizing::new(Vec::with_capacity(room));
     source.take(FILE.saturating_add(1)).read_to_end(&mut bytes).map_err(Some)?;
     if u64::try_from(bytes.len()).is_ok_and(|length| length <= FILE) { Ok(bytes) } else { Err(None) }
@@ -102,8 +106,8 @@ pub(super) fn read_all(text: &[u8], passphrase: Option<&Secret>) -> Result<Vec<P
 
 /// Reads up to `most` blocks.
 fn read_some(text: &[u8], passphrase: Option<&Secret>, most: usize) -> Result<Vec<PKey>, KeyError> {
-    if text.first() == Some(&der::SEQUENCE) {
-        return Ok(vec![PKey::from_openssl(pkcs8::read(text, passphrase)?, String::new())?]);
+    if let Some(read) = read_bare(text, passphrase) {
+        return read;
     }
     if ppk::is_ppk(text) {
         return Ok(vec![ppk::read(text, passphrase)?]);
@@ -114,14 +118,28 @@ fn read_some(text: &[u8], passphrase: Option<&Secret>, most: usize) -> Result<Ve
     for count in 1_usize.. {
         let Some(block) = armour::next_block(&mut lines, is_private, &mut skipped)? else { break };
         if count > BLOCKS {
-            return Err(KeyError::Malformed("more keys than any file has"));
+            return Err(MANY);
         }
         keys.extend(read_block(&block, passphrase)?);
         if count == most {
             break;
         }
     }
-    if keys.is_empty() { Err(no_key(text, skipped)) } else { Ok(keys) }
+    if !keys.is_empty() {
+        return Ok(keys);
+    }
+    // What stands between the lines of a block may stand alone, as in a variable of the environment.
+    let bare = armour::base64(Lines::new(text)).ok();
+    bare.and_then(|bytes| read_bare(&bytes, passphrase)).unwrap_or_else(|| Err(no_key(text, skipped)))
+}
+
+/// Reads what is not in text: DER, and what OpenSSH has in its blocks.
+fn read_bare(bytes: &[u8], passphrase: Option<&Secret>) -> Option<Result<Vec<PKey>, KeyError>> {
+    if bytes.first() == Some(&der::SEQUENCE) {
+        let key = pkcs8::read(bytes, passphrase).and_then(|key| PKey::from_openssl(key, String::new()));
+        return Some(key.map(|key| vec![key]));
+    }
+    bytes.starts_with(openssh::MAGIC).then(|| openssh::read(bytes, passphrase))
 }
 
 fn is_private(label: &str) -> bool {

@@ -4,7 +4,7 @@ use openssl::pkey::{Id, PKey as OpensslKey, Private};
 use zeroize::Zeroizing;
 
 use super::parts::{self, DssNumbers, RsaNumbers};
-use super::{armour, sealed};
+use super::{MANY, armour, sealed};
 use crate::crypto::rand;
 use crate::crypto::secret::Secret;
 use crate::key::algorithm::KeyType;
@@ -12,7 +12,7 @@ use crate::key::fields::curve;
 use crate::key::{KeyError, PKey, PublicKey};
 use crate::wire::{Encode, Mpint, Reader, Writer};
 
-const MAGIC: &[u8] = b"openssh-key-v1\0";
+pub(super) const MAGIC: &[u8] = b"openssh-key-v1\0";
 pub(super) const LABEL: &str = "OPENSSH PRIVATE KEY";
 /// ssh-keygen breaks lines after 70 characters.
 const LINE: usize = 70;
@@ -60,7 +60,7 @@ fn outer(blob: &[u8]) -> Result<Outer<'_>, KeyError> {
     let (cipher, kdf, options) = (reader.string()?, reader.string()?, reader.string()?);
     let count = reader.get::<u32>()?;
     if count == 0 || count > KEYS {
-        return Err(KeyError::Malformed("no keys, or more than any file has"));
+        return Err(MANY);
     }
     let mut publics = Vec::new();
     for _ in 0..count {
@@ -206,45 +206,52 @@ fn ecdsa(kind: KeyType, reader: &mut Reader<'_>) -> Result<OpensslKey<Private>, 
     parts::ecdsa(kind, number(reader)?, Some(point))
 }
 
-/// The text of a file that holds `key`.
+/// The text of a file that holds `keys`.
 pub(in crate::key) fn write(
-    key: &PKey,
+    keys: &[PKey],
     passphrase: Option<&Secret>,
     params: &OpensshParams,
 ) -> Result<Zeroizing<String>, KeyError> {
     let spec = sealed::by_name(params.cipher.as_bytes())?;
     let passphrase = passphrase.filter(|secret| !secret.expose().is_empty());
     let block = if passphrase.is_some() { spec.block } else { 8 };
-    let public = key.public_key().without_certificate();
-    let mut plain = private_fields(key)?;
+    let count = u32::try_from(keys.len()).ok().filter(|count| (1..=KEYS).contains(count)).ok_or(MANY)?;
+    let mut plain = private_fields(keys)?;
     for byte in 1_u8.. {
         if plain.len().is_multiple_of(block) {
             break;
         }
         plain.push(byte);
     }
-    let mut out = Zeroizing::new(Vec::with_capacity(plain.len().saturating_mul(2).saturating_add(1024)));
+    let mut publics = Vec::new();
+    for key in keys {
+        publics.put(key.public_key().without_certificate().blob());
+    }
+    let room = plain.len().saturating_add(publics.len()).saturating_add(1024);
+    let mut out = Zeroizing::new(Vec::with_capacity(room));
     out.put_raw(MAGIC);
     match passphrase {
         None => {
             out.put("none").put("none").put("");
-            out.put(&1_u32).put(public.blob()).put(plain.as_slice());
+            out.put(&count).put_raw(&publics).put(plain.as_slice());
         }
         Some(passphrase) => {
             let sealed = spec.seal(params.rounds, passphrase, &plain)?;
             out.put(spec.name).put("bcrypt").put(sealed.options.as_slice());
-            out.put(&1_u32).put(public.blob()).put(sealed.body.as_slice()).put_raw(&sealed.tag);
+            out.put(&count).put_raw(&publics).put(sealed.body.as_slice()).put_raw(&sealed.tag);
         }
     }
     Ok(armour::pem(LABEL, &out, LINE))
 }
 
-/// Check numbers, key, comment.
-fn private_fields(key: &PKey) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+/// Check numbers, then each key with its comment.
+fn private_fields(keys: &[PKey]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     let check = u32::from_be_bytes(rand::array()?);
-    let mut out = Zeroizing::new(Vec::with_capacity(FIELDS_ROOM));
+    let mut out = Zeroizing::new(Vec::with_capacity(FIELDS_ROOM.saturating_mul(keys.len())));
     out.put(&check).put(&check);
-    put_fields(&mut out, &key.without_certificate())?;
+    for key in keys {
+        put_fields(&mut out, &key.without_certificate())?;
+    }
     Ok(out)
 }
 

@@ -8,7 +8,7 @@ use openssl::pkcs5;
 use openssl::symm::Cipher;
 use zeroize::Zeroizing;
 
-use super::der::{Der, NULL, OCTETS, OID};
+use super::der::{Der, NULL, OCTETS, OID, Oid};
 use super::sealed::padded;
 use super::{given, pbes1};
 use crate::crypto::secret::Secret;
@@ -67,7 +67,7 @@ pub(super) fn open(bytes: &[u8], passphrase: Option<&Secret>) -> Result<Zeroizin
         return scheme.open(salt, iterations, given(passphrase)?, sealed);
     }
     if oid != PBES2 {
-        return Err(KeyError::Unsupported(format!("the PKCS#8 encryption {oid:02x?}")));
+        return Err(KeyError::Unsupported(format!("the PKCS#8 encryption {}", Oid(oid))));
     }
     let derivation = derivation(parameters.sequence()?)?;
     let mut scheme = parameters.sequence()?;
@@ -84,7 +84,7 @@ pub(super) fn open(bytes: &[u8], passphrase: Option<&Secret>) -> Result<Zeroizin
 
 fn row<T>(table: &[Row<T>], oid: &[u8], what: &str) -> Result<T, KeyError> {
     let found = table.iter().find(|(known, _)| *known == oid);
-    let (_, make) = found.ok_or_else(|| KeyError::Unsupported(format!("the {what} {oid:02x?}")))?;
+    let (_, make) = found.ok_or_else(|| KeyError::Unsupported(format!("the {what} {}", Oid(oid))))?;
     Ok(make())
 }
 
@@ -124,7 +124,7 @@ fn derivation(mut algorithm: Der<'_>) -> Result<Derivation<'_>, KeyError> {
         }
         Derivation::Scrypt { salt, n, r, p }
     } else {
-        return Err(KeyError::Unsupported(format!("the key derivation {oid:02x?}")));
+        return Err(KeyError::Unsupported(format!("the key derivation {}", Oid(oid))));
     };
     parameters.finish()?;
     Ok(found)

@@ -1,12 +1,12 @@
-//! PBES1: PKCS#5's schemes with DES (RFC 8018 §6.1), and PKCS#12's with SHA-1 (RFC 7292, appendices B
-//! and C) but for RC2, which nothing here has.
+//! PBES1: PKCS#5's schemes with DES and RC2 (RFC 8018 §6.1) but for MD2's, which no program writes, and
+//! PKCS#12's with SHA-1 (RFC 7292, appendices B and C).
 //!
 //! What old files are encrypted with. The caller has held the count of iterations against its limit.
 
 use openssl::symm::Cipher;
 use zeroize::Zeroizing;
 
-use super::sealed::{des_key, padded};
+use super::sealed::{check_blocks, des_key, padded};
 use crate::crypto::bulk::{Bulk, CipherWay};
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::crypto::secret::Secret;
@@ -15,6 +15,9 @@ use crate::key::KeyError;
 /// The largest count that is worked through: some seconds, as every hash is a call of its own, of which
 /// a key takes up to three per count. OpenSSL writes 2048.
 pub(super) const ITERATIONS: u64 = if cfg!(fuzzing) { 1024 } else { 1_000_000 };
+
+/// The block and the vector of DES and RC2.
+const CIPHER_BLOCK: usize = 8;
 
 type Bytes = Result<Zeroizing<Vec<u8>>, KeyError>;
 
@@ -31,6 +34,7 @@ enum Derivation {
 enum Kind {
     /// DES, or 3DES of two or three keys.
     Des,
+    Rc2,
     Rc4,
 }
 
@@ -42,8 +46,8 @@ pub(super) struct Scheme {
     key: usize,
 }
 
-const fn pkcs5(oid: &'static [u8], hash: HashAlg) -> Scheme {
-    Scheme { oid, derivation: Derivation::Pkcs5(hash), kind: Kind::Des, key: 8 }
+const fn pkcs5(oid: &'static [u8], kind: Kind, hash: HashAlg) -> Scheme {
+    Scheme { oid, derivation: Derivation::Pkcs5(hash), kind, key: 8 }
 }
 
 const fn pkcs12(oid: &'static [u8], kind: Kind, key: usize) -> Scheme {
@@ -51,12 +55,16 @@ const fn pkcs12(oid: &'static [u8], kind: Kind, key: usize) -> Scheme {
 }
 
 static SCHEMES: &[Scheme] = &[
-    pkcs5(b"\x2a\x86\x48\x86\xf7\x0d\x01\x05\x03", HashAlg::Md5),
-    pkcs5(b"\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0a", HashAlg::Sha1),
+    pkcs5(b"\x2a\x86\x48\x86\xf7\x0d\x01\x05\x03", Kind::Des, HashAlg::Md5),
+    pkcs5(b"\x2a\x86\x48\x86\xf7\x0d\x01\x05\x06", Kind::Rc2, HashAlg::Md5),
+    pkcs5(b"\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0a", Kind::Des, HashAlg::Sha1),
+    pkcs5(b"\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0b", Kind::Rc2, HashAlg::Sha1),
     pkcs12(b"\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x01\x01", Kind::Rc4, 16),
     pkcs12(b"\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x01\x02", Kind::Rc4, 5),
     pkcs12(b"\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x01\x03", Kind::Des, 24),
     pkcs12(b"\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x01\x04", Kind::Des, 16),
+    pkcs12(b"\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x01\x05", Kind::Rc2, 16),
+    pkcs12(b"\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x01\x06", Kind::Rc2, 5),
 ];
 
 pub(super) fn by_oid(oid: &[u8]) -> Option<&'static Scheme> {
@@ -73,11 +81,19 @@ impl Scheme {
             }
             Derivation::Pkcs12 => {
                 let derive = |purpose, length| derive(purpose, length, passphrase, salt, iterations);
-                (derive(KEY, self.key)?, derive(VECTOR, 8)?)
+                (derive(KEY, self.key)?, derive(VECTOR, CIPHER_BLOCK)?)
             }
         };
         match self.kind {
             Kind::Des => padded(Cipher::des_ede3_cbc(), &des_key(&key), &iv, sealed),
+            Kind::Rc2 => {
+                check_blocks(sealed, CIPHER_BLOCK)?;
+                let mut plain = Zeroizing::new(sealed.to_vec());
+                Bulk::Rc2Cbc.start(CipherWay::Decrypt, &key, &iv)?.apply(&mut plain)?;
+                let text = without_padding(&plain).ok_or(KeyError::WrongPassphrase)?;
+                plain.truncate(text);
+                Ok(plain)
+            }
             Kind::Rc4 => {
                 let mut plain = Zeroizing::new(sealed.to_vec());
                 Bulk::Rc4 { skip: 0 }.start(CipherWay::Decrypt, &key, &[])?.apply(&mut plain)?;
@@ -85,6 +101,15 @@ impl Scheme {
             }
         }
     }
+}
+
+/// How much of a text in blocks of eight bytes is not PKCS#7's padding.
+pub(super) fn without_padding(plain: &[u8]) -> Option<usize> {
+    let count = usize::from(*plain.last()?);
+    let length = plain.len().checked_sub(count)?;
+    let padding = plain.get(length..)?;
+    ((1..=CIPHER_BLOCK).contains(&count) && padding.iter().all(|byte| usize::from(*byte) == count))
+        .then_some(length)
 }
 
 /// The hash of `parts`, hashed again until that was done so often.

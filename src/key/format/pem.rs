@@ -129,8 +129,12 @@ pub(super) fn write(key: &OpensslKey<Private>, passphrase: Option<&Secret>) -> R
         (Id::EC, Some(secret)) => Ok(key.ec_key()?.private_key_to_pem_passphrase(cipher, secret.expose())?),
         (Id::DSA, None) => Ok(key.dsa()?.private_key_to_pem()?),
         (Id::DSA, Some(secret)) => Ok(key.dsa()?.private_key_to_pem_passphrase(cipher, secret.expose())?),
-        _ => Err(KeyError::Unsupported("a key of this type in PKCS#1 or SEC1 (write PKCS#8)".to_owned())),
+        _ => Err(not_traditional()),
     }
+}
+
+fn not_traditional() -> KeyError {
+    KeyError::Unsupported("a key of this type in PKCS#1 or SEC1 (write PKCS#8)".to_owned())
 }
 
 /// PKCS#8 in PEM.
@@ -144,8 +148,22 @@ pub(super) fn write_pkcs8(
     })
 }
 
-/// PKCS#8 in DER.
+/// PKCS#1, SEC1, or a DSA key as OpenSSL has it, in DER.
 pub(super) fn write_der(key: &OpensslKey<Private>, passphrase: Option<&Secret>) -> Result<Vec<u8>, KeyError> {
+    match (key.id(), passphrase) {
+        (Id::RSA | Id::EC | Id::DSA, None) => Ok(key.private_key_to_der()?),
+        (Id::RSA | Id::EC | Id::DSA, Some(_)) => {
+            Err(KeyError::Unsupported("a passphrase in PKCS#1 or SEC1 in DER (write PKCS#8)".to_owned()))
+        }
+        _ => Err(not_traditional()),
+    }
+}
+
+/// PKCS#8 in DER.
+pub(super) fn write_pkcs8_der(
+    key: &OpensslKey<Private>,
+    passphrase: Option<&Secret>,
+) -> Result<Vec<u8>, KeyError> {
     Ok(match passphrase {
         None => key.private_key_to_pkcs8()?,
         Some(secret) => key.private_key_to_pkcs8_passphrase(Cipher::aes_256_cbc(), secret.expose())?,

@@ -4,7 +4,7 @@
 
 use openssl::pkey::{Id, PKey as OpensslKey, Private};
 
-use super::der::{self, Der, INTEGER, NULL, OCTETS, OID, SEQUENCE};
+use super::der::{self, Der, INTEGER, NULL, OCTETS, OID, Oid, SEQUENCE};
 use super::parts::{self, DssNumbers, RsaNumbers};
 use super::pbe;
 use crate::crypto::secret::Secret;
@@ -121,7 +121,7 @@ pub(super) fn private_info(bytes: &[u8]) -> Key {
     let public = info.optional(0x81)?.map(der::whole_bytes).transpose()?;
     info.finish()?;
     let found = ALGORITHMS.iter().find(|known| known.oid == oid);
-    let found = found.ok_or_else(|| KeyError::Unsupported(format!("a PKCS#8 key of type {oid:02x?}")))?;
+    let found = found.ok_or_else(|| KeyError::Unsupported(format!("a PKCS#8 key of type {}", Oid(oid))))?;
     (found.read)(algorithm, key, public)
 }
 

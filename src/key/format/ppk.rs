@@ -347,7 +347,7 @@ fn private_key(public: &PublicKey, reader: &mut Reader<'_>) -> Result<OpensslKey
     }
 }
 
-/// An Edwards curve's seed is a number there, in little-endian order: zeros at its end are left out.
+/// An Edwards curve's seed is a number to PuTTY, in little-endian order: zeros at its end may be missing.
 fn edwards(id: Id, length: usize, reader: &mut Reader<'_>) -> Result<OpensslKey<Private>, KeyError> {
     let number = reader.string()?;
     let mut seed = Zeroizing::new(vec![0; length]);
@@ -375,9 +375,7 @@ fn private_blob(key: &OpensslKey<Private>) -> Result<Zeroizing<Vec<u8>>, KeyErro
         Id::EC => number(&mut out, key.ec_key()?.private_key().to_vec()),
         Id::DSA => number(&mut out, key.dsa()?.priv_key().to_vec()),
         Id::ED25519 | Id::ED448 => {
-            let seed = Zeroizing::new(key.raw_private_key()?);
-            let zeros = seed.iter().rev().take_while(|byte| **byte == 0).count();
-            out.put(seed.get(..seed.len().saturating_sub(zeros)).unwrap_or_default());
+            out.put(Zeroizing::new(key.raw_private_key()?).as_slice());
         }
         other => {
             return Err(KeyError::Unsupported(format!("OpenSSL key type {} in a PPK file", other.as_raw())));

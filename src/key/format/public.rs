@@ -4,7 +4,7 @@
 //! asked for.
 
 use super::armour::{self, Block, Lines};
-use super::der::{Der, INTEGER, OID, SEQUENCE};
+use super::der::{Der, INTEGER, OID, Oid, SEQUENCE};
 use super::{openssh, pkcs8, ppk};
 use crate::key::algorithm::KeyType;
 use crate::key::fields::curve;
@@ -13,6 +13,8 @@ use crate::wire::{Writer, put_mpint};
 
 /// ssh-keygen breaks the lines of RFC 4716 after 70 characters; 72 are allowed.
 const LINE: usize = 70;
+/// RFC 7468 §2.
+const PEM_LINE: usize = 64;
 
 const SSH2: &str = "SSH2 PUBLIC KEY";
 const PKCS1: &str = "RSA PUBLIC KEY";
@@ -34,8 +36,8 @@ pub enum PublicFormat {
 
 /// Reads a public key and its comment.
 pub(in crate::key) fn read(text: &[u8]) -> Result<(PublicKey, String), KeyError> {
-    if text.first() == Some(&SEQUENCE) {
-        return Ok((from_der(text)?, String::new()));
+    if let Some(key) = from_bare(text) {
+        return Ok((key?, String::new()));
     }
     if ppk::is_ppk(text) {
         return ppk::read_public(text);
@@ -49,9 +51,23 @@ pub(in crate::key) fn read(text: &[u8]) -> Result<(PublicKey, String), KeyError>
                 Err(KeyError::Malformed("this is a private key; name the public key's file"))
             }
             Some(label) => Err(KeyError::Unsupported(format!("the key format {label:?}"))),
-            None => from_lines(text),
+            None => match armour::base64(Lines::new(text)) {
+                Ok(bytes) if !bytes.is_empty() => {
+                    let key = from_bare(&bytes).unwrap_or_else(|| PublicKey::from_blob(&bytes));
+                    Ok((key?, String::new()))
+                }
+                _ => from_lines(text),
+            },
         },
     }
+}
+
+/// What is not in text: DER, and what OpenSSH has in its blocks.
+fn from_bare(bytes: &[u8]) -> Option<Result<PublicKey, KeyError>> {
+    if bytes.first() == Some(&SEQUENCE) {
+        return Some(from_der(bytes));
+    }
+    bytes.starts_with(openssh::MAGIC).then(|| openssh::read_public(bytes))
 }
 
 fn from_block(block: &Block<'_>) -> Result<(PublicKey, String), KeyError> {
@@ -110,7 +126,7 @@ fn from_der(bytes: &[u8]) -> Result<PublicKey, KeyError> {
                 put_mpint(&mut blob, number);
             }
         }
-        other => return Err(KeyError::Unsupported(format!("a public key of type {other:02x?}"))),
+        other => return Err(KeyError::Unsupported(format!("a public key of type {}", Oid(other)))),
     }
     PublicKey::from_blob(&blob)
 }
@@ -138,15 +154,27 @@ pub(in crate::key) fn write(
         PublicFormat::Line if comment.is_empty() => Ok(format!("{}\n", key.to_line())),
         PublicFormat::Line => Ok(format!("{} {comment}\n", key.to_line())),
         PublicFormat::Rfc4716 => rfc4716(key, comment),
-        PublicFormat::Pem if key.kind() == KeyType::Rsa => {
-            text(key.openssl()?.rsa()?.public_key_to_pem_pkcs1()?)
+        PublicFormat::Pem | PublicFormat::Pkcs8 => {
+            let label = if is_pkcs1(key, format) { PKCS1 } else { SPKI };
+            Ok(std::mem::take(&mut *armour::pem(label, &write_der(key, format)?, PEM_LINE)))
         }
-        PublicFormat::Pem | PublicFormat::Pkcs8 => text(key.openssl()?.public_key_to_pem()?),
     }
 }
 
-fn text(bytes: Vec<u8>) -> Result<String, KeyError> {
-    String::from_utf8(bytes).map_err(|_| KeyError::Malformed("PEM that is no text"))
+/// Whether the key is in PKCS#1 in that format.
+fn is_pkcs1(key: &PublicKey, format: PublicFormat) -> bool {
+    format == PublicFormat::Pem && key.kind() == KeyType::Rsa
+}
+
+/// The DER in a format that has any.
+pub(in crate::key) fn write_der(key: &PublicKey, format: PublicFormat) -> Result<Vec<u8>, KeyError> {
+    match format {
+        _ if is_pkcs1(key, format) => Ok(key.openssl()?.rsa()?.public_key_to_der_pkcs1()?),
+        PublicFormat::Pem | PublicFormat::Pkcs8 => Ok(key.openssl()?.public_key_to_der()?),
+        PublicFormat::Line | PublicFormat::Rfc4716 => {
+            Err(KeyError::Unsupported("a format without DER".to_owned()))
+        }
+    }
 }
 
 fn rfc4716(key: &PublicKey, comment: &str) -> Result<String, KeyError> {

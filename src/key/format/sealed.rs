@@ -162,11 +162,14 @@ pub(super) fn padded(
     iv: &[u8],
     body: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    if body.is_empty() || !body.len().is_multiple_of(cipher.block_size()) {
-        return Err(SHORT);
-    }
+    check_blocks(body, cipher.block_size())?;
     let plain = symm::decrypt(cipher, key, Some(iv), body).map_err(|_| KeyError::WrongPassphrase)?;
     Ok(Zeroizing::new(plain))
+}
+
+/// That there are whole blocks, and one at least.
+pub(super) fn check_blocks(body: &[u8], block: usize) -> Result<(), KeyError> {
+    if body.is_empty() || !body.len().is_multiple_of(block) { Err(SHORT) } else { Ok(()) }
 }
 
 /// A key of DES, or of 3DES with two keys, as 3DES with three has it.

@@ -1,8 +1,11 @@
 //! The formats that private keys are written in.
 
+use openssl::pkey::{PKey as OpensslKey, Private};
+use zeroize::Zeroizing;
+
 use super::openssh::{self, OpensshParams};
-use super::pem;
 use super::ppk::{self, PpkParams};
+use super::{BLOCKS, FILE, MANY, TOO_LARGE, pem};
 use crate::crypto::secret::Secret;
 use crate::key::{KeyError, PKey};
 
@@ -17,6 +20,8 @@ pub enum KeyFormat {
     /// PKCS#1 for RSA, SEC1 for ECDSA: `ssh-keygen -m PEM`. Encrypted with aes128-cbc and a key that
     /// costs next to nothing to derive: for old programs only. Has no comment.
     Pem,
+    /// As `Pem`, in DER, which cannot be encrypted.
+    Der,
     /// `ssh-keygen -m PKCS8`. Encrypted with aes256-cbc and 2048 rounds of PBKDF2. Has no comment.
     Pkcs8,
     /// As `Pkcs8`, in DER.
@@ -29,19 +34,55 @@ impl Default for KeyFormat {
     }
 }
 
-/// The bytes of a file that holds `key`; an empty passphrase is none.
+/// The bytes of a file that holds `keys`; an empty passphrase is none.
 pub(in crate::key) fn write(
-    key: &PKey,
+    keys: &[PKey],
     passphrase: Option<&Secret>,
     format: &KeyFormat,
 ) -> Result<Secret, KeyError> {
     let passphrase = passphrase.filter(|secret| !secret.expose().is_empty());
-    let mut text = match format {
-        KeyFormat::Openssh(params) => openssh::write(key, passphrase, params)?,
-        KeyFormat::Ppk(params) => ppk::write(key, passphrase, params)?,
-        KeyFormat::Pem => return pem::write(key.here()?, passphrase).map(Secret::new),
-        KeyFormat::Pkcs8 => return pem::write_pkcs8(key.here()?, passphrase).map(Secret::new),
-        KeyFormat::Pkcs8Der => return pem::write_der(key.here()?, passphrase).map(Secret::new),
+    let file = match format {
+        KeyFormat::Openssh(params) => {
+            Secret::from(std::mem::take(&mut *openssh::write(keys, passphrase, params)?))
+        }
+        KeyFormat::Ppk(params) => {
+            Secret::from(std::mem::take(&mut *ppk::write(only(keys)?, passphrase, params)?))
+        }
+        KeyFormat::Der => pem::write_der(only(keys)?.here()?, passphrase).map(Secret::new)?,
+        KeyFormat::Pkcs8Der => pem::write_pkcs8_der(only(keys)?.here()?, passphrase).map(Secret::new)?,
+        KeyFormat::Pem => blocks(keys, |key| pem::write(key, passphrase))?,
+        KeyFormat::Pkcs8 => blocks(keys, |key| pem::write_pkcs8(key, passphrase))?,
     };
-    Ok(Secret::from(std::mem::take(&mut *text)))
+    // Nothing is written that would not be read again.
+    if u64::try_from(file.expose().len()).is_ok_and(|length| length <= FILE) {
+        Ok(file)
+    } else {
+        Err(TOO_LARGE)
+    }
+}
+
+/// The key of a format that has one.
+fn only(keys: &[PKey]) -> Result<&PKey, KeyError> {
+    match keys {
+        [key] => Ok(key),
+        _ => Err(KeyError::Unsupported(format!("{} keys in one file of this format", keys.len()))),
+    }
+}
+
+/// Blocks that follow each other.
+fn blocks(
+    keys: &[PKey],
+    write: impl Fn(&OpensslKey<Private>) -> Result<Vec<u8>, KeyError>,
+) -> Result<Secret, KeyError> {
+    if keys.is_empty() || keys.len() > BLOCKS {
+        return Err(MANY);
+    }
+    let mut written = Vec::with_capacity(keys.len());
+    for key in keys {
+        written.push(Zeroizing::new(write(key.here()?)?));
+    }
+    // Room for all at once, so that no copy is left behind by growing.
+    let mut text = Vec::with_capacity(written.iter().fold(0, |sum, block| block.len().saturating_add(sum)));
+    written.iter().for_each(|block| text.extend_from_slice(block));
+    Ok(Secret::new(text))
 }

@@ -1,73 +1,6 @@
-//! Every file cut at every byte and with every byte changed; numbers that do not belong together;
-//! files that are none. Whatever is read is the key that was written, or an error.
+//! DER of another form, numbers that do not belong together, curves and types that are not read.
 
 use super::*;
-
-/// Files with what they hold, whose passphrase is `SECRET` where they have one. Ed25519 in PKCS#8 is
-/// left out: it holds nothing that its seed could be held against.
-fn files() -> Vec<(String, Vec<u8>, &'static PKey)> {
-    let mut files = Vec::new();
-    for format in formats() {
-        for passphrase in [None, Some(secret())] {
-            let bytes = ecdsa().to_format(&format, passphrase.as_ref()).unwrap().expose().to_vec();
-            files.push((format!("{format:?} {}", passphrase.is_some()), bytes, ecdsa()));
-        }
-    }
-    for passphrase in [None, Some(SECRET)] {
-        files.push((format!("ssh.com {passphrase:?}"), sshcom_file(rsa(), passphrase), rsa()));
-    }
-    let pem = rsa().to_format(&KeyFormat::Pem, None).unwrap();
-    files.push(("RSA in PEM".to_owned(), pem.expose().to_vec(), rsa()));
-    files
-}
-
-#[test]
-fn cut_at_every_byte() {
-    for (name, file, _) in files() {
-        let text = file.trim_ascii_end().len();
-        let needed = if file[0] == 0x30 { file.len() } else { text };
-        for length in 0..needed {
-            let read = PKey::from_bytes(&file[..length], Some(&secret()));
-            assert!(read.is_err(), "{name}, {length} of {}", file.len());
-        }
-        PKey::from_bytes(&file, Some(&secret())).unwrap();
-    }
-}
-
-#[test]
-fn every_byte_changed() {
-    for (name, file, key) in files() {
-        // Deriving a key costs as much as the file says; that is what another test is about. Even the
-        // smallest cost of bcrypt adds up.
-        let bcrypt = name.contains("rounds") && name.ends_with("true");
-        let (first, step) = if bcrypt { (160, 3) } else { (0, 1) };
-        for at in (first..file.len()).step_by(step) {
-            let mut changed = file.clone();
-            changed[at] ^= [1, 0x20, 0x80][at % 3];
-            if let Ok(read) = PKey::from_bytes(&changed, Some(&secret())) {
-                assert_eq!(read.public_key(), key.public_key(), "{name} at {at}");
-            }
-        }
-    }
-}
-
-#[test]
-fn public_files_cut_and_changed() {
-    for key in [ecdsa(), rsa(), ed25519()] {
-        for format in [PublicFormat::Line, PublicFormat::Rfc4716, PublicFormat::Pem, PublicFormat::Pkcs8] {
-            let file = key.public_key().to_format(format, "").unwrap().into_bytes();
-            for length in 0..file.len() - 1 {
-                assert!(PublicKey::from_bytes(&file[..length]).is_err(), "{format:?} {length}");
-            }
-            for at in 0..file.len() {
-                let mut changed = file.clone();
-                changed[at] ^= [1, 0x20, 0x80][at % 3];
-                drop(PublicKey::from_bytes(&changed));
-            }
-            assert_eq!(PublicKey::from_bytes(&file).unwrap().0, *key.public_key());
-        }
-    }
-}
 
 #[test]
 fn der_has_one_form_only() {
@@ -96,6 +29,21 @@ fn der_has_one_form_only() {
     assert_eq!(der::Der::new(&[2, 1, 0]).unsigned(), Ok(&[][..]));
     assert_eq!(der::Der::new(&integer(1 << 64)).small(), Ok(u64::MAX));
     assert!(der::whole_bytes(&[1, 0xfe]).is_err());
+}
+
+#[test]
+fn object_identifiers_are_shown_as_numbers() {
+    for (oid, shown) in [
+        (&b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01"[..], "1.2.840.113549.1.1.1"),
+        (b"\x2b\x65\x70", "1.3.101.112"),
+        (b"\x88\x37\x03", "2.999.3"),
+        (b"\x00", "0.0"),
+        (b"", "[]"),
+        (b"\x2b\x86", "[2b, 86]"),
+        (b"\x2b\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", "[2b, ff, ff, ff, ff, ff, ff, ff, ff, ff, 7f]"),
+    ] {
+        assert_eq!(der::Oid(oid).to_string(), shown);
+    }
 }
 
 /// A file that holds an RSA key of these numbers.

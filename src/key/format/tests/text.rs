@@ -63,6 +63,51 @@ fn what_is_no_private_key_is_named() {
     }
 }
 
+/// What stands in a block, alone: as it is, in base64 on one line, and on lines that end in any way.
+#[test]
+fn base64_without_a_block() {
+    let body = |text: &[u8]| {
+        let lines: Vec<_> = Lines::new(text).collect();
+        armour::base64(lines[1..lines.len() - 1].iter().copied()).unwrap()
+    };
+    let forms = |bytes: &[u8]| {
+        let base64 = <base64ct::Base64 as base64ct::Encoding>::encode_string(bytes);
+        let lines: Vec<_> = base64.as_bytes().chunks(64).map(|line| str::from_utf8(line).unwrap()).collect();
+        [base64.clone(), format!("\n  {base64} \n\n"), lines.join("\n"), lines.join("\r\n")]
+    };
+    for (format, secret) in [
+        (KeyFormat::default(), None),
+        (KeyFormat::default(), Some(&secret())),
+        (KeyFormat::Pem, None),
+        (KeyFormat::Pkcs8, None),
+        (KeyFormat::Pkcs8, Some(&secret())),
+    ] {
+        let bare = body(ecdsa().to_format(&format, secret).unwrap().expose());
+        assert_eq!(PKey::from_bytes(&bare, secret).unwrap().public_key(), ecdsa().public_key());
+        for text in forms(&bare) {
+            let read = |secret| PKey::from_bytes(text.as_bytes(), secret);
+            assert_eq!(read(secret).unwrap().public_key(), ecdsa().public_key(), "{format:?}");
+            assert!(secret.is_none() || read(None).unwrap_err() == KeyError::PassphraseNeeded);
+            for length in 0..text.trim_ascii_end().len() {
+                assert!(PKey::from_bytes(&text.as_bytes()[..length], secret).is_err(), "{format:?} {length}");
+            }
+        }
+    }
+    let public = ecdsa().public_key();
+    let private = body(ecdsa().to_format(&KeyFormat::default(), Some(&secret())).unwrap().expose());
+    for bare in [public.blob(), &public.to_der(PublicFormat::Pkcs8).unwrap(), &private] {
+        for text in forms(bare) {
+            let read = PublicKey::from_reader(text.as_bytes()).unwrap();
+            assert_eq!(read, (public.clone(), String::new()));
+        }
+    }
+    for nothing in ["AAAA", "MAAA", "b3BlbnNzaC1rZXktdjEA", "words"] {
+        assert!(PKey::from_bytes(nothing.as_bytes(), None).is_err(), "{nothing}");
+        assert!(PublicKey::from_bytes(nothing.as_bytes()).is_err(), "{nothing}");
+    }
+    assert_eq!(PublicKey::from_reader(std::io::repeat(b'\n')).unwrap_err(), TOO_LARGE);
+}
+
 #[test]
 fn endless_and_nested_blocks() {
     let begin = "-----BEGIN PRIVATE KEY-----\n";
