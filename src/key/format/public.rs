@@ -169,6 +169,10 @@ fn is_pkcs1(key: &PublicKey, format: PublicFormat) -> bool {
 /// The DER in a format that has any.
 pub(in crate::key) fn write_der(key: &PublicKey, format: PublicFormat) -> Result<Vec<u8>, KeyError> {
     match format {
+        // It would be read again as a key that signs by itself.
+        PublicFormat::Pem | PublicFormat::Pkcs8 if key.kind().is_token() => Err(KeyError::Unsupported(
+            "a token's key in PKCS#8, which has no room for its application".to_owned(),
+        )),
         _ if is_pkcs1(key, format) => Ok(key.openssl()?.rsa()?.public_key_to_der_pkcs1()?),
         PublicFormat::Pem | PublicFormat::Pkcs8 => Ok(key.openssl()?.public_key_to_der()?),
         PublicFormat::Line | PublicFormat::Rfc4716 => {

@@ -144,6 +144,24 @@ fn ssh_keygen_agrees() {
 }
 
 #[test]
+fn no_format_loses_what_a_tokens_key_is_for() {
+    for token in tokens() {
+        for format in [PublicFormat::Pem, PublicFormat::Pkcs8] {
+            assert!(
+                matches!(token.public.to_format(format, ""), Err(KeyError::Unsupported(_))),
+                "{format:?}"
+            );
+            assert!(matches!(token.public.to_der(format), Err(KeyError::Unsupported(_))), "{format:?}");
+        }
+        for format in [PublicFormat::Line, PublicFormat::Rfc4716] {
+            let text = token.public.to_format(format, "").unwrap();
+            let (read, _) = PublicKey::from_bytes(text.as_bytes()).unwrap();
+            assert_eq!((&read, read.application()), (&token.public, APPLICATION), "{format:?}");
+        }
+    }
+}
+
+#[test]
 fn a_tokens_key_file_says_what_to_do() {
     let token = &tokens()[0];
     assert!(token.key.public_key().application().is_empty());
