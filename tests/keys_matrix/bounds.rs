@@ -91,15 +91,27 @@ fn key_line(number: usize) -> String {
     format!("ssh-ed25519 {}", openssl::base64::encode_block(&blob))
 }
 
-/// 64 MiB are accepted.
+/// 64 MiB are accepted, and 100000 lines.
 #[test]
 fn the_largest_authorized_keys() {
-    alone("bounds::the_largest_authorized_keys", 480, || {
+    alone("bounds::the_largest_authorized_keys", 160, || {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("authorized_keys");
-        let count = lines(&path, 64, |number| format!("{}\n", key_line(number)));
+        let comment = "c".repeat(600);
+        let count = lines(&path, 64, |number| format!("{} {comment}\n", key_line(number)));
         let keys = AuthorizedKeys::load(&path).unwrap();
-        assert!(keys.bad_lines().is_empty() && count > 700_000, "{count}");
+        assert!(keys.bad_lines().is_empty() && count > 95_000, "{count}");
+    });
+}
+
+/// Each of them is told, up to the limit of lines.
+#[test]
+fn the_worst_authorized_keys() {
+    alone("bounds::the_worst_authorized_keys", 160, || {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("authorized_keys");
+        lines(&path, 64, |_| "x\n".to_owned());
+        assert_eq!(AuthorizedKeys::load(&path).unwrap().bad_lines().len(), 100_001);
     });
 }
 
