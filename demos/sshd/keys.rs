@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use feramiko::{
-    Account, AuthAnswer, AuthorizedKeys, Certificate, KeyLogin, Permissions, PublicKey, RevokedKeys,
-    pattern_list_matches,
+    Account, AuthAnswer, AuthorizedKeys, Certificate, CertificateError, KeyLogin, Permissions, PublicKey,
+    RevokedKeys, pattern_list_matches,
 };
 
 use crate::support::given::option;
@@ -59,11 +59,16 @@ fn text_of(who: &Who, account: &Account, name: &str) -> Option<Vec<u8>> {
     read.inspect_err(|error| log::info!(target: "sshd", "{}: {error}", path.display())).ok()
 }
 
-/// What the lines say, with the variables that PermitUserEnvironment lets them set.
+/// What the lines say.
 fn check(who: &Who, keys: AuthorizedKeys, login: &KeyLogin<'_>) -> AuthAnswer {
     for bad in keys.bad_lines() {
         log::warn!(target: "sshd", "a key of {}: line {} is not used: {}", who.name, bad.line, bad.reason);
     }
+    allow(who, keys, login)
+}
+
+/// What good lines say, with the variables that PermitUserEnvironment lets them set.
+fn allow(who: &Who, keys: AuthorizedKeys, login: &KeyLogin<'_>) -> AuthAnswer {
     match keys.permit_user_environment(true).check(login) {
         AuthAnswer::AcceptWith(mut permissions) => {
             permissions.environment.retain(|(name, _)| may_set(who, name));
@@ -85,10 +90,10 @@ pub(crate) fn may_set(who: &Who, name: &str) -> bool {
 /// Whether RevokedKeys has the key. A list that cannot be read revokes all.
 fn revokes(who: &Who, key: &PublicKey) -> bool {
     let Some(path) = who.config.some("revokedkeys") else { return false };
-    match RevokedKeys::from_file(path).map(|list| list.check_key(key)) {
+    match RevokedKeys::from_file(&path).map(|list| list.check_key(key)) {
         Ok(None) => false,
         Ok(Some(reason)) => {
-            log::warn!(target: "sshd", "{} is revoked: {reason:?}", key.fingerprint());
+            log::error!(target: "sshd", "{} is revoked by {path}: {reason}", key.fingerprint());
             true
         }
         Err(error) => {
@@ -102,13 +107,23 @@ fn revokes(who: &Who, key: &PublicKey) -> bool {
 fn certified(who: &Who, account: &Account, login: &KeyLogin<'_>) -> AuthAnswer {
     let Some(certificate) = login.key.certificate() else { return AuthAnswer::Refuse };
     let Some(authorities) = who.config.some("trustedusercakeys") else { return AuthAnswer::Refuse };
-    if !has_key(authorities.as_ref(), certificate.authority()) {
+    let authority = certificate.authority();
+    if !has_key(authorities.as_ref(), authority) {
+        log::debug!(target: "sshd", "the authority {} is not listed in {authorities}", authority.fingerprint());
         return AuthAnswer::Refuse;
     }
+    // As OpenSSH logs it: whoever runs the server is asked why, and the client is not told.
+    let refused = |why: String| {
+        log::error!(target: "sshd", "{}: {why}", login.key.fingerprint());
+        AuthAnswer::Refuse
+    };
     let file = who.config.some("authorizedprincipalsfile");
     let command = who.config.some("authorizedprincipalscommand");
     if file.is_none() && command.is_none() {
-        return AuthAnswer::when(certificate.names(login.user));
+        return match certificate.names(login.user) {
+            true => AuthAnswer::Accept,
+            false => refused(CertificateError::WrongPrincipal(login.user.to_owned()).to_string()),
+        };
     }
     let texts = [
         file.and_then(|name| text_of(who, account, &name)),
@@ -116,38 +131,56 @@ fn certified(who: &Who, account: &Account, login: &KeyLogin<'_>) -> AuthAnswer {
     ];
     for text in texts.into_iter().flatten() {
         let text = String::from_utf8_lossy(&text).into_owned();
-        match text.lines().find_map(|line| principal(line, certificate, login)) {
+        match text.lines().find_map(|line| principal(who, line, certificate, login)) {
             None | Some(AuthAnswer::Refuse) => {}
             Some(answer) => return answer,
         }
     }
-    AuthAnswer::Refuse
+    refused(format!("the certificate has no principal that lets in {}", login.user))
 }
 
 /// A line of a file of principals: options, as authorized_keys has them, and a name. None if the certificate
-/// has not that name.
-fn principal(line: &str, certificate: &Certificate, login: &KeyLogin<'_>) -> Option<AuthAnswer> {
-    let line = line.trim();
-    let name = line.rsplit([' ', '\t']).next().filter(|name| !name.is_empty() && !line.starts_with('#'))?;
-    if !certificate.names(name) {
+/// has not that name, or the options mean nothing.
+fn principal(who: &Who, line: &str, certificate: &Certificate, login: &KeyLogin<'_>) -> Option<AuthAnswer> {
+    // As sshd has it: a comment may follow, and the name is what stands behind the last space or else tab.
+    let line = line.split('#').next().unwrap_or_default().trim();
+    let blank = line.rfind(' ').or_else(|| line.rfind('\t')).unwrap_or_default();
+    let (options, name) = line.split_at_checked(blank)?;
+    let (options, name) = (options.trim(), name.trim());
+    if name.is_empty() || !certificate.names(name) {
         return None;
     }
-    let options = line.strip_suffix(name).unwrap_or_default().trim();
     if options.is_empty() {
         return Some(AuthAnswer::Accept);
     }
     // Options mean the same as those of a line with an authority's key.
     let key = certificate.authority().to_line();
-    let line = format!("cert-authority,principals=\"{name}\",{options} {key}");
-    Some(AuthorizedKeys::parse(line).check(login))
+    let keys = AuthorizedKeys::parse(format!("cert-authority,principals=\"{name}\",{options} {key}"));
+    if let Some(bad) = keys.bad_lines().first() {
+        log::warn!(target: "sshd", "the principal {name} of {} is not used: {}", who.name, bad.reason);
+        return None;
+    }
+    Some(allow(who, keys, login))
 }
 
+/// Whether a line of the file is that key. It is read as a user's files are, a regular file up to a limit, and as
+/// sshd does up to the first line that is no key.
 fn has_key(path: &Path, key: &PublicKey) -> bool {
-    let text = std::fs::read_to_string(path).unwrap_or_else(|error| {
+    let read = Account::current().and_then(|own| own.read_file(path, false));
+    let text = read.unwrap_or_else(|error| {
         log::warn!(target: "sshd", "{}: {error}", path.display());
-        String::new()
+        Vec::new()
     });
-    text.lines().any(|line| PublicKey::from_line(line.trim()).is_ok_and(|(known, _)| known == *key))
+    let text = String::from_utf8_lossy(&text);
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let mut keys = lines.map_while(|line| {
+        let read = PublicKey::from_line(line);
+        read.inspect_err(|error| {
+            log::warn!(target: "sshd", "{}: not read to its end: {error}", path.display());
+        })
+        .ok()
+    });
+    keys.any(|(known, _)| known == *key)
 }
 
 /// What AuthorizedKeysCommand or AuthorizedPrincipalsCommand prints, run as the user that is named for it.

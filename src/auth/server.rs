@@ -340,8 +340,9 @@ impl AuthServer {
             return Ok(self.refuse());
         }
         let algorithm = self.algorithms.iter().copied().find(|known| known.as_bytes() == name);
-        let key = PublicKey::from_any_blob(blob, &self.own_keys).ok();
-        let (Some(algorithm), Some(key)) = (algorithm, key) else { return Ok(self.refuse()) };
+        let key = PublicKey::from_any_blob(blob, &self.own_keys)
+            .inspect_err(|error| log::info!(target: "feramiko::auth", "a public key is not read: {error}"));
+        let (Some(algorithm), Ok(key)) = (algorithm, key) else { return Ok(self.refuse()) };
         let plain = || key.without_certificate();
         let spent = self.used.iter().any(|used| *used == plain());
         if !self.certified_as_may_be(&key) {
@@ -552,7 +553,10 @@ impl AuthServer {
 fn granted(key: &PublicKey, token: Option<TokenUse>, answer: AuthAnswer) -> Option<AuthAnswer> {
     let (whole, own) = answer.passed()?;
     let permissions = match (own, key.certificate().map(Permissions::of_certificate)) {
-        (Some(own), Some(certified)) => own.and(certified)?,
+        (Some(own), Some(certified)) => own.and(certified).or_else(|| {
+            log::error!(target: "feramiko::auth", "a line and a certificate force different commands");
+            None
+        })?,
         (own, certified) => own.or(certified).unwrap_or_default(),
     };
     if let Some(token) = token

@@ -144,7 +144,8 @@ fn certificate(interface: &impl ServerInterface, peer: &Peer, user: &str, key: &
     match key.certificate().map(|certificate| certificate.check_user(SystemTime::now(), address)) {
         Some(Ok(())) => interface.check_auth_certificate(user, key),
         Some(Err(error)) => {
-            log::info!(target: "feramiko::auth", "{}: {}: {error}", peer.source, key.fingerprint());
+            // As OpenSSH does: who runs the server will be asked, and the client is not told.
+            log::error!(target: "feramiko::auth", "{}: {}: {error}", peer.source, key.fingerprint());
             AuthAnswer::Refuse
         }
         None => AuthAnswer::Refuse,
