@@ -8,11 +8,17 @@ use crate::judges::{FORCED, In, Judges, NO_TERMINAL, Out, PLAIN, TERMINAL, Verdi
 /// OpenSSH says no more when it finds nothing, or an authority's key only.
 const FAILED: &str = "Failed publickey for ";
 const STRANGER: Verdict = Out(FAILED, " not let in by ");
-const BAD: Verdict = Out("bad key options", "line not used: ");
 const NO_KEY: Verdict = Out("advance: ", "line not used: ");
 const ELSEWHERE: Verdict = Out("not from a permitted host", "the client comes from elsewhere");
 const NOWHERE: Verdict = Out("invalid from criteria", "line not used: from: an entry is no address");
 const EXPIRED: Verdict = Out("entry expired at 2020-01-01", "it has expired");
+
+/// What is refused for its options, with what either says of them.
+macro_rules! bad {
+    ($theirs:literal, $ours:literal) => {
+        Out(concat!("bad key options: ", $theirs), concat!("line not used: ", $ours))
+    };
+}
 
 /// Options before a key, and what both must make of it.
 const LINES: &[(&str, Verdict)] = &[
@@ -43,18 +49,21 @@ const LINES: &[(&str, Verdict)] = &[
     ("command=\"echo forced \\\"a  b\\\"\"", In("a  b")),
     ("command=\"echo forced, and a comma\"", In("and a comma")),
     ("COMMAND=\"echo forced\"", FORCED),
-    ("command=\"echo forced\",command=\"echo twice\"", BAD),
+    (
+        "command=\"echo forced\",command=\"echo twice\"",
+        bad!("multiple \"command\" clauses", "command: given twice"),
+    ),
     ("command=\"echo forced", Out(FAILED, "a quote is missing")),
-    ("command=echo", BAD),
-    ("command", BAD),
+    ("command=echo", bad!("missing start quote", "a value stands in quotes")),
+    ("command", bad!("unknown key option", "the option command needs a value")),
     ("environment=\"V=value\"", In("plain value")),
     ("environment=\"V=a\",environment=\"W=b\"", In("plain a b")),
     ("environment=\"V=first\",environment=\"V=second\"", In("plain first")),
     ("environment=\"V=a=b\"", In("plain a=b")),
     ("environment=\"V=\"", PLAIN),
-    ("environment=\"V\"", BAD),
-    ("environment=\"V W=x\"", BAD),
-    ("environment=\"V-W=x\"", BAD),
+    ("environment=\"V\"", bad!("invalid environment string", "environment: no NAME=value")),
+    ("environment=\"V W=x\"", bad!("invalid environment string", "environment: no name of a variable")),
+    ("environment=\"V-W=x\"", bad!("invalid environment string", "environment: no name of a variable")),
     ("from=\"127.0.0.1\"", PLAIN),
     ("from=\"127.0.0.*\"", PLAIN),
     ("from=\"127.0.0.0/8\"", PLAIN),
@@ -78,38 +87,38 @@ const LINES: &[(&str, Verdict)] = &[
     ("from=\"127.0.0.1,\"", NOWHERE),
     ("from=\",127.0.0.1\"", NOWHERE),
     ("from=\"127.0.0.1,!127.1\"", Out("not from a permitted host", "from: an entry is no address")),
-    ("from", BAD),
+    ("from", bad!("unknown key option", "the option from needs a value")),
     ("expiry-time=\"20990101\"", PLAIN),
     ("expiry-time=\"209901010000\"", PLAIN),
     ("expiry-time=\"20990101000000\"", PLAIN),
     ("expiry-time=\"20200101\"", EXPIRED),
     ("expiry-time=\"202001010000\"", EXPIRED),
-    ("expiry-time=\"nonsense\"", BAD),
-    ("expiry-time=\"\"", BAD),
+    ("expiry-time=\"nonsense\"", bad!("invalid expires time", "expiry-time: no time of the form")),
+    ("expiry-time=\"\"", bad!("invalid expires time", "expiry-time: no time of the form")),
     ("permitopen=\"localhost:80\"", PLAIN),
     ("permitopen=\"[::1]:80\",permitopen=\"localhost:*\"", PLAIN),
-    ("permitopen=\"nonsense\"", BAD),
-    ("permitopen=\"localhost:port\"", BAD),
+    ("permitopen=\"nonsense\"", bad!("invalid permission port", "permitopen: no host:port")),
+    ("permitopen=\"localhost:port\"", bad!("invalid permission port", "permitopen: no port")),
     ("permitlisten=\"8080\"", PLAIN),
     ("permitlisten=\"localhost:8080\"", PLAIN),
-    ("permitlisten=\"localhost:99999\"", BAD),
+    ("permitlisten=\"localhost:99999\"", bad!("invalid permission port", "permitlisten: no port")),
     ("tunnel=\"0\"", PLAIN),
     ("tunnel=\"any\"", PLAIN),
     ("tunnel=\"Any\"", PLAIN),
     ("tunnel=\"2147483645\"", PLAIN),
-    ("tunnel=\"2147483646\"", BAD),
-    ("tunnel=\"nonsense\"", BAD),
-    ("tunnel=\"\"", BAD),
+    ("tunnel=\"2147483646\"", bad!("invalid tun device", "tunnel: neither the number of a device nor any")),
+    ("tunnel=\"nonsense\"", bad!("invalid tun device", "tunnel: neither the number of a device nor any")),
+    ("tunnel=\"\"", bad!("invalid tun device", "tunnel: neither the number of a device nor any")),
     ("principals=\"somebody\"", Out("principals on non-CA key", "principals are those of certificates")),
     ("cert-authority", Out(FAILED, "it is an authority's")),
-    ("unheard-of", BAD),
-    ("unheard-of=\"x\"", BAD),
-    ("restrict,unheard-of", BAD),
+    ("unheard-of", bad!("unknown key option", "the option \"unheard-of\" is not known")),
+    ("unheard-of=\"x\"", bad!("unknown key option", "the option \"unheard-of\" is not known")),
+    ("restrict,unheard-of", bad!("unknown key option", "the option \"unheard-of\" is not known")),
     ("restrict,", NO_TERMINAL),
     ("restrict,,pty", TERMINAL),
     (",restrict", NO_TERMINAL),
     ("restrict pty", NO_KEY),
-    ("no-pty=\"x\"", BAD),
+    ("no-pty=\"x\"", bad!("unknown key option", "the option no-pty has no value")),
 ];
 
 #[test]
