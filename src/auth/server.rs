@@ -8,7 +8,7 @@ use super::method::{
 };
 use super::{AuthError, AuthenticationMethods, HostbasedClient, Permissions};
 use crate::crypto::secret::Secret;
-use crate::key::{KeySpec, PublicKey, RSA_MIN, TokenUse};
+use crate::key::{CertificateError, KeySpec, PublicKey, RSA_MIN, TokenUse};
 use crate::msg::auth::{
     UserauthFailure, UserauthInfoRequest, UserauthInfoResponse, UserauthPasswdChangereq, UserauthPkOk,
     UserauthRequest, UserauthSuccess,
@@ -198,9 +198,11 @@ impl AuthServer {
         self.ca_signatures = algorithms.to_vec();
     }
 
-    /// Whether the authority has signed as it may, if the key has a certificate.
-    fn certified_as_may_be(&self, key: &PublicKey) -> bool {
-        key.certificate().is_none_or(|certificate| self.ca_signatures.contains(&certificate.algorithm()))
+    /// Why the authority of the key's certificate, if it has one, may not sign so.
+    fn refused_authority(&self, key: &PublicKey) -> Option<CertificateError> {
+        let algorithm = key.certificate()?.algorithm();
+        let refused = || CertificateError::Algorithm(algorithm.to_owned());
+        (!self.ca_signatures.contains(&algorithm)).then(refused)
     }
 
     /// The signature algorithms of users' keys and of hosts' from now on.
@@ -345,8 +347,8 @@ impl AuthServer {
         let (Some(algorithm), Ok(key)) = (algorithm, key) else { return Ok(self.refuse()) };
         let plain = || key.without_certificate();
         let spent = self.used.iter().any(|used| *used == plain());
-        if !self.certified_as_may_be(&key) {
-            log::info!(target: "feramiko::auth", "a certificate is signed by what CASignatureAlgorithms does not allow");
+        if let Some(refused) = self.refused_authority(&key) {
+            log::warn!(target: "feramiko::auth", "{}: {refused}", key.fingerprint());
             return Ok(self.refuse());
         }
         if spent || !key.algorithms().contains(&algorithm) || !self.methods.contains(&"publickey") {
@@ -376,7 +378,8 @@ impl AuthServer {
         let (Some(algorithm), Some(client)) = (algorithm, request.client(self.limits.user_bytes)) else {
             return Ok(self.refuse());
         };
-        if !self.certified_as_may_be(&client.key) {
+        if let Some(refused) = self.refused_authority(&client.key) {
+            log::warn!(target: "feramiko::auth", "host {}: {refused}", client.host);
             return Ok(self.refuse());
         }
         if !client.key.algorithms().contains(&algorithm) || !self.methods.contains(&"hostbased") {
