@@ -15,7 +15,7 @@ const OTHERS: Verdict =
     Out("Certificate invalid: name is not a listed principal", "the certificate is for others");
 const NOT_NAMED: Verdict =
     Out("Certificate does not contain an authorized principal", "the certificate is for others");
-const STRANGER: Verdict = Out("is not listed in", "is not listed in");
+const STRANGER: Verdict = Out("is not listed in /", "is not listed in /");
 
 /// Options of a line with an authority's key, what is made of the certificate, and of the login.
 const LINES: &[(&str, &[&str], Verdict)] = &[
@@ -126,7 +126,12 @@ fn files_of_authorities() {
     judges.write("authorities", &[b"# caf\xe9\n", line.as_bytes(), b" caf\xe9\n"].concat());
     judges.agree("comments in Latin-1", &certified, PLAIN, &mut failed);
     fs::remove_file(judges.folder.file("authorities")).unwrap();
-    judges.agree("no file", &certified, Out("No such file", "No such file"), &mut failed);
+    judges.agree(
+        "no file",
+        &certified,
+        Out("/authorities: No such file", "/authorities: No such file"),
+        &mut failed,
+    );
     all_agreed(&failed);
 }
 

@@ -9,7 +9,9 @@ use feramiko::{CertificateBuilder, KeyKind};
 use serde_json::json;
 
 use crate::given;
-use crate::judges::{FORCED, Judges, NO_TERMINAL, Out, PLAIN, TERMINAL, Verdict, all_agreed, logged};
+use crate::judges::{
+    FORCED, Judges, NO_TERMINAL, Out, PLAIN, TERMINAL, Verdict, all_agreed, connect, logged,
+};
 use crate::makers::Workshop;
 use crate::peers::{Folder, Python, user};
 
@@ -26,8 +28,17 @@ const NO_NETWORK: Verdict = Out(
 );
 const A_HOSTS: Verdict =
     Out("Certificate invalid: not a user certificate", "the certificate is of the wrong kind");
-const STRANGER: Verdict = Out("is not listed in", "is not listed in");
-const SIGNATURE: Verdict = Out("algorithm", "is signed by");
+const STRANGER: Verdict = Out("is not listed in /", "is not listed in /");
+
+/// What is refused for what its authority has signed it by.
+macro_rules! signed_by {
+    ($name:literal) => {
+        Out(
+            concat!("certificate signature algorithm ", $name, ": signature algorithm not supported"),
+            concat!("the certificate is signed by ", $name, ", which is not accepted"),
+        )
+    };
+}
 
 /// What is refused for an option that nobody knows.
 macro_rules! demands {
@@ -107,6 +118,24 @@ fn certificates_of_either_maker() {
     all_agreed(&failed);
 }
 
+/// Whoever runs a server with what is usual in its configuration sees why a certificate is refused.
+#[test]
+fn reasons_are_told_unless_told_otherwise() {
+    let _watch = given::within(300);
+    let (Some(judges), Some(shop)) = (Judges::new(&["LogLevel INFO"]), Workshop::new()) else { return };
+    let (authority, key) = (shop.key("authority", KeyKind::Ed25519), shop.key("id", KeyKind::Ed25519));
+    judges.write("authorities", &authority.public_key().to_line());
+    for (arguments, verdict) in MADE {
+        let Out(theirs, ours) = verdict else { continue };
+        let certified = key.with_certificate(&shop.certificate(0, "authority", arguments)).unwrap();
+        for ((name, server), words) in judges.servers.iter().zip([theirs, ours]) {
+            let before = server.log().len();
+            assert!(connect(server, &certified).is_none(), "{name}: {arguments:?}");
+            logged(server, before, words).unwrap_or_else(|said| panic!("{name}: {arguments:?}: {said}"));
+        }
+    }
+}
+
 /// By what an authority may sign: all but SHA-1, and but what the configuration takes away.
 #[test]
 fn signatures_of_either_maker() {
@@ -116,10 +145,10 @@ fn signatures_of_either_maker() {
     let rows: &[(KeyKind, &[&str], Verdict)] = &[
         (KeyKind::EcdsaP256, &[], PLAIN),
         (KeyKind::EcdsaP384, &[], TERMINAL),
-        (KeyKind::EcdsaP521, &[], SIGNATURE),
+        (KeyKind::EcdsaP521, &[], signed_by!("ecdsa-sha2-nistp521")),
         (KeyKind::Rsa(2048), &[], TERMINAL),
         (KeyKind::Rsa(2048), &["-t", "rsa-sha2-256"], PLAIN),
-        (KeyKind::Rsa(2048), &["-t", "ssh-rsa"], SIGNATURE),
+        (KeyKind::Rsa(2048), &["-t", "ssh-rsa"], signed_by!("ssh-rsa")),
     ];
     for (number, (kind, arguments, verdict)) in rows.iter().enumerate() {
         let name = format!("authority{number}");
@@ -154,27 +183,36 @@ const ODD: &[(&str, Change, Verdict)] = &[
     (
         "a demand with more than it takes",
         |c| c.critical_option("verify-required", Some(b"x")),
-        Out("verify-required", "the certificate demands verify-required, which is not understood"),
+        Out(
+            "Certificate option \"verify-required\" corrupt (extra data)",
+            "the certificate demands verify-required, which is not understood",
+        ),
     ),
     (
         "a demand with less than it takes",
         |c| c.critical_option("force-command", None),
-        Out("force-command", "the certificate demands force-command, which is not understood"),
+        Out("arse \"force-command\"", "the certificate demands force-command, which is not understood"),
     ),
     (
         "no list of addresses",
         |c| c.critical_option("source-address", None),
-        Out("source-address", "the certificate demands source-address, which is not understood"),
+        Out("arse \"source-address\"", "the certificate demands source-address, which is not understood"),
     ),
     (
         "an extension with more than it takes",
         |c| c.extension("permit-pty", Some(b"x")),
-        Out("permit-pty", "the certificate's extension permit-pty holds what is not understood"),
+        Out(
+            "Certificate option \"permit-pty\" corrupt (extra data)",
+            "the certificate's extension permit-pty holds what is not understood",
+        ),
     ),
     (
         "the flag of no touch with a value",
         |c| c.extension("no-touch-required", Some(b"")),
-        Out("no-touch-required", "extension no-touch-required holds"),
+        Out(
+            "Certificate option \"no-touch-required\" corrupt (extra data)",
+            "extension no-touch-required holds",
+        ),
     ),
     ("an id with a bell", |c| c.key_id("id \"with\" \n odd \u{7} characters"), PLAIN),
     ("two demands", |c| c.critical_option("a", None).critical_option("b", None), demands!("a")),

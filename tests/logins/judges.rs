@@ -11,6 +11,10 @@ use crate::peers::{Folder, Keys, Server, example, keeper, sshd, sshd_at_home, st
 
 /// A line of a log is there by then: it is written before the client is answered, and read by a thread of ours.
 const LOGGED: Duration = Duration::from_secs(20);
+/// What sshd says last of an attempt that it refuses.
+const OVER: &str = "userauth_pubkey: authenticated 0";
+/// What sshd says of keys that it refuses.
+pub(crate) const REFUSED: &str = "Failed publickey for ";
 /// How often it is looked for.
 const STEP: Duration = Duration::from_millis(2);
 
@@ -67,8 +71,9 @@ impl Judges {
         ];
         let path = folder.path().display().to_string();
         let lines: Vec<_> = lines.iter().chain(more).map(|line| line.replace("FOLDER", &path)).collect();
+        // Of an option the first value counts.
         let config = format!(
-            "AuthorizedKeysFile {path}/keys\nMaxAuthTries 20\nLogLevel DEBUG2\n{}\n",
+            "AuthorizedKeysFile {path}/keys\nMaxAuthTries 20\n{}\nLogLevel DEBUG2\n",
             lines.join("\n")
         );
         let theirs = sshd(&host, &own, &config)?;
@@ -117,7 +122,11 @@ fn judged(server: &Server, key: &PKey, verdict: Verdict, side: usize) -> Result<
     let shown = connect(server, key).map(|client| effect(&client));
     match (shown, verdict) {
         (Some(shown), In(part)) if shown.contains(part) => Ok(Some(shown)),
-        (None, Out(theirs, ours)) => logged(server, before, [theirs, ours][side]).map(|()| None),
+        (None, Out(theirs, ours)) => {
+            // What is written last of an attempt: nothing of this one is taken for the next one's.
+            let words = if side == 0 { vec![theirs, OVER] } else { vec![ours] };
+            words.iter().try_for_each(|words| logged(server, before, words)).map(|()| None)
+        }
         (shown, _) => Err(format!("{shown:?}, and said {}", reasons(server, before))),
     }
 }

@@ -3,11 +3,10 @@
 use feramiko::{KeyKind, PKey};
 
 use crate::given;
-use crate::judges::{FORCED, In, Judges, NO_TERMINAL, Out, PLAIN, TERMINAL, Verdict, all_agreed};
+use crate::judges::{FORCED, In, Judges, NO_TERMINAL, Out, PLAIN, REFUSED, TERMINAL, Verdict, all_agreed};
 
 /// OpenSSH says no more when it finds nothing, or an authority's key only.
-const FAILED: &str = "Failed publickey for ";
-const STRANGER: Verdict = Out(FAILED, " not let in by ");
+const STRANGER: Verdict = Out(REFUSED, " not let in by ");
 const NO_KEY: Verdict = Out("advance: ", "line not used: ");
 const ELSEWHERE: Verdict = Out("not from a permitted host", "the client comes from elsewhere");
 const NOWHERE: Verdict = Out("invalid from criteria", "line not used: from: an entry is no address");
@@ -53,7 +52,7 @@ const LINES: &[(&str, Verdict)] = &[
         "command=\"echo forced\",command=\"echo twice\"",
         bad!("multiple \"command\" clauses", "command: given twice"),
     ),
-    ("command=\"echo forced", Out(FAILED, "a quote is missing")),
+    ("command=\"echo forced", Out(REFUSED, "a quote is missing")),
     ("command=echo", bad!("missing start quote", "a value stands in quotes")),
     ("command", bad!("unknown key option", "the option command needs a value")),
     ("environment=\"V=value\"", In("plain value")),
@@ -110,7 +109,7 @@ const LINES: &[(&str, Verdict)] = &[
     ("tunnel=\"nonsense\"", bad!("invalid tun device", "tunnel: neither the number of a device nor any")),
     ("tunnel=\"\"", bad!("invalid tun device", "tunnel: neither the number of a device nor any")),
     ("principals=\"somebody\"", Out("principals on non-CA key", "principals are those of certificates")),
-    ("cert-authority", Out(FAILED, "it is an authority's")),
+    ("cert-authority", Out(REFUSED, "it is an authority's")),
     ("unheard-of", bad!("unknown key option", "the option \"unheard-of\" is not known")),
     ("unheard-of=\"x\"", bad!("unknown key option", "the option \"unheard-of\" is not known")),
     ("restrict,unheard-of", bad!("unknown key option", "the option \"unheard-of\" is not known")),
