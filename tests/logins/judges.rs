@@ -81,12 +81,8 @@ impl Judges {
             let mut command = keeper(r#""$@""#);
             command.env("HOME", folder.path());
             command.arg(example("sshd")).args(["-p", &port.to_string(), "--listen", "127.0.0.1", "-h"]);
-            command
-                .arg(host.private("ed25519"))
-                .arg("-a")
-                .arg(folder.file("keys"))
-                .args(["-o", "LogLevel DEBUG"]);
-            lines.iter().for_each(|line| {
+            command.arg(host.private("ed25519")).arg("-a").arg(folder.file("keys"));
+            lines.iter().map(String::as_str).chain(["LogLevel DEBUG"]).for_each(|line| {
                 command.args(["-o", line]);
             });
             (command, "listening on".to_owned())
