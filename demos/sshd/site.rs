@@ -99,7 +99,11 @@ impl Application {
         let who = self.who(user);
         let answer = keys::judge(&who, &self.login(&who.user, key), &self.site.keys);
         let forced = key.certificate().is_some_and(|certificate| certificate.force_command().is_some());
-        self.decided(&who, "publickey", answer, forced)
+        let answer = self.decided(&who, "publickey", answer, forced);
+        if answer == AuthAnswer::Refuse {
+            log::info!(target: "sshd", "{} from {} not let in by {}", who.name, self.peer.source, key.fingerprint());
+        }
+        answer
     }
 }
 

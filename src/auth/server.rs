@@ -12,7 +12,7 @@ use super::method::{
 use super::own::METHOD_NUMBERS;
 use super::{AuthError, AuthenticationMethods, HostbasedClient, Permissions};
 use crate::crypto::secret::Secret;
-use crate::key::{KeySpec, PublicKey, RSA_MIN, TokenUse};
+use crate::key::{CertificateError, KeySpec, PublicKey, RSA_MIN, TokenUse};
 use crate::msg::auth::{
     UserauthFailure, UserauthInfoRequest, UserauthInfoResponse, UserauthPasswdChangereq, UserauthPkOk,
     UserauthRequest, UserauthSuccess,
@@ -174,9 +174,11 @@ impl AuthServer {
         self.ca_signatures = algorithms.to_vec();
     }
 
-    /// Whether the authority has signed as it may, if the key has a certificate.
-    fn certified_as_may_be(&self, key: &PublicKey) -> bool {
-        key.certificate().is_none_or(|certificate| self.ca_signatures.contains(&certificate.algorithm()))
+    /// Why the authority of the key's certificate, if it has one, may not sign so.
+    fn refused_authority(&self, key: &PublicKey) -> Option<CertificateError> {
+        let algorithm = key.certificate()?.algorithm();
+        let refused = || CertificateError::Algorithm(algorithm.to_owned());
+        (!self.ca_signatures.contains(&algorithm)).then(refused)
     }
 
     /// The signature algorithms of users' keys and of hosts' from now on.
@@ -319,12 +321,13 @@ impl AuthServer {
             return Ok(self.refuse());
         }
         let algorithm = self.algorithms.iter().copied().find(|known| known.as_bytes() == name);
-        let key = PublicKey::from_any_blob(blob, &self.own_keys).ok();
-        let (Some(algorithm), Some(key)) = (algorithm, key) else { return Ok(self.refuse()) };
+        let key = PublicKey::from_any_blob(blob, &self.own_keys)
+            .inspect_err(|error| log::info!(target: "feramiko::auth", "a public key is not read: {error}"));
+        let (Some(algorithm), Ok(key)) = (algorithm, key) else { return Ok(self.refuse()) };
         let plain = || key.without_certificate();
         let spent = self.used.iter().any(|used| *used == plain());
-        if !self.certified_as_may_be(&key) {
-            log::info!(target: "feramiko::auth", "a certificate is signed by what CASignatureAlgorithms does not allow");
+        if let Some(refused) = self.refused_authority(&key) {
+            log::warn!(target: "feramiko::auth", "{}: {refused}", key.fingerprint());
             return Ok(self.refuse());
         }
         if spent || !key.algorithms().contains(&algorithm) || !self.methods.contains(&"publickey") {
@@ -354,7 +357,8 @@ impl AuthServer {
         let (Some(algorithm), Some(client)) = (algorithm, request.client(self.limits.user_bytes)) else {
             return Ok(self.refuse());
         };
-        if !self.certified_as_may_be(&client.key) {
+        if let Some(refused) = self.refused_authority(&client.key) {
+            log::warn!(target: "feramiko::auth", "host {}: {refused}", client.host);
             return Ok(self.refuse());
         }
         if !client.key.algorithms().contains(&algorithm) || !self.methods.contains(&"hostbased") {
@@ -531,7 +535,10 @@ impl AuthServer {
 fn granted(key: &PublicKey, token: Option<TokenUse>, answer: AuthAnswer) -> Option<AuthAnswer> {
     let (whole, own) = answer.passed()?;
     let permissions = match (own, key.certificate().map(Permissions::of_certificate)) {
-        (Some(own), Some(certified)) => own.and(certified)?,
+        (Some(own), Some(certified)) => own.and(certified).or_else(|| {
+            log::error!(target: "feramiko::auth", "a line and a certificate force different commands");
+            None
+        })?,
         (own, certified) => own.or(certified).unwrap_or_default(),
     };
     if let Some(token) = token

@@ -1,14 +1,14 @@
 //! Authorities whose certificates let users in, whoever the user is, and the names that a certificate may let this
 //! one in by: TrustedUserCAKeys and AuthorizedPrincipalsFile of sshd_config(5), OpenSSH's user_cert_trusted_ca.
-//! A bad line spoils only itself. Reads no clock.
+//! A bad line of principals spoils only itself. Reads no clock.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::options::{self, Options};
 use super::{BadLine, KeyLogin, lines, plain, tell_bad, text_of, too_many};
 use crate::auth::AuthAnswer;
-use crate::key::{KeyError, key_blob};
+use crate::key::{CertificateError, KeyError, PublicKey};
 
 /// A name that lets the user in, and with what.
 #[derive(Debug)]
@@ -42,6 +42,8 @@ struct Principal {
 pub struct UserAuthorities {
     /// The blobs of their keys.
     keys: HashSet<Vec<u8>>,
+    /// The file they are from, for the log.
+    file: Option<PathBuf>,
     /// None: a certificate has to name the user.
     principals: Option<Vec<Principal>>,
     bad: Vec<BadLine>,
@@ -49,7 +51,7 @@ pub struct UserAuthorities {
 }
 
 impl UserAuthorities {
-    /// Reads a file with the public key of an authority on each line. What is wrong with lines is logged, and
+    /// Reads a file with the public key of an authority on each line. What is wrong with a line is logged, and
     /// told by [`bad_lines`](Self::bad_lines).
     ///
     /// # Errors
@@ -58,10 +60,11 @@ impl UserAuthorities {
         let path = path.as_ref();
         let this = Self::parse(text_of(path)?);
         tell_bad(path, &this.bad);
-        Ok(this)
+        Ok(Self { file: Some(path.to_owned()), ..this })
     }
 
-    /// Reads the text of such a file, at most 100000 lines. There are no options before the keys.
+    /// Reads the text of such a file, at most 100000 lines. There are no options before the keys. As with sshd, who
+    /// stands behind a line that is no key is trusted as little as that line.
     #[must_use]
     pub fn parse(text: impl AsRef<[u8]>) -> Self {
         let mut this = Self::default();
@@ -69,10 +72,15 @@ impl UserAuthorities {
             if bytes.is_empty() || bytes.starts_with(b"#") {
                 continue;
             }
-            let read = key_blob(bytes).map_err(|error| error.to_string());
-            match read.and_then(|key| plain(key, &Options::default())) {
+            let read =
+                PublicKey::from_line(&String::from_utf8_lossy(bytes)).map_err(|error| error.to_string());
+            match read.and_then(|(key, _)| plain(key.blob().to_vec(), &Options::default())) {
                 Ok(key) => drop(this.keys.insert(key)),
-                Err(reason) => this.bad.push(BadLine { line, reason }),
+                Err(reason) => {
+                    let reason = format!("{reason}; nor is any that follows");
+                    this.bad.push(BadLine { line, reason });
+                    return this;
+                }
             }
         }
         this.bad.extend(too_many(text.as_ref()));
@@ -80,7 +88,8 @@ impl UserAuthorities {
     }
 
     /// From now on a certificate has to name a principal that stands in such a text, the user's name alone does
-    /// not do: each line a name, with options before it as in authorized_keys; what follows a `#` is a comment.
+    /// not do: each line a name, with options before it as in authorized_keys. What follows a `#` is a comment, and
+    /// the last blank parts the name from the options.
     /// The first line whose name the certificate has decides. Of several texts the lines of the first come
     /// first; one that could not be read is an empty one. At most 100000 lines of each are read.
     #[must_use]
@@ -118,14 +127,31 @@ impl UserAuthorities {
     /// [`check_auth_certificate`]: crate::ServerInterface::check_auth_certificate
     pub fn check(&self, login: &KeyLogin<'_>) -> AuthAnswer {
         let Some(certificate) = login.key.certificate() else { return AuthAnswer::Refuse };
-        if !self.keys.contains(certificate.authority().blob()) {
+        let authority = certificate.authority();
+        if !self.keys.contains(authority.blob()) {
+            let file = self.file.as_deref().unwrap_or_else(|| Path::new("(a text)")).display();
+            log::debug!(
+                target: "feramiko::auth",
+                "the authority {} is not listed in {file}",
+                authority.fingerprint()
+            );
             return AuthAnswer::Refuse;
         }
+        // As OpenSSH logs it: whoever runs the server is asked why, and the client is not told.
+        let refused = |why: String| {
+            log::error!(target: "feramiko::auth", "{}: {why}", login.key.fingerprint());
+            AuthAnswer::Refuse
+        };
         let Some(principals) = &self.principals else {
-            return AuthAnswer::when(certificate.names(login.user));
+            return match certificate.names(login.user) {
+                true => AuthAnswer::Accept,
+                false => refused(CertificateError::WrongPrincipal(login.user.to_owned()).to_string()),
+            };
         };
         let found = principals.iter().find(|principal| certificate.names(&principal.name));
-        let Some(Principal { line, name, options }) = found else { return AuthAnswer::Refuse };
+        let Some(Principal { line, name, options }) = found else {
+            return refused(format!("the certificate has no principal that lets in {}", login.user));
+        };
         match options.refuses_here(login) {
             None => options.granted(self.environment),
             Some(reason) => {
@@ -143,15 +169,21 @@ impl UserAuthorities {
 
 /// A line of principals: its options and its name.
 fn principal(line: &[u8]) -> Result<(Options, String), String> {
-    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let (options, name) =
-        if line.iter().any(blank) { options::parse(line)? } else { (Options::default(), line) };
-    if name.is_empty() || name.iter().any(blank) {
-        return Err("one name follows the options".to_owned());
-    }
+    let last = |blank: u8| line.iter().rposition(|byte| *byte == blank);
+    // As sshd has it: a space wherever it stands, or else a tab.
+    let parted = last(b' ').or_else(|| last(b'\t')).and_then(|at| line.split_at_checked(at));
+    let (options, name) = parted.unwrap_or((b"", line));
+    let options = match options.trim_ascii() {
+        b"" => Options::default(),
+        // They end at a blank.
+        text => match options::parse(&[text, b" "].concat())? {
+            (options, b"") => options,
+            _ => return Err("one name follows the options".to_owned()),
+        },
+    };
     if options.authority || options.principals.is_some() {
         return Err("cert-authority and principals are options of keys".to_owned());
     }
-    let name = std::str::from_utf8(name).map_err(|_| "the name is no UTF-8")?;
+    let name = std::str::from_utf8(name.trim_ascii()).map_err(|_| "the name is no UTF-8")?;
     Ok((options, name.to_owned()))
 }

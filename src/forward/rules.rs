@@ -10,15 +10,16 @@ use crate::pattern::{Letters, matches};
 /// Ports below this are the system's.
 const PRIVILEGED: u16 = 1024;
 
-/// Whether a list has somebody listen at `at`. Names are patterns, without case; an entry without one is for
-/// every host. As above, UNIX sockets stand in no list; OpenSSH lets those pass whatever the list says.
+/// Whether a list has somebody listen at `at`. Names are patterns, held against the host in small letters, so that
+/// one with a capital is for none, as with OpenSSH; an entry without a name is for every host. UNIX sockets stand
+/// in no list; OpenSSH lets those pass whatever the list says.
 pub(crate) fn may_listen(list: Option<&[String]>, at: &Endpoint) -> bool {
     let Some(list) = list else { return true };
     let Endpoint::Tcp { host, port } = at else { return false };
     let host = host.to_ascii_lowercase();
     list.iter().filter_map(|text| entry(text)).any(|(allowed, allowed_port)| {
         let allowed = if allowed.is_empty() { "*" } else { allowed };
-        matches(allowed.as_bytes(), host.as_bytes(), Letters::Lower)
+        matches(allowed.as_bytes(), host.as_bytes(), Letters::Exact)
             && allowed_port.is_none_or(|allowed| allowed == *port)
     })
 }
@@ -174,13 +175,15 @@ mod tests {
     #[test]
     fn lists_of_places_to_listen() {
         let tcp = Endpoint::tcp;
-        let allowed = list(&[":8080", "local*:*", "*.Example.org:90"]);
+        let allowed = list(&[":8080", "local*:*", "*.example.org:90", "*.Example.com:90"]);
         for (at, expected) in [
             (tcp("", 8080), true),
             (tcp("0.0.0.0", 8080), true),
             (tcp("", 8081), false),
             (tcp("LOCALHOST", 1), true),
-            (tcp("a.example.org", 90), true),
+            (tcp("a.Example.org", 90), true),
+            (tcp("a.example.com", 90), false),
+            (tcp("a.Example.com", 90), false),
             (tcp("example.org", 90), false),
             (Endpoint::unix("/a"), false),
         ] {

@@ -19,6 +19,16 @@ const OPTIONS: usize = 256;
 /// A command that is forced, or a list of addresses; longer ones fit no packet.
 const OPTION_BYTES: usize = 64 * 1024;
 
+/// The extensions that OpenSSH knows, all of them flags.
+const FLAGS: [&str; 6] = [
+    "no-touch-required",
+    "permit-X11-forwarding",
+    "permit-agent-forwarding",
+    "permit-port-forwarding",
+    "permit-pty",
+    "permit-user-rc",
+];
+
 /// What a certificate is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -54,6 +64,8 @@ pub enum CertificateError {
     WrongPrincipal(String),
     /// It demands something that is not understood.
     CriticalOption(String),
+    /// An extension that is a flag holds something.
+    Extension(String),
     /// It may not be used from this address.
     SourceAddress,
     /// It is signed by an algorithm that is not accepted.
@@ -70,6 +82,9 @@ impl fmt::Display for CertificateError {
             Self::WrongPrincipal(name) => write!(f, "the certificate is not for {name}"),
             Self::CriticalOption(name) => {
                 write!(f, "the certificate demands {name}, which is not understood")
+            }
+            Self::Extension(name) => {
+                write!(f, "the certificate's extension {name} holds what is not understood")
             }
             Self::SourceAddress => f.write_str("the certificate may not be used from this address"),
             Self::Algorithm(name) => write!(f, "the certificate is signed by {name}, which is not accepted"),
@@ -282,12 +297,12 @@ impl Certificate {
                 ("force-command", Some(_)) => true,
                 ("verify-required", None) => setting.is_flag(),
                 ("source-address", Some(list)) => {
-                    // A list that cannot be read lets nobody in, nor does an address that is not known.
-                    let inside = |address| pattern::address_in_list(list, address) == Some(true);
-                    if !address.is_some_and(inside) {
-                        return Err(CertificateError::SourceAddress);
+                    match address.map(|address| pattern::address_in_list(list, address)) {
+                        Some(Some(true)) => true,
+                        // A list that cannot be read lets nobody in, nor does an address that is not known.
+                        Some(None) => false,
+                        Some(Some(false)) | None => return Err(CertificateError::SourceAddress),
                     }
-                    true
                 }
                 _ => false,
             };
@@ -295,7 +310,11 @@ impl Certificate {
                 return Err(CertificateError::CriticalOption(setting.name.clone()));
             }
         }
-        Ok(())
+        let holds = |setting: &&Setting| FLAGS.contains(&setting.name.as_str()) && !setting.is_flag();
+        match self.extensions.iter().find(holds) {
+            Some(setting) => Err(CertificateError::Extension(setting.name.clone())),
+            None => Ok(()),
+        }
     }
 
     /// Whether it says at `now` that `host` has this key: one of its names is the host's in lower case, or a pattern

@@ -123,7 +123,7 @@ fn is_revoked<'a>(key: &PublicKey, lists: impl Iterator<Item = &'a PathBuf>, pee
     lists.into_iter().any(|path| match RevokedKeys::from_file(path).map(|list| list.check_key(key)) {
         Ok(None) => false,
         Ok(Some(revoked)) => {
-            log::warn!(target: "feramiko::auth", "{}: {}: {revoked}", peer.source, key.fingerprint());
+            log::error!(target: "feramiko::auth", "{}: {}: {revoked}", peer.source, key.fingerprint());
             true
         }
         Err(error) => {
@@ -176,7 +176,8 @@ fn certificate(interface: &impl ServerInterface, peer: &Peer, user: &str, key: &
     match key.certificate().map(|certificate| certificate.check_user(SystemTime::now(), address)) {
         Some(Ok(())) => interface.check_auth_certificate(user, key),
         Some(Err(error)) => {
-            log::info!(target: "feramiko::auth", "{}: {}: {error}", peer.source, key.fingerprint());
+            // As OpenSSH does: who runs the server will be asked, and the client is not told.
+            log::error!(target: "feramiko::auth", "{}: {}: {error}", peer.source, key.fingerprint());
             AuthAnswer::Refuse
         }
         None => AuthAnswer::Refuse,

@@ -54,6 +54,7 @@ fn lines_of_principals() {
         ("web#", Some(all())),
         ("\n\nroot\nci\n", Some(all())),
         ("web ci", None),
+        ("command=\"a b\"\tweb", None),
         ("restrict web", Some(Permissions::restricted())),
         ("restrict\tweb", Some(Permissions::restricted())),
         ("restrict,pty   ci", Some(Permissions { pty: true, ..Permissions::restricted() })),
@@ -105,14 +106,15 @@ fn several_texts_and_variables() {
 fn lines_that_are_not_used() {
     let (authority, certificate) = certified(&["robey"]);
     let line = authority.public_key().to_line();
-    let text = format!(
-        "# comment\n\nnonsense\ncert-authority {line}\nssh-ed25519 AAAA broken\n{}\n  {line}\r\n",
-        certificate.to_line(),
-    );
-    let trusted = UserAuthorities::parse(text);
-    assert_eq!(trusted.check(&login(&certificate, "192.0.2.7")), AuthAnswer::Accept);
     let bad = |trusted: &UserAuthorities| trusted.bad_lines().iter().map(|bad| bad.line).collect::<Vec<_>>();
-    assert_eq!(bad(&trusted), [3, 4, 5, 6]);
+    let check = |trusted: &UserAuthorities| trusted.check(&login(&certificate, "192.0.2.7"));
+    let fine = UserAuthorities::parse(format!("# comment\n\n  {line}\r\nnonsense\n"));
+    assert_eq!((check(&fine), bad(&fine)), (AuthAnswer::Accept, vec![4]));
+    // Nobody is trusted who stands behind a line that is no key.
+    for wrong in ["nonsense", &format!("cert-authority {line}"), "ssh-ed25519 AAAA", &certificate.to_line()] {
+        let trusted = UserAuthorities::parse(format!("{wrong}\n{line}\n"));
+        assert_eq!((check(&trusted), bad(&trusted)), (AuthAnswer::Refuse, vec![1]), "{wrong}");
+    }
     let trusted = UserAuthorities::parse(&line).principals(b"web\n\xff\nweb ci\nrestrict web\n,\n");
     assert_eq!(bad(&trusted), [2, 3]);
     let line = "restrict,command=\"a \\\"b\\\"\",from=\"*\" robey # comment";

@@ -124,9 +124,15 @@ fn a_users_certificate_is_judged() {
         (|c| c.valid_before(at(1000)), Err(CertificateError::Expired)),
         (|c| c.source_address("192.0.2.0/24"), Ok(())),
         (|c| c.source_address("198.51.100.0/24"), Err(CertificateError::SourceAddress)),
-        (|c| c.source_address("192.0.2.7/24"), Err(CertificateError::SourceAddress)),
-        (|c| c.source_address("nonsense,192.0.2.7"), Err(CertificateError::SourceAddress)),
-        (|c| c.source_address(""), Err(CertificateError::SourceAddress)),
+        (
+            |c| c.source_address("192.0.2.7/24"),
+            Err(CertificateError::CriticalOption("source-address".to_owned())),
+        ),
+        (
+            |c| c.source_address("nonsense,192.0.2.7"),
+            Err(CertificateError::CriticalOption("source-address".to_owned())),
+        ),
+        (|c| c.source_address(""), Err(CertificateError::CriticalOption("source-address".to_owned()))),
         (|c| c.force_command("uname"), Ok(())),
         (|c| c.critical_option("verify-required", None), Ok(())),
         (
@@ -142,6 +148,11 @@ fn a_users_certificate_is_judged() {
             Err(CertificateError::CriticalOption("unheard@of".to_owned())),
         ),
         (|c| c.extension("unheard@of", Some(b"x")), Ok(())),
+        (|c| c.extension("no-touch-required", None), Ok(())),
+        (
+            |c| c.extension("permit-user-rc", Some(b"x")),
+            Err(CertificateError::Extension("permit-user-rc".to_owned())),
+        ),
     ];
     for (at_case, (change, verdict)) in cases.iter().enumerate() {
         let builder = CertificateBuilder::user(key.public_key()).principal("robey");
