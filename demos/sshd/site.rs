@@ -39,6 +39,11 @@ pub(crate) struct Application {
     who: Mutex<Option<Arc<Who>>>,
 }
 
+/// The user in sshd's words.
+fn named(who: &Who) -> String {
+    if who.account().is_some() { who.name.clone() } else { format!("invalid user {}", who.name) }
+}
+
 impl Application {
     pub(crate) fn new(site: Arc<Site>, peer: &Peer) -> Self {
         Self { site, peer: peer.clone(), who: Mutex::new(None) }
@@ -101,7 +106,15 @@ impl Application {
         let forced = key.certificate().is_some_and(|certificate| certificate.force_command().is_some());
         let answer = self.decided(&who, "publickey", answer, forced);
         if answer == AuthAnswer::Refuse {
-            log::info!(target: "sshd", "{} from {} not let in by {}", who.name, self.peer.source, key.fingerprint());
+            // Clients try what keys they have: no sign of a stranger, and said to who asks for more than is usual.
+            log::debug!(
+                target: "sshd",
+                "Failed publickey for {} from {} ssh2: {} {}",
+                named(&who),
+                from(&self.peer),
+                key.short_type(),
+                key.fingerprint()
+            );
         }
         answer
     }
@@ -151,8 +164,7 @@ impl ServerInterface for Application {
         let answer = AuthAnswer::when(right && known.is_some() && !empty);
         let answer = self.decided(&who, "password", answer, false);
         if answer == AuthAnswer::Refuse {
-            let invalid = if who.account().is_none() { "invalid user " } else { "" };
-            log::info!(target: "sshd", "Failed password for {invalid}{user} from {} ssh2", from(&self.peer));
+            log::info!(target: "sshd", "Failed password for {} from {} ssh2", named(&who), from(&self.peer));
         }
         answer
     }

@@ -6,7 +6,7 @@ use crate::given;
 use crate::judges::{FORCED, In, Judges, NO_TERMINAL, Out, PLAIN, REFUSED, TERMINAL, Verdict, all_agreed};
 
 /// OpenSSH says no more when it finds nothing, or an authority's key only.
-const STRANGER: Verdict = Out(REFUSED, " not let in by ");
+const STRANGER: Verdict = Out(REFUSED, REFUSED);
 const NO_KEY: Verdict = Out("advance: ", "line not used: ");
 const ELSEWHERE: Verdict = Out("not from a permitted host", "the client comes from elsewhere");
 const NOWHERE: Verdict = Out("invalid from criteria", "line not used: from: an entry is no address");
