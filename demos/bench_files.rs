@@ -1,5 +1,6 @@
-//! What keys and their files cost, for benchmarks: `bench_files KNOWN_HOSTS HOST AUTHORIZED_KEYS`. Prints one
-//! JSON line: microseconds to load each file and find something in it, and to sign and verify.
+//! What keys and their files cost, for benchmarks: `bench_files HOST KNOWN_HOSTS HASHED AUTHORIZED_KEYS`, of which
+//! HASHED has no name in clear. Prints one JSON line: microseconds to load each file and find something in it, and to
+//! sign and verify.
 
 mod support;
 
@@ -16,7 +17,7 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// Signatures that are made and checked of each kind.
 const ROUNDS: u32 = 200;
-const KINDS: [(&str, KeyKind); 7] = [
+const KINDS: [(&str, KeyKind); 8] = [
     ("ed25519", KeyKind::Ed25519),
     ("ed448", KeyKind::Ed448),
     ("ecdsa p256", KeyKind::EcdsaP256),
@@ -24,6 +25,7 @@ const KINDS: [(&str, KeyKind); 7] = [
     ("ecdsa p521", KeyKind::EcdsaP521),
     ("rsa 2048", KeyKind::Rsa(2048)),
     ("rsa 4096", KeyKind::Rsa(4096)),
+    ("dsa 1024", KeyKind::Dss),
 ];
 
 /// Microseconds that one of `rounds` takes.
@@ -50,11 +52,15 @@ fn signatures() -> Outcome<Value> {
 
 fn run() -> Outcome<()> {
     let arguments = operands()?;
-    let [known, host, authorized] = &arguments[..] else { return Err("three arguments are needed".into()) };
-    let found = cost(5, || {
-        let keys = HostKeys::load(known)?;
-        if keys.lookup(host, 22).is_empty() { Err("the host is not found".into()) } else { Ok(()) }
-    })?;
+    let [host, known, hashed, authorized] = &arguments[..] else {
+        return Err("four arguments are needed".into());
+    };
+    let found = |path: &String| {
+        cost(5, || {
+            let keys = HostKeys::load(path)?;
+            if keys.lookup(host, 22).is_empty() { Err("the host is not found".into()) } else { Ok(()) }
+        })
+    };
     let (key, loaded) = (PKey::generate(KeyKind::Ed25519)?, AuthorizedKeys::load(authorized)?);
     let login = KeyLogin::new("robey", key.public_key(), None);
     let judged = cost(5, || match AuthorizedKeys::load(authorized)?.check(&login) {
@@ -63,7 +69,7 @@ fn run() -> Outcome<()> {
     })?;
     let again = cost(1000, || Ok(loaded.check(&login)))?;
     let costs = json!({
-        "known_hosts": found, "authorized_keys": judged, "authorized_keys, loaded": again,
+        "known_hosts": found(known)?, "hashed": found(hashed)?, "authorized_keys": judged, "authorized_keys, loaded": again,
         "signatures": signatures()?,
     });
     Ok(say(costs)?)

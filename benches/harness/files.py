@@ -29,10 +29,11 @@ def hashed(name):
 
 
 def write_files(folder):
-    """A known_hosts, a third of it hashed, and an authorized_keys."""
+    """A known_hosts, a third of it hashed, another that is hashed as a whole, and an authorized_keys."""
     names = [f"host{number}.example.org" for number in range(LINES)]
     known = [(hashed(name) if number % 3 == 0 else name) + " " + ed25519_line() for number, name in enumerate(names)]
     (folder / "known_hosts").write_text("\n".join(known) + "\n")
+    (folder / "hashed").write_text("".join(f"{hashed(name)} {ed25519_line()}\n" for name in names))
     (folder / "authorized_keys").write_text("".join(f"restrict {ed25519_line()} somebody\n" for _ in range(LINES)))
 
 
@@ -54,6 +55,7 @@ OPENSSL = {
     "ecdsa p521": ("ecdsap521", r"ecdsa \(nistp521\)"),
     "rsa 2048": ("rsa2048", r"rsa 2048 bits"),
     "rsa 4096": ("rsa4096", r"rsa 4096 bits"),
+    "dsa 1024": ("dsa1024", r"dsa 1024 bits"),
 }
 
 
@@ -72,9 +74,9 @@ def openssl_speed():
 
 def files(machine, readings):
     write_files(machine.path)
-    known, authorized = machine.path / "known_hosts", machine.path / "authorized_keys"
+    known, hidden, authorized = (machine.path / name for name in ("known_hosts", "hashed", "authorized_keys"))
     for _ in range(machine.repetitions):
-        command = [machine.programs.files, known, HOST, authorized]
+        command = [machine.programs.files, HOST, known, hidden, authorized]
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
         if done.returncode != 0:
             raise Failed(done.stderr)
@@ -82,13 +84,14 @@ def files(machine, readings):
         readings.add(
             "files",
             "feramiko",
-            **{"known_hosts ms": ours["known_hosts"] / 1e3, "authorized_keys ms": ours["authorized_keys"] / 1e3},
+            **{f"{what} ms": ours[what] / 1e3 for what in ("known_hosts", "hashed", "authorized_keys")},
         )
         readings.add(
             "files",
             "ssh-keygen",
             **{
                 "known_hosts ms": timed(["ssh-keygen", "-F", HOST, "-f", known]),
+                "hashed ms": timed(["ssh-keygen", "-F", HOST, "-f", hidden]),
                 "authorized_keys ms": timed(["ssh-keygen", "-l", "-f", authorized]),
             },
         )

@@ -29,7 +29,7 @@ TITLES = {
     "small files, own server": "2,000 files of 4 KiB, one library at both ends",
     "sftp at 50 ms, sshd": "SFTP at 50 ms of round trip, OpenSSH's server",
     "sftp at 50 ms, feramiko": "SFTP at 50 ms of round trip, our server",
-    "files": "Ten thousand lines: a known host is found, a third of the names hashed; an unknown key is judged (ssh-keygen shows all)",
+    "files": "Ten thousand lines: a known host is found, among names a third of which is hashed, and all; an unknown key is judged (ssh-keygen shows all)",
     "load, connections": "A thousand connections, a command on each, all held: whole programs, the client is ours",
     "load, terminals": "Two hundred terminals with `cat`, a line after another on each",
     "load, forwards": "A thousand forwarded connections through one, 16 KiB there and back on each, all held",
