@@ -4,6 +4,7 @@
 
 mod given;
 mod peers;
+mod raw;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -13,6 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use feramiko::{
@@ -20,6 +22,7 @@ use feramiko::{
     ServerInterface, Session, SessionRequest,
 };
 use peers::{Folder, Keys, Python, example, our_sshd, program, require, sshd, user};
+use raw::{Deviation, Field, HostKey, Raw, Role, message};
 use serde_json::json;
 
 /// Names that a copy must not change; the last is no UTF-8.
@@ -398,4 +401,46 @@ fn three_hundred_megabytes() {
     let started = Instant::now();
     slow.put(&from, to.as_os_str().as_bytes()).unwrap();
     assert!(started.elapsed() > Duration::from_millis(900));
+}
+
+/// A server whose program has ended before we say anything: what it said is the error, whenever we notice.
+#[test]
+fn a_program_that_ends_at_once_has_the_last_word() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let (stream, _) = listener.accept().unwrap();
+            let mut raw = Raw::on(stream, Role::Server);
+            raw.version();
+            assert!(raw.serve_exchange(&HostKey::new(), Deviation::None));
+            raw.expect(5);
+            raw.send(&message(6).string("ssh-userauth"));
+            raw.expect(50);
+            raw.send(&[52]);
+            for _ in 0..2 {
+                let theirs = raw.accept_session();
+                raw.expect(98);
+                // In one write: the channel is closed when the answer is seen.
+                let all = [
+                    message(99).u32(theirs),
+                    message(95).u32(theirs).u32(1).string("sh: scp: not found\n"),
+                    message(98).u32(theirs).string("exit-status").bool(false).u32(127),
+                    message(96).u32(theirs),
+                    message(97).u32(theirs),
+                ];
+                let bytes: Vec<u8> = all.iter().flat_map(|payload| raw.seal(payload)).collect();
+                assert!(raw.bytes(&bytes));
+                while raw.recv()[0] != 97 {}
+            }
+            raw.closes(Duration::from_secs(20));
+        });
+        let client = given::client().username("robey").password("foo").connect(&address).unwrap();
+        let folder = Folder::new();
+        let got = client.scp().get("x", folder.file("got")).unwrap_err();
+        assert!(got.to_string().contains("not found"), "{got}");
+        let put = client.scp().put(file!(), "x").unwrap_err();
+        assert!(put.to_string().contains("not found"), "{put}");
+        client.close();
+    });
 }

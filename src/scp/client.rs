@@ -322,8 +322,12 @@ fn failed(path: &[u8], error: &io::Error) -> Error {
 /// What a copy came to, and its command with it.
 fn ended(channel: &Channel, copied: Result<()>) -> Result<()> {
     channel.shutdown(Shutdown::Write);
-    let early =
-        matches!(&copied, Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::UnexpectedEof);
+    // What ends before we have written what we say first, and what ends while we read.
+    let early = match &copied {
+        Err(Error::Closed(_)) => true,
+        Err(Error::Io { source, .. }) => source.kind() == io::ErrorKind::UnexpectedEof,
+        _ => false,
+    };
     if copied.is_err() && !early {
         channel.close();
         return copied;
