@@ -132,3 +132,22 @@ fn soon(what: &str, mut is: impl FnMut() -> bool) {
 fn is_alive(pid: &str) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
+
+#[test]
+fn an_exchange_that_will_not_last_is_warned_of() {
+    let _watch = given::within(120);
+    let Some(host) = Host::start("") else { return };
+    for (options, warned) in [
+        (&["-oKexAlgorithms=curve25519-sha256"][..], true),
+        (&["-oKexAlgorithms=curve25519-sha256", "-oWarnWeakCrypto=no"], false),
+        (&["-oKexAlgorithms=curve25519-sha256", "-oWarnWeakCrypto=no-pq-kex"], false),
+        (&["-oKexAlgorithms=curve25519-sha256", "-q"], false),
+        (&["-oKexAlgorithms=sntrup761x25519-sha512@openssh.com"], false),
+        (&[], false),
+    ] {
+        let output = host.runs(&[options, &["host", "echo out"]].concat(), "");
+        assert_eq!(answer(&output), (Some(0), "out\n".to_owned()), "{options:?}");
+        let told = said(&output).contains("** WARNING: connection is not using a post-quantum key exchange");
+        assert_eq!(told, warned, "{options:?}: {}", said(&output));
+    }
+}

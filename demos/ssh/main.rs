@@ -256,12 +256,23 @@ impl Program {
 
     fn over_own(&self) -> Outcome<i32> {
         let client = connect::connect(&self.config, &self.options, self.here())?;
+        self.warn_of_weakness(&client);
         if let Some(line) = self.config.local_command(None)? {
             std::process::Command::new(support::home::shell()).arg("-c").arg(line).status()?;
         }
         let status = self.use_connection(&client);
         client.close();
         status
+    }
+
+    /// As ssh does since 10.1.
+    fn warn_of_weakness(&self, client: &SSHClient) {
+        let weak = client.transport().negotiated().is_some_and(|agreed| !agreed.is_post_quantum());
+        if weak && self.config.is("WarnWeakCrypto") {
+            log::warn!(target: "ssh", "** WARNING: connection is not using a post-quantum key exchange algorithm.");
+            log::warn!(target: "ssh", "** This session may be vulnerable to \"store now, decrypt later\" attacks.");
+            log::warn!(target: "ssh", "** The server may need to be upgraded. See https://openssh.com/pq.html");
+        }
     }
 
     /// Forwards, holds the connection for others, and runs what is to be run.

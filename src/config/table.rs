@@ -195,7 +195,7 @@ pub(super) static TABLE: &[Spec] = &[
     row("visualhostkey", Shape::Choice(FLAG), &["no"], Built::Value),
     row("updatehostkeys", Shape::Choice(ASK), &["false"], Built::Yes),
     row("enableescapecommandline", Shape::Choice(FLAG), &["no"], Built::Value),
-    row("warnweakcrypto", Shape::Choice(WEAK), &["no"], Built::No),
+    row("warnweakcrypto", Shape::Choice(WEAK), &["yes"], Built::Value),
     row("canonicalizemaxdots", Shape::Number, &["1"], Built::Yes),
     row("connectionattempts", Shape::Number, &["1"], Built::Yes),
     row("forwardx11timeout", Shape::Seconds, &["1200"], Built::Value),

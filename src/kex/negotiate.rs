@@ -1,6 +1,6 @@
 //! Finding what both sides can: RFC 4253 §7.1.
 
-use super::table::KexSpec;
+use super::table::{KexSpec, METHODS};
 use super::{Algorithms, KexError, Role};
 use crate::msg::kex::KexInit;
 use crate::packet::Suite;
@@ -35,6 +35,15 @@ pub struct Negotiated {
     pub compression_to_client: String,
     /// Whether strict key exchange is in force.
     pub strict: bool,
+}
+
+impl Negotiated {
+    /// Whether who records the connection cannot read it with a quantum computer of later years. Of exchanges of an
+    /// application's own it is not known, and not said.
+    #[must_use]
+    pub fn is_post_quantum(&self) -> bool {
+        METHODS.iter().any(|spec| spec.name == self.kex && spec.is_post_quantum())
+    }
 }
 
 /// What the exchange goes on with.
