@@ -63,21 +63,6 @@ fn saw_nothing(raw: &mut Raw, what: &str) {
     assert!(!wishes, "{what}: {closed:?}");
 }
 
-/// Version, keys, the service.
-fn up_to_login(raw: &mut Raw, key: &HostKey) {
-    raw.version();
-    assert!(raw.serve_exchange(key, Deviation::None));
-    raw.expect(5);
-    raw.send(&message(6).string("ssh-userauth"));
-}
-
-/// And success for whatever comes first.
-fn admit(raw: &mut Raw) {
-    up_to_login(raw, &HostKey::new());
-    raw.expect(50);
-    raw.send(&[52]);
-}
-
 fn b38_versions(_: &Stage) {
     let closed = fails("close", |_| {});
     assert!(matches!(closed, Error::Io { .. }), "{closed}");
@@ -264,7 +249,7 @@ fn b44_never_enough(_: &Stage) {
         let asked = meets(
             builder,
             |raw| {
-                up_to_login(raw, &HostKey::new());
+                raw.up_to_login(&HostKey::new());
                 let mut asked = 0;
                 while let Ok(Some(payload)) = raw.next(Instant::now() + AT_ONCE) {
                     if payload[0] == 50 {
@@ -284,7 +269,7 @@ fn b44_never_enough(_: &Stage) {
 fn b45_banners(_: &Stage) {
     let text = "\x1b[2Jspam".repeat(8000);
     let error = fails("banners", |raw| {
-        up_to_login(raw, &HostKey::new());
+        raw.up_to_login(&HostKey::new());
         let banner = message(53).string(&text).string("");
         (0..(60 << 20) / text.len()).take_while(|_| raw.send(&banner)).count();
         raw.closes(AT_ONCE);
@@ -300,7 +285,7 @@ fn b46_prompts(_: &Stage) {
     ] {
         let rounds = AtomicUsize::new(0);
         fails("prompts", |raw| {
-            up_to_login(raw, &HostKey::new());
+            raw.up_to_login(&HostKey::new());
             while let Ok(Some(payload)) = raw.next(Instant::now() + AT_ONCE) {
                 let answer = match payload[0] {
                     50 if payload.ends_with(b"\0\0\0\0\0\0\0\0") => prompts.clone(),
@@ -338,7 +323,7 @@ fn b47_another_key_would_do(_: &Stage) {
     meets(
         client().key(key),
         |raw| {
-            up_to_login(raw, &HostKey::new());
+            raw.up_to_login(&HostKey::new());
             raw.expect(50);
             raw.send(&message(60).string("ssh-ed25519").string(HostKey::new().blob()));
             raw.closes(AT_ONCE);
@@ -353,7 +338,7 @@ fn b48_opens_nobody_asked_for(_: &Stage) {
     meets(
         client(),
         |raw| {
-            admit(raw);
+            raw.admit();
             for batch in 0..200 {
                 for at in 0..100 {
                     let kind = ["forwarded-tcpip", "x11", "auth-agent@openssh.com", "session"][at % 4];
@@ -416,7 +401,7 @@ fn b49_channels(_: &Stage) {
         meets(
             client(),
             |raw| {
-                admit(raw);
+                raw.admit();
                 attack(raw);
                 assert!(raw.closes(AT_ONCE), "{what}: not closed");
             },
@@ -439,7 +424,7 @@ fn b50_ends_without_a_status(_: &Stage) {
         meets(
             client(),
             |raw| {
-                admit(raw);
+                raw.admit();
                 let theirs = raw.accept_session();
                 raw.expect(98);
                 raw.send(&message(99).u32(theirs));
@@ -468,7 +453,7 @@ fn answers_after_the_end(_: &Stage) {
         meets(
             client(),
             |raw| {
-                admit(raw);
+                raw.admit();
                 let theirs = raw.accept_session();
                 raw.expect(98);
                 raw.send(&message(94).u32(theirs).string("all"));
@@ -503,7 +488,7 @@ fn b51_new_keys(_: &Stage) {
             client(),
             |raw| {
                 let key = HostKey::new();
-                up_to_login(raw, &key);
+                raw.up_to_login(&key);
                 raw.expect(50);
                 raw.send(&[52]);
                 raw.accept_session();
@@ -537,7 +522,7 @@ fn b52_escape_codes(_: &Stage) {
     assert!(matches!(error, Error::Disconnected { .. }), "{text}");
     assert!(text.contains("all is well") && !text.contains('\x1b') && !text.contains('\n'), "{text:?}");
     let error = fails("methods", |raw| {
-        up_to_login(raw, &HostKey::new());
+        raw.up_to_login(&HostKey::new());
         raw.expect(50);
         raw.send(&message(51).string("\x1b[31mred,pass\nword").bool(false));
         raw.closes(AT_ONCE);

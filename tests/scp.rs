@@ -22,7 +22,7 @@ use feramiko::{
     ServerInterface, Session, SessionRequest,
 };
 use peers::{Folder, Keys, Python, example, our_sshd, program, require, sshd, user};
-use raw::{Deviation, Field, HostKey, Raw, Role, message};
+use raw::{Field, Raw, Role, message};
 use serde_json::json;
 
 /// Names that a copy must not change; the last is no UTF-8.
@@ -412,12 +412,7 @@ fn a_program_that_ends_at_once_has_the_last_word() {
         scope.spawn(|| {
             let (stream, _) = listener.accept().unwrap();
             let mut raw = Raw::on(stream, Role::Server);
-            raw.version();
-            assert!(raw.serve_exchange(&HostKey::new(), Deviation::None));
-            raw.expect(5);
-            raw.send(&message(6).string("ssh-userauth"));
-            raw.expect(50);
-            raw.send(&[52]);
+            raw.admit();
             for _ in 0..2 {
                 let theirs = raw.accept_session();
                 raw.expect(98);

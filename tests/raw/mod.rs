@@ -248,6 +248,21 @@ impl Raw {
 
     // ---- a server's way
 
+    /// Version, keys, the service.
+    pub(crate) fn up_to_login(&mut self, key: &HostKey) {
+        self.version();
+        assert!(self.serve_exchange(key, Deviation::None));
+        self.expect(5);
+        self.send(&message(6).string("ssh-userauth"));
+    }
+
+    /// And success for whatever comes first.
+    pub(crate) fn admit(&mut self) {
+        self.up_to_login(&HostKey::new());
+        self.expect(50);
+        self.send(&[52]);
+    }
+
     /// Opens the session channel that a client asks for; its number for it.
     pub(crate) fn accept_session(&mut self) -> u32 {
         let open = self.expect(90);
