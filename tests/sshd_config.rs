@@ -15,6 +15,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use feramiko::{PKey, ProxyCommand};
 use given::within;
 use peers::{Folder, Keys, Running, example, free_port, output, program, require, user};
 use rustix::process::{Pid, Signal, kill_process};
@@ -322,6 +323,35 @@ fn silent_clients_are_asked_whether_they_are_there() {
     }
 }
 
+#[test]
+fn banners_have_bounds() {
+    let _watch = within(60);
+    let (Some(host), Some(own)) = (Keys::named("host"), Keys::named("user")) else { return };
+    let (folder, key) = (Folder::new(), PKey::from_file(own.private("ed25519"), None).unwrap());
+    let banner = folder.file("banner");
+    let lines = format!("Banner {}\n{}", banner.display(), lets_in(&folder, &own, 22));
+    let config = config(&folder, &host, &lines);
+    let shown = || {
+        let mut sshd = Command::new(example("sshd"));
+        sshd.arg("-i").arg("-f").arg(&config);
+        let stream = ProxyCommand::spawn(sshd).unwrap();
+        let client = given::client().username(&user()).key(key.clone());
+        client.connect_over(stream, "host").unwrap().banners().to_vec()
+    };
+    for (text, told) in [
+        (b"welcome\n".to_vec(), vec!["welcome\n".to_owned()]),
+        (b"caf\xe9\n".to_vec(), vec!["caf\u{fffd}\n".to_owned()]),
+        (vec![b'x'; 1024 * 1024 + 1], Vec::new()),
+    ] {
+        fs::write(&banner, text).unwrap();
+        assert_eq!(shown(), told);
+    }
+    fs::remove_file(&banner).unwrap();
+    assert_eq!(shown(), Vec::<String>::new());
+    assert!(output(Command::new("mkfifo").arg(&banner), "").status.success());
+    assert_eq!(shown(), Vec::<String>::new(), "nobody writes there");
+}
+
 /// What sshd_config bounds is bounded for OpenSSH's client.
 #[test]
 fn tries_sessions_and_connections_have_limits() {
@@ -381,9 +411,8 @@ fn one_connection_on_standard_input_and_output() {
         .arg(&path)
         .stdin(Stdio::from(std::os::fd::OwnedFd::from(far.try_clone().unwrap())));
     let mut server = Running::start(server.stdout(Stdio::from(std::os::fd::OwnedFd::from(far))));
-    let client = given::client()
-        .username(&user())
-        .key(feramiko::PKey::from_file(own.private("ed25519"), None).unwrap());
+    let client =
+        given::client().username(&user()).key(PKey::from_file(own.private("ed25519"), None).unwrap());
     let client = client.connect_over(near, &format!("{}@socket", user())).unwrap();
     assert_eq!(client.output("echo $SSH_CLIENT").unwrap().stdout, b"UNKNOWN 65535 65535\n");
     drop(client);
@@ -500,7 +529,7 @@ fn an_agent_holds_the_host_key() {
     let with_agent = format!("HostKeyAgent {}\n{lines}", socket.display());
     for kind in ["ed25519", "ecdsa256", "rsa"] {
         assert!(!run(kind, &with_agent).unwrap().0, "{kind}: not held yet");
-        let key = feramiko::PKey::from_file(host.private(kind), None).unwrap();
+        let key = PKey::from_file(host.private(kind), None).unwrap();
         held.add(&key, &feramiko::AddOptions::new()).unwrap();
         let (entered, said) = run(kind, &with_agent).unwrap();
         assert!(entered, "{kind}: {said}");

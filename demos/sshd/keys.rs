@@ -25,7 +25,8 @@ pub(crate) fn judge(who: &Who, login: &KeyLogin<'_>, given: &[PathBuf]) -> AuthA
     }
     for path in given {
         match AuthorizedKeys::load(path) {
-            Ok(keys) => match check(who, keys, login) {
+            // Bad lines were told when it was read.
+            Ok(keys) => match settable(who, keys.permit_user_environment(true).check(login)) {
                 AuthAnswer::Refuse => {}
                 answer => return answer,
             },

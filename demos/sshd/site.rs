@@ -28,6 +28,9 @@ pub(crate) struct Site {
     pub(crate) home: Option<PathBuf>,
 }
 
+/// The longest banner; sshd's figure.
+const BANNER: usize = 1024 * 1024;
+
 /// A list that nobody passes: there are no devices.
 const UNPASSED: &str = "keyboard-interactive:none";
 
@@ -151,7 +154,10 @@ impl ServerInterface for Application {
 
     fn banner(&self) -> Option<String> {
         let path = self.current()?.config.some("banner")?;
-        std::fs::read_to_string(&path).inspect_err(|error| log::warn!(target: "sshd", "{path}: {error}")).ok()
+        let read = Account::current().and_then(|own| own.read_file(path.as_ref(), false));
+        let text = read.inspect_err(|error| log::warn!(target: "sshd", "{path}: {error}")).ok()?;
+        // Nobody reads more, and sshd sends none that is longer.
+        (text.len() <= BANNER).then(|| String::from_utf8_lossy(&text).into_owned())
     }
 
     fn check_auth_password(&self, user: &str, password: &Secret) -> AuthAnswer {
