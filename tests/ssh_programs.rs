@@ -275,7 +275,7 @@ fn demos_say_what_is_wrong() {
         ("demo_server", &["port"], "invalid digit"),
         ("socket_server", &["port"], "invalid digit"),
         ("bastion", &[], "usage: bastion ADDRESS HOST_KEY AUTHORIZED_KEYS [user@]host[:port]"),
-        ("bench_files", &["one"], "three arguments are needed"),
+        ("bench_files", &["one"], "four arguments are needed"),
         ("quickstart", &["me@127.0.0.1:1"], "127.0.0.1"),
     ] {
         let output = bounded(program).args(arguments).output().unwrap();
