@@ -16,7 +16,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use peers::{Folder, Keys, example, our_sshd, program, require, sshd, user};
 
@@ -125,7 +125,10 @@ fn run_in(folder: &Folder, way: &Way<'_>, commands: &[u8]) -> Ran {
     child.stdin.take().unwrap().write_all(&all).unwrap();
     let output = child.wait_with_output().unwrap();
     let root = folder.path().to_str().unwrap();
-    let clean = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(root, "ROOT").replace('\r', "");
+    let clean = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes).replace(root, "ROOT").replace('\r', "");
+        text.split_inclusive('\n').map(undated).collect::<String>()
+    };
     let (stdout, stderr) = (clean(&output.stdout), clean(&output.stderr));
     let server = way.server.display().to_string();
     Ran {
@@ -133,6 +136,42 @@ fn run_in(folder: &Folder, way: &Way<'_>, commands: &[u8]) -> Ran {
         stdout,
         stderr: stderr.replace(&server, "SERVER"),
         tree: tree(folder.path()),
+    }
+}
+
+/// A line of `ls -l` without the time of what was made just now: the programs run one after the other, and the system
+/// may give a file a time that is ahead of the clock that OpenSSH reads, which then shows the year.
+fn undated(line: &str) -> String {
+    const TIME: usize = "Nov 22 01:57".len();
+    let ends = line.char_indices().zip(line.chars().skip(1));
+    let ends = ends.filter(|((_, letter), next)| !letter.is_whitespace() && next.is_whitespace());
+    // Rights, links, user, group, size.
+    let time = ends.map(|((at, letter), _)| at + letter.len_utf8() + 1).nth(4);
+    let parts = time.and_then(|at| Some((line.get(..at)?, line.get(at..at + TIME)?, line.get(at + TIME..)?)));
+    let year = this_year();
+    match parts {
+        Some((before, time, name))
+            if line.starts_with(['-', 'd', 'l']) && (time.contains(':') || time.ends_with(&year)) =>
+        {
+            format!("{before}{:TIME$}{name}", "(now)")
+        }
+        _ => line.to_owned(),
+    }
+}
+
+fn this_year() -> String {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    (1970 + since.as_secs() / 31_556_952).to_string()
+}
+
+#[test]
+fn only_what_was_made_just_now_has_no_time() {
+    let line = |time: &str| format!("drwxr-xr-x    ? root     root         4096 {time} bad\\377 x/\n");
+    let undated_line = undated(&line("Nov 22 01:57"));
+    assert_eq!(undated_line, line("(now)       "));
+    assert_eq!(undated(&line(&format!("Nov 22  {}", this_year()))), undated_line);
+    for other in [&line("Nov 22  2001"), "Nov 22 01:57\n", "sftp> ls -l *\n", "d\n"] {
+        assert_eq!(undated(other), *other);
     }
 }
 
