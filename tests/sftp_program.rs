@@ -122,7 +122,8 @@ fn run_in(folder: &Folder, way: &Way<'_>, commands: &[u8]) -> Ran {
     command.env("LC_ALL", way.locale).env("TZ", "UTC").env("SHELL", "/bin/sh");
     let mut child = piped(&mut command);
     let all = [&b"@cd ../there\n"[..], commands].concat();
-    child.stdin.take().unwrap().write_all(&all).unwrap();
+    // It may have ended before it has read all.
+    let _ = child.stdin.take().unwrap().write_all(&all);
     let output = child.wait_with_output().unwrap();
     let root = folder.path().to_str().unwrap();
     let clean = |bytes: &[u8]| {

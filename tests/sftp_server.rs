@@ -18,7 +18,7 @@ use feramiko::{
     Answer, AuthAnswer, ExitStatus, KeyKind, LocalServer, PKey, SSHServer, Secret, ServerInterface, Session,
     SessionRequest,
 };
-use peers::{Folder, Keys, Python, Server, example, free_port, our_sshd, program, require, user};
+use peers::{Folder, Keys, Python, Server, example, free_port, our_sshd, output, program, require, user};
 use serde_json::json;
 
 /// What is moved: more than a window, not a multiple of anything.
@@ -69,14 +69,7 @@ fn same(one: &Path, other: &Path) {
 /// Runs commands by `sftp`, which ends at the first that fails but for those after a dash.
 fn sftp(arguments: &[&str], folder: &Path, commands: &str) -> Option<Output> {
     let mut sftp = Command::new(require("sftp", program("sftp"))?);
-    sftp.args(arguments)
-        .current_dir(folder)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = sftp.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(commands.as_bytes()).unwrap();
-    Some(child.wait_with_output().unwrap())
+    Some(output(sftp.args(arguments).current_dir(folder), commands))
 }
 
 const ROUND: &str = "\
