@@ -110,6 +110,32 @@ fn another_listener_takes_over_and_connections_go_on() {
     assert!(ending.join().unwrap());
 }
 
+/// The last that was told counts, and nobody listens at another.
+#[test]
+fn listeners_may_change_from_many_threads() {
+    let (server, ..) = slow();
+    let addresses = Mutex::new(vec![server.address()]);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..8 {
+                    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+                    addresses.lock().unwrap().push(listener.local_addr().unwrap().to_string());
+                    server.listen(listener).unwrap();
+                }
+            });
+        }
+    });
+    let last = server.address();
+    let addresses = addresses.into_inner().unwrap();
+    assert!(addresses.contains(&last));
+    // The first connection takes the slow one.
+    assert!(connect(&last, "robey").is_ok());
+    for other in addresses.iter().filter(|address| **address != last) {
+        assert!(TcpStream::connect(other).is_err(), "{other} is still listened at");
+    }
+}
+
 #[test]
 fn a_shutdown_without_end_waits() {
     let (server, ..) = slow();

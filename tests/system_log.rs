@@ -129,8 +129,12 @@ fn programs_that_are_told_to() {
     let (number, text) = parts(&log.line("]: ssh: "), "ssh");
     assert_eq!(number, 17 * 8 + 3, "{text}");
 
-    let ended = output(log.command("sftp_server").args(["-f", "LOCAL3", "-l", "DEBUG"]), "\0\0\0\u{1}x");
-    assert!(!ended.status.success());
+    // INIT of version 3, and the end.
+    let hello = [0, 0, 0, 5, 1, 0, 0, 0, 3];
+    let ended = output(log.command("sftp_server").args(["-f", "LOCAL3", "-l", "DEBUG"]), hello);
+    assert!(ended.status.success() && ended.stderr.is_empty(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let (number, text) = parts(&log.line("the client speaks version 3"), "sftp_server");
+    assert_eq!(number, 19 * 8 + 7, "{text}");
     let nowhere = output(Command::new(example("sftp_server")).args(["-f", "KERN"]), "");
     assert!(String::from_utf8_lossy(&nowhere.stderr).contains("-f KERN: no such facility"));
 }

@@ -156,8 +156,11 @@ impl ServerInterface for Application {
         let path = self.current()?.config.some("banner")?;
         let read = Account::current().and_then(|own| own.read_file(path.as_ref(), false));
         let text = read.inspect_err(|error| log::warn!(target: "sshd", "{path}: {error}")).ok()?;
-        // Nobody reads more, and sshd sends none that is longer.
-        (text.len() <= BANNER).then(|| String::from_utf8_lossy(&text).into_owned())
+        if text.len() > BANNER {
+            log::warn!(target: "sshd", "{path}: no banner is shown, it is longer than {BANNER} bytes");
+            return None;
+        }
+        Some(String::from_utf8_lossy(&text).into_owned())
     }
 
     fn check_auth_password(&self, user: &str, password: &Secret) -> AuthAnswer {

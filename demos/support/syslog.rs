@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use log::Level;
 
@@ -52,8 +52,8 @@ impl Facility {
 pub(crate) struct SystemLog {
     name: &'static str,
     facility: Facility,
-    /// None until somebody listens.
-    socket: Mutex<Option<UnixDatagram>>,
+    /// None until somebody listens. Taken for a clone, and to put another one there.
+    socket: Mutex<Option<Arc<UnixDatagram>>>,
 }
 
 impl SystemLog {
@@ -66,19 +66,21 @@ impl SystemLog {
         let end = (0..=LINE.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         let number = process::id();
         let line = format!("<{}>{}[{number}]: {}", self.facility.with(level), self.name, &text[..end]);
-        let mut socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(there) = &*socket {
-            match there.send(line.as_bytes()) {
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {}
-                sent => return sent.map(drop),
-            }
+        let known = self.socket().clone();
+        match known.map(|there| there.send(line.as_bytes())) {
+            Some(Ok(_)) => return Ok(()),
+            Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
+            // Whoever listened may have been started again.
+            None | Some(Err(_)) => {}
         }
-        // Whoever listened may have been started again.
-        *socket = None;
         let there = SOCKETS.iter().map(connected).find(Result::is_ok).ok_or(io::ErrorKind::NotFound)??;
         let sent = there.send(line.as_bytes()).map(drop);
-        *socket = Some(there);
+        *self.socket() = Some(Arc::new(there));
         sent
+    }
+
+    fn socket(&self) -> MutexGuard<'_, Option<Arc<UnixDatagram>>> {
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

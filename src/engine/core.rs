@@ -13,8 +13,9 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use super::incoming::{ChannelTaker, Incoming, OpenRequest, Tickets};
 use super::limits::Limits;
 use super::login::PeerExtensions;
+use super::marking::Marking;
 use super::outbox::{Concerns, Control, Outbox, Stop};
-use super::slot::{Answer, GlobalWaiter, Slot};
+use super::slot::{Answer, GlobalWaiter, Phase, Slot};
 use super::stream::Closer;
 use super::sync::{AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex};
 use crate::error::{Error, Result};
@@ -177,9 +178,7 @@ pub(crate) struct Core {
     pub(super) heard: AtomicU64,
     pub(super) bytes_in: AtomicU64,
     closer: Arc<dyn Closer>,
-    traffic: TrafficClasses,
-    /// Sessions with a terminal. Taken by users (pty-req) and whoever forgets a channel.
-    terminals: Mutex<u32>,
+    pub(super) marking: Marking,
     /// Raised when the writer has ended and the stream is closed.
     pub(super) ended: (Mutex<bool>, Condvar),
 }
@@ -218,8 +217,7 @@ impl Core {
             heard: AtomicU64::new(0),
             bytes_in: AtomicU64::new(0),
             closer: start.closer,
-            traffic: start.traffic,
-            terminals: Mutex::new(0),
+            marking: Marking::new(start.traffic),
             ended: (Mutex::new(false), Condvar::new()),
             limits: start.limits,
         }
@@ -374,40 +372,26 @@ impl Core {
         };
         self.window_spent.fetch_sub(grown, Ordering::Relaxed);
         if terminal {
-            self.count_terminals(|count| count.saturating_sub(1));
+            self.marking.one_less(&*self.closer);
         }
     }
 
     /// The session of this channel has a terminal: until it ends the connection's packets are marked as those of
     /// somebody who waits for them.
     pub(crate) fn has_terminal(&self, slot: &Slot) {
-        if !std::mem::replace(&mut slot.state.lock().terminal, true) {
-            self.count_terminals(|count| count.saturating_add(1));
+        let new = {
+            let mut state = slot.state.lock();
+            // Nobody would count off one that has ended already.
+            !matches!(state.phase, Phase::Closed) && !std::mem::replace(&mut state.terminal, true)
+        };
+        if new {
+            self.marking.one_more(&*self.closer);
         }
     }
 
     /// No session has a terminal yet.
     pub(super) fn mark_from_the_start(&self) {
-        if self.traffic.bulk.is_some() {
-            self.mark(self.traffic.bulk);
-        }
-    }
-
-    fn count_terminals(&self, change: impl FnOnce(u32) -> u32) {
-        let mut terminals = self.terminals.lock();
-        let before = *terminals;
-        *terminals = change(before);
-        let class = |count: u32| if count > 0 { self.traffic.interactive } else { self.traffic.bulk };
-        if class(before) != class(*terminals) {
-            self.mark(class(*terminals));
-        }
-    }
-
-    /// A wish that the network may hear or not: that the system refuses it ends nothing.
-    fn mark(&self, class: Option<u8>) {
-        if let Err(error) = self.closer.set_traffic_class(class) {
-            log::debug!(target: "feramiko::transport", "marking the packets: {error}");
-        }
+        self.marking.begin(&*self.closer);
     }
 
     /// The numbers and kinds of the channels that there are.

@@ -16,6 +16,7 @@ mod incoming;
 mod limits;
 mod link;
 mod login;
+mod marking;
 mod mux;
 mod outbox;
 mod outside;

@@ -109,7 +109,8 @@ pub trait Closer: Send + Sync {
     fn close(&self);
 
     /// Says in the headers of what is sent from now on how it is to be treated on its way, where the stream has
-    /// such headers: the DS field of RFC 2474; none: what the system writes unasked.
+    /// such headers: the DS field of RFC 2474; none: what the system writes unasked. Several threads may call it at once,
+    /// that which reads the connection among them: it must not wait.
     ///
     /// # Errors
     /// What the system says.

@@ -249,7 +249,7 @@ type Accepting = Box<dyn Fn(Arc<dyn Listen>, u64) -> Result<()> + Send + Sync>;
 
 /// A running server. Dropping it stops accepting; connections go on until they end.
 pub struct ServerHandle {
-    /// Taken by whoever changes or names it.
+    /// Taken by whoever changes it, before the counts, and for a clone.
     listener: Mutex<Arc<dyn Listen>>,
     accepting: Accepting,
     shared: Arc<Shared>,
@@ -286,13 +286,18 @@ impl ServerHandle {
     /// Where it listens, or listened last.
     #[must_use]
     pub fn address(&self) -> String {
-        self.listener.lock().address()
+        self.listener().address()
+    }
+
+    /// Asked without the lock: it may be of the application's own.
+    fn listener(&self) -> Arc<dyn Listen> {
+        Arc::clone(&self.listener.lock())
     }
 
     /// Accepts nobody any more. Connections that there are go on.
     pub fn stop_listening(&self) {
         self.shared.counts.lock().stopping = true;
-        self.listener.lock().stop();
+        self.listener().stop();
     }
 
     /// Accepts from this listener instead of the one before. Connections that there are go on, and count.
@@ -300,15 +305,16 @@ impl ServerHandle {
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) when the thread cannot be started; nobody is accepted then.
     pub fn listen(&self, listener: impl Listen) -> Result<()> {
-        self.stop_listening();
         let listener: Arc<dyn Listen> = Arc::new(listener);
-        *self.listener.lock() = Arc::clone(&listener);
-        let number = {
+        let (before, number) = {
+            let mut current = self.listener.lock();
+            let before = std::mem::replace(&mut *current, Arc::clone(&listener));
             let mut counts = self.shared.counts.lock();
             counts.stopping = false;
             counts.listeners = counts.listeners.saturating_add(1);
-            counts.listeners
+            (before, counts.listeners)
         };
+        before.stop();
         (self.accepting)(listener, number)
     }
 

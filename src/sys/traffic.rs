@@ -117,7 +117,8 @@ impl fmt::Display for TrafficClasses {
 /// Writes the class in the headers of what is sent from now on; none: what the system writes unasked.
 pub(crate) fn set(stream: &TcpStream, class: Option<u8>) -> io::Result<()> {
     let (socket, class) = (SockRef::from(stream), u32::from(class.unwrap_or(0)));
-    if stream.local_addr()?.is_ipv4() {
+    // IPv4 through a socket of IPv6 has the headers of IPv4.
+    if stream.local_addr()?.ip().to_canonical().is_ipv4() {
         return socket.set_tos_v4(class);
     }
     // Windows leaves it to its administrator.
@@ -152,16 +153,19 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn either_family_writes_the_class() {
-        for address in ["127.0.0.1:0", "[::1]:0"] {
-            let Ok(listener) = TcpListener::bind(address) else { continue };
-            let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        // The last is IPv4 through a socket of IPv6, where the system lets one listen to both.
+        for (listens, calls) in [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("::", "127.0.0.1")] {
+            let ip = |text: &str| text.parse::<std::net::IpAddr>().unwrap();
+            let Ok(listener) = TcpListener::bind((ip(listens), 0)) else { continue };
+            let port = listener.local_addr().unwrap().port();
+            let Ok(_near) = TcpStream::connect((ip(calls), port)) else { continue };
+            let (stream, _) = listener.accept().unwrap();
             let socket = SockRef::from(&stream);
-            let written =
-                || if address.starts_with('[') { socket.tclass_v6() } else { socket.tos_v4() }.unwrap();
+            let written = || if calls == "::1" { socket.tclass_v6() } else { socket.tos_v4() }.unwrap();
             set(&stream, Some(0xb8)).unwrap();
-            assert_eq!(written(), 0xb8);
+            assert_eq!(written(), 0xb8, "{listens} {calls}");
             set(&stream, None).unwrap();
-            assert_eq!(written(), 0);
+            assert_eq!(written(), 0, "{listens} {calls}");
         }
     }
 }

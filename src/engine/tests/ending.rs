@@ -115,6 +115,23 @@ fn data_may_cross_our_close_but_not_follow_the_peers_end() {
 }
 
 #[test]
+fn a_terminal_counts_once_and_to_the_end_of_its_channel() {
+    let still = Still::new(Role::Server);
+    let link = Link::new(Arc::clone(&still.core));
+    let channel = accepted(&still, &link);
+    let terminals = || still.core.marking.terminals.load(std::sync::atomic::Ordering::SeqCst);
+    still.core.has_terminal(channel.slot());
+    still.core.has_terminal(channel.slot());
+    assert_eq!(terminals(), 1);
+    channel.slot().state.lock().flow.close_sent = true;
+    receive_payload(&still.core, &ChannelClose { recipient: channel.id() }.to_vec()).unwrap();
+    assert_eq!(terminals(), 0);
+    // The answer to pty-req was seen before the end, and told after it.
+    still.core.has_terminal(channel.slot());
+    assert_eq!(terminals(), 0);
+}
+
+#[test]
 fn the_status_is_waited_for_by_who_closes_when_both_streams_have_ended() {
     for ended in [true, false] {
         let mut still = Still::new(Role::Server);

@@ -4,6 +4,8 @@
 mod closing;
 mod dying;
 mod ending;
+#[cfg(not(loom))]
+mod marking;
 mod model;
 #[cfg(loom)]
 mod orders;
