@@ -4,7 +4,7 @@
 
 mod given;
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -95,6 +95,42 @@ fn what_a_program_has_left_behind_does_not_keep_its_session() {
     // No signal to the group reaches it, and it holds the pipes.
     left_alone_after_a_line(&client, "setsid sleep 40 & echo runs");
     assert!(runs_again(&client) < Duration::from_secs(10));
+}
+
+#[test]
+fn what_a_program_reads_late_is_all_there() {
+    let (_server, client) = connect();
+    let sent: Vec<u8> = (0..3_000_001_u32).map(|at| (at % 251) as u8).collect();
+    // A pipe is full long before it reads, again while it does, and at the end it is slower than the client.
+    let mut process = client.exec_command("sleep 0.3; head -c 70000; sleep 0.3; cat").unwrap();
+    let (mut stdin, whole) = (process.stdin.take().unwrap(), sent.clone());
+    let writing = std::thread::spawn(move || stdin.write_all(&whole));
+    let ended = process.wait_with_output().unwrap();
+    writing.join().unwrap().unwrap();
+    assert_eq!(ended.stdout.len(), sent.len());
+    assert!(ended.stdout == sent);
+}
+
+#[test]
+fn a_program_that_reads_no_more_keeps_nobody_waiting() {
+    let (_server, client) = connect();
+    for ends in [
+        "exec 0<&-; echo runs; sleep 0.5; echo ends",
+        "echo runs; sleep 0.5; exec 0<&-; sleep 0.5; echo ends",
+    ] {
+        let mut process = client.exec_command(ends).unwrap();
+        let mut stdin = process.stdin.take().unwrap();
+        // More than all the windows and buffers on the way hold: what is not read is dropped, or its end is told.
+        let writing = std::thread::spawn(move || {
+            let refused = (0..400).any(|_| stdin.write_all(&[b'x'; 65536]).is_err());
+            drop(stdin);
+            refused
+        });
+        let ended = process.wait_with_output().unwrap();
+        assert_eq!(ended.status, ExitStatus::Code(0), "{ends}");
+        assert_eq!(ended.stdout_text().unwrap(), "runs\nends\n", "{ends}");
+        assert!(writing.join().unwrap(), "{ends}");
+    }
 }
 
 #[test]

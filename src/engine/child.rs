@@ -31,6 +31,13 @@ impl Running {
         self.send(*self.ended.lock(), name);
     }
 
+    /// Hangs it up; whether it still ran.
+    pub(crate) fn hang_up(&self) -> bool {
+        let ended = self.ended.lock();
+        self.send(*ended, "HUP");
+        !*ended
+    }
+
     fn send(&self, ended: bool, name: &str) {
         let sent = if ended { Ok(()) } else { signal_group(self.pid, name) };
         if let Err(error) = sent {
@@ -38,9 +45,8 @@ impl Running {
         }
     }
 
-    /// Hangs it up, and kills it if it has not ended after `grace`.
-    pub(crate) fn hang_up(&self, grace: Duration) {
-        self.signal("HUP");
+    /// Kills it if it has not ended after `grace`.
+    pub(crate) fn kill_after(&self, grace: Duration) {
         let deadline = Instant::now().checked_add(grace);
         let mut ended = self.ended.lock();
         while !*ended {

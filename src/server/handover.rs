@@ -1,12 +1,12 @@
 //! A session handed to another SSH connection: what a bastion does. The session's thread copies what the
-//! other server sends; two more copy what the client sends and pass on what happens.
+//! other server sends, one more what the client sends.
 
 use std::io::{self, Write};
 use std::net::Shutdown;
 use std::time::Duration;
 
 use super::Session;
-use super::session::SessionEvent;
+use super::session::{Handler, SessionEvent};
 use crate::channel::{Channel, Poll, copy};
 use crate::client::SSHClient;
 use crate::engine::{ExitStatus, Lane, spawn};
@@ -46,7 +46,7 @@ impl Session {
         there.set_read_timeout(Some(START));
         start(self.request(), &there)?;
         there.set_read_timeout(None);
-        pass_on(&self, there.clone())?;
+        pass_on(&self, &there);
         let (from, to) = (self.channel().clone(), there.clone());
         spawn("feramiko input", move || {
             match copy(&mut &from, &mut &to) {
@@ -84,25 +84,20 @@ fn start(request: &SessionRequest, there: &Channel) -> Result<()> {
 }
 
 /// Passes on what happens, and closes the channel there when the client's is.
-fn pass_on(session: &Session, there: Channel) -> io::Result<()> {
-    let (events, signalled) = (session.events().clone(), session.may_signal());
-    spawn("feramiko events", move || {
-        while let Some(event) = events.recv() {
-            let passed = match event {
-                SessionEvent::Resize { size: (columns, rows), pixels } => {
-                    there.resize_pty(columns, rows, pixels)
-                }
-                SessionEvent::Signal(name) if signalled => there.send_signal(&name),
-                SessionEvent::Signal(_) => Ok(()),
-                SessionEvent::Break(length) => send_break(&there, length),
-            };
-            if let Err(error) = passed {
-                log::debug!(target: "feramiko::server", "not passed on: {error}");
-            }
+fn pass_on(session: &Session, there: &Channel) {
+    let (signalled, there, gone) = (session.may_signal(), there.clone(), there.clone());
+    let event = move |event| {
+        let passed = match event {
+            SessionEvent::Resize { size: (columns, rows), pixels } => there.resize_pty(columns, rows, pixels),
+            SessionEvent::Signal(name) if signalled => there.send_signal(&name),
+            SessionEvent::Signal(_) => Ok(()),
+            SessionEvent::Break(length) => send_break(&there, length),
+        };
+        if let Err(error) = passed {
+            log::debug!(target: "feramiko::server", "not passed on: {error}");
         }
-        there.close();
-    })?;
-    Ok(())
+    };
+    session.events().handle(Handler::new(event, move || gone.close()));
 }
 
 /// A break whose answer nobody waits for: what happens next would wait with it.

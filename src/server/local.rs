@@ -188,7 +188,7 @@ impl Session {
             if let Err(error) = resized.set_size(size(characters, pixels)) {
                 log::debug!(target: "feramiko::server", "resizing a terminal: {error}");
             }
-        })?;
+        });
         let (keyboard, channel) = (Arc::clone(&pty), self.channel().clone());
         spawn("feramiko keyboard", move || {
             super::process::pump(&channel, &*keyboard);

@@ -7,13 +7,14 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::process::{ChildStderr, ChildStdout, Command, Stdio};
+use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::session::{Session, SessionEvent};
+use super::session::{Handler, Session, SessionEvent};
 use crate::channel::{Channel, ChannelStderr, copy};
-use crate::engine::{ExitStatus, Program, Running, spawn};
+use crate::engine::{ExitStatus, Poured, Program, Running, Sink, WriteHalf, spawn};
+use crate::sys::pipe::Input;
 use crate::sys::process::wait_readable;
 
 /// How much is read of a program's output at a time; a pipe holds as much.
@@ -33,24 +34,82 @@ pub(super) fn pass_on(
     running: &Arc<Running>,
     until_closed: impl Send + 'static,
     resize: impl Fn((u32, u32), (u32, u32)) + Send + 'static,
-) -> io::Result<()> {
-    let (events, running) = (session.events().clone(), Arc::clone(running));
-    let signalled = session.may_signal();
-    spawn("feramiko events", move || {
-        while let Some(event) = events.recv() {
-            match event {
-                SessionEvent::Signal(name) if signalled => running.signal(&name),
-                SessionEvent::Signal(name) => {
-                    log::debug!(target: "feramiko::server", "signal {name} is refused: the program is not of the client's choice");
+) {
+    let (signalled, running, gone) = (session.may_signal(), Arc::clone(running), Arc::clone(running));
+    let event = move |event| match event {
+        SessionEvent::Signal(name) if signalled => running.signal(&name),
+        SessionEvent::Signal(name) => {
+            log::debug!(target: "feramiko::server", "signal {name} is refused: the program is not of the client's choice");
+        }
+        SessionEvent::Resize { size, pixels } => resize(size, pixels),
+        SessionEvent::Break(_) => {}
+    };
+    let closed = move || {
+        drop(until_closed);
+        hang_up(gone);
+    };
+    session.events().handle(Handler::new(event, closed));
+}
+
+/// Hangs a program up; what has not ended some time later is killed.
+fn hang_up(running: Arc<Running>) {
+    if !running.hang_up() {
+        return;
+    }
+    let waiting = Arc::clone(&running);
+    if let Err(error) = spawn("feramiko hang up", move || waiting.kill_after(HANG_UP)) {
+        log::warn!(target: "feramiko::server", "a program is killed at once: {error}");
+        running.signal("KILL");
+    }
+}
+
+/// A program's standard input, as the connection's reader writes to it.
+struct Stdin(Arc<Input>);
+
+impl WriteHalf for Stdin {
+    fn write_now(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.write_now(buf)
+    }
+
+    fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {
+        self.0.wait_writable(deadline)
+    }
+
+    fn prompt(&self) -> bool {
+        true
+    }
+}
+
+/// Has what the client sends written to the program: by the reader as long as the program takes it at once, by
+/// a thread from then on.
+fn feed(channel: &Channel, stdin: ChildStdin) -> io::Result<()> {
+    let stdin = Arc::new(Input::new(stdin.into())?);
+    let (there, waits) = (channel.clone(), Arc::clone(&stdin));
+    let then = move |_, why| match why {
+        Poured::All => {}
+        Poured::Broken(_) => unread(&there),
+        Poured::Full(first) => {
+            let channel = there.clone();
+            let carried = spawn("feramiko stdin", move || {
+                if (&*waits).write_all(&first).is_ok() {
+                    pump(&channel, &*waits);
                 }
-                SessionEvent::Resize { size, pixels } => resize(size, pixels),
-                SessionEvent::Break(_) => {}
+                unread(&channel);
+            });
+            if let Err(error) = carried {
+                log::warn!(target: "feramiko::server", "a program gets no more input: {error}");
+                there.close();
             }
         }
-        drop(until_closed);
-        running.hang_up(HANG_UP);
-    })?;
+    };
+    channel.link().pour(Sink::new(Box::new(Stdin(stdin)), then));
     Ok(())
+}
+
+/// The program reads no more: what comes is dropped, and the client may know.
+fn unread(channel: &Channel) {
+    channel.shutdown(Shutdown::Read);
+    channel.send_eow();
 }
 
 /// Copies both outputs until both have ended, the channel takes no more, or `closed` ends with it. One
@@ -113,15 +172,9 @@ impl Session {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut program = Program::start(command)?;
         let (closed, until_closed) = UnixStream::pair()?;
-        pass_on(&self, program.running(), until_closed, |_, _| {})?;
+        pass_on(&self, program.running(), until_closed, |_, _| {});
         if let Some(stdin) = program.child.stdin.take() {
-            let channel = self.channel().clone();
-            spawn("feramiko stdin", move || {
-                pump(&channel, stdin);
-                // The program reads no more: what comes is dropped, and the client may know.
-                channel.shutdown(Shutdown::Read);
-                channel.send_eow();
-            })?;
+            feed(self.channel(), stdin)?;
         }
         if let (Some(stdout), Some(stderr)) = (program.child.stdout.take(), program.child.stderr.take()) {
             // Ends with the program's last holders of the pipes, or with the channel.

@@ -1,5 +1,6 @@
 //! A session as the application runs it: a stream, what was asked for, and what happens meanwhile.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,14 +28,43 @@ pub enum SessionEvent {
     Break(Duration),
 }
 
-/// Who is woken by an event. Taken by the serving thread and by whoever says so, for a moment.
-type Woken = Arc<Mutex<Option<Waker>>>;
+/// Does what events ask for as they come, on the thread that serves the connection: it must not wait.
+pub(super) struct Handler {
+    event: Box<dyn FnMut(SessionEvent) + Send>,
+    closed: Box<dyn FnOnce() + Send>,
+}
+
+impl Handler {
+    /// `closed` is called once, when the channel is closed, mostly by the thread that reads the connection.
+    pub(super) fn new(
+        event: impl FnMut(SessionEvent) + Send + 'static,
+        closed: impl FnOnce() + Send + 'static,
+    ) -> Self {
+        Self { event: Box::new(event), closed: Box::new(closed) }
+    }
+}
+
+/// Who hears of an event.
+#[derive(Default)]
+struct Listeners {
+    waker: Option<Waker>,
+    /// Taken by whoever calls it, without the lock.
+    handler: Option<Handler>,
+    closed: bool,
+}
+
+impl fmt::Debug for Listeners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listeners").field("closed", &self.closed).finish_non_exhaustive()
+    }
+}
 
 /// The events of a session. Ends when the channel is closed.
 #[derive(Debug, Clone)]
 pub struct SessionEvents {
     receiver: Receiver<SessionEvent>,
-    woken: Woken,
+    /// Taken by the serving thread, by whoever closes the channel and by the session, for a moment.
+    listeners: Arc<Mutex<Listeners>>,
 }
 
 impl SessionEvents {
@@ -53,7 +83,30 @@ impl SessionEvents {
     /// From now on each event wakes a poll, so that one thread can wait for the channel and for the events.
     /// Replaces the waker that was set before.
     pub fn wake(&self, waker: Waker) {
-        *self.woken.lock() = Some(waker);
+        self.listeners.lock().waker = Some(waker);
+    }
+
+    /// From now on the handler has the events, those that wait first. No thread need wait for them.
+    pub(super) fn handle(&self, handler: Handler) {
+        self.listeners.lock().handler = Some(handler);
+        self.have_handled();
+    }
+
+    /// Calls the handler for what waits. Where another thread has taken it, that one looks again.
+    fn have_handled(&self) {
+        loop {
+            let Some(mut handler) = self.listeners.lock().handler.take() else { return };
+            self.receiver.try_iter().for_each(&mut handler.event);
+            let mut listeners = self.listeners.lock();
+            if listeners.closed {
+                drop(listeners);
+                return (handler.closed)();
+            }
+            listeners.handler = Some(handler);
+            if self.receiver.is_empty() {
+                return;
+            }
+        }
     }
 }
 
@@ -61,23 +114,31 @@ impl SessionEvents {
 #[derive(Debug)]
 pub(super) struct EventSender {
     sender: Sender<SessionEvent>,
-    woken: Woken,
+    events: SessionEvents,
 }
 
 impl EventSender {
     /// Both ends, with room for so many events that nobody has taken.
     pub(super) fn new(room: usize) -> (Self, SessionEvents) {
         let (sender, receiver) = crossbeam_channel::bounded(room);
-        let woken = Woken::default();
-        (Self { sender, woken: Arc::clone(&woken) }, SessionEvents { receiver, woken })
+        let events = SessionEvents { receiver, listeners: Arc::default() };
+        (Self { sender, events: events.clone() }, events)
     }
 
     /// Passes an event on; false when there is no room.
     pub(super) fn send(&self, event: SessionEvent) -> bool {
         let sent = self.sender.try_send(event).is_ok();
-        let waker = self.woken.lock().clone();
+        let waker = self.events.listeners.lock().waker.clone();
         waker.iter().for_each(Waker::wake);
+        self.events.have_handled();
         sent
+    }
+}
+
+impl Drop for EventSender {
+    fn drop(&mut self) {
+        self.events.listeners.lock().closed = true;
+        self.events.have_handled();
     }
 }
 

@@ -1,10 +1,13 @@
 //! Servers on machines that start no thread any more.
 
+mod events;
+
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::*;
 use crate::engine::STACK_HERE;
-use crate::interface::{Answer, SessionRequest};
+use crate::interface::{Answer, SessionKind, SessionRequest};
 use crate::{AuthAnswer, AutoAddPolicy, HostKeys, KeyKind, MemoryStream, SSHClient, Secret};
 
 /// More than any address space has.
@@ -70,7 +73,7 @@ fn a_connection_that_is_served_no_more_ends() {
     soon("the connection ends", || !client.transport().is_active());
 }
 
-/// Runs a program of its own.
+/// Runs a shell where no more threads start, once the client has sent a signal.
 #[cfg(target_os = "linux")]
 struct Running;
 
@@ -85,19 +88,38 @@ impl ServerInterface for Running {
     }
 
     fn session(&self, session: Session) -> std::io::Result<crate::ExitStatus> {
+        let SessionKind::Exec(line) = session.request().kind.clone() else {
+            return Ok(crate::ExitStatus::Missing);
+        };
+        assert_eq!(session.events().recv(), Some(SessionEvent::Signal("KILL".into())));
         STACK_HERE.set(TOO_MUCH);
-        let mut sleep = std::process::Command::new("/bin/sleep");
-        sleep.arg("600.0625");
-        session.run_command(sleep)
+        let mut shell = std::process::Command::new("/bin/sh");
+        shell.arg("-c").arg(String::from_utf8(line).unwrap());
+        session.run_command(shell)
     }
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_program_whose_threads_do_not_start_is_not_left_behind() {
+fn a_program_that_takes_its_input_at_once_runs_on_the_threads_that_there_are() {
     let client = client_of(Running);
-    let status = client.output("anything").unwrap().status;
-    assert_eq!(status, crate::ExitStatus::Missing);
+    let mut process = client.exec_command("cat; echo said >&2; exit 7").unwrap();
+    process.kill().unwrap();
+    process.stdin.take().unwrap().write_all(b"what is typed\n").unwrap();
+    let ended = process.wait_with_output().unwrap();
+    assert_eq!((ended.stdout.as_slice(), ended.stderr.as_slice()), (&b"what is typed\n"[..], &b"said\n"[..]));
+    assert_eq!(ended.status, crate::ExitStatus::Code(7));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_program_whose_input_cannot_be_carried_is_not_left_behind() {
+    let client = client_of(Running);
+    let mut process = client.exec_command("exec /bin/sleep 600.0625").unwrap();
+    // More than a pipe holds; it is there when the signal is.
+    process.stdin.as_mut().unwrap().write_all(&[b'x'; 300_000]).unwrap();
+    process.kill().unwrap();
+    assert_eq!(process.wait().unwrap(), crate::ExitStatus::Missing);
     let parent = format!("PPid:\t{}\n", std::process::id());
     let sleeps = |process: PathBuf| {
         let said = |name: &str, what: &str| {
@@ -105,6 +127,8 @@ fn a_program_whose_threads_do_not_start_is_not_left_behind() {
         };
         said("status", &parent) && said("cmdline", "600.0625")
     };
-    let all = std::fs::read_dir("/proc").unwrap();
-    assert!(!all.map(|process| process.unwrap().path()).any(sleeps), "it runs on");
+    soon("the program ends", || {
+        let all = std::fs::read_dir("/proc").unwrap();
+        !all.map(|process| process.unwrap().path()).any(sleeps)
+    });
 }
