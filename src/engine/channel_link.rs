@@ -176,7 +176,9 @@ impl ChannelLink {
             if room > 0 {
                 let taken = buf.get(..room).unwrap_or(buf);
                 state.out(lane).feed(taken);
-                self.post_if_due(state, taken.len());
+                // With the window used up the caller can only wait: it may as well do the writer's work.
+                let size = if state.window_is_used_up() { 0 } else { taken.len() };
+                self.post_if_due(state, size);
                 return Ok(taken.len());
             }
             if !wait(&slot.outgoing, &mut state, deadline) && state.room() == 0 {

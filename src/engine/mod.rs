@@ -22,6 +22,7 @@ mod outbox;
 mod outside;
 mod pipe;
 mod poll;
+mod pool;
 mod reader;
 #[cfg(unix)]
 mod rights;

@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::core::Core;
+use super::pool::Pool;
 use super::slot::{GlobalWaiter, Slot, seal_message};
 use super::stream::WriteHalf;
 use super::sync::{AtomicBool, Condvar, Mutex, MutexGuard};
@@ -21,8 +22,15 @@ use crate::packet::{SealKeys, Sealer};
 
 /// How much is sealed before it is written: one system call carries several packets.
 const BATCH: usize = 192 * 1024;
-/// Up to this many bytes a poster seals and writes itself.
-const DIRECT: usize = 4 * 1024;
+/// Up to this many bytes a poster seals and writes itself: a packet or two, which is less than waking the writer.
+const DIRECT: usize = 64 * 1024;
+/// What is kept for what leaves next; large memory goes back as soon as it is empty.
+const KEPT: usize = 8 * 1024;
+/// While data flows: a batch, and the piece of a channel that fills it up.
+const LARGE: usize = BATCH + 72 * 1024;
+
+/// Large buffers that nobody uses: more writers than processors make no use of more.
+static FREE: Pool = Pool::new(8);
 /// A blocked write looks at the timers at least this often.
 const LOOK: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -264,6 +272,12 @@ impl Outbox {
         self.wake_writer();
     }
 
+    /// The memory that sealed bytes have, whether any wait or not.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.token.lock().buffer.capacity()
+    }
+
     /// Has the writer look at its timers.
     pub(super) fn wake_writer(&self) {
         let mut lanes = self.lanes.lock();
@@ -279,7 +293,7 @@ impl Outbox {
         if lanes.stalled || lanes.stop.is_some() {
             return Ok(false);
         }
-        while outgoing.buffer.len() <= DIRECT {
+        while outgoing.buffer.len() < BATCH {
             let Some(item) = lanes.next() else { break };
             drop(lanes);
             self.seal(core, outgoing, item)?;
@@ -323,6 +337,11 @@ impl Outbox {
                 sealer.seal(&[&payload], buffer)?;
             }
             Item::Data(slot) => {
+                if buffer.capacity() < LARGE && slot.queued_bytes() > KEPT {
+                    let mut large = FREE.take().unwrap_or_else(|| Vec::with_capacity(LARGE));
+                    large.extend_from_slice(buffer);
+                    *buffer = large;
+                }
                 let turn = slot.seal_turn(sealer, buffer, core.round_trip(), core.window_budget())?;
                 core.spend_window(turn.grown);
                 if turn.again {
@@ -442,8 +461,7 @@ impl Outbox {
 }
 
 impl Outgoing {
-    /// Writes what the stream takes now; whether that was everything. An empty buffer gives large
-    /// memory back.
+    /// Writes what the stream takes now; whether that was everything. Then large memory goes back.
     fn write_now(&mut self) -> Result<bool, Error> {
         while let Some(rest) = self.buffer.get(self.written..).filter(|rest| !rest.is_empty()) {
             match self.stream.write_now(rest) {
@@ -455,22 +473,12 @@ impl Outgoing {
         }
         self.buffer.clear();
         self.written = 0;
+        if self.buffer.capacity() > KEPT {
+            let large = std::mem::take(&mut self.buffer);
+            if large.capacity() == LARGE {
+                FREE.give_back(large);
+            }
+        }
         Ok(true)
-    }
-
-    /// Gives the buffer's memory back: the writer is about to sleep.
-    pub(super) fn slim(&mut self) {
-        if self.buffer.is_empty() && self.buffer.capacity() > 2 * DIRECT {
-            self.buffer = Vec::new();
-        }
-    }
-}
-
-impl Outbox {
-    /// Called by the writer before it sleeps.
-    pub(super) fn slim(&self) {
-        if let Some(mut outgoing) = self.token.try_lock() {
-            outgoing.slim();
-        }
     }
 }

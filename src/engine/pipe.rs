@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use parking_lot::Mutex;
+use super::pool::Pool;
 
 /// The size of a pooled chunk: two packets of the usual 32 KiB, and well inside an L2 cache.
 const CHUNK: usize = 64 * 1024;
@@ -15,26 +15,20 @@ const CHUNK: usize = 64 * 1024;
 const POOLED_FROM: usize = 8 * 1024;
 /// The smallest vector, so that a byte at a time is not an allocation a byte.
 const SMALL: usize = 512;
-/// How many chunks wait in the pool: 4 MiB at most.
-const POOL: usize = 64;
-
-/// Chunks that nobody uses. Taken for a few instructions by whoever feeds or drains a pipe.
-static FREE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+/// Chunks that nobody uses: 4 MiB at most.
+static FREE: Pool = Pool::new(64);
 
 fn chunk_for(bytes: usize) -> Vec<u8> {
     if bytes < POOLED_FROM {
         return Vec::with_capacity(bytes.max(SMALL));
     }
-    FREE.lock().pop().unwrap_or_else(|| Vec::with_capacity(CHUNK))
+    FREE.take().unwrap_or_else(|| Vec::with_capacity(CHUNK))
 }
 
 fn give_back(mut chunk: Vec<u8>) {
     if chunk.capacity() == CHUNK {
         chunk.clear();
-        let mut free = FREE.lock();
-        if free.len() < POOL {
-            free.push(chunk);
-        }
+        FREE.give_back(chunk);
     }
 }
 

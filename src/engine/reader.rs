@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use parking_lot::Mutex;
-
 use super::core::Core;
 use super::mux::{self, Wake};
 use super::outbox::KexItem;
+use super::pool::Pool;
 use super::stream::ReadHalf;
 use crate::error::{Error, Result};
 use crate::kex::{Action, Role};
@@ -21,11 +20,8 @@ use crate::packet::{MAX_PACKET, Opened, Opener};
 const SMALL: usize = 2 * 1024;
 /// While data flows: several packets a read, and the largest packet with its head-room.
 const LARGE: usize = MAX_PACKET + 64 * 1024;
-/// How many large buffers wait in the pool: more readers than processors make no use of more.
-const POOL: usize = 8;
-
-/// Large buffers that nobody uses. Taken for a few instructions by readers.
-static FREE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+/// Large buffers that nobody uses: more readers than processors make no use of more.
+static FREE: Pool = Pool::new(8);
 
 /// What was read and not yet opened.
 pub(crate) struct Inbox {
@@ -67,7 +63,7 @@ impl Inbox {
     /// Makes room for a packet of `needed` bytes in all.
     pub(crate) fn make_room(&mut self, needed: usize) {
         if needed > self.buffer.len() {
-            let mut large = FREE.lock().pop().unwrap_or_else(|| vec![0; LARGE]);
+            let mut large = FREE.take().unwrap_or_else(|| vec![0; LARGE]);
             if needed > large.len() {
                 large.resize(needed, 0);
             }
@@ -89,9 +85,8 @@ impl Inbox {
     fn slim(&mut self) {
         if self.start == self.end && self.buffer.len() > SMALL {
             let large = std::mem::replace(&mut self.buffer, vec![0; SMALL]);
-            let mut free = FREE.lock();
-            if free.len() < POOL && large.len() == LARGE {
-                free.push(large);
+            if large.len() == LARGE {
+                FREE.give_back(large);
             }
         }
     }
@@ -116,7 +111,7 @@ pub(crate) struct Reader {
     pub(crate) stream: Box<dyn ReadHalf>,
     pub(crate) opener: Opener,
     pub(crate) inbox: Inbox,
-    /// Something other than data came since the last read: the peer is in a dialogue with us, and one
+    /// Something other than data and credit came since the last read: the peer is in a dialogue with us, and one
     /// that has Nagle's algorithm on waits for our acknowledgement before it goes on.
     pub(crate) dialogue: bool,
     /// Whom the packets of this read concern.
@@ -143,7 +138,7 @@ impl Reader {
                     {
                         let bytes = self.inbox.waiting();
                         let payload = self.opener.payload(bytes, &payload);
-                        self.dialogue |= !matches!(payload.first(), Some(94 | 95));
+                        self.dialogue |= !matches!(payload.first(), Some(93..=95));
                         if let Some(install) = dispatch(core, payload, sequence, &mut self.wake)? {
                             self.opener.replace(install.0, install.1);
                             core.outbox.finish_rekey();

@@ -188,8 +188,17 @@ impl State {
 
     /// How many bytes a write may queue now: never more than the peer's window lets out.
     pub(super) fn room(&self) -> usize {
-        let queued = self.out_data.len().saturating_add(self.out_stderr.len());
-        SEND_BUFFER.min(self.flow.send_window()).saturating_sub(queued)
+        SEND_BUFFER.min(self.flow.send_window()).saturating_sub(self.outbound())
+    }
+
+    /// The bytes that wait to leave.
+    fn outbound(&self) -> usize {
+        self.out_data.len().saturating_add(self.out_stderr.len())
+    }
+
+    /// Whether all that the peer's window lets out waits to leave.
+    pub(super) fn window_is_used_up(&self) -> bool {
+        self.outbound() >= self.flow.send_window()
     }
 
     /// Takes what is there; marks credit as owed.
@@ -407,6 +416,11 @@ impl Slot {
         self.state.lock().over()
     }
 
+    /// The bytes that wait to leave.
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.state.lock().outbound()
+    }
+
     /// When data last came or went, as far as is known: from the first question on, which is asked `now`.
     pub(crate) fn used(&self, now: Instant) -> Instant {
         *self.state.lock().used.get_or_insert(now)
@@ -518,8 +532,11 @@ impl Slot {
             drop(state);
             seal_data(sealer, out, remote, lane, packet, piece.bytes())?;
             piece.give_back();
-            self.outgoing.notify_all();
             state = self.state.lock();
+            // Half of the room at once, so that a writer is not woken for every piece.
+            if state.outbound() <= SEND_BUFFER / 2 {
+                self.outgoing.notify_all();
+            }
             state.wake_watchers();
         }
         if state.out_data.is_empty() && state.out_stderr.is_empty() {

@@ -18,7 +18,6 @@ pub(super) fn run(core: &Arc<Core>) {
         let next = timers.next(core);
         if !core.outbox.park(next) {
             timers.passed(core);
-            core.outbox.slim();
             continue;
         }
         let stop = core.outbox.lanes.lock().stop.clone();

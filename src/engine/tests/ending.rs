@@ -7,25 +7,11 @@ use super::{engines, read_all, serve_echo, soon, through_echo, within, write_all
 use crate::engine::{ChannelLink, ExitStatus, Incoming, Lane, Limits, Link, MemoryStream};
 use crate::error::{Error, Result};
 use crate::kex::Role;
-use crate::msg::connection::{ChannelClose, ChannelData, ChannelEof, ChannelOpen};
-use crate::wire::{Encode, Escaped, Rest};
+use crate::msg::connection::{ChannelClose, ChannelData, ChannelEof};
+use crate::wire::Encode;
 
 fn pair() -> (Link, Link) {
     engines(MemoryStream::pair(1 << 16), &Limits::default())
-}
-
-/// A channel that the peer of `still` opened.
-fn accepted(still: &Still, link: &Link) -> ChannelLink {
-    let open = ChannelOpen {
-        kind: Escaped(b"session"),
-        sender: 0,
-        window: 1 << 20,
-        max_packet: 32 * 1024,
-        rest: Rest(b""),
-    };
-    receive_payload(&still.core, &open.to_vec()).unwrap();
-    let Ok(Incoming::Open(request)) = link.next_incoming(soon()) else { panic!("no open") };
-    request.accept(link).unwrap()
 }
 
 #[test]
@@ -82,7 +68,7 @@ fn a_peer_that_reads_no_more_ends_a_wait_to_write() {
 fn a_close_that_cuts_written_data_off_is_told_by_flush() {
     let still = Still::new(Role::Server);
     let link = Link::new(Arc::clone(&still.core));
-    let channel = accepted(&still, &link);
+    let channel = still.accepted(&link, 1 << 20);
     write_all(&channel, b"a little leaves at once").unwrap();
     channel.flush(soon()).unwrap();
     // As much is left to the writer, which does not run here.
@@ -106,7 +92,7 @@ fn nothing_is_taken_after_a_close_of_the_connection() {
 fn data_may_cross_our_close_but_not_follow_the_peers_end() {
     let still = Still::new(Role::Server);
     let link = Link::new(Arc::clone(&still.core));
-    let channel = accepted(&still, &link);
+    let channel = still.accepted(&link, 1 << 20);
     channel.slot().state.lock().flow.close_sent = true;
     let data = ChannelData { recipient: channel.id(), data: b"late" }.to_vec();
     receive_payload(&still.core, &data).unwrap();
@@ -118,7 +104,7 @@ fn data_may_cross_our_close_but_not_follow_the_peers_end() {
 fn a_terminal_counts_once_and_to_the_end_of_its_channel() {
     let still = Still::new(Role::Server);
     let link = Link::new(Arc::clone(&still.core));
-    let channel = accepted(&still, &link);
+    let channel = still.accepted(&link, 1 << 20);
     let terminals = || still.core.marking.terminals.load(std::sync::atomic::Ordering::SeqCst);
     still.core.has_terminal(channel.slot());
     still.core.has_terminal(channel.slot());
@@ -136,7 +122,7 @@ fn the_status_is_waited_for_by_who_closes_when_both_streams_have_ended() {
     for ended in [true, false] {
         let mut still = Still::new(Role::Server);
         let link = Link::new(Arc::clone(&still.core));
-        let channel = accepted(&still, &link);
+        let channel = still.accepted(&link, 1 << 20);
         channel.owe_exit();
         if ended {
             receive_payload(&still.core, &ChannelEof { recipient: channel.id() }.to_vec()).unwrap();

@@ -5,6 +5,8 @@ mod closing;
 mod dying;
 mod ending;
 #[cfg(not(loom))]
+mod leaving;
+#[cfg(not(loom))]
 mod marking;
 mod model;
 #[cfg(loom)]

@@ -5,14 +5,16 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::setup;
+use super::{setup, soon};
 use crate::engine::login::PeerExtensions;
 use crate::engine::outbox::Outbox;
-use crate::engine::{Closer, Core, Limits, Start, WriteHalf, mux};
+use crate::engine::{ChannelLink, Closer, Core, Incoming, Limits, Link, Start, WriteHalf, mux};
 use crate::error::Result;
 use crate::kex::{Kex, Role};
+use crate::msg::connection::ChannelOpen;
 use crate::packet::{Opened, Opener, Sealer};
 use crate::sys::traffic::TrafficClasses;
+use crate::wire::{Encode, Escaped, Rest};
 
 /// Takes everything, without waiting.
 #[derive(Clone, Default)]
@@ -64,6 +66,25 @@ impl Still {
         };
         let outbox = Outbox::new(Sealer::plain(), Box::new(sent.clone()));
         Self { core: Arc::new(Core::new(start, outbox)), sent, opener: Opener::plain() }
+    }
+
+    /// A channel that the peer opened, which takes so many bytes.
+    pub(super) fn accepted(&self, link: &Link, window: u32) -> ChannelLink {
+        let open = ChannelOpen {
+            kind: Escaped(b"session"),
+            sender: 0,
+            window,
+            max_packet: 32 * 1024,
+            rest: Rest(b""),
+        };
+        receive_payload(&self.core, &open.to_vec()).unwrap();
+        let Ok(Incoming::Open(request)) = link.next_incoming(soon()) else { panic!("no open") };
+        request.accept(link).unwrap()
+    }
+
+    /// How many bytes have left for the stream.
+    pub(super) fn bytes_sent(&self) -> usize {
+        self.sent.0.lock().unwrap().len()
     }
 
     /// The next packet it has sent.

@@ -64,7 +64,7 @@ fn writing(stream: Slow, keepalive: Option<(Duration, u32)>) -> Arc<Core> {
 /// for whoever posts them to write them.
 fn fill(core: &Core, bytes: usize) {
     while core.alive() && core.outbox.lanes.lock().control_bytes < bytes {
-        core.post(&Ignore { data: &[0; 8000] });
+        core.post(&Ignore { data: &[0; 100_000] });
     }
 }
 
