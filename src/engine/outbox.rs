@@ -2,7 +2,7 @@
 //!
 //! Lanes: *kex* (alone while keys are exchanged), *control* (bounded in bytes), *data* (channels
 //! that have something, round robin). The outgoing half is a token that one thread holds at a
-//! time: the writer, or, for little things while nothing else is under way, whoever posted them,
+//! time: the writer, or, while nothing else is under way, whoever has posted little or can only wait,
 //! which saves a hand-over. Nobody waits for the token but the writer.
 
 use std::collections::VecDeque;
@@ -28,11 +28,11 @@ const DIRECT: usize = 64 * 1024;
 const KEPT: usize = 8 * 1024;
 /// While data flows: a batch, and the piece of a channel that fills it up.
 const LARGE: usize = BATCH + 72 * 1024;
+/// A blocked write looks at the timers at least this often.
+const LOOK: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Large buffers that nobody uses: more writers than processors make no use of more.
 static FREE: Pool = Pool::new(8);
-/// A blocked write looks at the timers at least this often.
-const LOOK: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// An item of the kex lane.
 pub(super) enum KexItem {
@@ -337,7 +337,7 @@ impl Outbox {
                 sealer.seal(&[&payload], buffer)?;
             }
             Item::Data(slot) => {
-                if buffer.capacity() < LARGE && slot.queued_bytes() > KEPT {
+                if buffer.capacity() < LARGE && slot.state.lock().outbound() > KEPT {
                     let mut large = FREE.take().unwrap_or_else(|| Vec::with_capacity(LARGE));
                     large.extend_from_slice(buffer);
                     *buffer = large;

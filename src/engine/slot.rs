@@ -192,7 +192,7 @@ impl State {
     }
 
     /// The bytes that wait to leave.
-    fn outbound(&self) -> usize {
+    pub(super) fn outbound(&self) -> usize {
         self.out_data.len().saturating_add(self.out_stderr.len())
     }
 
@@ -414,11 +414,6 @@ impl Slot {
     /// Whether either side has closed it, or the transport died.
     pub(crate) fn is_closed(&self) -> bool {
         self.state.lock().over()
-    }
-
-    /// The bytes that wait to leave.
-    pub(super) fn queued_bytes(&self) -> usize {
-        self.state.lock().outbound()
     }
 
     /// When data last came or went, as far as is known: from the first question on, which is asked `now`.
