@@ -97,6 +97,31 @@ fn what_a_program_has_left_behind_does_not_keep_its_session() {
     assert!(runs_again(&client) < Duration::from_secs(10));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn what_a_program_has_left_behind_keeps_no_thread() {
+    let carriers = || {
+        let threads = std::fs::read_dir("/proc/self/task").unwrap();
+        let names =
+            threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("comm")).ok());
+        names.filter(|name| name == "feramiko stdin\n").count()
+    };
+    let (_server, client) = connect();
+    // It holds the input, never reads it, and no signal to the group reaches it.
+    let mut process = client.exec_command("exec 3<&0; setsid sleep 40 >/dev/null 2>&1 & sleep 0.5").unwrap();
+    process.stdin.as_mut().unwrap().write_all(&[b'x'; 300_000]).unwrap();
+    let begun = Instant::now();
+    while carriers() == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "more than a pipe takes needs a thread");
+    }
+    assert!(process.wait().unwrap().success());
+    // Those of other tests end too.
+    while carriers() > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it waits for what never reads");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn what_a_program_reads_late_is_all_there() {
     let (_server, client) = connect();

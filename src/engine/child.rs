@@ -28,21 +28,18 @@ impl Running {
 
     /// Passes a signal on. That there is no such signal, or nobody left, is the client's affair.
     pub(crate) fn signal(&self, name: &str) {
-        self.send(*self.ended.lock(), name);
+        let sent = self.send(*self.ended.lock(), name);
+        note(name, sent);
     }
 
     /// Hangs it up; whether it still ran.
     pub(crate) fn hang_up(&self) -> bool {
-        let ended = self.ended.lock();
-        self.send(*ended, "HUP");
-        !*ended
-    }
-
-    fn send(&self, ended: bool, name: &str) {
-        let sent = if ended { Ok(()) } else { signal_group(self.pid, name) };
-        if let Err(error) = sent {
-            log::debug!(target: "feramiko::process", "signal {name}: {error}");
-        }
+        let (ran, sent) = {
+            let ended = self.ended.lock();
+            (!*ended, self.send(*ended, "HUP"))
+        };
+        note("HUP", sent);
+        ran
     }
 
     /// Kills it if it has not ended after `grace`.
@@ -54,7 +51,13 @@ impl Running {
                 break;
             }
         }
-        self.send(*ended, "KILL");
+        let sent = self.send(*ended, "KILL");
+        drop(ended);
+        note("KILL", sent);
+    }
+
+    fn send(&self, ended: bool, name: &str) -> io::Result<()> {
+        if ended { Ok(()) } else { signal_group(self.pid, name) }
     }
 
     /// Waits for the end without taking the child's number away from those who signal.
@@ -70,6 +73,13 @@ impl Running {
                 ExitStatus::Signal { name: name.to_owned(), core_dumped, message: String::new() }
             }
         })
+    }
+}
+
+/// Told without a lock: what writes the log is the application's.
+fn note(name: &str, sent: io::Result<()>) {
+    if let Err(error) = sent {
+        log::debug!(target: "feramiko::process", "signal {name}: {error}");
     }
 }
 

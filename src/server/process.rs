@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::session::{Handler, Session, SessionEvent};
 use crate::channel::{Channel, ChannelStderr, copy};
 use crate::engine::{ExitStatus, Poured, Program, Running, Sink, WriteHalf, spawn};
-use crate::sys::pipe::Input;
+use crate::sys::pipe::{Pipe, Stop};
 use crate::sys::process::wait_readable;
 
 /// How much is read of a program's output at a time; a pipe holds as much.
@@ -64,7 +64,7 @@ fn hang_up(running: Arc<Running>) {
 }
 
 /// A program's standard input, as the connection's reader writes to it.
-struct Stdin(Arc<Input>);
+struct Stdin(Arc<Pipe>);
 
 impl WriteHalf for Stdin {
     fn write_now(&mut self, buf: &[u8]) -> io::Result<usize> {
@@ -81,9 +81,9 @@ impl WriteHalf for Stdin {
 }
 
 /// Has what the client sends written to the program: by the reader as long as the program takes it at once, by
-/// a thread from then on.
-fn feed(channel: &Channel, stdin: ChildStdin) -> io::Result<()> {
-    let stdin = Arc::new(Input::new(stdin.into())?);
+/// a thread from then on, until `ended`.
+fn feed(channel: &Channel, stdin: ChildStdin, ended: &Arc<Stop>) -> io::Result<()> {
+    let stdin = Arc::new(Pipe::new(stdin.into(), ended)?);
     let (there, waits) = (channel.clone(), Arc::clone(&stdin));
     let then = move |_, why| match why {
         Poured::All => {}
@@ -170,11 +170,12 @@ impl Session {
     /// Runs a program that makes its own process group.
     pub(super) fn run_prepared(self, mut command: Command) -> io::Result<ExitStatus> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let ended = Stop::new()?;
         let mut program = Program::start(command)?;
         let (closed, until_closed) = UnixStream::pair()?;
         pass_on(&self, program.running(), until_closed, |_, _| {});
         if let Some(stdin) = program.child.stdin.take() {
-            feed(self.channel(), stdin)?;
+            feed(self.channel(), stdin, &ended)?;
         }
         if let (Some(stdout), Some(stderr)) = (program.child.stdout.take(), program.child.stderr.take()) {
             // Ends with the program's last holders of the pipes, or with the channel.
@@ -182,6 +183,9 @@ impl Session {
             // It may still read.
             self.channel().shutdown(Shutdown::Write);
         }
-        program.wait()
+        let status = program.wait();
+        // What it has left behind may hold its input and never read it.
+        ended.stop();
+        status
     }
 }

@@ -1,4 +1,4 @@
-//! Ends of pipes that are read or written without waiting, and waited for, some until a bell rings.
+//! An end of a pipe that is read or written without waiting, and waited for until a bell rings.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -71,10 +71,15 @@ impl Pipe {
     /// Writes what fits, or fails with `WouldBlock`. A reader that is gone is an error: std has its programs ignore
     /// the signal.
     pub(crate) fn write_now(&self, buf: &[u8]) -> io::Result<usize> {
-        if self.stop.stopped.load(Ordering::SeqCst) {
-            return Err(io::ErrorKind::BrokenPipe.into());
+        loop {
+            if self.stop.stopped.load(Ordering::SeqCst) {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            match rustix::io::write(&self.end, buf) {
+                Err(Errno::INTR) => {}
+                other => return Ok(other?),
+            }
         }
-        write(&self.end, buf)
     }
 
     /// Waits until the pipe takes bytes, at most until `deadline`.
@@ -87,29 +92,8 @@ impl Pipe {
     }
 }
 
-/// The end of a pipe by which a program gets its input.
-#[derive(Debug)]
-pub(crate) struct Input(OwnedFd);
-
-impl Input {
-    /// Nobody else has this end: its flags are its own.
-    pub(crate) fn new(end: OwnedFd) -> io::Result<Self> {
-        rustix::io::ioctl_fionbio(&end, true)?;
-        Ok(Self(end))
-    }
-
-    /// As [`Pipe::write_now`].
-    pub(crate) fn write_now(&self, buf: &[u8]) -> io::Result<usize> {
-        write(&self.0, buf)
-    }
-
-    /// Waits until the program has read some, or reads no more, at most until `deadline`.
-    pub(crate) fn wait_writable(&self, deadline: Option<Instant>) -> io::Result<()> {
-        socket::wait_writable(&self.0, deadline)
-    }
-}
-
-impl Write for &Input {
+impl Write for &Pipe {
+    /// Waits until the pipe takes some.
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         loop {
             match self.write_now(buf) {
@@ -121,15 +105,6 @@ impl Write for &Input {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-fn write(end: &OwnedFd, buf: &[u8]) -> io::Result<usize> {
-    loop {
-        match rustix::io::write(end, buf) {
-            Err(Errno::INTR) => {}
-            other => return Ok(other?),
-        }
     }
 }
 
