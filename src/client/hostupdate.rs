@@ -119,7 +119,7 @@ pub(super) fn prepare(checker: Checker) -> (Option<RequestTaker>, Updated) {
 }
 
 impl Updater {
-    fn run(mut self, core: &Core, rest: &[u8]) {
+    fn run(mut self, core: &Arc<Core>, rest: &[u8]) {
         let outcome = self.update(core, rest);
         let outcome = outcome.unwrap_or_else(|error| HostKeysUpdate::Failed(error.to_string()));
         log::debug!(target: "feramiko::hostkeys", "{} port {}: further keys: {outcome:?}", self.host, self.port);
@@ -127,7 +127,7 @@ impl Updater {
         let _ = self.outcome.set(outcome);
     }
 
-    fn update(&mut self, core: &Core, rest: &[u8]) -> Result<HostKeysUpdate> {
+    fn update(&mut self, core: &Arc<Core>, rest: &[u8]) -> Result<HostKeysUpdate> {
         let revoked =
             self.revoked.iter().map(RevokedKeys::from_file).collect::<std::result::Result<Vec<_>, _>>();
         let unreadable = |error| Error::io("reading the list of revoked keys", std::io::Error::other(error));
@@ -176,7 +176,7 @@ fn usable(rest: &[u8], algorithms: &Algorithms, revoked: &[RevokedKeys]) -> Resu
 }
 
 /// Has the host sign with each of the keys.
-fn prove(core: &Core, keys: &[PublicKey]) -> Result<()> {
+fn prove(core: &Arc<Core>, keys: &[PublicKey]) -> Result<()> {
     if keys.is_empty() {
         return Ok(());
     }

@@ -12,24 +12,14 @@ use super::link::{Link, answered};
 use super::poll::Signal;
 use super::sink::Sink;
 use super::slot::{Lane, Phase as SlotPhase, Request, Slot, State};
-use super::sync::{Condvar, MutexGuard};
+use super::sync::MutexGuard;
+use super::waiting::{Side, Wait};
 use crate::error::{Error, Phase, Result};
 use crate::msg::connection::ChannelRequest;
 use crate::wire::{Encode, Escaped, Rest};
 
 /// What waits of a channel's data is written on in pieces of so many bytes: two packets of the usual 32 KiB.
 const PIECE: usize = 64 * 1024;
-
-/// Sleeps until something changed; false at the deadline.
-fn wait(changed: &Condvar, state: &mut MutexGuard<'_, State>, deadline: Option<Instant>) -> bool {
-    match deadline {
-        None => {
-            changed.wait(state);
-            true
-        }
-        Some(deadline) => !changed.wait_until(state, deadline).timed_out(),
-    }
-}
 
 /// A channel. The last clone that is dropped closes it, and never the transport.
 #[derive(Clone)]
@@ -55,6 +45,7 @@ pub(super) fn close(slot: &Arc<Slot>, core: &Core) {
     state.wake_watchers();
     drop(state);
     slot.wake_all();
+    core.turn.interrupt(|awaited| awaited.channel == slot.local);
     if enqueue {
         core.post_slot(slot, 0);
     }
@@ -91,7 +82,9 @@ impl ChannelLink {
     /// Waits until the peer has opened it, or somebody closes it here.
     pub(crate) fn wait_open(&self, deadline: Option<Instant>) -> Result<()> {
         let slot = &self.0.slot;
+        let mut wait = self.wait(Side::Incoming, deadline);
         let mut state = slot.state.lock();
+        let mut in_time = true;
         loop {
             match &state.phase {
                 SlotPhase::Opening if state.dead.is_some() => return Err(self.core().closed()),
@@ -102,10 +95,15 @@ impl ChannelLink {
                 }
                 SlotPhase::Open | SlotPhase::Closed => return Ok(()),
             }
-            if !wait(&slot.incoming, &mut state, deadline) {
+            if !in_time {
                 return Err(Error::Timeout(Phase::Open));
             }
+            (state, in_time) = wait.step(slot, state);
         }
+    }
+
+    fn wait(&self, side: Side, deadline: Option<Instant>) -> Wait<'_> {
+        Wait::on_channel(self.core(), self.id(), side, deadline)
     }
 
     /// Puts the slot into the data lane if it has something to send.
@@ -124,7 +122,9 @@ impl ChannelLink {
         }
         let slot = &self.0.slot;
         let unread = self.core().limits.unread_stream;
+        let mut wait = self.wait(Side::Incoming, deadline);
         let mut state = slot.state.lock();
+        let mut in_time = true;
         loop {
             let count = state.read(lane, buf);
             if count > 0 {
@@ -140,21 +140,20 @@ impl ChannelLink {
             if state.overfull(Some(lane), unread).is_some() {
                 return Err(Error::Limit { which: "unread_stream", limit: unread as u64 });
             }
+            if !in_time && !state.readable(lane) {
+                return Err(Error::Timeout(Phase::Read));
+            }
             state.inbound(lane).waiting = state.inbound(lane).waiting.saturating_add(1);
             state.credit_unread(unread);
-            let credit = state.enqueue();
-            let in_time = credit || wait(&slot.incoming, &mut state, deadline);
-            state.inbound(lane).waiting = state.inbound(lane).waiting.saturating_sub(1);
-            if credit {
+            if state.enqueue() {
                 // Without the lock anything may happen: everything is looked at again.
                 drop(state);
                 self.core().post_slot(slot, 0);
                 state = slot.state.lock();
-                continue;
+            } else {
+                (state, in_time) = wait.step(slot, state);
             }
-            if !in_time && !state.readable(lane) {
-                return Err(Error::Timeout(Phase::Read));
-            }
+            state.inbound(lane).waiting = state.inbound(lane).waiting.saturating_sub(1);
         }
     }
 
@@ -164,7 +163,9 @@ impl ChannelLink {
             return Ok(0);
         }
         let slot = &self.0.slot;
+        let mut wait = self.wait(Side::Outgoing, deadline);
         let mut state = slot.state.lock();
+        let mut in_time = true;
         loop {
             if state.dead.is_some() {
                 return Err(self.core().closed());
@@ -181,20 +182,24 @@ impl ChannelLink {
                 self.post_if_due(state, size);
                 return Ok(taken.len());
             }
-            if !wait(&slot.outgoing, &mut state, deadline) && state.room() == 0 {
+            if !in_time {
                 return Err(Error::Timeout(Phase::Write));
             }
+            (state, in_time) = wait.step(slot, state);
         }
     }
 
     /// Waits until a write takes at least a byte, or fails.
     pub(crate) fn wait_writable(&self, deadline: Option<Instant>) -> Result<()> {
         let slot = &self.0.slot;
+        let mut wait = self.wait(Side::Outgoing, deadline);
         let mut state = slot.state.lock();
+        let mut in_time = true;
         while !state.writable() {
-            if !wait(&slot.outgoing, &mut state, deadline) && !state.writable() {
+            if !in_time {
                 return Err(Error::Timeout(Phase::Write));
             }
+            (state, in_time) = wait.step(slot, state);
         }
         Ok(())
     }
@@ -203,7 +208,9 @@ impl ChannelLink {
     /// channel before.
     pub(crate) fn flush(&self, deadline: Option<Instant>) -> Result<()> {
         let slot = &self.0.slot;
+        let mut wait = self.wait(Side::Outgoing, deadline);
         let mut state = slot.state.lock();
+        let mut in_time = true;
         loop {
             if state.dead.is_some() {
                 return Err(self.core().closed());
@@ -214,9 +221,10 @@ impl ChannelLink {
             if state.out_data.is_empty() && state.out_stderr.is_empty() {
                 return Ok(());
             }
-            if !wait(&slot.outgoing, &mut state, deadline) {
+            if !in_time {
                 return Err(Error::Timeout(Phase::Write));
             }
+            (state, in_time) = wait.step(slot, state);
         }
     }
 
@@ -226,6 +234,7 @@ impl ChannelLink {
         state.want_eof = true;
         self.post_if_due(state, 0);
         self.0.slot.outgoing.notify_all();
+        self.core().changed_here(&self.0.slot, Side::Outgoing);
     }
 
     /// Nothing more will be read: what is there and what comes is dropped.
@@ -235,10 +244,12 @@ impl ChannelLink {
         state.wake_watchers();
         self.post_if_due(state, 0);
         self.0.slot.incoming.notify_all();
+        self.core().changed_here(&self.0.slot, Side::Incoming);
     }
 
     /// Has the reader write what comes to a stream, from what waits here on.
     pub(crate) fn pour(&self, mut sink: Sink) {
+        self.core().turn.keep();
         let mut piece = Vec::new();
         loop {
             let mut state = self.0.slot.state.lock();
@@ -268,9 +279,10 @@ impl ChannelLink {
     /// Waits until either side has closed it, or the transport died.
     pub(crate) fn wait_closed(&self) {
         let slot = &self.0.slot;
+        let mut wait = self.wait(Side::Incoming, None);
         let mut state = slot.state.lock();
         while !state.over() {
-            wait(&slot.incoming, &mut state, None);
+            (state, _) = wait.step(slot, state);
         }
     }
 
@@ -281,6 +293,7 @@ impl ChannelLink {
         state.wake_watchers();
         self.post_if_due(state, 0);
         self.0.slot.incoming.notify_all();
+        self.core().changed_here(&self.0.slot, Side::Incoming);
         before
     }
 
@@ -328,7 +341,7 @@ impl ChannelLink {
         let (sender, receiver) = crossbeam_channel::bounded(1);
         state.requests.push_back(Request { payload, waiter: Some(sender) });
         self.post_if_due(state, 0);
-        answered(&receiver, self.core(), kind, deadline).map(drop)
+        answered(&receiver, self.wait(Side::Answer, deadline), kind).map(drop)
     }
 
     /// An exit status will be sent, and then the channel closed, whatever the peer does before.
@@ -355,7 +368,9 @@ impl ChannelLink {
     pub(crate) fn wait_exit(&self, deadline: Option<Instant>) -> Result<ExitStatus> {
         let slot = &self.0.slot;
         let unread = self.core().limits.unread_stream;
+        let mut wait = self.wait(Side::Incoming, deadline);
         let mut state = slot.state.lock();
+        let mut in_time = true;
         loop {
             if let Some(exit) = &state.exit {
                 return Ok(exit.clone());
@@ -372,20 +387,19 @@ impl ChannelLink {
             if state.overfull(None, unread).is_some() {
                 return Err(Error::Limit { which: "unread_stream", limit: unread as u64 });
             }
+            if !in_time {
+                return Err(Error::Timeout(Phase::Exit));
+            }
             state.exit_waiting = state.exit_waiting.saturating_add(1);
             state.credit_unread(unread);
-            let credit = state.enqueue();
-            let in_time = credit || wait(&slot.incoming, &mut state, deadline);
-            state.exit_waiting = state.exit_waiting.saturating_sub(1);
-            if credit {
+            if state.enqueue() {
                 drop(state);
                 self.core().post_slot(slot, 0);
                 state = slot.state.lock();
-                continue;
+            } else {
+                (state, in_time) = wait.step(slot, state);
             }
-            if !in_time && state.exit.is_none() && !state.flow.close_received {
-                return Err(Error::Timeout(Phase::Exit));
-            }
+            state.exit_waiting = state.exit_waiting.saturating_sub(1);
         }
     }
 
@@ -417,5 +431,6 @@ impl ChannelLink {
     /// Raises `signal` at every change from now on, as long as it lives.
     pub(crate) fn watch(&self, signal: &Arc<Signal>) {
         self.0.slot.state.lock().watchers.push(Arc::downgrade(signal));
+        self.core().turn.keep();
     }
 }

@@ -15,9 +15,12 @@ use super::limits::Limits;
 use super::login::PeerExtensions;
 use super::marking::Marking;
 use super::outbox::{Concerns, Control, Outbox, Stop};
+use super::reader::Reader;
 use super::slot::{Answer, GlobalWaiter, Phase, Slot};
 use super::stream::Closer;
 use super::sync::{AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex};
+use super::turn::Turn;
+use super::waiting::{Awaited, Side};
 use crate::error::{Error, Result};
 use crate::kex::{Kex, Role, Setup};
 use crate::key::PKey;
@@ -179,6 +182,8 @@ pub(crate) struct Core {
     pub(super) bytes_in: AtomicU64,
     closer: Arc<dyn Closer>,
     pub(super) marking: Marking,
+    /// Whose turn it is to read.
+    pub(super) turn: Turn<Box<Reader>, Awaited>,
     /// Raised when the writer has ended and the stream is closed.
     pub(super) ended: (Mutex<bool>, Condvar),
 }
@@ -217,6 +222,7 @@ impl Core {
             heard: AtomicU64::new(0),
             bytes_in: AtomicU64::new(0),
             closer: start.closer,
+            turn: Turn::new(None),
             marking: Marking::new(start.traffic),
             ended: (Mutex::new(false), Condvar::new()),
             limits: start.limits,
@@ -260,6 +266,7 @@ impl Core {
         for slot in slots {
             slot.die(&cause);
         }
+        self.turn.end();
         if self.outbox.blocked.load(Ordering::SeqCst) {
             // The writer waits for a peer that does not read: no goodbye will get through.
             self.closer.close();
@@ -358,6 +365,12 @@ impl Core {
         self.table.lock().get(local).cloned()
     }
 
+    /// Something has changed on that side of a channel that did not come from the peer: whoever reads the connection
+    /// because he waits for it looks.
+    pub(super) fn changed_here(&self, slot: &Slot, side: Side) {
+        self.turn.interrupt(|awaited| *awaited == Awaited { channel: slot.local, side });
+    }
+
     /// Both CLOSEs have passed, or the open was refused.
     pub(super) fn forget(&self, slot: &Slot) {
         let mut table = self.table.lock();
@@ -401,6 +414,7 @@ impl Core {
 
     /// Waits until there is no channel, or the transport is dead.
     pub(crate) fn wait_idle(&self) {
+        let _waits = self.turn.aside();
         let mut table = self.table.lock();
         // Whoever dies says so before it takes the lock.
         while table.len() > 0 && self.alive() {
@@ -424,6 +438,7 @@ impl Core {
 
     /// Adds somebody who takes channels; false when the transport is dead.
     pub(super) fn add_taker(&self, taker: Arc<ChannelTaker>) -> bool {
+        self.turn.keep();
         let mut takers = self.takers.lock();
         if self.alive() {
             takers.push(taker);

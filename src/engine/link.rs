@@ -5,13 +5,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::RecvTimeoutError;
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 
 use super::channel_link::{ChannelLink, close};
 use super::core::Core;
 use super::incoming::{ChannelTaker, Fit, Incoming, OpenRequest};
 use super::outbox::Concerns;
 use super::slot::{Answer, GlobalWaiter, Install, Slot};
+use super::waiting::Wait;
 use crate::error::{Error, Phase, Result};
 use crate::key::PublicKey;
 use crate::msg::connection::{ChannelOpen, GlobalRequest};
@@ -207,7 +208,7 @@ pub(crate) fn next_incoming(core: &Core, deadline: Option<Instant>) -> Result<In
 
 /// Asks the peer something of the connection and waits for the answer.
 pub(crate) fn global_request(
-    core: &Core,
+    core: &Arc<Core>,
     kind: &str,
     rest: &[u8],
     deadline: Option<Instant>,
@@ -216,7 +217,7 @@ pub(crate) fn global_request(
 }
 
 fn request_of_connection(
-    core: &Core,
+    core: &Arc<Core>,
     kind: &str,
     rest: &[u8],
     deadline: Option<Instant>,
@@ -227,25 +228,32 @@ fn request_of_connection(
     let request = GlobalRequest { kind: Escaped(kind.as_bytes()), want_reply: true, rest: Rest(rest) };
     let (sender, receiver) = crossbeam_channel::bounded::<Answer>(1);
     core.post_control(request.to_vec(), Concerns::Global(GlobalWaiter { sender, install }));
-    answered(&receiver, core, kind, deadline)
+    answered(&receiver, Wait::on_connection(core, deadline), kind)
 }
 
 /// Waits for the answer to a request of ours.
-pub(super) fn answered(
-    receiver: &crossbeam_channel::Receiver<Answer>,
-    core: &Core,
-    kind: &str,
-    deadline: Option<Instant>,
-) -> Result<Vec<u8>> {
-    let answer = match deadline {
-        None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        Some(deadline) => receiver.recv_deadline(deadline),
-    };
-    match answer {
-        Ok(Ok(rest)) => Ok(rest),
-        Ok(Err(())) => Err(Error::RequestRefused(kind.to_owned())),
-        Err(RecvTimeoutError::Timeout) => Err(Error::Timeout(Phase::Request)),
-        Err(RecvTimeoutError::Disconnected) => Err(core.closed()),
+pub(super) fn answered(receiver: &Receiver<Answer>, mut wait: Wait<'_>, kind: &str) -> Result<Vec<u8>> {
+    let mut in_time = true;
+    loop {
+        let answer = match receiver.try_recv() {
+            Err(TryRecvError::Empty) if !in_time => Err(RecvTimeoutError::Timeout),
+            Err(TryRecvError::Empty) if wait.sleeps() => match wait.deadline() {
+                None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(deadline) => receiver.recv_deadline(deadline),
+            },
+            Err(TryRecvError::Empty) => {
+                in_time = wait.go_on();
+                continue;
+            }
+            Err(TryRecvError::Disconnected) => Err(RecvTimeoutError::Disconnected),
+            Ok(answer) => Ok(answer),
+        };
+        return match answer {
+            Ok(Ok(rest)) => Ok(rest),
+            Ok(Err(())) => Err(Error::RequestRefused(kind.to_owned())),
+            Err(RecvTimeoutError::Timeout) => Err(Error::Timeout(Phase::Request)),
+            Err(RecvTimeoutError::Disconnected) => Err(wait.core().closed()),
+        };
     }
 }
 

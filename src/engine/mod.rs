@@ -35,12 +35,14 @@ mod sync;
 mod taking;
 #[cfg(test)]
 mod tests;
+mod turn;
+mod waiting;
 mod writer;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) use self::core::{Core, RequestTaker, Start};
 #[cfg(any(test, fuzzing))]
@@ -71,6 +73,7 @@ pub use stream::{Closer, Halves, MemoryStream, ReadHalf, Stream, WriteHalf};
 pub(crate) use taking::{Held, Taking};
 
 use crate::error::{Error, Result};
+use crate::kex::Role;
 
 /// After a failed accept (out of descriptors) whoever listens waits so long, so that it does not spin.
 pub(crate) const BREATH: Duration = Duration::from_millis(100);
@@ -123,21 +126,29 @@ pub fn running_threads() -> usize {
 }
 
 /// Starts the threads of a transport that is logged in.
-pub(crate) fn start(login: login::Finished, start: Start) -> Result<Link> {
+pub(crate) fn start(mut login: login::Finished, start: Start) -> Result<Link> {
     let outbox = outbox::Outbox::new(login.sealer, login.write);
-    let core = Arc::new(Core::new(start, outbox));
-    core.mark_from_the_start();
-    let reader = reader::Reader {
+    let (role, serving) = (start.role, start.serving);
+    let mut core = Core::new(start, outbox);
+    if role == Role::Client && !serving {
+        // Who serves is to be called, whatever comes.
+        core.turn = turn::Turn::new(login.read.interrupter());
+    }
+    core.turn.leave(Box::new(reader::Reader {
         stream: login.read,
         opener: login.opener,
         inbox: login.inbox,
         dialogue: true,
         wake: mux::Wake::default(),
-    };
+        needed: 0,
+        started: (role == Role::Server).then(Instant::now),
+    }));
+    let core = Arc::new(core);
+    core.mark_from_the_start();
     let link = Link::new(Arc::clone(&core));
     let there = Arc::clone(&core);
     spawn("feramiko writer", move || guarded(&there, writer::run))?;
-    spawn("feramiko reader", move || guarded(&core, |core| reader.run(core)))?;
+    spawn("feramiko reader", move || guarded(&core, reader::Reader::run))?;
     Ok(link)
 }
 

@@ -7,7 +7,9 @@ use super::core::Core;
 use super::exit::ExitStatus;
 use super::flow::FlowError;
 use super::incoming::{ADMINISTRATIVELY_PROHIBITED, Incoming, OpenRequest, RESOURCE_SHORTAGE, Reply};
-use super::slot::{Lane, Phase, STDERR, Slot};
+use super::slot::{Lane, Phase, STDERR, Slot, State};
+use super::sync::MutexGuard;
+use super::waiting::{Asleep, Awaited, Side};
 use crate::error::{Error, Result};
 use crate::msg::connection::{
     ChannelClose, ChannelData, ChannelEof, ChannelExtendedData, ChannelFailure, ChannelOpen,
@@ -25,15 +27,34 @@ const WORTH_WAKING: usize = 128 * 1024;
 pub(super) struct Wake {
     slot: Option<Arc<Slot>>,
     bytes: usize,
+    /// Who slept there when something came for him.
+    asleep: Asleep,
+    /// Who was woken last.
+    woken: Option<Woken>,
+}
+
+/// Those on a channel who slept and were woken.
+pub(super) struct Woken {
+    channel: u32,
+    asleep: Asleep,
+}
+
+impl Woken {
+    pub(super) fn includes(&self, awaited: &Awaited) -> bool {
+        awaited.channel == self.channel && self.asleep.on(awaited.side) > 0
+    }
 }
 
 impl Wake {
-    fn later(&mut self, slot: Arc<Slot>, bytes: usize) {
+    fn later(&mut self, slot: Arc<Slot>, bytes: usize, asleep: Asleep) {
         if !self.slot.as_ref().is_some_and(|waiting| Arc::ptr_eq(waiting, &slot)) {
             self.now();
             self.slot = Some(slot);
         }
         self.bytes = self.bytes.saturating_add(bytes);
+        if self.asleep == Asleep::default() {
+            self.asleep = asleep;
+        }
         if self.bytes >= WORTH_WAKING {
             self.now();
         }
@@ -42,11 +63,31 @@ impl Wake {
     /// Before anything that may wait.
     pub(super) fn now(&mut self) {
         self.bytes = 0;
+        let asleep = std::mem::take(&mut self.asleep);
         if let Some(slot) = self.slot.take() {
             slot.incoming.notify_all();
+            self.woken = Some(Woken { channel: slot.local, asleep });
         }
     }
+
+    /// Those who wait on these sides of a channel, at once.
+    fn at_once(&mut self, slot: &Slot, state: MutexGuard<'_, State>, sides: &[Side]) {
+        let asleep = state.asleep;
+        drop(state);
+        for side in sides {
+            slot.changed(*side).notify_all();
+        }
+        self.woken = Some(Woken { channel: slot.local, asleep: asleep.only(sides) });
+    }
+
+    /// Who was woken last, if anybody was since the last call.
+    pub(super) fn woken(&mut self) -> Option<Woken> {
+        self.woken.take()
+    }
 }
+
+/// Both.
+const ALL: &[Side] = &[Side::Incoming, Side::Outgoing];
 
 /// CHANNEL_DATA, the hot path.
 pub(super) fn data(core: &Arc<Core>, payload: &[u8], wake: &mut Wake) -> Result<()> {
@@ -56,12 +97,12 @@ pub(super) fn data(core: &Arc<Core>, payload: &[u8], wake: &mut Wake) -> Result<
 
 fn arrived(core: &Arc<Core>, recipient: u32, lane: Lane, bytes: &[u8], wake: &mut Wake) -> Result<()> {
     let slot = open_slot(core, recipient)?;
-    let enqueue =
+    let arrived =
         slot.arrived(lane, bytes, core.limits.unread_stream).map_err(|error| flow_error(&slot, error))?;
-    if enqueue {
+    if arrived.enqueue {
         core.post_slot(&slot, 0);
     }
-    wake.later(slot, bytes.len());
+    wake.later(slot, bytes.len(), arrived.asleep);
     Ok(())
 }
 
@@ -86,15 +127,15 @@ pub(super) fn dispatch(core: &Arc<Core>, payload: &[u8], wake: &mut Wake) -> Res
         81 => global_reply(core, Ok(RequestSuccess::decode_packet(payload)?.rest.0.to_vec())),
         82 => global_reply(core, Err(())),
         90 => open(core, &ChannelOpen::decode_packet(payload)?),
-        91 => confirmed(core, &ChannelOpenConfirmation::decode_packet(payload)?),
-        92 => refused(core, &ChannelOpenFailure::decode_packet(payload)?),
-        93 => adjust(core, &ChannelWindowAdjust::decode_packet(payload)?),
+        91 => confirmed(core, &ChannelOpenConfirmation::decode_packet(payload)?, wake),
+        92 => refused(core, &ChannelOpenFailure::decode_packet(payload)?, wake),
+        93 => adjust(core, &ChannelWindowAdjust::decode_packet(payload)?, wake),
         95 => extended(core, &ChannelExtendedData::decode_packet(payload)?, wake),
-        96 => eof(core, ChannelEof::decode_packet(payload)?.recipient),
-        97 => close(core, ChannelClose::decode_packet(payload)?.recipient),
-        98 => request(core, &ChannelRequest::decode_packet(payload)?),
-        99 => reply(core, ChannelSuccess::decode_packet(payload)?.recipient, Ok(Vec::new())),
-        100 => reply(core, ChannelFailure::decode_packet(payload)?.recipient, Err(())),
+        96 => eof(core, ChannelEof::decode_packet(payload)?.recipient, wake),
+        97 => close(core, ChannelClose::decode_packet(payload)?.recipient, wake),
+        98 => request(core, &ChannelRequest::decode_packet(payload)?, wake),
+        99 => reply(core, ChannelSuccess::decode_packet(payload)?.recipient, Ok(Vec::new()), wake),
+        100 => reply(core, ChannelFailure::decode_packet(payload)?.recipient, Err(()), wake),
         other => Err(Error::protocol(format!("message {other} is not expected"))),
     }
 }
@@ -137,7 +178,7 @@ fn open(core: &Arc<Core>, message: &ChannelOpen<'_>) -> Result<()> {
     Ok(())
 }
 
-fn confirmed(core: &Core, message: &ChannelOpenConfirmation<'_>) -> Result<()> {
+fn confirmed(core: &Core, message: &ChannelOpenConfirmation<'_>, wake: &mut Wake) -> Result<()> {
     let slot = open_slot(core, message.recipient)?;
     if message.max_packet == 0 {
         return Err(Error::protocol("a channel with a largest packet of 0 bytes"));
@@ -151,15 +192,14 @@ fn confirmed(core: &Core, message: &ChannelOpenConfirmation<'_>) -> Result<()> {
     state.flow.opened(message.window, message.max_packet);
     let enqueue = state.enqueue();
     state.wake_watchers();
-    drop(state);
-    slot.wake_all();
+    wake.at_once(&slot, state, ALL);
     if enqueue {
         core.post_slot(&slot, 0);
     }
     Ok(())
 }
 
-fn refused(core: &Core, message: &ChannelOpenFailure<'_>) -> Result<()> {
+fn refused(core: &Core, message: &ChannelOpenFailure<'_>, wake: &mut Wake) -> Result<()> {
     let slot = open_slot(core, message.recipient)?;
     let mut state = slot.state.lock();
     if state.phase != Phase::Opening {
@@ -167,13 +207,12 @@ fn refused(core: &Core, message: &ChannelOpenFailure<'_>) -> Result<()> {
     }
     state.phase = Phase::Refused { code: message.code, text: message.text.to_string() };
     state.wake_watchers();
-    drop(state);
-    slot.wake_all();
+    wake.at_once(&slot, state, ALL);
     core.forget(&slot);
     Ok(())
 }
 
-fn adjust(core: &Core, message: &ChannelWindowAdjust) -> Result<()> {
+fn adjust(core: &Core, message: &ChannelWindowAdjust, wake: &mut Wake) -> Result<()> {
     let Some(slot) = core.slot(message.recipient) else {
         return Err(Error::protocol(format!("channel {} does not exist", message.recipient)));
     };
@@ -181,9 +220,8 @@ fn adjust(core: &Core, message: &ChannelWindowAdjust) -> Result<()> {
     let adjusted = state.flow.adjusted(message.bytes);
     let enqueue = state.enqueue();
     state.wake_watchers();
-    drop(state);
+    wake.at_once(&slot, state, &[Side::Outgoing]);
     adjusted.map_err(|error| flow_error(&slot, error))?;
-    slot.outgoing.notify_all();
     if enqueue {
         core.post_slot(&slot, 0);
     }
@@ -210,21 +248,20 @@ fn extended(core: &Arc<Core>, message: &ChannelExtendedData<'_>, wake: &mut Wake
     Ok(())
 }
 
-fn eof(core: &Core, recipient: u32) -> Result<()> {
+fn eof(core: &Core, recipient: u32, wake: &mut Wake) -> Result<()> {
     let slot = open_slot(core, recipient)?;
     let mut state = slot.state.lock();
     state.flow.eof_received = true;
     let sink = state.sink.take();
     state.wake_watchers();
-    drop(state);
-    slot.incoming.notify_all();
+    wake.at_once(&slot, state, ALL);
     if let Some(sink) = sink {
         sink.end();
     }
     Ok(())
 }
 
-fn close(core: &Arc<Core>, recipient: u32) -> Result<()> {
+fn close(core: &Arc<Core>, recipient: u32, wake: &mut Wake) -> Result<()> {
     let slot = open_slot(core, recipient)?;
     let mut state = slot.state.lock();
     if state.flow.close_received {
@@ -237,8 +274,7 @@ fn close(core: &Arc<Core>, recipient: u32) -> Result<()> {
         // As OpenSSH's client closes a channel that it shares with others when both streams have ended: it
         // waits for the status all the same. Our CLOSE follows that, and the program runs on till then.
         state.wake_watchers();
-        drop(state);
-        slot.wake_all();
+        wake.at_once(&slot, state, ALL);
         return Ok(());
     }
     // The peer takes nothing any more; ours is owed.
@@ -262,8 +298,7 @@ fn close(core: &Arc<Core>, recipient: u32) -> Result<()> {
     }
     let enqueue = state.enqueue();
     state.wake_watchers();
-    drop(state);
-    slot.wake_all();
+    wake.at_once(&slot, state, ALL);
     if both {
         core.forget(&slot);
     } else if enqueue {
@@ -273,7 +308,12 @@ fn close(core: &Arc<Core>, recipient: u32) -> Result<()> {
     Ok(())
 }
 
-fn reply(core: &Core, recipient: u32, answer: std::result::Result<Vec<u8>, ()>) -> Result<()> {
+fn reply(
+    core: &Core,
+    recipient: u32,
+    answer: std::result::Result<Vec<u8>, ()>,
+    wake: &mut Wake,
+) -> Result<()> {
     // Paramiko's server answers on another thread than it runs the command: the answer to a short
     // one may follow the channel's CLOSE.
     if core.table.lock().is_gone(recipient) {
@@ -288,6 +328,7 @@ fn reply(core: &Core, recipient: u32, answer: std::result::Result<Vec<u8>, ()>) 
         Some(waiter) => {
             // Who asked may have given up; the answer is then nobody's.
             let _ = waiter.try_send(answer);
+            wake.woken = Some(Woken { channel: recipient, asleep: Asleep::for_answer() });
             Ok(())
         }
         None if closing => Ok(()),
@@ -295,21 +336,20 @@ fn reply(core: &Core, recipient: u32, answer: std::result::Result<Vec<u8>, ()>) 
     }
 }
 
-fn request(core: &Arc<Core>, message: &ChannelRequest<'_>) -> Result<()> {
+fn request(core: &Arc<Core>, message: &ChannelRequest<'_>, wake: &mut Wake) -> Result<()> {
     let slot = open_slot(core, message.recipient)?;
     let kind = message.kind.to_string();
     let rest = message.rest.0;
     log::debug!(target: "feramiko::connection", "{}: channel {} request {kind}", core.peer, slot.local);
     let reply = Reply::channel(core, &slot, message.want_reply)?;
     match kind.as_str() {
-        "exit-status" => ended(&slot, exit_status(rest)?),
-        "exit-signal" => ended(&slot, exit_signal(rest)?),
+        "exit-status" => ended(&slot, exit_status(rest)?, wake),
+        "exit-signal" => ended(&slot, exit_signal(rest)?, wake),
         "eow@openssh.com" => {
             let mut state = slot.state.lock();
             state.peer_stopped_reading = true;
             state.wake_watchers();
-            drop(state);
-            slot.outgoing.notify_all();
+            wake.at_once(&slot, state, &[Side::Outgoing]);
         }
         _ => drop(core.hand_in(Incoming::Channel { slot, kind, rest: rest.to_vec(), reply })),
     }
@@ -333,10 +373,9 @@ fn exit_signal(rest: &[u8]) -> Result<ExitStatus> {
     Ok(ExitStatus::Signal { name, core_dumped, message })
 }
 
-fn ended(slot: &Slot, status: ExitStatus) {
+fn ended(slot: &Slot, status: ExitStatus, wake: &mut Wake) {
     let mut state = slot.state.lock();
     state.exit.get_or_insert(status);
     state.wake_watchers();
-    drop(state);
-    slot.incoming.notify_all();
+    wake.at_once(slot, state, &[Side::Incoming]);
 }

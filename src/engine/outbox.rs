@@ -16,6 +16,7 @@ use super::pool::Pool;
 use super::slot::{GlobalWaiter, Slot, seal_message};
 use super::stream::WriteHalf;
 use super::sync::{AtomicBool, Condvar, Mutex, MutexGuard};
+use super::waiting::Side;
 use crate::error::Error;
 use crate::msg::kex::NewKeys;
 use crate::packet::{SealKeys, Sealer};
@@ -344,6 +345,9 @@ impl Outbox {
                 }
                 let turn = slot.seal_turn(sealer, buffer, core.round_trip(), core.window_budget())?;
                 core.spend_window(turn.grown);
+                if turn.room {
+                    core.changed_here(&slot, Side::Outgoing);
+                }
                 if turn.again {
                     self.lanes.lock().data.push_back(slot);
                 } else if turn.gone {

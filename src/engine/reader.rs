@@ -1,4 +1,5 @@
-//! The reader thread: owns the opening half and the inbox, and waits for nothing but the socket.
+//! What reads a connection: it has the opening half and the inbox, and waits for nothing but the socket. The
+//! reader thread runs it, or a user whose turn it is (`turn.rs`).
 
 use std::io;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use super::mux::{self, Wake};
 use super::outbox::KexItem;
 use super::pool::Pool;
 use super::stream::ReadHalf;
-use crate::error::{Error, Result};
+use crate::error::{self, Error, Result};
 use crate::kex::{Action, Role};
 use crate::msg::number::{self, Phase};
 use crate::msg::transport::{Debug, Disconnect, Ping, Pong, Unimplemented};
@@ -106,7 +107,7 @@ impl Inbox {
     }
 }
 
-/// What the reader owns.
+/// The incoming half, and what is known of the packets on their way.
 pub(crate) struct Reader {
     pub(crate) stream: Box<dyn ReadHalf>,
     pub(crate) opener: Opener,
@@ -116,24 +117,54 @@ pub(crate) struct Reader {
     pub(crate) dialogue: bool,
     /// Whom the packets of this read concern.
     pub(super) wake: Wake,
+    /// How many bytes the next packet takes, as far as is known; 0 before anybody has looked.
+    pub(super) needed: usize,
+    /// When a server started: a client's first request comes a round trip after our USERAUTH_SUCCESS, or later.
+    pub(super) started: Option<Instant>,
 }
 
 impl Reader {
-    /// Runs until the stream ends or the transport dies.
-    pub(super) fn run(mut self, core: &Arc<Core>) {
-        if let Err(error) = self.read_packets(core) {
-            core.die(error);
+    /// What the reader thread does, until the stream ends or the transport dies.
+    pub(super) fn run(core: &Arc<Core>) {
+        let mut reader = core.turn.resume();
+        loop {
+            if let Err(error) = reader.open_all(core) {
+                return core.die(error);
+            }
+            if let Some(woken) = reader.wake.woken() {
+                reader = core.turn.lend(reader, |awaited| woken.includes(awaited));
+            }
+            if !core.alive() {
+                return;
+            }
+            if let Err(error) = reader.fill(core) {
+                return core.die(error);
+            }
         }
     }
 
-    fn read_packets(&mut self, core: &Arc<Core>) -> Result<()> {
-        // A client's first request comes a round trip after our USERAUTH_SUCCESS, or later.
-        let mut asked = (core.role == Role::Server).then(Instant::now);
+    /// Reads and deals with what came, for a user who waits for some of it; false at the deadline. It may also be that
+    /// nothing came.
+    pub(super) fn read_for_user(&mut self, core: &Arc<Core>, deadline: Option<Instant>) -> bool {
+        match self.fill_until(core, deadline) {
+            Err(Error::Timeout(_)) => return false,
+            Err(error) => core.die(error),
+            Ok(()) => {
+                if let Err(error) = self.open_all(core) {
+                    core.die(error);
+                }
+            }
+        }
+        true
+    }
+
+    /// Deals with all packets that are whole.
+    fn open_all(&mut self, core: &Arc<Core>) -> Result<()> {
         loop {
             match self.opener.open(self.inbox.waiting())? {
                 Opened::Packet { payload, consumed, sequence } => {
-                    if let Some(asked) = asked.take() {
-                        core.answered_after(asked.elapsed());
+                    if let Some(started) = self.started.take() {
+                        core.answered_after(started.elapsed());
                     }
                     {
                         let bytes = self.inbox.waiting();
@@ -147,10 +178,11 @@ impl Reader {
                     self.inbox.consume(consumed);
                 }
                 Opened::NeedMore(needed) => {
+                    self.needed = needed;
                     self.wake.now();
-                    self.fill(core, needed)?;
                     let usage = self.opener.usage();
                     core.after_seal(usage.bytes, self.opener.rekey_due());
+                    return Ok(());
                 }
             }
             if !core.alive() {
@@ -160,22 +192,55 @@ impl Reader {
     }
 
     /// Reads on: what is there at once; when nothing is, with large memory given back.
-    fn fill(&mut self, core: &Core, needed: usize) -> Result<()> {
+    fn fill(&mut self, core: &Core) -> Result<()> {
         let idle = self.inbox.waiting().is_empty();
-        if !idle || needed > self.inbox.buffer.len() {
-            self.inbox.make_room(needed.max(if idle { 0 } else { LARGE }));
+        if !idle || self.needed > self.inbox.buffer.len() {
+            self.inbox.make_room(self.needed.max(if idle { 0 } else { LARGE }));
         }
         let count = if self.inbox.buffer.len() > SMALL && idle {
-            match self.stream.read_now(self.inbox.space()) {
+            match self.inbox.read_now(&mut *self.stream) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.inbox.slim();
-                    self.stream.read(self.inbox.space(), None)
+                    self.inbox.read(&mut *self.stream, None)
                 }
                 other => other,
             }
         } else {
-            self.stream.read(self.inbox.space(), None)
+            self.inbox.read(&mut *self.stream, None)
         };
+        self.took(core, count)
+    }
+
+    /// Reads on, as much as there is, for somebody who waits until then and can be interrupted.
+    fn fill_until(&mut self, core: &Core, deadline: Option<Instant>) -> Result<()> {
+        if self.needed == 0 {
+            // Nobody has looked at what the login left.
+            return Ok(());
+        }
+        loop {
+            self.inbox.make_room(self.needed.max(LARGE));
+            let count = match self.inbox.read_now(&mut *self.stream) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.inbox.slim();
+                    match self.stream.wait(deadline) {
+                        Ok(()) => continue,
+                        Err(error) => Err(error),
+                    }
+                }
+                other => other,
+            };
+            return match count {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                    Err(Error::Timeout(error::Phase::Read))
+                }
+                count => self.took(core, count),
+            };
+        }
+    }
+
+    /// So much was read.
+    fn took(&mut self, core: &Core, count: io::Result<usize>) -> Result<()> {
         let count = count.map_err(|error| Error::io(format!("reading from {}", core.peer), error))?;
         if count == 0 {
             return Err(Error::io(
@@ -183,7 +248,6 @@ impl Reader {
                 io::Error::new(io::ErrorKind::UnexpectedEof, "the peer closed the connection"),
             ));
         }
-        self.inbox.filled(count);
         if std::mem::take(&mut self.dialogue) {
             self.stream.quick_ack();
         }

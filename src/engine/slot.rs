@@ -16,6 +16,7 @@ use super::pipe::Pipe;
 use super::poll::Signal;
 use super::sink::Sink;
 use super::sync::{Condvar, Mutex, MutexGuard};
+use super::waiting::{Asleep, Side};
 use crate::error::Error;
 use crate::msg::connection::{ChannelClose, ChannelEof, ChannelWindowAdjust};
 use crate::packet::{PacketError, Sealer};
@@ -155,6 +156,8 @@ pub(super) struct State {
     pub(super) held: Vec<Box<dyn Any + Send>>,
     /// Where data goes as it comes; nothing waits to be read while it is here.
     pub(super) sink: Option<Sink>,
+    /// Who sleeps on which side.
+    pub(super) asleep: Asleep,
 }
 
 /// One channel.
@@ -358,6 +361,15 @@ impl Drop for LetGo {
     }
 }
 
+/// What the reader has to do after data has arrived.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Arrived {
+    /// Put the slot into the data lane.
+    pub(super) enqueue: bool,
+    /// Wake these.
+    pub(super) asleep: Asleep,
+}
+
 /// What the writer has to do after a turn of a slot.
 pub(super) struct Turn {
     /// The slot has more: to the back of the lane.
@@ -366,6 +378,8 @@ pub(super) struct Turn {
     pub(super) gone: bool,
     /// Budget that the window took.
     pub(super) grown: u32,
+    /// Who waits for room has been woken.
+    pub(super) room: bool,
 }
 
 impl Slot {
@@ -401,6 +415,7 @@ impl Slot {
                 used: None,
                 held: Vec::new(),
                 sink: None,
+                asleep: Asleep::default(),
             }),
             incoming: Condvar::new(),
             outgoing: Condvar::new(),
@@ -421,18 +436,31 @@ impl Slot {
         *self.state.lock().used.get_or_insert(now)
     }
 
-    /// Data from the peer; true when the slot has to be put into the data lane.
-    pub(super) fn arrived(&self, lane: Lane, bytes: &[u8], unread_limit: usize) -> Result<bool, FlowError> {
+    /// What those sleep on who wait on that side.
+    pub(super) fn changed(&self, side: Side) -> &Condvar {
+        match side {
+            Side::Incoming | Side::Answer => &self.incoming,
+            Side::Outgoing => &self.outgoing,
+        }
+    }
+
+    /// Data from the peer.
+    pub(super) fn arrived(
+        &self,
+        lane: Lane,
+        bytes: &[u8],
+        unread_limit: usize,
+    ) -> Result<Arrived, FlowError> {
         let mut state = self.state.lock();
         if state.flow.close_sent && !state.flow.eof_received {
             // It crossed our CLOSE. What follows the peer's own end is a breach whatever we sent.
-            return Ok(false);
+            return Ok(Arrived::default());
         }
         state.flow.received(bytes.len())?;
         state.touch();
         if state.want_close {
             // Nobody will read it; the CLOSE is on its way.
-            return Ok(false);
+            return Ok(Arrived::default());
         }
         let lane = if state.combined { Lane::Data } else { lane };
         state.inbound(lane).arrived |= !bytes.is_empty();
@@ -448,7 +476,7 @@ impl Slot {
         }
         let enqueue = state.enqueue();
         state.wake_watchers();
-        Ok(enqueue)
+        Ok(Arrived { enqueue, asleep: state.asleep.only(&[Side::Incoming]) })
     }
 
     /// Writes on what came; nobody else has the sink meanwhile.
@@ -497,7 +525,7 @@ impl Slot {
         budget: u32,
     ) -> Result<Turn, PacketError> {
         let mut state = self.state.lock();
-        let mut turn = Turn { again: false, gone: false, grown: 0 };
+        let mut turn = Turn { again: false, gone: false, grown: 0, room: false };
         if state.flow.close_sent || state.dead.is_some() {
             state.queued = false;
             return Ok(turn);
@@ -531,6 +559,7 @@ impl Slot {
             // Half of the room at once, so that a writer is not woken for every piece.
             if state.outbound() <= SEND_BUFFER / 2 {
                 self.outgoing.notify_all();
+                turn.room = true;
             }
             state.wake_watchers();
         }

@@ -55,6 +55,23 @@ pub trait ReadHalf: Send {
 
     /// Asks the system to acknowledge at once what was received (TCP only).
     fn quick_ack(&mut self) {}
+
+    /// What ends a [`wait`](Self::wait) that another thread is in, or its next one; asked for once, before the first
+    /// of them. A stream that has no such thing is only read by the transport's own thread; one that has it is also
+    /// read by a user who waits alone, which spares two threads waking each other.
+    fn interrupter(&mut self) -> Option<Arc<dyn Fn() + Send + Sync>> {
+        None
+    }
+
+    /// Waits until [`read_now`](Self::read_now) finds something, at most until `deadline`.
+    ///
+    /// # Errors
+    /// `TimedOut` at the deadline, `Interrupted` by the [`interrupter`](Self::interrupter), `Unsupported` where there
+    /// is none.
+    fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {
+        let _ = deadline;
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// The outgoing half.
@@ -156,6 +173,8 @@ impl Socket for UnixStream {
 struct SocketHalf<S: Socket> {
     socket: Arc<S>,
     tcp: bool,
+    #[cfg(unix)]
+    nudge: Option<Arc<socket::Nudge>>,
 }
 
 struct SocketCloser<S: Socket>(Arc<S>);
@@ -186,6 +205,29 @@ impl<S: Socket> ReadHalf for SocketHalf<S> {
             let _ = tcp::set_quickack(&*self.socket, true);
         }
     }
+
+    #[cfg(unix)]
+    fn interrupter(&mut self) -> Option<Arc<dyn Fn() + Send + Sync>> {
+        match socket::Nudge::new() {
+            Ok(nudge) => {
+                let nudge = Arc::new(nudge);
+                self.nudge = Some(Arc::clone(&nudge));
+                Some(Arc::new(move || nudge.give()))
+            }
+            Err(error) => {
+                log::debug!(target: "feramiko::transport", "only the transport's own thread reads: {error}");
+                None
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {
+        match &self.nudge {
+            Some(nudge) => socket::wait_readable_or(&*self.socket, nudge, deadline),
+            None => socket::wait_readable(&*self.socket, deadline),
+        }
+    }
 }
 
 impl<S: Socket> WriteHalf for SocketHalf<S> {
@@ -208,12 +250,13 @@ impl<S: Socket> WriteHalf for SocketHalf<S> {
 
 fn halves<S: Socket>(socket: S, tcp: bool, peer: String) -> Halves {
     let socket = Arc::new(socket);
-    Halves {
-        read: Box::new(SocketHalf { socket: Arc::clone(&socket), tcp }),
-        write: Box::new(SocketHalf { socket: Arc::clone(&socket), tcp }),
-        closer: Arc::new(SocketCloser(socket)),
-        peer,
-    }
+    let half = || SocketHalf {
+        socket: Arc::clone(&socket),
+        tcp,
+        #[cfg(unix)]
+        nudge: None,
+    };
+    Halves { read: Box::new(half()), write: Box::new(half()), closer: Arc::new(SocketCloser(socket)), peer }
 }
 
 impl Stream for TcpStream {
@@ -244,6 +287,8 @@ struct Lane {
 struct LaneState {
     bytes: VecDeque<u8>,
     closed: bool,
+    /// Whoever waits to read is to stop that.
+    interrupted: bool,
 }
 
 /// One end of an in-memory connection: for tests of one's own SSH code, without sockets.
@@ -332,6 +377,25 @@ impl ReadHalf for MemoryRead {
 
     fn read_now(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.0.read_now(&mut self.0.state.lock(), buf)
+    }
+
+    fn interrupter(&mut self) -> Option<Arc<dyn Fn() + Send + Sync>> {
+        let lane = Arc::clone(&self.0);
+        Some(Arc::new(move || {
+            lane.state.lock().interrupted = true;
+            lane.changed.notify_all();
+        }))
+    }
+
+    fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {
+        let mut state = self.0.state.lock();
+        while state.bytes.is_empty() && !state.closed {
+            if std::mem::take(&mut state.interrupted) {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            self.0.wait(&mut state, deadline)?;
+        }
+        Ok(())
     }
 }
 

@@ -13,6 +13,21 @@ pub(super) use modelled::{Condvar, Mutex, MutexGuard};
 #[cfg(not(loom))]
 pub(super) use parking_lot::{Condvar, Mutex, MutexGuard};
 
+#[cfg(loom)]
+pub(super) use loom::thread::ThreadId;
+#[cfg(not(loom))]
+pub(super) use std::thread::ThreadId;
+
+/// The thread that asks.
+pub(super) fn thread_id() -> ThreadId {
+    #[cfg(loom)]
+    use loom::thread::current;
+    #[cfg(not(loom))]
+    use std::thread::current;
+
+    current().id()
+}
+
 /// loom's locks with parking_lot's signatures.
 #[cfg(loom)]
 mod modelled {

@@ -1,6 +1,6 @@
 //! Socket calls that std lacks: waiting with a deadline, writing without waiting.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -118,6 +118,48 @@ pub(super) fn wait_or_bell(
 ) -> io::Result<()> {
     let bell = PollFd::from_borrowed_fd(bell.0.as_fd(), PollFlags::IN);
     wait_any(&mut [PollFd::from_borrowed_fd(waited, events), bell], deadline)
+}
+
+/// A pair of sockets by which one thread ends a wait of another one.
+#[derive(Debug)]
+pub(crate) struct Nudge(UnixStream, UnixStream);
+
+impl Nudge {
+    pub(crate) fn new() -> io::Result<Self> {
+        let (near, far) = UnixStream::pair()?;
+        near.set_nonblocking(true)?;
+        far.set_nonblocking(true)?;
+        Ok(Self(near, far))
+    }
+
+    /// Ends a wait that is under way, or else the next one.
+    pub(crate) fn give(&self) {
+        // One that finds no room says nothing that those before it have not said.
+        let _ = (&self.1).write(&[0]);
+    }
+
+    /// Takes all that were given.
+    fn take(&self) {
+        while matches!((&self.0).read(&mut [0; 64]), Ok(1..)) {}
+    }
+}
+
+/// Waits until there is something to read, or the stream has ended, at most until `deadline`; a nudge makes it fail
+/// with `Interrupted`.
+pub(crate) fn wait_readable_or(
+    socket: impl AsFd,
+    nudge: &Nudge,
+    deadline: Option<Instant>,
+) -> io::Result<()> {
+    let mut waited =
+        [nudge.0.as_fd(), socket.as_fd()].map(|socket| PollFd::from_borrowed_fd(socket, PollFlags::IN));
+    wait_any(&mut waited, deadline)?;
+    let [nudged, _] = waited;
+    if nudged.revents().is_empty() {
+        return Ok(());
+    }
+    nudge.take();
+    Err(io::ErrorKind::Interrupted.into())
 }
 
 /// Waits at a listener, at most until `deadline`; false when the bell is rung.

@@ -11,12 +11,16 @@ mod marking;
 mod model;
 #[cfg(loom)]
 mod orders;
+#[cfg(loom)]
+mod readers;
 mod rekey;
 mod replies;
 mod still;
 mod takers;
 mod throttle;
 mod timers;
+#[cfg(not(loom))]
+mod turns;
 
 use std::sync::mpsc;
 use std::sync::{Arc, LazyLock};

@@ -26,7 +26,10 @@ use crate::wire::{Encode, Escaped, Rest};
 const PREEMPTIONS: usize = 6;
 
 /// Runs `model` in every order, or in every one with at most so many preemptions.
-fn in_every_order(preemptions: impl Into<Option<usize>>, model: impl Fn() + Sync + Send + 'static) {
+pub(super) fn in_every_order(
+    preemptions: impl Into<Option<usize>>,
+    model: impl Fn() + Sync + Send + 'static,
+) {
     // The first random numbers of a process take more stack than a modelled thread has.
     crate::crypto::rand::array::<16>().unwrap();
     let mut builder = loom::model::Builder::new();
@@ -48,15 +51,19 @@ fn with_channel(window: u32) -> (Still, Link, ChannelLink) {
     let link = Link::new(Arc::clone(&still.core));
     let slot = still.core.new_slot("session").unwrap();
     let channel = ChannelLink::new(slot, link.clone());
-    let confirmation = ChannelOpenConfirmation {
+    receive(&still.core, &confirmation(&channel, window)).unwrap();
+    (still, link, channel)
+}
+
+/// The server has opened it, with that window.
+pub(super) fn confirmation(channel: &ChannelLink, window: u32) -> ChannelOpenConfirmation<'static> {
+    ChannelOpenConfirmation {
         recipient: channel.id(),
         sender: PEERS_NUMBER,
         window,
         max_packet: 32 * 1024,
         rest: Rest(b""),
-    };
-    receive(&still.core, &confirmation).unwrap();
-    (still, link, channel)
+    }
 }
 
 fn all_sent(still: &mut Still) -> Vec<Vec<u8>> {
@@ -72,7 +79,7 @@ fn end(core: &Arc<Core>, recipient: u32) {
     receive(core, &ChannelClose { recipient }).unwrap();
 }
 
-fn read_to_end(channel: &ChannelLink) -> Vec<u8> {
+pub(super) fn read_to_end(channel: &ChannelLink) -> Vec<u8> {
     let (mut all, mut buf) = (Vec::new(), [0; 8]);
     loop {
         match channel.read(Lane::Data, &mut buf, None).unwrap() {

@@ -6,8 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::{setup, soon};
+#[cfg(loom)]
+use crate::engine::ReadHalf;
 use crate::engine::login::PeerExtensions;
 use crate::engine::outbox::Outbox;
+#[cfg(loom)]
+use crate::engine::reader::{Inbox, Reader};
+#[cfg(loom)]
+use crate::engine::turn::Turn;
 use crate::engine::{ChannelLink, Closer, Core, Incoming, Limits, Link, Start, WriteHalf, mux};
 use crate::error::Result;
 use crate::kex::{Kex, Role};
@@ -44,6 +50,27 @@ pub(super) struct Still {
 
 impl Still {
     pub(super) fn new(role: Role) -> Self {
+        Self::prepared(role, |_| {})
+    }
+
+    /// One whose incoming packets are read from `half`, by [`Reader::run`] and by users.
+    #[cfg(loom)]
+    pub(super) fn read_from(role: Role, mut half: Box<dyn ReadHalf>) -> Self {
+        Self::prepared(role, |core| {
+            core.turn = Turn::new(half.interrupter());
+            core.turn.leave(Box::new(Reader {
+                stream: half,
+                opener: Opener::plain(),
+                inbox: Inbox::new(),
+                dialogue: false,
+                wake: mux::Wake::default(),
+                needed: 0,
+                started: None,
+            }));
+        })
+    }
+
+    fn prepared(role: Role, prepare: impl FnOnce(&mut Core)) -> Self {
         let sent = Sink::default();
         let setup = setup(role);
         let start = Start {
@@ -65,7 +92,9 @@ impl Still {
             taker: None,
         };
         let outbox = Outbox::new(Sealer::plain(), Box::new(sent.clone()));
-        Self { core: Arc::new(Core::new(start, outbox)), sent, opener: Opener::plain() }
+        let mut core = Core::new(start, outbox);
+        prepare(&mut core);
+        Self { core: Arc::new(core), sent, opener: Opener::plain() }
     }
 
     /// A channel that the peer opened, which takes so many bytes.
