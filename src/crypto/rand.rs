@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 
 use rand_core::{TryCryptoRng, TryRng};
+use zeroize::{Zeroize, Zeroizing};
 
 use super::CryptoError;
 
@@ -18,18 +19,48 @@ pub(crate) fn array<const N: usize>() -> Result<[u8; N], CryptoError> {
     Ok(out)
 }
 
+/// How much a borrower's small draws are served from: one of OpenSSL's takes longer than making these bytes, and a
+/// key of sntrup761 is some 800 draws of four.
+const AHEAD: usize = 1024;
+
 /// The same bytes for a crate that draws them itself and takes no error: whoever lends it one asks
 /// [`check`](Generator::check) before using what came of it.
-#[derive(Default)]
 pub(crate) struct Generator {
+    /// Drawn already; what was given out is zero again.
+    ahead: Zeroizing<[u8; AHEAD]>,
+    /// How much of it was given out.
+    given: usize,
     failed: Option<CryptoError>,
     filler: u64,
+}
+
+impl Default for Generator {
+    fn default() -> Self {
+        Self { ahead: Zeroizing::new([0; AHEAD]), given: AHEAD, failed: None, filler: 0 }
+    }
 }
 
 impl Generator {
     /// The error of any draw that failed. What was made from it must be thrown away.
     pub(crate) fn check(self) -> Result<(), CryptoError> {
         self.failed.map_or(Ok(()), Err)
+    }
+
+    /// A small draw.
+    fn small<const N: usize>(&mut self) -> [u8; N] {
+        if self.ahead.len().saturating_sub(self.given) < N {
+            let mut ahead = Zeroizing::new([0; AHEAD]);
+            self.fill_or_note(&mut *ahead);
+            (self.ahead, self.given) = (ahead, 0);
+        }
+        let mut out = [0; N];
+        let end = self.given.saturating_add(N);
+        if let Some(drawn) = self.ahead.get_mut(self.given..end) {
+            out.copy_from_slice(drawn);
+            drawn.zeroize();
+        }
+        self.given = end;
+        out
     }
 
     /// After a failure: bytes that vary, because a borrower may draw until it likes what it got.
@@ -54,15 +85,11 @@ impl TryRng for Generator {
     type Error = Infallible;
 
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        let mut out = [0; 4];
-        self.fill_or_note(&mut out);
-        Ok(u32::from_le_bytes(out))
+        Ok(u32::from_le_bytes(self.small()))
     }
 
     fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        let mut out = [0; 8];
-        self.fill_or_note(&mut out);
-        Ok(u64::from_le_bytes(out))
+        Ok(u64::from_le_bytes(self.small()))
     }
 
     fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
@@ -77,9 +104,27 @@ impl TryCryptoRng for Generator {}
 mod tests {
     use super::*;
 
+    /// Through several fills, in draws of two sizes: no byte is given twice, none is left behind.
+    #[test]
+    fn small_draws_are_all_different() {
+        let mut random = Generator::default();
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..AHEAD {
+            let Ok(large) = random.try_next_u64();
+            let Ok(first) = random.try_next_u32();
+            let Ok(second) = random.try_next_u32();
+            for drawn in [large, u64::from(first) << 32 | u64::from(second)] {
+                assert!(seen.insert(drawn), "{drawn} came twice");
+            }
+        }
+        assert!(random.ahead[..random.given].iter().all(|byte| *byte == 0));
+        random.check().unwrap();
+    }
+
     #[test]
     fn a_failed_draw_ends_the_borrower_and_is_reported() {
-        let mut random = Generator { failed: Some(CryptoError("no entropy".to_owned())), filler: 0 };
+        let mut random =
+            Generator { failed: Some(CryptoError("no entropy".to_owned())), ..Generator::default() };
         let _ = sntrup::sntrup761::generate_key(&mut random);
         assert!(random.check().is_err());
     }
