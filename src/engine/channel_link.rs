@@ -6,12 +6,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::asking::Request;
 use super::core::Core;
 use super::exit::ExitStatus;
 use super::link::{Link, answered};
 use super::poll::Signal;
 use super::sink::Sink;
-use super::slot::{Lane, Phase as SlotPhase, Request, Slot, State};
+use super::slot::{Lane, Phase as SlotPhase, Slot, State};
 use super::sync::MutexGuard;
 use super::waiting::{Side, Wait};
 use crate::error::{Error, Phase, Result};

@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
+use super::asking::{Answer, GlobalWaiter};
 use super::incoming::{ChannelTaker, Incoming, OpenRequest, Tickets};
 use super::limits::Limits;
 use super::login::PeerExtensions;
 use super::marking::Marking;
 use super::outbox::{Concerns, Control, Outbox, Stop};
 use super::reader::Reader;
-use super::slot::{Answer, GlobalWaiter, Phase, Slot};
+use super::slot::{Phase, Slot};
 use super::stream::Closer;
 use super::sync::{AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex};
 use super::turn::Turn;

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 
+use super::asking::{Answer, GlobalWaiter, Install};
 use super::channel_link::{ChannelLink, close};
 use super::core::Core;
 use super::incoming::{ChannelTaker, Fit, Incoming, OpenRequest};
 use super::outbox::Concerns;
-use super::slot::{Answer, GlobalWaiter, Install, Slot};
+use super::slot::Slot;
 use super::waiting::Wait;
 use crate::error::{Error, Phase, Result};
 use crate::key::PublicKey;

@@ -3,6 +3,7 @@
 //! Shows `Link`, `ChannelLink` and what arrives on them to the floors above; nobody above may know
 //! how many threads there are.
 
+mod asking;
 #[cfg(any(test, fuzzing))]
 mod bare;
 mod channel_link;

@@ -66,7 +66,7 @@ impl Wake {
         let asleep = std::mem::take(&mut self.asleep);
         if let Some(slot) = self.slot.take() {
             slot.incoming.notify_all();
-            self.woken = Some(Woken { channel: slot.local, asleep });
+            self.note(slot.local, asleep);
         }
     }
 
@@ -77,7 +77,13 @@ impl Wake {
         for side in sides {
             slot.changed(*side).notify_all();
         }
-        self.woken = Some(Woken { channel: slot.local, asleep: asleep.only(sides) });
+        self.note(slot.local, asleep.only(sides));
+    }
+
+    fn note(&mut self, channel: u32, asleep: Asleep) {
+        if asleep != Asleep::default() {
+            self.woken = Some(Woken { channel, asleep });
+        }
     }
 
     /// Who was woken last, if anybody was since the last call.
@@ -328,7 +334,7 @@ fn reply(
         Some(waiter) => {
             // Who asked may have given up; the answer is then nobody's.
             let _ = waiter.try_send(answer);
-            wake.woken = Some(Woken { channel: recipient, asleep: Asleep::for_answer() });
+            wake.note(recipient, Asleep::for_answer());
             Ok(())
         }
         None if closing => Ok(()),

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use super::asking::GlobalWaiter;
 use super::core::Core;
 use super::pool::Pool;
-use super::slot::{GlobalWaiter, Slot, seal_message};
+use super::slot::{Slot, seal_message};
 use super::stream::WriteHalf;
 use super::sync::{AtomicBool, Condvar, Mutex, MutexGuard};
 use super::waiting::Side;

@@ -150,8 +150,8 @@ impl<R, W> Turn<R, W> {
         self.state.lock().reader = Some(reader);
     }
 
-    /// The reader thread has nothing to do, having woken those who wait for what is `woken`: unless others wait too,
-    /// the connection is left to users, as long as they come. Returns when it is the thread's again.
+    /// The reader thread has nothing to do, having woken somebody who waited for what is `woken`: unless others wait
+    /// too, the connection is left to users, as long as they come. Returns when it is the thread's again.
     pub(super) fn lend(&self, reader: R, woken: impl FnOnce(&W) -> bool) -> R {
         let mut state = self.state.lock();
         let nobody_left = match state.waiting {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use super::asking::GlobalWaiter;
 use super::core::{Core, GOODBYE};
 use super::outbox::Concerns;
-use super::slot::GlobalWaiter;
 use crate::error::{Error, Phase};
 use crate::msg::connection::GlobalRequest;
 use crate::wire::{Encode, Escaped, Rest};
