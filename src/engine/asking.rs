@@ -12,11 +12,11 @@ pub(super) struct GlobalWaiter {
     pub(super) install: Option<Install>,
 }
 
-/// Runs on the reader: never waits, and is no user's.
+/// Runs where the connection is read: never waits, and is no user's.
 pub(super) type Install = Box<dyn FnOnce(&[u8]) + Send>;
 
 impl GlobalWaiter {
-    /// Called by the reader.
+    /// Called where the connection is read.
     pub(super) fn answer(self, answer: Answer) {
         if let (Ok(rest), Some(install)) = (&answer, self.install) {
             install(rest);

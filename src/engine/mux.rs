@@ -92,7 +92,7 @@ impl Wake {
     }
 }
 
-/// Both.
+/// What opens or ends a channel concerns both.
 const ALL: &[Side] = &[Side::Incoming, Side::Outgoing];
 
 /// CHANNEL_DATA, the hot path.
@@ -260,7 +260,7 @@ fn eof(core: &Core, recipient: u32, wake: &mut Wake) -> Result<()> {
     state.flow.eof_received = true;
     let sink = state.sink.take();
     state.wake_watchers();
-    wake.at_once(&slot, state, ALL);
+    wake.at_once(&slot, state, &[Side::Incoming]);
     if let Some(sink) = sink {
         sink.end();
     }
