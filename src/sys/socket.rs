@@ -260,6 +260,26 @@ mod tests {
         assert!(path.exists());
     }
 
+    #[test]
+    fn a_nudge_ends_one_wait() {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        let nudge = Nudge::new().unwrap();
+        let soon = || Instant::now().checked_add(Duration::from_millis(20));
+        let wait = |deadline| wait_readable_or(&near, &nudge, deadline).map_err(|error| error.kind());
+        // Many before it are one.
+        (0..100_000).for_each(|_| nudge.give());
+        assert_eq!(wait(None), Err(io::ErrorKind::Interrupted));
+        assert_eq!(wait(soon()), Err(io::ErrorKind::TimedOut));
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| wait(None));
+            std::thread::sleep(Duration::from_millis(20));
+            nudge.give();
+            assert_eq!(waiting.join().unwrap(), Err(io::ErrorKind::Interrupted));
+        });
+        far.write_all(b"x").unwrap();
+        assert_eq!(wait(None), Ok(()));
+    }
+
     /// Nobody accepts, and the queue is full at some time.
     #[test]
     fn connecting_to_a_full_queue_ends() {

@@ -19,7 +19,7 @@ mod still;
 mod takers;
 mod throttle;
 mod timers;
-#[cfg(not(loom))]
+#[cfg(all(unix, not(loom)))]
 mod turns;
 
 use std::sync::mpsc;

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
@@ -14,13 +16,13 @@ use crate::error::{Error, Phase};
 type Reads = Arc<Mutex<HashMap<ThreadId, usize>>>;
 
 /// Notes who reads.
-struct Noted(MemoryStream, Reads);
+struct Noted(Box<dyn Stream>, Reads);
 
 struct NotedRead(Box<dyn ReadHalf>, Reads);
 
 impl Stream for Noted {
     fn split(self: Box<Self>) -> io::Result<Halves> {
-        let halves = Box::new(self.0).split()?;
+        let halves = self.0.split()?;
         Ok(Halves { read: Box::new(NotedRead(halves.read, self.1)), ..halves })
     }
 }
@@ -56,9 +58,13 @@ impl ReadHalf for NotedRead {
 
 /// A client whose reads are noted, and an echo behind it.
 fn noted() -> (Link, Reads, thread::JoinHandle<()>) {
+    noted_over(MemoryStream::pair(64 * 1024))
+}
+
+fn noted_over((near, far): (impl Stream, impl Stream)) -> (Link, Reads, thread::JoinHandle<()>) {
     let reads = Reads::default();
-    let (near, far) = MemoryStream::pair(64 * 1024);
-    let (client, server) = engines((Noted(near, Arc::clone(&reads)), far), &Limits::default());
+    let near = Noted(Box::new(near), Arc::clone(&reads));
+    let (client, server) = engines((near, far), &Limits::default());
     // Those of the login.
     reads.lock().unwrap().clear();
     (client, reads, serve_echo(server))
@@ -177,7 +183,13 @@ fn what_nobody_waits_for_is_read() {
     });
 }
 
-/// What another thread does here ends the wait of one who reads.
+fn tcp_pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (near, listener.accept().unwrap().0)
+}
+
+/// What another thread does here ends the wait of one who reads, whatever he reads from.
 #[test]
 fn a_user_who_reads_hears_of_what_others_do() {
     type Deed = fn(&Link, &ChannelLink);
@@ -187,12 +199,14 @@ fn a_user_who_reads_hears_of_what_others_do() {
         |client, _| client.core().die(Error::Misuse("cut off by a test")),
         |client, _| client.close(),
     ];
-    for deed in deeds {
+    type Connect = fn() -> (Link, Reads, thread::JoinHandle<()>);
+    let kinds: [Connect; 3] = [noted, || noted_over(tcp_pair()), || noted_over(UnixStream::pair().unwrap())];
+    for (deed, connect) in deeds.into_iter().flat_map(|deed| kinds.map(|connect| (deed, connect))) {
         within(60, move || {
-            let (client, _, served) = noted();
+            let (client, reads, served) = connect();
             let channel = client.open("session", b"", soon()).unwrap();
-            // He reads by now.
-            ping(&channel);
+            (0..10).for_each(|_| ping(&channel));
+            assert!(shares(&reads).0 > 0, "users do not read this stream");
             let reading = channel.clone();
             let user = thread::spawn(move || {
                 let read = reading.read(Lane::Data, &mut [0; 10], soon());
@@ -281,7 +295,7 @@ fn a_server_is_read_by_its_thread() {
     within(60, || {
         let reads = Reads::default();
         let (near, far) = MemoryStream::pair(64 * 1024);
-        let (client, server) = engines((near, Noted(far, Arc::clone(&reads))), &Limits::default());
+        let (client, server) = engines((near, Noted(Box::new(far), Arc::clone(&reads))), &Limits::default());
         reads.lock().unwrap().clear();
         let served = thread::spawn(move || {
             let Ok(crate::engine::Incoming::Open(request)) = server.next_incoming(soon()) else {
