@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Channel;
-use crate::engine::Signal;
+use crate::engine::{Signal, Watch};
 
 /// What a channel is ready for. The end of a stream and a closed channel are readable and writable:
 /// the call will not wait.
@@ -38,7 +38,7 @@ pub struct Ready {
 #[derive(Debug, Default)]
 pub struct Poll {
     signal: Arc<Signal>,
-    channels: Vec<Channel>,
+    channels: Vec<(Channel, Watch)>,
     woken: Arc<AtomicBool>,
 }
 
@@ -66,13 +66,14 @@ impl Poll {
 
     /// Waits on this channel too.
     pub fn add(&mut self, channel: &Channel) {
-        channel.link().watch(&self.signal);
-        self.channels.push(channel.clone());
+        let watch = channel.link().watch(&self.signal);
+        self.channels.push((channel.clone(), watch));
     }
 
     /// Waits on it no longer.
     pub fn remove(&mut self, channel: &Channel) {
-        self.channels.retain(|kept| kept.id() != channel.id());
+        // Another connection's channel may have the same number.
+        self.channels.retain(|(kept, _)| !Arc::ptr_eq(kept.link().slot(), channel.link().slot()));
     }
 
     /// What wakes this poll.
@@ -97,7 +98,7 @@ impl Poll {
             let found: Vec<_> = self
                 .channels
                 .iter()
-                .map(|channel| {
+                .map(|(channel, _)| {
                     let (readable, stderr_readable, writable) = channel.link().readiness();
                     (channel.clone(), Ready { readable, stderr_readable, writable })
                 })

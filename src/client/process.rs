@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::command::Copied;
-use crate::channel::{Channel, Poll, TimedRead};
+use crate::channel::{Channel, TimedRead};
 use crate::engine::{ExitStatus, Lane};
 use crate::error::{Error, Phase, Result};
 
@@ -179,15 +179,14 @@ impl Process {
         let (out, err) = (self.stdout.take(), self.stderr.take());
         let mut piece = vec![0; PIECE];
         if out.is_some() && err.is_some() {
-            let mut poll = Poll::new();
-            poll.add(&self.channel);
+            let link = self.channel.link().clone();
             loop {
-                let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-                let Some((_, ready)) = poll.readable(left).pop() else {
+                if !link.wait_readable(self.deadline) {
                     return Err(Error::Timeout(Phase::Exit));
-                };
-                if ready.readable && !self.copy_piece(Lane::Data, &mut piece, stdout)?
-                    || ready.stderr_readable && !self.copy_piece(Lane::Stderr, &mut piece, stderr)?
+                }
+                let (readable, stderr_readable, _) = link.readiness();
+                if readable && !self.copy_piece(Lane::Data, &mut piece, stdout)?
+                    || stderr_readable && !self.copy_piece(Lane::Stderr, &mut piece, stderr)?
                 {
                     break;
                 }

@@ -429,9 +429,40 @@ impl ChannelLink {
         move || slot.state.lock().flow.window()
     }
 
-    /// Raises `signal` at every change from now on, as long as it lives.
-    pub(crate) fn watch(&self, signal: &Arc<Signal>) {
+    /// Waits until a read of either stream would return at once; false at the deadline.
+    pub(crate) fn wait_readable(&self, deadline: Option<Instant>) -> bool {
+        let slot = &self.0.slot;
+        let mut wait = self.wait(Side::Incoming, deadline);
+        let mut state = slot.state.lock();
+        let mut in_time = true;
+        while !state.readable(Lane::Data) && !state.readable(Lane::Stderr) {
+            if !in_time {
+                return false;
+            }
+            (state, in_time) = wait.step(slot, state);
+        }
+        true
+    }
+
+    /// Raises `signal` at every change from now on, as long as it and what is returned live.
+    pub(crate) fn watch(&self, signal: &Arc<Signal>) -> Watch {
         self.0.slot.state.lock().watchers.push(Arc::downgrade(signal));
         self.core().turn.keep();
+        Watch(Arc::clone(self.core()))
+    }
+}
+
+/// Somebody wants to be called when a channel changes.
+pub(crate) struct Watch(Arc<Core>);
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watch")
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.turn.release();
     }
 }

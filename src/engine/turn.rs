@@ -30,8 +30,10 @@ pub(super) struct Turn<R, W> {
 struct State<R, W> {
     /// None while somebody reads.
     reader: Option<R>,
-    /// Whether users may read.
+    /// Whether users may read, where nobody wants to be called.
     shared: bool,
+    /// Those who want to be called rather than wait.
+    called: usize,
     /// The user who reads, and what for.
     user: Option<(ThreadId, Option<W>)>,
     /// How many turns users have had.
@@ -71,6 +73,7 @@ impl<R, W> Turn<R, W> {
         let state = State {
             reader: None,
             shared: interrupt.is_some(),
+            called: 0,
             user: None,
             turns: 0,
             waiting: 0,
@@ -88,7 +91,7 @@ impl<R, W> Turn<R, W> {
     /// before he reads or sleeps.
     pub(super) fn enter(&self, waits_for: Option<W>) -> Place<'_, R, W> {
         let mut state = self.state.lock();
-        if state.shared && state.waiting == 0 && state.reader.is_some() {
+        if state.may_share() && state.waiting == 0 && state.reader.is_some() {
             state.user = Some((thread_id(), waits_for));
             state.turns = state.turns.wrapping_add(1);
             return Place::Reads(Reads { turn: self, reader: state.reader.take() });
@@ -111,10 +114,18 @@ impl<R, W> Turn<R, W> {
         Waits(self)
     }
 
-    /// From now on only the reader thread reads: somebody wants to be called at once.
+    /// From now on only the reader thread reads, until [`release`](Self::release): somebody wants to be called at once.
     pub(super) fn keep(&self) {
-        self.state.lock().shared = false;
+        let mut state = self.state.lock();
+        state.called = state.called.saturating_add(1);
+        drop(state);
         self.back.notify_one();
+    }
+
+    /// One of those who called [`keep`](Self::keep) does not want that any longer.
+    pub(super) fn release(&self) {
+        let mut state = self.state.lock();
+        state.called = state.called.saturating_sub(1);
     }
 
     /// Something has changed that did not come from the peer: a user who reads and waits for what `concerns` says
@@ -159,7 +170,7 @@ impl<R, W> Turn<R, W> {
             1 => state.waits_for.as_ref().is_some_and(woken),
             _ => false,
         };
-        if !nobody_left || !state.shared || state.ended {
+        if !nobody_left || !state.may_share() || state.ended {
             return reader;
         }
         state.woken = state.waiting == 1;
@@ -205,7 +216,11 @@ impl<R, W> Turn<R, W> {
 impl<R, W> State<R, W> {
     /// Whether the reader thread is to read, if nobody does.
     fn is_called(&self) -> bool {
-        self.waiting > usize::from(self.woken) || !self.shared || self.ended
+        self.waiting > usize::from(self.woken) || !self.may_share() || self.ended
+    }
+
+    fn may_share(&self) -> bool {
+        self.shared && self.called == 0
     }
 }
 

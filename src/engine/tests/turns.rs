@@ -107,7 +107,7 @@ fn who_wants_to_be_called_has_the_reader_thread() {
         let (client, reads, served) = noted();
         let channel = client.open("session", b"", soon()).unwrap();
         let signal = Arc::new(Signal::default());
-        channel.watch(&signal);
+        let watch = channel.watch(&signal);
         // The thread takes over, wherever it is.
         ping(&channel);
         reads.lock().unwrap().clear();
@@ -119,6 +119,9 @@ fn who_wants_to_be_called_has_the_reader_thread() {
             assert_eq!(channel.read(Lane::Data, &mut [0; 10], soon()).unwrap(), 1);
         }
         assert_eq!(shares(&reads).0, 0);
+        drop((watch, signal));
+        (0..200).for_each(|_| ping(&channel));
+        assert!(shares(&reads).0 > 0, "users do not read any more");
         drop(channel);
         end(client, served);
     });
