@@ -263,7 +263,7 @@ fn loom_who_asks_while_the_connection_dies_is_told() {
         let (sender, receiver) = crossbeam_channel::bounded(1);
         let core = Arc::clone(&still.core);
         let asking = thread::spawn(move || {
-            let waiter = crate::engine::slot::GlobalWaiter { sender, install: None };
+            let waiter = crate::engine::asking::GlobalWaiter { sender, install: None };
             core.post_control(vec![80], crate::engine::outbox::Concerns::Global(waiter));
         });
         still.core.die(Error::protocol("test"));

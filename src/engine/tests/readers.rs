@@ -115,6 +115,12 @@ impl Client {
         Self { still, link, line, channels, reading }
     }
 
+    /// A user who waits for a byte on that channel.
+    fn user(&self, number: usize) -> JoinHandle<()> {
+        let channel = self.channels[number].clone();
+        thread::spawn(move || assert_eq!(channel.read(Lane::Data, &mut [0; 8], None).unwrap(), 1))
+    }
+
     /// The connection ends, and its thread.
     fn end(self) {
         self.still.core.die(Error::Closed(None));
@@ -146,16 +152,7 @@ fn loom_one_who_waits_gets_everything_whoever_reads() {
 fn loom_two_who_wait_are_both_served() {
     in_every_order(PREEMPTIONS, || {
         let client = Client::new(2, 1000);
-        let users: Vec<_> = client
-            .channels
-            .iter()
-            .map(|channel| {
-                let channel = channel.clone();
-                thread::spawn(move || {
-                    assert_eq!(channel.read(Lane::Data, &mut [0; 8], None).unwrap(), 1);
-                })
-            })
-            .collect();
+        let users = [client.user(0), client.user(1)];
         for channel in &client.channels {
             client.line.send(&[&ChannelData { recipient: channel.id(), data: b"x" }]);
         }
@@ -180,11 +177,9 @@ fn loom_one_who_reads_hears_of_a_close_here() {
 fn loom_one_who_waits_for_room_gets_it_while_another_waits_for_data() {
     in_every_order(PREEMPTIONS, || {
         let client = Client::new(1, 1);
-        let (reading, writing) = (client.channels[0].clone(), client.channels[0].clone());
-        let recipient = reading.id();
-        let reader = thread::spawn(move || {
-            assert_eq!(reading.read(Lane::Data, &mut [0; 8], None).unwrap(), 1);
-        });
+        let writing = client.channels[0].clone();
+        let recipient = writing.id();
+        let reader = client.user(0);
         let writer = thread::spawn(move || {
             for _ in 0..2 {
                 assert_eq!(writing.write(Lane::Data, b"x", None).unwrap(), 1);

@@ -9,7 +9,9 @@ use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use super::{echo, engines, read_all, serve_echo, soon, through_echo, within, write_all};
-use crate::engine::{ChannelLink, Halves, Lane, Limits, Link, MemoryStream, ReadHalf, Signal, Stream};
+use crate::engine::{
+    ChannelLink, Halves, Incoming, Lane, Limits, Link, MemoryStream, ReadHalf, Signal, Stream,
+};
 use crate::error::{Error, Phase};
 
 /// How many reads each thread made that found something.
@@ -80,6 +82,12 @@ fn end(client: Link, served: thread::JoinHandle<()>) {
 fn ping(channel: &ChannelLink) {
     write_all(channel, b"x").unwrap();
     assert_eq!(channel.read(Lane::Data, &mut [0; 10], soon()).unwrap(), 1);
+}
+
+/// The channel that the client opens.
+fn accept(server: &Link) -> ChannelLink {
+    let Ok(Incoming::Open(request)) = server.next_incoming(soon()) else { panic!("no open") };
+    request.accept(server).unwrap()
 }
 
 /// How many of the reads this thread made, and all.
@@ -230,12 +238,7 @@ fn a_user_who_waits_for_room_hears_of_the_end_of_writing() {
     within(60, || {
         let (near, far) = MemoryStream::pair(64 * 1024);
         let (client, server) = engines((near, far), &Limits::default());
-        let opened = thread::spawn(move || {
-            let Ok(crate::engine::Incoming::Open(request)) = server.next_incoming(soon()) else {
-                panic!("no open")
-            };
-            (request.accept(&server).unwrap(), server)
-        });
+        let opened = thread::spawn(move || (accept(&server), server));
         let channel = client.open("session", b"", soon()).unwrap();
         let (silent, server) = opened.join().unwrap();
         let writing = channel.clone();
@@ -301,10 +304,7 @@ fn a_server_is_read_by_its_thread() {
         let (client, server) = engines((near, Noted(Box::new(far), Arc::clone(&reads))), &Limits::default());
         reads.lock().unwrap().clear();
         let served = thread::spawn(move || {
-            let Ok(crate::engine::Incoming::Open(request)) = server.next_incoming(soon()) else {
-                panic!("no open")
-            };
-            let channel = request.accept(&server).unwrap();
+            let channel = accept(&server);
             echo(&channel).unwrap();
             shares(&reads)
         });
