@@ -105,6 +105,9 @@ impl PKey {
     /// # Errors
     /// [`KeyError::BadSize`] for RSA outside of 2048 to 16384 bits.
     pub fn generate(kind: KeyKind) -> Result<Self, KeyError> {
+        // Else OpenSSL tears itself down when the process ends, under the feet of threads that still work: the crate
+        // prevents that before most of its calls, not before those that make keys.
+        openssl::init();
         let ec = |kind| -> Result<OpensslKey<Private>, KeyError> {
             let (nid, _) = curve(kind).ok_or(KeyError::Malformed("no curve"))?;
             let group = EcGroup::from_curve_name(nid)?;
