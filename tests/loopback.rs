@@ -274,26 +274,6 @@ fn many_channels_polled_at_once() {
     assert_eq!(poll.readable(Some(AT_ONCE)).len(), 1);
 }
 
-/// Channels of two connections have the same numbers.
-#[test]
-fn a_poll_forgets_the_channel_that_it_is_told_to() {
-    let _watch = given::within(120);
-    let connections = [connect(), connect()];
-    let channels = connections.each_ref().map(|(_, client)| client.open_session().unwrap());
-    assert_eq!(channels[0].id(), channels[1].id());
-    let mut poll = Poll::new();
-    for channel in &channels {
-        channel.exec_command("cat").unwrap();
-        poll.add(channel);
-    }
-    poll.remove(&channels[0]);
-    channels.iter().for_each(|mut channel| channel.write_all(b"x").unwrap());
-    let ready = poll.readable(Some(AT_ONCE));
-    assert_eq!(ready.len(), 1);
-    (&channels[1]).read_exact(&mut [0]).unwrap();
-    assert!(poll.readable(Some(Duration::from_millis(50))).is_empty());
-}
-
 #[test]
 fn new_keys_all_the_time_under_load_both_ways_through_tiny_buffers() {
     let _watch = given::within(120);

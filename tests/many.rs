@@ -1,5 +1,5 @@
-//! A lot of everything: one client shared by 16 threads that run 1,000 commands each, and 1,000
-//! connections after which no thread and no descriptor is left.
+//! A lot of everything: one client shared by 16 threads that run 1,000 commands each, 1,000 connections after
+//! which no thread and no descriptor is left, a poll of several connections.
 
 mod given;
 
@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use feramiko::{
-    Algorithms, Answer, AuthAnswer, ExitStatus, Limits, SSHClient, SSHServer, Secret, ServerHandle,
+    Algorithms, Answer, AuthAnswer, ExitStatus, Limits, Poll, SSHClient, SSHServer, Secret, ServerHandle,
     ServerInterface, Session, SessionKind, SessionRequest,
 };
 
@@ -78,6 +78,28 @@ fn sixteen_threads_run_a_thousand_commands_each() {
             });
         }
     });
+}
+
+/// Channels of different connections have the same numbers.
+#[test]
+fn a_poll_of_many_connections_forgets_the_channel_that_it_is_told_to() {
+    let _watch = given::within(120);
+    let _alone = ALONE.lock().unwrap();
+    let server = serve();
+    let clients: Vec<_> = (0..5).map(|_| connect(&server)).collect();
+    let channels: Vec<_> = clients.iter().map(|client| client.open_session().unwrap()).collect();
+    let mut poll = Poll::new();
+    for channel in &channels {
+        assert_eq!(channel.id(), channels[0].id());
+        channel.exec_command("x").unwrap();
+        poll.add(channel);
+    }
+    poll.remove(&channels[2]);
+    let begun = Instant::now();
+    while poll.readable(Some(Duration::from_millis(100))).len() < 4 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "others were forgotten");
+    }
+    assert_eq!(poll.readable(None).len(), 4);
 }
 
 fn descriptors() -> usize {

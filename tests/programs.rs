@@ -108,18 +108,24 @@ fn what_a_program_has_left_behind_keeps_no_thread() {
     };
     let (_server, client) = connect();
     // It holds the input, never reads it, and no signal to the group reaches it.
-    let mut process = client.exec_command("exec 3<&0; setsid sleep 40 >/dev/null 2>&1 & sleep 0.5").unwrap();
+    let mut process =
+        client.exec_command("exec 3<&0; setsid sleep 40 >/dev/null 2>&1 & echo $!; sleep 0.5").unwrap();
     process.stdin.as_mut().unwrap().write_all(&[b'x'; 300_000]).unwrap();
     let begun = Instant::now();
     while carriers() == 0 {
         assert!(begun.elapsed() < Duration::from_secs(20), "more than a pipe takes needs a thread");
+        std::thread::sleep(Duration::from_millis(1));
     }
+    let mut left = String::new();
+    process.stdout.take().unwrap().read_to_string(&mut left).unwrap();
     assert!(process.wait().unwrap().success());
     // Those of other tests end too.
     while carriers() > 0 {
         assert!(begun.elapsed() < Duration::from_secs(20), "it waits for what never reads");
         std::thread::sleep(Duration::from_millis(20));
     }
+    let ended = client.output(format!("kill -9 {left}")).unwrap();
+    assert!(ended.status.success(), "{ended:?}");
 }
 
 #[test]

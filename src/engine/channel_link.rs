@@ -250,6 +250,7 @@ impl ChannelLink {
 
     /// Has the reader write what comes to a stream, from what waits here on.
     pub(crate) fn pour(&self, mut sink: Sink) {
+        // For good: such a connection mostly carries others of its kind.
         self.core().turn.keep();
         let mut piece = Vec::new();
         loop {

@@ -439,6 +439,7 @@ impl Core {
 
     /// Adds somebody who takes channels; false when the transport is dead.
     pub(super) fn add_taker(&self, taker: Arc<ChannelTaker>) -> bool {
+        // For good: who asked for channels will ask again.
         self.turn.keep();
         let mut takers = self.takers.lock();
         if self.alive() {

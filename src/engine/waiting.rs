@@ -112,14 +112,9 @@ impl<'a> Wait<'a> {
         self.deadline
     }
 
-    /// Whether who waits is to sleep now, if he still finds nothing, and then to call [`slept`](Self::slept).
+    /// Whether who waits is to sleep now, if he still finds nothing.
     pub(super) fn sleeps(&self) -> bool {
         matches!(self.place, Some(Place::Waits(_)))
-    }
-
-    /// He has slept: somebody may have to read now, or another one may read by then.
-    pub(super) fn slept(&mut self) {
-        self.place = None;
     }
 
     /// Takes a place, or reads once. Called with no lock held; afterwards it is looked again. False at the deadline.
@@ -160,7 +155,8 @@ impl<'a> Wait<'a> {
             };
             state.asleep.woke(side);
             drop(state);
-            self.slept();
+            // Somebody may have to read now, or another one may do so by then.
+            self.place = None;
             in_time
         } else {
             drop(state);
