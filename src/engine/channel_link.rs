@@ -48,7 +48,7 @@ pub(super) fn close(slot: &Arc<Slot>, core: &Core) {
     slot.wake_all();
     core.turn.interrupt(|awaited| awaited.channel == slot.local);
     if enqueue {
-        core.post_slot(slot, 0);
+        core.post_slot(slot);
     }
     drop(let_go);
 }
@@ -108,11 +108,11 @@ impl ChannelLink {
     }
 
     /// Puts the slot into the data lane if it has something to send.
-    fn post_if_due(&self, mut state: MutexGuard<'_, State>, size: usize) {
+    fn post_if_due(&self, mut state: MutexGuard<'_, State>) {
         let enqueue = state.enqueue();
         drop(state);
         if enqueue {
-            self.core().post_slot(&self.0.slot, size);
+            self.core().post_slot(&self.0.slot);
         }
     }
 
@@ -129,7 +129,7 @@ impl ChannelLink {
         loop {
             let count = state.read(lane, buf);
             if count > 0 {
-                self.post_if_due(state, 0);
+                self.post_if_due(state);
                 return Ok(count);
             }
             if state.at_end(lane) {
@@ -149,7 +149,7 @@ impl ChannelLink {
             if state.enqueue() {
                 // Without the lock anything may happen: everything is looked at again.
                 drop(state);
-                self.core().post_slot(slot, 0);
+                self.core().post_slot(slot);
                 state = slot.state.lock();
             } else {
                 (state, in_time) = wait.step(slot, state);
@@ -178,9 +178,11 @@ impl ChannelLink {
             if room > 0 {
                 let taken = buf.get(..room).unwrap_or(buf);
                 state.out(lane).feed(taken);
-                // With the window used up the caller can only wait: it may as well do the writer's work.
-                let size = if state.window_is_used_up() { 0 } else { taken.len() };
-                self.post_if_due(state, size);
+                let enqueue = state.enqueue();
+                drop(state);
+                if enqueue {
+                    self.core().outbox.post_written(self.core(), slot);
+                }
                 return Ok(taken.len());
             }
             if !in_time {
@@ -233,7 +235,7 @@ impl ChannelLink {
     pub(crate) fn send_eof(&self) {
         let mut state = self.0.slot.state.lock();
         state.want_eof = true;
-        self.post_if_due(state, 0);
+        self.post_if_due(state);
         self.0.slot.outgoing.notify_all();
         self.core().changed_here(&self.0.slot, Side::Outgoing);
     }
@@ -243,7 +245,7 @@ impl ChannelLink {
         let mut state = self.0.slot.state.lock();
         state.discard(lane);
         state.wake_watchers();
-        self.post_if_due(state, 0);
+        self.post_if_due(state);
         self.0.slot.incoming.notify_all();
         self.core().changed_here(&self.0.slot, Side::Incoming);
     }
@@ -266,7 +268,7 @@ impl ChannelLink {
             }
             piece.resize(state.data.pipe.len().min(PIECE), 0);
             let count = state.read(Lane::Data, &mut piece);
-            self.post_if_due(state, 0);
+            self.post_if_due(state);
             let Some(on) = sink.pour(piece.get(..count).unwrap_or_default()) else { return };
             sink = on;
         }
@@ -293,7 +295,7 @@ impl ChannelLink {
         let mut state = self.0.slot.state.lock();
         let before = state.combine(combine);
         state.wake_watchers();
-        self.post_if_due(state, 0);
+        self.post_if_due(state);
         self.0.slot.incoming.notify_all();
         self.core().changed_here(&self.0.slot, Side::Incoming);
         before
@@ -333,7 +335,7 @@ impl ChannelLink {
         let payload = request.to_vec();
         let Some(deadline) = wait_until else {
             state.requests.push_back(Request { payload, waiter: None });
-            self.post_if_due(state, 0);
+            self.post_if_due(state);
             return Ok(());
         };
         let limit = self.core().limits.unanswered_requests;
@@ -342,7 +344,7 @@ impl ChannelLink {
         }
         let (sender, receiver) = crossbeam_channel::bounded(1);
         state.requests.push_back(Request { payload, waiter: Some(sender) });
-        self.post_if_due(state, 0);
+        self.post_if_due(state);
         answered(&receiver, self.wait(Side::Answer, deadline), kind).map(drop)
     }
 
@@ -362,7 +364,7 @@ impl ChannelLink {
         };
         if !state.want_close {
             state.exit_out = Some(request.to_vec());
-            self.post_if_due(state, 0);
+            self.post_if_due(state);
         }
     }
 
@@ -396,7 +398,7 @@ impl ChannelLink {
             state.credit_unread(unread);
             if state.enqueue() {
                 drop(state);
-                self.core().post_slot(slot, 0);
+                self.core().post_slot(slot);
                 state = slot.state.lock();
             } else {
                 (state, in_time) = wait.step(slot, state);

@@ -12,10 +12,11 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 
 use super::asking::{Answer, GlobalWaiter};
 use super::incoming::{ChannelTaker, Incoming, OpenRequest, Tickets};
+use super::lanes::{Concerns, Control, Stop};
 use super::limits::Limits;
 use super::login::PeerExtensions;
 use super::marking::Marking;
-use super::outbox::{Concerns, Control, Outbox, Stop};
+use super::outbox::Outbox;
 use super::reader::Reader;
 use super::slot::{Phase, Slot};
 use super::stream::Closer;
@@ -343,8 +344,8 @@ impl Core {
         }
     }
 
-    pub(super) fn post_slot(&self, slot: &Arc<Slot>, size: usize) {
-        self.outbox.post_data(self, Arc::clone(slot), size);
+    pub(super) fn post_slot(&self, slot: &Arc<Slot>) {
+        self.outbox.post_data(self, slot);
     }
 
     pub(super) fn expect_global_reply(&self, waiter: GlobalWaiter) {
@@ -370,6 +371,13 @@ impl Core {
     /// because he waits for it looks.
     pub(super) fn changed_here(&self, slot: &Slot, side: Side) {
         self.turn.interrupt(|awaited| *awaited == Awaited { channel: slot.local, side });
+    }
+
+    /// Whether somebody waits until what he wrote on a channel has left.
+    pub(super) fn awaits_room(&self, slot: &Slot) -> bool {
+        let side = Side::Outgoing;
+        slot.state.lock().asleep.on(side) > 0
+            || self.turn.is_user_for(|awaited| *awaited == Awaited { channel: slot.local, side })
     }
 
     /// Both CLOSEs have passed, or the open was refused.

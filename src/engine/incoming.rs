@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::channel_link::ChannelLink;
 use super::core::Core;
+use super::lanes::Concerns;
 use super::link::Link;
-use super::outbox::Concerns;
 use super::slot::{Phase, Slot};
 use super::sync::Mutex;
 use crate::error::{Error, Result};

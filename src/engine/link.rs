@@ -11,7 +11,7 @@ use super::asking::{Answer, GlobalWaiter, Install};
 use super::channel_link::{ChannelLink, close};
 use super::core::Core;
 use super::incoming::{ChannelTaker, Fit, Incoming, OpenRequest};
-use super::outbox::Concerns;
+use super::lanes::Concerns;
 use super::slot::Slot;
 use super::waiting::Wait;
 use crate::error::{Error, Phase, Result};

@@ -14,6 +14,7 @@ mod core;
 mod exit;
 mod flow;
 mod incoming;
+mod lanes;
 mod limits;
 mod link;
 mod login;

@@ -106,7 +106,7 @@ fn arrived(core: &Arc<Core>, recipient: u32, lane: Lane, bytes: &[u8], wake: &mu
     let arrived =
         slot.arrived(lane, bytes, core.limits.unread_stream).map_err(|error| flow_error(&slot, error))?;
     if arrived.enqueue {
-        core.post_slot(&slot, 0);
+        core.post_slot(&slot);
     }
     wake.later(slot, bytes.len(), arrived.asleep);
     Ok(())
@@ -200,7 +200,7 @@ fn confirmed(core: &Core, message: &ChannelOpenConfirmation<'_>, wake: &mut Wake
     state.wake_watchers();
     wake.at_once(&slot, state, ALL);
     if enqueue {
-        core.post_slot(&slot, 0);
+        core.post_slot(&slot);
     }
     Ok(())
 }
@@ -229,7 +229,7 @@ fn adjust(core: &Core, message: &ChannelWindowAdjust, wake: &mut Wake) -> Result
     wake.at_once(&slot, state, &[Side::Outgoing]);
     adjusted.map_err(|error| flow_error(&slot, error))?;
     if enqueue {
-        core.post_slot(&slot, 0);
+        core.post_slot(&slot);
     }
     Ok(())
 }
@@ -249,7 +249,7 @@ fn extended(core: &Arc<Core>, message: &ChannelExtendedData<'_>, wake: &mut Wake
     drop(state);
     counted.map_err(|error| flow_error(&slot, error))?;
     if enqueue {
-        core.post_slot(&slot, 0);
+        core.post_slot(&slot);
     }
     Ok(())
 }
@@ -308,7 +308,7 @@ fn close(core: &Arc<Core>, recipient: u32, wake: &mut Wake) -> Result<()> {
     if both {
         core.forget(&slot);
     } else if enqueue {
-        core.post_slot(&slot, 0);
+        core.post_slot(&slot);
     }
     drop(let_go);
     Ok(())

@@ -1,18 +1,19 @@
-//! What waits to leave, in three lanes, and the outgoing half of the connection.
+//! The outgoing half of the connection: a token that one thread holds at a time, to seal what waits in the lanes
+//! and write it.
 //!
-//! Lanes: *kex* (alone while keys are exchanged), *control* (bounded in bytes), *data* (channels
-//! that have something, round robin). The outgoing half is a token that one thread holds at a
-//! time: the writer, or, while nothing else is under way, whoever has posted little or can only wait,
-//! which saves a hand-over. Nobody waits for the token but the writer.
+//! Whoever posts something takes it, where it is free, for what the stream takes at once; a user who has to wait
+//! until what he wrote has left also waits for the stream. What they leave is the writer thread's, at once, or, where
+//! a user left it who may be back in no time, when he has stayed away for a while. Nobody waits for the token but the
+//! writer, and who gives it back looks once more, so that nothing is left lying.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::asking::GlobalWaiter;
 use super::core::Core;
+use super::lanes::{Concerns, Control, Item, KexItem, Lanes, Rekey, Sleep, Stop};
 use super::pool::Pool;
 use super::slot::{Slot, seal_message};
 use super::stream::WriteHalf;
@@ -20,102 +21,22 @@ use super::sync::{AtomicBool, Condvar, Mutex, MutexGuard};
 use super::waiting::Side;
 use crate::error::Error;
 use crate::msg::kex::NewKeys;
-use crate::packet::{SealKeys, Sealer};
+use crate::packet::Sealer;
 
 /// How much is sealed before it is written: one system call carries several packets.
 const BATCH: usize = 192 * 1024;
-/// Up to this many bytes a poster seals and writes itself: a packet or two, which is less than waking the writer.
-const DIRECT: usize = 64 * 1024;
 /// What is kept for what leaves next; large memory goes back as soon as it is empty.
 const KEPT: usize = 8 * 1024;
 /// While data flows: a batch, and the piece of a channel that fills it up.
 const LARGE: usize = BATCH + 72 * 1024;
 /// A blocked write looks at the timers at least this often.
-const LOOK: std::time::Duration = std::time::Duration::from_secs(1);
+const LOOK: Duration = Duration::from_secs(1);
+/// How long the writer leaves to a user what he has left: long enough that one who goes on writing is back, short
+/// enough that nobody notices. No time at all in a model, where every wait for it would be one for ever.
+const LEASE: Duration = Duration::from_millis(if cfg!(loom) { 0 } else { 2 });
 
 /// Large buffers that nobody uses: more writers than processors make no use of more.
 static FREE: Pool = Pool::new(8);
-
-/// An item of the kex lane.
-pub(super) enum KexItem {
-    /// Our KEXINIT: from here on only the kex lane moves.
-    Init(Vec<u8>),
-    Send(Vec<u8>),
-    /// Send NEWKEYS under the old keys, then use these.
-    NewKeys {
-        keys: SealKeys,
-        reset_sequence: bool,
-    },
-}
-
-/// Whom a control message concerns when it leaves.
-pub(super) enum Concerns {
-    Nobody,
-    /// Who waits for the answer to a request of the connection.
-    Global(GlobalWaiter),
-    /// It answers on that channel: after our CLOSE it does not leave any more.
-    Channel(Arc<Slot>),
-}
-
-/// An item of the control lane.
-pub(super) struct Control {
-    pub(super) payload: Vec<u8>,
-    pub(super) concerns: Concerns,
-}
-
-impl Control {
-    /// What it takes while it waits: short answers are mostly the queue's and the allocator's bytes.
-    fn cost(&self) -> usize {
-        const QUEUED: usize = size_of::<Control>() + 32;
-        self.payload.len().saturating_add(QUEUED)
-    }
-}
-
-/// The exchange of new keys, under way or past.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Rekey {
-    /// Our KEXINIT, until the peer's NEWKEYS.
-    pub(super) ours: Option<Vec<u8>>,
-    pub(super) since: Option<Instant>,
-    /// When the last one was over.
-    pub(super) last: Option<Instant>,
-    /// Exchanges that were finished after the first.
-    pub(super) count: u64,
-}
-
-#[derive(Default)]
-pub(super) struct Lanes {
-    kex: VecDeque<KexItem>,
-    control: VecDeque<Control>,
-    pub(super) control_bytes: usize,
-    data: VecDeque<Arc<Slot>>,
-    /// Our KEXINIT is out or under way; only the kex lane moves until NEWKEYS has left.
-    rekeying: bool,
-    /// In the same lock as the lane: whoever sees that our KEXINIT is there may post what follows it.
-    pub(super) rekey: Rekey,
-    /// The writer has to look at its timers anew.
-    retime: bool,
-    /// Sealed bytes wait for the stream.
-    stalled: bool,
-    /// Why and until when the writer should end.
-    pub(super) stop: Option<Stop>,
-    writer_parked: bool,
-}
-
-/// How the writer ends.
-#[derive(Clone)]
-pub(super) struct Stop {
-    /// Everything that waits leaves before the goodbye, until that time.
-    pub(super) flush_until: Option<Instant>,
-    /// The DISCONNECT to send last.
-    pub(super) goodbye: Option<Vec<u8>>,
-}
-
-enum Item {
-    Kex(KexItem),
-    Control(Control),
-    Data(Arc<Slot>),
-}
 
 /// The outgoing half: owned by whoever holds the token.
 pub(super) struct Outgoing {
@@ -125,32 +46,31 @@ pub(super) struct Outgoing {
     written: usize,
 }
 
+/// What the writer has to do.
+pub(super) enum Due {
+    /// To write, or to end.
+    Stream,
+    /// A timer has passed.
+    Timer,
+    /// To look at the timers anew.
+    Nothing,
+}
+
+/// What is left once the stream has taken what it takes at once.
+enum Left {
+    Nothing,
+    /// More than one batch.
+    More,
+    /// The stream takes no more for now; or the writer is to end and sees to the rest.
+    Blocked,
+}
+
 pub(super) struct Outbox {
     pub(super) lanes: Mutex<Lanes>,
     wake: Condvar,
     token: Mutex<Outgoing>,
-    /// The writer waits for the stream; see `Core::die`.
+    /// Somebody waits for the stream; see `Core::die`.
     pub(super) blocked: AtomicBool,
-}
-
-impl Lanes {
-    fn next(&mut self) -> Option<Item> {
-        if let Some(item) = self.kex.pop_front() {
-            return Some(Item::Kex(item));
-        }
-        if self.rekeying {
-            return None;
-        }
-        if let Some(item) = self.control.pop_front() {
-            self.control_bytes = self.control_bytes.saturating_sub(item.cost());
-            return Some(Item::Control(item));
-        }
-        self.data.pop_front().map(Item::Data)
-    }
-
-    fn has_work(&self) -> bool {
-        !self.kex.is_empty() || (!self.rekeying && (!self.control.is_empty() || !self.data.is_empty()))
-    }
 }
 
 impl Outbox {
@@ -169,7 +89,7 @@ impl Outbox {
     /// Posts a kex item.
     pub(super) fn post_kex(&self, core: &Core, item: KexItem) {
         self.lanes.lock().kex.push_back(item);
-        self.kick(core, 0);
+        self.kick(core, None);
     }
 
     /// Whether an exchange is under way on either side of ours: until both NEWKEYS have passed.
@@ -194,7 +114,7 @@ impl Outbox {
         lanes.rekeying = true;
         lanes.kex.push_back(KexItem::Init(ours.clone()));
         self.retime(lanes);
-        self.kick(core, 0);
+        self.kick(core, None);
         ours
     }
 
@@ -209,7 +129,12 @@ impl Outbox {
     /// Wakes the writer, whose next timer may be another now.
     fn retime(&self, mut lanes: MutexGuard<'_, Lanes>) {
         lanes.retime = true;
-        if std::mem::take(&mut lanes.writer_parked) {
+        self.call(lanes);
+    }
+
+    /// Wakes the writer if it sleeps.
+    fn call(&self, mut lanes: MutexGuard<'_, Lanes>) {
+        if std::mem::take(&mut lanes.writer) != Sleep::Awake {
             drop(lanes);
             self.wake.notify_one();
         }
@@ -217,7 +142,6 @@ impl Outbox {
 
     /// Posts a control message; an error when the peer lets too many of them wait.
     pub(super) fn post_control(&self, core: &Core, control: Control) -> Result<(), Error> {
-        let size = control.payload.len();
         let mut lanes = self.lanes.lock();
         if lanes.stop.is_some() {
             return Ok(());
@@ -228,14 +152,20 @@ impl Outbox {
         }
         lanes.control.push_back(control);
         drop(lanes);
-        self.kick(core, size);
+        self.kick(core, None);
         Ok(())
     }
 
-    /// Posts a channel that has something to send. `size` is about how much.
-    pub(super) fn post_data(&self, core: &Core, slot: Arc<Slot>, size: usize) {
-        self.lanes.lock().data.push_back(slot);
-        self.kick(core, size);
+    /// Posts a channel that has something to send.
+    pub(super) fn post_data(&self, core: &Core, slot: &Arc<Slot>) {
+        self.lanes.lock().data.push_back(Arc::clone(slot));
+        self.kick(core, None);
+    }
+
+    /// Posts a channel on which a user has written: he sees to all of it that the stream takes at once.
+    pub(super) fn post_written(&self, core: &Core, slot: &Arc<Slot>) {
+        self.lanes.lock().data.push_back(Arc::clone(slot));
+        self.kick(core, Some(slot));
     }
 
     /// Tells the writer to end.
@@ -249,51 +179,90 @@ impl Outbox {
             // Nothing of it will leave; who waits for an answer has to learn that.
             unsent = std::mem::take(&mut lanes.control);
         }
-        lanes.writer_parked = false;
+        lanes.writer = Sleep::Awake;
         drop(lanes);
         drop(unsent);
         self.wake.notify_one();
     }
 
-    /// Something was posted: does it at once if it is little and nobody is at it, else wakes the
-    /// writer. Whoever holds the token looks at the lanes once more after giving it back, so nothing
-    /// is left lying.
-    fn kick(&self, core: &Core, size: usize) {
-        if size <= DIRECT {
-            while let Some(mut outgoing) = self.token.try_lock() {
-                let done = self.drain_now(core, &mut outgoing);
-                drop(outgoing);
-                match done {
-                    Ok(true) if self.lanes.lock().has_work() => {}
-                    Ok(true) => return,
-                    Ok(false) => break,
-                    Err(error) => return core.die(error),
-                }
+    /// Something was posted: does it at once if nobody is at it, up to a batch, or all of what was `written`.
+    fn kick(&self, core: &Core, written: Option<&Slot>) {
+        while let Some(mut outgoing) = self.token.try_lock() {
+            let left = self.drain_now(core, &mut outgoing);
+            drop(outgoing);
+            match left {
+                Err(error) => return core.die(error),
+                Ok(Left::Nothing) if self.lanes.lock().has_work() => {}
+                Ok(Left::Nothing) => return,
+                Ok(Left::More) if written.is_some_and(|slot| slot.state.lock().outbound() > 0) => {}
+                Ok(Left::Blocked) if written.is_some() => return self.leave(),
+                Ok(Left::More | Left::Blocked) => return self.wake_writer(),
             }
         }
-        self.wake_writer();
+    }
+
+    /// A user who waits until what he wrote has left sees to it himself: he writes a batch, or waits for the stream.
+    /// None where somebody else is at it, or nothing may leave; false at the deadline.
+    pub(super) fn carry(&self, core: &Core, deadline: Option<Instant>) -> Option<bool> {
+        {
+            let lanes = self.lanes.lock();
+            if lanes.stop.is_some() || !lanes.is_due() {
+                return None;
+            }
+        }
+        let mut outgoing = self.token.try_lock()?;
+        {
+            let mut lanes = self.lanes.lock();
+            lanes.carried = true;
+            lanes.lend();
+        }
+        let done = self.write_on(core, &mut outgoing, deadline);
+        drop(outgoing);
+        self.leave();
+        if let Err(error) = done {
+            core.die(error);
+        }
+        Some(deadline.is_none_or(|deadline| Instant::now() < deadline))
+    }
+
+    /// Writes a batch, once the stream takes it; nothing at `deadline`.
+    fn write_on(&self, core: &Core, outgoing: &mut Outgoing, deadline: Option<Instant>) -> Result<(), Error> {
+        if outgoing.buffer.is_empty() || self.wait_for_stream(core, outgoing, deadline)? {
+            self.lanes.lock().stalled = false;
+            self.drain_now(core, outgoing)?;
+        }
+        Ok(())
+    }
+
+    /// A user has given the token back, and may have left something, be it what was posted while he had it.
+    fn leave(&self) {
+        let mut lanes = self.lanes.lock();
+        lanes.carried = false;
+        lanes.lend();
+        if lanes.lent && lanes.writer == Sleep::Sleeps {
+            self.call(lanes);
+        }
     }
 
     /// The memory that sealed bytes have, whether any wait or not.
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(super) fn held(&self) -> usize {
         self.token.lock().buffer.capacity()
     }
 
-    /// Has the writer look at its timers.
-    pub(super) fn wake_writer(&self) {
-        let mut lanes = self.lanes.lock();
-        if std::mem::take(&mut lanes.writer_parked) {
-            drop(lanes);
-            self.wake.notify_one();
+    /// Has the writer see to what is left, unless it watches a user who does.
+    fn wake_writer(&self) {
+        let lanes = self.lanes.lock();
+        if !lanes.lent {
+            self.call(lanes);
         }
     }
 
-    /// Seals and writes without waiting, as long as it is little; false when the writer has to go on.
-    fn drain_now(&self, core: &Core, outgoing: &mut Outgoing) -> Result<bool, Error> {
+    /// Seals a batch and writes what the stream takes of it at once.
+    fn drain_now(&self, core: &Core, outgoing: &mut Outgoing) -> Result<Left, Error> {
         let mut lanes = self.lanes.lock();
         if lanes.stalled || lanes.stop.is_some() {
-            return Ok(false);
+            return Ok(Left::Blocked);
         }
         while outgoing.buffer.len() < BATCH {
             let Some(item) = lanes.next() else { break };
@@ -308,7 +277,11 @@ impl Outbox {
             self.lanes.lock().stalled = true;
         }
         core.after_seal(outgoing.sealer.usage().bytes, outgoing.sealer.rekey_due());
-        Ok(all && !more)
+        Ok(match (all, more) {
+            (false, _) => Left::Blocked,
+            (true, true) => Left::More,
+            (true, false) => Left::Nothing,
+        })
     }
 
     /// Seals one item into the buffer.
@@ -359,24 +332,43 @@ impl Outbox {
         Ok(())
     }
 
-    /// The writer's work: waits until there is something to do, be it to look at the timers, or
-    /// `timer`; false at the timer.
-    pub(super) fn park(&self, timer: Option<Instant>) -> bool {
+    /// The writer's work: waits until there is something to do that no user is at, or `timer`.
+    pub(super) fn park(&self, timer: Option<Instant>) -> Due {
         let mut lanes = self.lanes.lock();
-        while !(lanes.has_work() || lanes.stalled || lanes.stop.is_some() || lanes.retime) {
-            lanes.writer_parked = true;
-            match timer {
-                None => self.wake.wait(&mut lanes),
-                Some(timer) => {
-                    if self.wake.wait_until(&mut lanes, timer).timed_out() {
-                        lanes.writer_parked = false;
-                        return false;
-                    }
+        loop {
+            lanes.lent &= lanes.is_due() && lanes.stop.is_none();
+            if lanes.stop.is_some() || (lanes.is_due() && !lanes.lent) {
+                return Due::Stream;
+            }
+            if std::mem::take(&mut lanes.retime) {
+                return Due::Nothing;
+            }
+            if lanes.lent && !lanes.carried {
+                self.nap(&mut lanes);
+            } else {
+                lanes.writer = Sleep::Sleeps;
+                match timer {
+                    None => self.wake.wait(&mut lanes),
+                    Some(timer) => drop(self.wake.wait_until(&mut lanes, timer)),
                 }
+                lanes.writer = Sleep::Awake;
+            }
+            if timer.is_some_and(|timer| timer <= Instant::now()) {
+                return Due::Timer;
             }
         }
-        (lanes.writer_parked, lanes.retime) = (false, false);
-        true
+    }
+
+    /// Leaves what is left to users for a while, and for good if none of them was at it meanwhile.
+    fn nap(&self, lanes: &mut MutexGuard<'_, Lanes>) {
+        let left = lanes.left;
+        lanes.writer = Sleep::Naps;
+        let over = match Instant::now().checked_add(LEASE) {
+            Some(until) if !LEASE.is_zero() => self.wake.wait_until(lanes, until).timed_out(),
+            _ => true,
+        };
+        lanes.writer = Sleep::Awake;
+        lanes.lent = lanes.carried || !over || lanes.left != left;
     }
 
     /// Waits until anything is posted, or `deadline`.
@@ -385,16 +377,16 @@ impl Outbox {
         if lanes.has_work() || lanes.stop.as_ref().is_some_and(|stop| stop.flush_until.is_none()) {
             return;
         }
-        lanes.writer_parked = true;
+        lanes.writer = Sleep::Sleeps;
         match deadline {
             None => self.wake.wait(&mut lanes),
             Some(deadline) => drop(self.wake.wait_until(&mut lanes, deadline)),
         }
-        lanes.writer_parked = false;
+        lanes.writer = Sleep::Awake;
     }
 
-    /// The writer's work: seals and writes until nothing is left, the timer passes or is another, or it is to
-    /// end. Returns whether everything has left.
+    /// The writer's work: seals and writes until nothing is left, a user waits who can go on himself, the timer passes
+    /// or is another, or it is to end. Returns whether it is done.
     pub(super) fn drain(&self, core: &Core, timer: Option<Instant>) -> Result<bool, Error> {
         let mut outgoing = self.token.lock();
         loop {
@@ -410,10 +402,30 @@ impl Outbox {
             }
             core.after_seal(outgoing.sealer.usage().bytes, outgoing.sealer.rekey_due());
             // A stream that takes bytes for ever keeps nobody from the timers.
-            if self.interrupted(!outgoing.buffer.is_empty(), timer) {
+            let stalled = !outgoing.buffer.is_empty();
+            if self.interrupted(stalled, timer) {
                 return Ok(false);
             }
+            if let Some(slot) = (!stalled).then(|| self.lend(core)).flatten() {
+                drop(outgoing);
+                slot.outgoing.notify_all();
+                core.changed_here(&slot, Side::Outgoing);
+                return Ok(true);
+            }
         }
+    }
+
+    /// Leaves the rest to the user who waits until it has left, if it is his alone; his channel.
+    fn lend(&self, core: &Core) -> Option<Arc<Slot>> {
+        let slot = {
+            let lanes = self.lanes.lock();
+            lanes.data.front().filter(|_| lanes.are_ones() && lanes.stop.is_none()).cloned()?
+        };
+        let waits = core.awaits_room(&slot);
+        waits.then(|| {
+            self.lanes.lock().lend();
+            slot
+        })
     }
 
     /// Between two writes: whether the writer has to look at its timers, or to end.

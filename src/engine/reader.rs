@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::core::Core;
+use super::lanes::KexItem;
 use super::mux::{self, Wake};
-use super::outbox::KexItem;
 use super::pool::Pool;
 use super::stream::ReadHalf;
 use crate::error::{self, Error, Result};

@@ -169,11 +169,6 @@ impl State {
         self.out_data.len().saturating_add(self.out_stderr.len())
     }
 
-    /// Whether all that the peer's window lets out waits to leave.
-    pub(super) fn window_is_used_up(&self) -> bool {
-        self.outbound() >= self.flow.send_window()
-    }
-
     /// Takes what is there; marks credit as owed.
     pub(super) fn read(&mut self, lane: Lane, buf: &mut [u8]) -> usize {
         let inbound = self.inbound(lane);

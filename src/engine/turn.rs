@@ -131,13 +131,18 @@ impl<R, W> Turn<R, W> {
     /// Something has changed that did not come from the peer: a user who reads and waits for what `concerns` says
     /// looks whether he is to go on.
     pub(super) fn interrupt(&self, concerns: impl FnOnce(&W) -> bool) {
-        let concerned = match &self.state.lock().user {
-            // Who changes it himself looks anyway.
-            Some((user, waits_for)) if *user != thread_id() => waits_for.as_ref().is_some_and(concerns),
-            _ => false,
-        };
+        let concerned = self.is_user_for(concerns);
         if let Some(interrupt) = self.interrupt.as_ref().filter(|_| concerned) {
             interrupt();
+        }
+    }
+
+    /// Whether another thread is the user who reads, and waits for what `concerns` says.
+    pub(super) fn is_user_for(&self, concerns: impl FnOnce(&W) -> bool) -> bool {
+        match &self.state.lock().user {
+            // Who changes something himself looks anyway.
+            Some((user, waits_for)) if *user != thread_id() => waits_for.as_ref().is_some_and(concerns),
+            _ => false,
         }
     }
 

@@ -130,6 +130,10 @@ impl<'a> Wait<'a> {
                 if let Some(reader) = reads.reader() {
                     guarded(self.core, |core| in_time = reader.read_for_user(core, self.deadline));
                 }
+                if self.is_to_leave() {
+                    // He may have to write now: nobody reads and writes at a time.
+                    self.place = None;
+                }
                 // What comes for others all the time does not prolong it.
                 in_time && self.deadline.is_none_or(|deadline| Instant::now() < deadline)
             }
@@ -159,9 +163,16 @@ impl<'a> Wait<'a> {
             self.place = None;
             in_time
         } else {
+            let writes = self.place.is_none() && self.is_to_leave() && state.outbound() > 0;
             drop(state);
-            self.go_on()
+            let carried = if writes { self.core.outbox.carry(self.core, self.deadline) } else { None };
+            carried.unwrap_or_else(|| self.go_on())
         };
         (slot.state.lock(), in_time)
+    }
+
+    /// Whether it is for what he wrote himself: he sees to it where nobody else does.
+    fn is_to_leave(&self) -> bool {
+        self.awaited.is_some_and(|awaited| awaited.side == Side::Outgoing)
     }
 }

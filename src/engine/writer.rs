@@ -1,4 +1,4 @@
-//! The writer thread: owns the timers, and the outgoing half whenever more than a little leaves.
+//! The writer thread: owns the timers, and sees to what leaves where nobody else is at it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use super::asking::GlobalWaiter;
 use super::core::{Core, GOODBYE};
-use super::outbox::Concerns;
+use super::lanes::Concerns;
+use super::outbox::Due;
 use crate::error::{Error, Phase};
 use crate::msg::connection::GlobalRequest;
 use crate::wire::{Encode, Escaped, Rest};
@@ -16,9 +17,13 @@ pub(super) fn run(core: &Arc<Core>) {
     let mut timers = Timers::new(core);
     loop {
         let next = timers.next(core);
-        if !core.outbox.park(next) {
-            timers.passed(core);
-            continue;
+        match core.outbox.park(next) {
+            Due::Stream => {}
+            Due::Timer => {
+                timers.passed(core);
+                continue;
+            }
+            Due::Nothing => continue,
         }
         let stop = core.outbox.lanes.lock().stop.clone();
         let flush_until = stop.as_ref().and_then(|stop| stop.flush_until);

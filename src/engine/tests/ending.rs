@@ -71,8 +71,8 @@ fn a_close_that_cuts_written_data_off_is_told_by_flush() {
     let channel = still.accepted(&link, 1 << 20);
     write_all(&channel, b"a little leaves at once").unwrap();
     channel.flush(soon()).unwrap();
-    // As much is left to the writer, which does not run here.
-    write_all(&channel, &[0; 100_000]).unwrap();
+    still.fill_up(true);
+    write_all(&channel, &[0; 250_000]).unwrap();
     receive_payload(&still.core, &ChannelClose { recipient: channel.id() }.to_vec()).unwrap();
     assert!(matches!(channel.flush(soon()), Err(Error::Closed(None))));
 }

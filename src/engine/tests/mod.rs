@@ -183,6 +183,13 @@ fn echo(channel: &ChannelLink) -> Result<()> {
     Ok(())
 }
 
+/// The channel that the client opens.
+#[cfg(not(loom))]
+fn accept(server: &Link) -> ChannelLink {
+    let Ok(Incoming::Open(request)) = server.next_incoming(soon()) else { panic!("no open") };
+    request.accept(server).unwrap()
+}
+
 fn write_all(channel: &ChannelLink, mut bytes: &[u8]) -> Result<()> {
     while !bytes.is_empty() {
         let count = channel.write(Lane::Data, bytes, soon())?;

@@ -211,7 +211,6 @@ fn loom_everything_posted_leaves_before_the_goodbye() {
         let core = Arc::clone(&still.core);
         let writer = thread::spawn(move || writer::run(&core));
         let user = thread::spawn(move || {
-            // More than a poster seals itself.
             channel.write(Lane::Data, &[1; 5000], None).unwrap();
             channel.write(Lane::Data, &[2; 1], None).unwrap();
             drop(channel);
@@ -228,6 +227,44 @@ fn loom_everything_posted_leaves_before_the_goodbye() {
         }
         assert_eq!((goodbye[0], kinds), (1, vec![96, 97]));
         assert!(bytes.len() == 5001 && bytes[4999..] == [1, 2]);
+    });
+}
+
+/// The stream takes something every other time, so that somebody has to wait for it: the user, whoever posts beside
+/// him, or the writer.
+#[test]
+fn loom_what_the_stream_did_not_take_leaves_all_the_same() {
+    in_every_order(4, || {
+        let (mut still, link, channel) = with_channel(1 << 20);
+        still.waver();
+        let (core, posting) = (Arc::clone(&still.core), Arc::clone(&still.core));
+        let writer = thread::spawn(move || writer::run(&core));
+        let user = thread::spawn(move || {
+            channel.write(Lane::Data, b"ab", None).unwrap();
+            channel.flush(None).unwrap();
+            channel.write(Lane::Data, b"c", None).unwrap();
+            drop(channel);
+        });
+        posting.ping(b"x");
+        user.join().unwrap();
+        // Two of data, EOF, CLOSE, PING: none of them needs the end to leave.
+        let mut before = Vec::new();
+        while before.len() < 5 {
+            match still.next_sent() {
+                Some(packet) => before.push(packet),
+                None => thread::yield_now(),
+            }
+        }
+        drop(posting);
+        drop::<Link>(link);
+        writer.join().unwrap();
+        let goodbye = still.next_sent().unwrap();
+        let data: Vec<_> =
+            before.iter().filter(|packet| packet[0] == 94).flat_map(|data| &data[9..]).collect();
+        let mut kinds: Vec<_> = before.iter().map(|packet| packet[0]).filter(|kind| *kind != 94).collect();
+        kinds.sort_unstable();
+        assert_eq!((goodbye[0], kinds), (1, vec![96, 97, 192]));
+        assert_eq!(data, [b'a', b'b', b'c'].iter().collect::<Vec<_>>());
     });
 }
 
@@ -264,7 +301,7 @@ fn loom_who_asks_while_the_connection_dies_is_told() {
         let core = Arc::clone(&still.core);
         let asking = thread::spawn(move || {
             let waiter = crate::engine::asking::GlobalWaiter { sender, install: None };
-            core.post_control(vec![80], crate::engine::outbox::Concerns::Global(waiter));
+            core.post_control(vec![80], crate::engine::lanes::Concerns::Global(waiter));
         });
         still.core.die(Error::protocol("test"));
         asking.join().unwrap();

@@ -2,6 +2,7 @@
 //! step happens on the thread that makes it, so that a test, or loom, decides what comes after what.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -22,13 +23,22 @@ use crate::packet::{Opened, Opener, Sealer};
 use crate::sys::traffic::TrafficClasses;
 use crate::wire::{Encode, Escaped, Rest};
 
-/// Takes everything, without waiting.
+/// Takes everything, or nothing, without waiting.
 #[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Vec<u8>>>);
+struct Sink {
+    taken: Arc<Mutex<Vec<u8>>>,
+    full: Arc<AtomicBool>,
+    /// It takes something every other time.
+    wavers: Arc<AtomicBool>,
+}
 
 impl WriteHalf for Sink {
     fn write_now(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(buf);
+        let wavers = self.wavers.load(Ordering::SeqCst);
+        if self.full.fetch_xor(wavers, Ordering::SeqCst) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.taken.lock().unwrap().extend_from_slice(buf);
         Ok(buf.len())
     }
 
@@ -112,13 +122,25 @@ impl Still {
     }
 
     /// How many bytes have left for the stream.
+    #[cfg(not(loom))]
     pub(super) fn bytes_sent(&self) -> usize {
-        self.sent.0.lock().unwrap().len()
+        self.sent.taken.lock().unwrap().len()
+    }
+
+    /// From now on the stream takes everything, or nothing.
+    pub(super) fn fill_up(&self, full: bool) {
+        self.sent.full.store(full, Ordering::SeqCst);
+    }
+
+    /// From now on the stream takes something every other time.
+    #[cfg(loom)]
+    pub(super) fn waver(&self) {
+        self.sent.wavers.store(true, Ordering::SeqCst);
     }
 
     /// The next packet it has sent.
     pub(super) fn next_sent(&mut self) -> Option<Vec<u8>> {
-        let mut sent = self.sent.0.lock().unwrap();
+        let mut sent = self.sent.taken.lock().unwrap();
         match self.opener.open(&mut sent).unwrap() {
             Opened::NeedMore(_) => None,
             Opened::Packet { payload, consumed, .. } => {

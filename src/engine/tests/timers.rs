@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{setup, soon, within};
+use crate::engine::lanes::{Concerns, Control};
 use crate::engine::login::PeerExtensions;
 use crate::engine::outbox::Outbox;
 use crate::engine::{Closer, Core, Limits, Start, WriteHalf, spawn, writer};
@@ -13,6 +14,7 @@ use crate::kex::{Kex, Role};
 use crate::msg::transport::Ignore;
 use crate::packet::Sealer;
 use crate::sys::traffic::TrafficClasses;
+use crate::wire::Encode;
 
 /// Takes so many bytes at a time, each time after a while.
 struct Slow(usize, Duration);
@@ -28,6 +30,21 @@ impl WriteHalf for Slow {
     }
 }
 
+/// Takes nothing.
+struct Stuck;
+
+impl WriteHalf for Stuck {
+    fn write_now(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {
+        let until = deadline.expect("nobody waits for ever");
+        std::thread::sleep(until.saturating_duration_since(Instant::now()));
+        Err(io::ErrorKind::TimedOut.into())
+    }
+}
+
 struct Nothing;
 
 impl Closer for Nothing {
@@ -35,7 +52,7 @@ impl Closer for Nothing {
 }
 
 /// A transport with a writer, of which nothing is ever heard.
-fn writing(stream: Slow, keepalive: Option<(Duration, u32)>) -> Arc<Core> {
+fn writing(stream: impl WriteHalf + 'static, keepalive: Option<(Duration, u32)>) -> Arc<Core> {
     let setup = setup(Role::Client);
     let start = Start {
         role: Role::Client,
@@ -60,12 +77,19 @@ fn writing(stream: Slow, keepalive: Option<(Duration, u32)>) -> Arc<Core> {
     core
 }
 
-/// Keeps so many bytes waiting to leave, as long as the transport takes any: in pieces that are too large
-/// for whoever posts them to write them.
+/// Keeps so many bytes waiting to leave; who posts the last of them writes a batch himself.
 fn fill(core: &Core, bytes: usize) {
-    while core.alive() && core.outbox.lanes.lock().control_bytes < bytes {
-        core.post(&Ignore { data: &[0; 100_000] });
+    let payload = Ignore { data: &[0; 100_000] }.to_vec();
+    let mut lanes = core.outbox.lanes.lock();
+    if lanes.control_bytes >= bytes {
+        return;
     }
+    while lanes.control_bytes < bytes {
+        lanes.control_bytes += payload.len();
+        lanes.control.push_back(Control { payload: payload.clone(), concerns: Concerns::Nobody });
+    }
+    drop(lanes);
+    core.post(&Ignore { data: b"" });
 }
 
 #[test]
@@ -77,6 +101,23 @@ fn keepalive_is_looked_at_while_there_is_always_more_to_send() {
             fill(&core, 800 * 1000);
             std::thread::yield_now();
         }
+        let Error::Closed(Some(cause)) = core.closed() else { panic!("no cause") };
+        assert!(matches!(*cause, Error::Timeout(Phase::Keepalive)), "{cause}");
+        assert!(core.wait_end(soon()));
+    });
+}
+
+#[test]
+fn keepalive_is_looked_at_while_a_user_waits_for_the_stream() {
+    within(30, || {
+        let core = writing(Stuck, Some((Duration::from_millis(100), 2)));
+        fill(&core, 800 * 1000);
+        let begun = Instant::now();
+        while core.alive() {
+            core.outbox.carry(&core, soon());
+        }
+        // A look at most after the third interval.
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
         let Error::Closed(Some(cause)) = core.closed() else { panic!("no cause") };
         assert!(matches!(*cause, Error::Timeout(Phase::Keepalive)), "{cause}");
         assert!(core.wait_end(soon()));

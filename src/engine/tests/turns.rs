@@ -8,10 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use super::{echo, engines, read_all, serve_echo, soon, through_echo, within, write_all};
-use crate::engine::{
-    ChannelLink, Halves, Incoming, Lane, Limits, Link, MemoryStream, ReadHalf, Signal, Stream,
-};
+use super::{accept, echo, engines, read_all, serve_echo, soon, through_echo, within, write_all};
+use crate::engine::{ChannelLink, Halves, Lane, Limits, Link, MemoryStream, ReadHalf, Signal, Stream};
 use crate::error::{Error, Phase};
 
 /// How many reads each thread made that found something.
@@ -82,12 +80,6 @@ fn end(client: Link, served: thread::JoinHandle<()>) {
 fn ping(channel: &ChannelLink) {
     write_all(channel, b"x").unwrap();
     assert_eq!(channel.read(Lane::Data, &mut [0; 10], soon()).unwrap(), 1);
-}
-
-/// The channel that the client opens.
-fn accept(server: &Link) -> ChannelLink {
-    let Ok(Incoming::Open(request)) = server.next_incoming(soon()) else { panic!("no open") };
-    request.accept(server).unwrap()
 }
 
 /// How many of the reads this thread made, and all.
