@@ -34,6 +34,7 @@ mod sink;
 mod slot;
 mod stream;
 mod sync;
+mod table;
 mod taking;
 #[cfg(test)]
 mod tests;
