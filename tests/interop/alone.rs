@@ -4,6 +4,7 @@
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -211,22 +212,25 @@ fn our_client_alone_on_dropbear() {
 /// A server of ours for one connection with one row; in the end it says who came, and how it went.
 struct Once {
     port: u16,
+    /// Its port is nobody else's as long as somebody may connect to it.
+    listener: Arc<TcpListener>,
     serving: JoinHandle<(String, Result<(), Error>)>,
 }
 
 impl Once {
     fn new(host: &PKey, own: &Keys, algorithms: Algorithms) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = Arc::new(TcpListener::bind("127.0.0.1:0").unwrap());
         let port = listener.local_addr().unwrap().port();
         let server = SSHServer::builder().host_key(host.clone()).algorithms(algorithms);
         let server = server.unused_timeout(UNUSED).build().unwrap();
         let open = Open::to(own);
+        let there = Arc::clone(&listener);
         let serving = thread::spawn(move || {
-            let (stream, from) = listener.accept().unwrap();
+            let (stream, from) = there.accept().unwrap();
             let ident = first_line(&stream);
             (ident, server.serve_stream(stream, &Peer::named(&from.to_string()), open))
         });
-        Self { port, serving }
+        Self { port, listener, serving }
     }
 
     /// What came of the row, where the client has said what it makes of it.
@@ -234,6 +238,7 @@ impl Once {
         // A client that never came is let off here.
         drop(TcpStream::connect(("127.0.0.1", self.port)));
         let (ident, served) = self.serving.join().unwrap();
+        drop(self.listener);
         let outcome = match (client, served) {
             (Ok(()), _) => Ok(true),
             (Err(said), Ok(())) => Err(said),

@@ -11,6 +11,7 @@ use parking_lot::Condvar;
 
 use super::still::Still;
 use super::{accept, engines, read_all, soon, within, write_all};
+use crate::engine::waiting::Side;
 use crate::engine::{ChannelLink, Closer, Halves, Lane, Limits, Link, MemoryStream, Stream, WriteHalf};
 use crate::error::{Error, Phase};
 use crate::kex::Role;
@@ -74,6 +75,47 @@ fn what_the_stream_did_not_take_is_written_by_who_waits_for_it() {
     assert_eq!(channel.write(Lane::Data, &[7; 100], soon()).unwrap(), 100);
 }
 
+/// Waits until something has happened.
+fn until(happened: impl Fn() -> bool) {
+    while !happened() {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn the_writer_leaves_the_rest_to_who_waits_for_room() {
+    within(60, || {
+        let (still, channel) = channel(1 << 20);
+        still.fill_up(true);
+        while channel.readiness().2 {
+            channel.write(Lane::Data, &[7; 100_000], soon()).unwrap();
+        }
+        still.fill_up(false);
+        let writers = still.writers();
+        writers.begun.lock().unwrap().clear();
+        let held = writers.hold.lock().unwrap();
+        let core = Arc::clone(&still.core);
+        let writer = thread::spawn(move || assert!(core.outbox.drain(&core, None).unwrap()));
+        until(|| !writers.begun.lock().unwrap().is_empty());
+        let writing = channel.clone();
+        let user = thread::spawn(move || {
+            writing.write(Lane::Data, b"x", soon()).unwrap();
+            writing.flush(soon()).unwrap();
+        });
+        until(|| channel.slot().state.lock().asleep.on(Side::Outgoing) == 1);
+        let ids = [writer.thread().id(), user.thread().id()];
+        drop(held);
+        writer.join().unwrap();
+        user.join().unwrap();
+        let begun = writers.begun.lock().unwrap();
+        // The batch that was sealed before, and what is more than it.
+        assert!(
+            begun.len() > 1 && begun[0] == ids[0] && begun[1..].iter().all(|id| *id == ids[1]),
+            "{begun:?}"
+        );
+    });
+}
+
 // ---- with one
 
 /// Who wrote how often, and whether the stream takes anything.
@@ -96,8 +138,10 @@ impl Gate {
         self.changed.notify_all();
     }
 
-    fn writes_of(&self, thread: ThreadId) -> usize {
-        self.state.lock().writes.get(&thread).copied().unwrap_or(0)
+    /// How many writes this thread has made, and all, since the last time.
+    fn writes(&self) -> (usize, usize) {
+        let writes = std::mem::take(&mut self.state.lock().writes);
+        (writes.get(&thread::current().id()).copied().unwrap_or(0), writes.values().sum())
     }
 }
 
@@ -176,15 +220,27 @@ fn tcp() -> (TcpStream, TcpStream) {
     (near, listener.accept().unwrap().0)
 }
 
-/// As long as a user writes, he does most of it: here until he has made so many writes to the stream.
+/// Writes until this thread makes nearly all writes to the stream itself: a busy machine may keep it away from many.
+/// How many bytes that took.
+fn write_until_he_does(channel: &ChannelLink, gate: &Gate) -> usize {
+    let mut sent = 0;
+    loop {
+        gate.writes();
+        for _ in 0..10 {
+            write_all(channel, &[7; 300_000]).unwrap();
+            sent += 300_000;
+        }
+        let (mine, all) = gate.writes();
+        if mine * 10 > all * 9 {
+            return sent;
+        }
+    }
+}
+
 fn writes_himself(streams: (impl Stream, impl Stream)) {
     let (client, gate, [near, far], server) = gated(streams, &Limits::default());
     let reading = thread::spawn(move || read_all(&far).unwrap().len());
-    let mut sent = 0;
-    while gate.writes_of(thread::current().id()) < 300 {
-        write_all(&near, &[7; 300_000]).unwrap();
-        sent += 300_000;
-    }
+    let sent = write_until_he_does(&near, &gate);
     near.send_eof();
     assert_eq!(reading.join().unwrap(), sent);
     client.close();
@@ -194,7 +250,7 @@ fn writes_himself(streams: (impl Stream, impl Stream)) {
 #[test]
 fn who_writes_sees_to_it_himself() {
     within(60, || writes_himself(MemoryStream::pair(64 * 1024)));
-    within(60, || writes_himself(MemoryStream::pair(10)));
+    within(60, || writes_himself(MemoryStream::pair(1000)));
     within(60, || writes_himself(tcp()));
 }
 
@@ -224,10 +280,7 @@ fn who_has_the_writer_thread_gets_back_to_writing_himself() {
             // The writer thread waits for the stream now.
             thread::sleep(Duration::from_millis(20));
             gate.shut(false);
-            let before = gate.writes_of(thread::current().id());
-            while gate.writes_of(thread::current().id()) < before + 20 {
-                write_all(&near, &[7; 300_000]).unwrap();
-            }
+            write_until_he_does(&near, &gate);
         }
         near.send_eof();
         assert!(reading.join().unwrap() > 0);

@@ -4,6 +4,8 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+#[cfg(not(loom))]
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use super::{setup, soon};
@@ -30,10 +32,26 @@ struct Sink {
     full: Arc<AtomicBool>,
     /// It takes something every other time.
     wavers: Arc<AtomicBool>,
+    /// Who writes, and does so while a test does not hold it.
+    #[cfg(not(loom))]
+    writers: Writers,
+}
+
+/// Those who have begun to write to a stream, and what keeps them from going on.
+#[cfg(not(loom))]
+#[derive(Clone, Default)]
+pub(super) struct Writers {
+    pub(super) begun: Arc<Mutex<Vec<ThreadId>>>,
+    pub(super) hold: Arc<Mutex<()>>,
 }
 
 impl WriteHalf for Sink {
     fn write_now(&mut self, buf: &[u8]) -> io::Result<usize> {
+        #[cfg(not(loom))]
+        {
+            self.writers.begun.lock().unwrap().push(std::thread::current().id());
+            drop(self.writers.hold.lock().unwrap());
+        }
         let wavers = self.wavers.load(Ordering::SeqCst);
         if self.full.fetch_xor(wavers, Ordering::SeqCst) {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -125,6 +143,12 @@ impl Still {
     #[cfg(not(loom))]
     pub(super) fn bytes_sent(&self) -> usize {
         self.sent.taken.lock().unwrap().len()
+    }
+
+    /// Who writes to the stream.
+    #[cfg(not(loom))]
+    pub(super) fn writers(&self) -> Writers {
+        self.sent.writers.clone()
     }
 
     /// From now on the stream takes everything, or nothing.
