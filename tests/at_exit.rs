@@ -1,6 +1,8 @@
 //! A process may end while the library's threads work: whatever of the library was called first, it ends as it
 //! wanted to.
 
+mod given;
+
 use std::process::Command;
 use std::sync::Barrier;
 use std::thread;
@@ -30,6 +32,7 @@ fn end_at_work() {
 
 #[test]
 fn whatever_was_called_first() {
+    let _watch = given::within(60);
     if let Some(call) = std::env::var_os(FIRST) {
         match call.to_str().unwrap() {
             "generate" => PKey::generate(KeyKind::Ed25519).unwrap(),

@@ -29,7 +29,8 @@ const BATCH: usize = 192 * 1024;
 const KEPT: usize = 8 * 1024;
 /// While data flows: a batch, and the piece of a channel that fills it up.
 const LARGE: usize = BATCH + 72 * 1024;
-/// A blocked write looks at the timers at least this often.
+/// Who waits for the stream gives up at least this often: the writer looks at its timers, a user lets the writer have
+/// the token, which may have to end.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long the writer leaves to a user what he has left: long enough that one who goes on writing is back, short
 /// enough that nobody notices. No time at all in a model, where every wait for it would be one for ever.

@@ -1,7 +1,7 @@
 //! One channel as the engine keeps it: its buffers, credit, requests under way, and end.
 //!
 //! One lock a slot, taken by the reader (what arrives), the writer (what leaves) and users; never
-//! held across I/O, sealing of data, or another lock. User calls live in `link.rs`.
+//! held across I/O, sealing of data, or another lock. User calls live in `channel_link.rs`.
 
 use std::any::Any;
 use std::collections::VecDeque;

@@ -165,7 +165,11 @@ impl<'a> Wait<'a> {
         } else {
             let writes = self.place.is_none() && self.is_to_leave() && state.outbound() > 0;
             drop(state);
-            let carried = if writes { self.core.outbox.carry(self.core, self.deadline) } else { None };
+            let mut carried = None;
+            if writes {
+                // As on the writer's thread: the stream may be a user's own.
+                guarded(self.core, |core| carried = core.outbox.carry(core, self.deadline));
+            }
             carried.unwrap_or_else(|| self.go_on())
         };
         (slot.state.lock(), in_time)

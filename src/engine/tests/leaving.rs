@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
@@ -10,7 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Condvar;
 
 use super::still::Still;
-use super::{accept, engines, read_all, soon, within, write_all};
+use super::{accept, engines, read_all, soon, tcp_pair, within, write_all};
 use crate::engine::waiting::Side;
 use crate::engine::{ChannelLink, Closer, Halves, Lane, Limits, Link, MemoryStream, Stream, WriteHalf};
 use crate::error::{Error, Phase};
@@ -128,6 +127,8 @@ struct Gate {
 #[derive(Default)]
 struct GateState {
     shut: bool,
+    /// A wait for it to open panics.
+    broken: bool,
     closed: bool,
     writes: HashMap<ThreadId, usize>,
 }
@@ -179,6 +180,7 @@ impl WriteHalf for GatedWrite {
 
     fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {
         let mut state = self.1.state.lock();
+        assert!(!state.broken, "a stream of a user's own breaks");
         while state.shut && !state.closed {
             let Some(deadline) = deadline else {
                 self.1.changed.wait(&mut state);
@@ -214,12 +216,6 @@ fn gated(
     (client, gate, [opened.join().unwrap(), far], server)
 }
 
-fn tcp() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    (near, listener.accept().unwrap().0)
-}
-
 /// Writes until this thread makes nearly all writes to the stream itself: a busy machine may keep it away from many.
 /// How many bytes that took.
 fn write_until_he_does(channel: &ChannelLink, gate: &Gate) -> usize {
@@ -251,7 +247,7 @@ fn writes_himself(streams: (impl Stream, impl Stream)) {
 fn who_writes_sees_to_it_himself() {
     within(60, || writes_himself(MemoryStream::pair(64 * 1024)));
     within(60, || writes_himself(MemoryStream::pair(1000)));
-    within(60, || writes_himself(tcp()));
+    within(60, || writes_himself(tcp_pair()));
 }
 
 #[test]
@@ -341,4 +337,20 @@ fn who_waits_for_the_stream_hears_of_the_end() {
             server.close();
         });
     }
+}
+
+/// It ends the connection, as on the writer's thread; what the user did goes on no further.
+#[test]
+fn a_stream_that_panics_ends_the_wait_for_it() {
+    within(60, || {
+        let (client, gate, [near, _far], server) = gated(MemoryStream::pair(64 * 1024), &Limits::default());
+        {
+            let mut state = gate.state.lock();
+            (state.shut, state.broken) = (true, true);
+        }
+        let (error, _) = write_until_it_fails(&near, None);
+        assert!(matches!(error, Error::Closed(Some(_))), "{error}");
+        assert!(client.core().wait_end(soon()));
+        server.close();
+    });
 }

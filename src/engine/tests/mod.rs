@@ -22,6 +22,8 @@ mod timers;
 #[cfg(all(unix, not(loom)))]
 mod turns;
 
+#[cfg(not(loom))]
+use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::sync::{Arc, LazyLock};
 use std::thread::JoinHandle;
@@ -181,6 +183,13 @@ fn echo(channel: &ChannelLink) -> Result<()> {
     channel.send_exit("exit-status", &STATUS.to_vec());
     channel.close();
     Ok(())
+}
+
+#[cfg(not(loom))]
+fn tcp_pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (near, listener.accept().unwrap().0)
 }
 
 /// The channel that the client opens.

@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use super::{accept, echo, engines, read_all, serve_echo, soon, through_echo, within, write_all};
+use super::{accept, echo, engines, read_all, serve_echo, soon, tcp_pair, through_echo, within, write_all};
 use crate::engine::{ChannelLink, Halves, Lane, Limits, Link, MemoryStream, ReadHalf, Signal, Stream};
 use crate::error::{Error, Phase};
 
@@ -189,12 +188,6 @@ fn what_nobody_waits_for_is_read() {
         drop(channel);
         end(client, served);
     });
-}
-
-fn tcp_pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    (near, listener.accept().unwrap().0)
 }
 
 /// What another thread does here ends the wait of one who reads, whatever he reads from.
