@@ -426,10 +426,10 @@ impl ChannelLink {
         (state.readable(Lane::Data), state.readable(Lane::Stderr), state.writable())
     }
 
-    /// Looks how far the peer may be ahead of us, in bytes, without keeping the channel open.
-    pub(crate) fn watch_window(&self) -> impl Fn() -> usize + Send + Sync + use<> {
+    /// Looks how many bytes come in with nobody reading, at least, without keeping the channel open.
+    pub(crate) fn watch_capacity(&self) -> impl Fn() -> usize + Send + Sync + use<> {
         let slot = Arc::clone(&self.0.slot);
-        move || slot.state.lock().flow.window()
+        move || slot.state.lock().flow.capacity()
     }
 
     /// Waits until a read of either stream would return at once; false at the deadline.

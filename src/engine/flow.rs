@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 pub(super) const WINDOW: u32 = 2 * 1024 * 1024;
 /// The largest data packet we ask for; OpenSSH's figure, and more makes nobody faster.
 pub(super) const MAX_PACKET: u32 = 32 * 1024;
+/// The share of the window after which the peer is told that it was consumed: long before a fast sender stands still,
+/// and seldom enough that it is not woken for little.
+pub(super) const TOLD: u32 = 4;
 /// On short round trips a window beyond this makes sshd slower (it buffers all of it).
 const WINDOW_SHORT: u32 = 8 * 1024 * 1024;
 /// The largest window at all: 1.2 GB/s at 50 ms.
@@ -107,11 +110,10 @@ impl Flow {
         Ok(())
     }
 
-    /// `bytes` were consumed. True when the peer should be told now: an eighth of the window, long
-    /// before the half at which a fast sender stands still.
+    /// `bytes` were consumed. True when the peer should be told now.
     pub(super) fn consumed(&mut self, bytes: usize) -> bool {
         self.owed = self.owed.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
-        self.owed >= self.target / 8
+        self.owed >= self.target / TOLD
     }
 
     /// The adjust that is due, at `now`, on a path with that round trip; grows the window out of
@@ -143,9 +145,9 @@ impl Flow {
         grant
     }
 
-    /// What the receive window is filled up to.
-    pub(super) fn window(&self) -> usize {
-        usize::try_from(self.target).unwrap_or(usize::MAX)
+    /// What comes in with nobody reading, at least: what was consumed and not yet told is withheld.
+    pub(super) fn capacity(&self) -> usize {
+        usize::try_from(self.target.saturating_sub(self.target / TOLD)).unwrap_or(usize::MAX)
     }
 
     /// What the window grew beyond what the channel started with: its share of the budget.
@@ -177,11 +179,13 @@ mod tests {
     }
 
     #[test]
-    fn credit_goes_back_at_an_eighth() {
+    fn credit_goes_back_by_quarters() {
         let mut flow = Flow::new(WINDOW);
         assert!(!flow.consumed(1000));
-        assert!(flow.consumed(WINDOW as usize / 8));
-        assert_eq!(flow.take_adjust(Instant::now(), Duration::from_micros(100), 0), 1000 + WINDOW / 8);
+        assert!(flow.consumed((WINDOW / TOLD) as usize));
+        assert_eq!(flow.take_adjust(Instant::now(), Duration::from_micros(100), 0), 1000 + WINDOW / TOLD);
+        assert!(!flow.consumed((WINDOW / TOLD) as usize - 1));
+        assert_eq!(flow.capacity(), (WINDOW - WINDOW / TOLD) as usize);
     }
 
     #[test]
@@ -191,12 +195,12 @@ mod tests {
             let start = Instant::now();
             let mut granted = 0_u64;
             let mut consumed = 0_u64;
-            // 2 MiB every 50 ms, told in eighths.
+            // 2 MiB every 50 ms, told in quarters.
             for step in 1..=64_u64 {
-                flow.receive_window -= WINDOW / 8;
-                consumed += u64::from(WINDOW / 8);
-                flow.consumed(WINDOW as usize / 8);
-                let now = start + Duration::from_micros(6250 * step);
+                flow.receive_window -= WINDOW / TOLD;
+                consumed += u64::from(WINDOW / TOLD);
+                flow.consumed((WINDOW / TOLD) as usize);
+                let now = start + Duration::from_micros(12_500 * step);
                 granted += u64::from(flow.take_adjust(now, Duration::from_millis(trip_ms), u32::MAX));
             }
             assert_eq!(granted > consumed, grows, "{trip_ms} ms");

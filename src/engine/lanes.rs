@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use super::asking::GlobalWaiter;
 use super::slot::Slot;
+use super::sync::{ThreadId, thread_id};
 use crate::packet::SealKeys;
 
 /// An item of the kex lane.
@@ -78,6 +79,8 @@ pub(super) struct Lanes {
     pub(super) lent: bool,
     /// How often users have left something.
     pub(super) left: u64,
+    /// Who did so last.
+    pub(super) left_by: Option<ThreadId>,
     /// A user waits for the stream.
     pub(super) carried: bool,
     pub(super) writer: Sleep,
@@ -138,6 +141,7 @@ impl Lanes {
     pub(super) fn lend(&mut self) {
         self.lent = self.is_due();
         self.left = self.left.wrapping_add(1);
+        self.left_by = Some(thread_id());
     }
 
     /// Whether nothing waits but what one channel has.

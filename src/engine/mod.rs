@@ -15,11 +15,13 @@ mod exit;
 mod flow;
 mod incoming;
 mod lanes;
+mod lease;
 mod limits;
 mod link;
 mod login;
 mod marking;
 mod mux;
+mod naps;
 mod outbox;
 mod outside;
 mod pipe;
@@ -142,6 +144,7 @@ pub(crate) fn start(mut login: login::Finished, start: Start) -> Result<Link> {
         opener: login.opener,
         inbox: login.inbox,
         dialogue: true,
+        naps: naps::Naps::default(),
         wake: mux::Wake::default(),
         needed: 0,
         started: (role == Role::Server).then(Instant::now),

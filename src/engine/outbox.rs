@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 
 use super::core::Core;
 use super::lanes::{Concerns, Control, Item, KexItem, Lanes, Rekey, Sleep, Stop};
+use super::lease::Lease;
 use super::pool::Pool;
 use super::slot::{Slot, seal_message};
 use super::stream::WriteHalf;
-use super::sync::{AtomicBool, Condvar, Mutex, MutexGuard};
+use super::sync::{AtomicBool, Condvar, Mutex, MutexGuard, thread_id};
 use super::waiting::Side;
 use crate::error::Error;
 use crate::msg::kex::NewKeys;
@@ -32,9 +33,6 @@ const LARGE: usize = BATCH + 72 * 1024;
 /// Who waits for the stream gives up at least this often: the writer looks at its timers, a user lets the writer have
 /// the token, which may have to end.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long the writer leaves to a user what he has left: long enough that one who goes on writing is back, short
-/// enough that nobody notices. No time at all in a model, where every wait for it would be one for ever.
-const LEASE: Duration = Duration::from_millis(if cfg!(loom) { 0 } else { 2 });
 
 /// Large buffers that nobody uses: more writers than processors make no use of more.
 static FREE: Pool = Pool::new(8);
@@ -72,6 +70,8 @@ pub(super) struct Outbox {
     token: Mutex<Outgoing>,
     /// Somebody waits for the stream; see `Core::die`.
     pub(super) blocked: AtomicBool,
+    /// A user has written something since the reader asked.
+    spoken: AtomicBool,
 }
 
 impl Outbox {
@@ -84,6 +84,7 @@ impl Outbox {
             wake: Condvar::new(),
             token: Mutex::new(Outgoing { sealer, stream, buffer: Vec::new(), written: 0 }),
             blocked: AtomicBool::new(false),
+            spoken: AtomicBool::new(false),
         }
     }
 
@@ -165,8 +166,14 @@ impl Outbox {
 
     /// Posts a channel on which a user has written: he sees to all of it that the stream takes at once.
     pub(super) fn post_written(&self, core: &Core, slot: &Arc<Slot>) {
+        self.spoken.store(true, Ordering::Relaxed);
         self.lanes.lock().data.push_back(Arc::clone(slot));
         self.kick(core, Some(slot));
+    }
+
+    /// Whether a user has written something since the last call.
+    pub(super) fn take_spoken(&self) -> bool {
+        self.spoken.swap(false, Ordering::Relaxed)
     }
 
     /// Tells the writer to end.
@@ -241,6 +248,15 @@ impl Outbox {
         lanes.carried = false;
         lanes.lend();
         if lanes.lent && lanes.writer == Sleep::Sleeps {
+            self.call(lanes);
+        }
+    }
+
+    /// A user goes on to wait for the peer: what he left, if anything, is the writer's.
+    pub(super) fn hand_over(&self) {
+        let mut lanes = self.lanes.lock();
+        if lanes.lent && !lanes.carried && lanes.left_by == Some(thread_id()) {
+            lanes.lent = false;
             self.call(lanes);
         }
     }
@@ -336,6 +352,8 @@ impl Outbox {
     /// The writer's work: waits until there is something to do that no user is at, or `timer`.
     pub(super) fn park(&self, timer: Option<Instant>) -> Due {
         let mut lanes = self.lanes.lock();
+        let mut lease = Lease::default();
+        let mut seen = lanes.left;
         loop {
             lanes.lent &= lanes.is_due() && lanes.stop.is_none();
             if lanes.stop.is_some() || (lanes.is_due() && !lanes.lent) {
@@ -344,9 +362,12 @@ impl Outbox {
             if std::mem::take(&mut lanes.retime) {
                 return Due::Nothing;
             }
-            if lanes.lent && !lanes.carried {
-                self.nap(&mut lanes);
+            // One who is at it comes and goes, or waits for the stream since the last look, which may be long.
+            if lanes.lent && !(lanes.carried && lanes.left == seen) {
+                seen = lanes.left;
+                self.nap(&mut lanes, &mut lease);
             } else {
+                lease.is_over();
                 lanes.writer = Sleep::Sleeps;
                 match timer {
                     None => self.wake.wait(&mut lanes),
@@ -361,15 +382,18 @@ impl Outbox {
     }
 
     /// Leaves what is left to users for a while, and for good if none of them was at it meanwhile.
-    fn nap(&self, lanes: &mut MutexGuard<'_, Lanes>) {
+    fn nap(&self, lanes: &mut MutexGuard<'_, Lanes>, lease: &mut Lease) {
         let left = lanes.left;
         lanes.writer = Sleep::Naps;
-        let over = match Instant::now().checked_add(LEASE) {
-            Some(until) if !LEASE.is_zero() => self.wake.wait_until(lanes, until).timed_out(),
-            _ => true,
+        // In a model every wait for a time would be one for ever.
+        let over = match lease.next_look(Instant::now()).filter(|_| !cfg!(loom)) {
+            Some(until) => self.wake.wait_until(lanes, until).timed_out(),
+            None => true,
         };
         lanes.writer = Sleep::Awake;
-        lanes.lent = lanes.carried || !over || lanes.left != left;
+        if over {
+            lanes.lent = lanes.carried || lanes.left != left;
+        }
     }
 
     /// Waits until anything is posted, or `deadline`.

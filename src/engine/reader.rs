@@ -4,11 +4,13 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::Instant;
 
 use super::core::Core;
 use super::lanes::KexItem;
 use super::mux::{self, Wake};
+use super::naps::{NAP, Naps};
 use super::pool::Pool;
 use super::stream::ReadHalf;
 use crate::error::{self, Error, Result};
@@ -115,6 +117,7 @@ pub(crate) struct Reader {
     /// Something other than data and credit came since the last read: the peer is in a dialogue with us, and one
     /// that has Nagle's algorithm on waits for our acknowledgement before it goes on.
     pub(crate) dialogue: bool,
+    pub(super) naps: Naps,
     /// Whom the packets of this read concern.
     pub(super) wake: Wake,
     /// How many bytes the next packet takes, as far as is known; 0 before anybody has looked.
@@ -197,8 +200,8 @@ impl Reader {
         if !idle || self.needed > self.inbox.buffer.len() {
             self.inbox.make_room(self.needed.max(if idle { 0 } else { LARGE }));
         }
-        let count = if self.inbox.buffer.len() > SMALL && idle {
-            match self.inbox.read_now(&mut *self.stream) {
+        let count = if self.inbox.buffer.len() > SMALL {
+            match self.read_now(core) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.inbox.slim();
                     self.inbox.read(&mut *self.stream, None)
@@ -211,6 +214,23 @@ impl Reader {
         self.took(core, count)
     }
 
+    /// Reads what is there, or what is there a moment later.
+    fn read_now(&mut self, core: &Core) -> io::Result<usize> {
+        loop {
+            let count = self.inbox.read_now(&mut *self.stream);
+            if !matches!(&count, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+                return count;
+            }
+            if core.outbox.take_spoken() {
+                self.naps.dialogue();
+            }
+            if !self.naps.due() {
+                return count;
+            }
+            thread::sleep(NAP);
+        }
+    }
+
     /// Reads on, as much as there is, for somebody who waits until then and can be interrupted.
     fn fill_until(&mut self, core: &Core, deadline: Option<Instant>) -> Result<()> {
         if self.needed == 0 {
@@ -219,7 +239,7 @@ impl Reader {
         }
         loop {
             self.inbox.make_room(self.needed.max(LARGE));
-            let count = match self.inbox.read_now(&mut *self.stream) {
+            let count = match self.read_now(core) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.inbox.slim();
                     match self.stream.wait(deadline) {
@@ -250,7 +270,9 @@ impl Reader {
         }
         if std::mem::take(&mut self.dialogue) {
             self.stream.quick_ack();
+            self.naps.dialogue();
         }
+        self.naps.took(count);
         core.heard.fetch_add(1, Ordering::Relaxed);
         core.bytes_in.fetch_add(count as u64, Ordering::Relaxed);
         Ok(())

@@ -8,13 +8,10 @@
 //! Knows nothing of what is read, nor what anybody waits for.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::lease::Lease;
 use super::sync::{Condvar, Mutex, MutexGuard, ThreadId, thread_id};
-
-/// How long the reader thread leaves the connection to users when none of them reads: long enough that one who
-/// works on what came is back, short enough that nobody notices.
-const LEASE: Duration = Duration::from_millis(2);
 
 /// Ends a wait for the connection that another thread is in, or its next one.
 pub(super) type Interrupt = Arc<dyn Fn() + Send + Sync>;
@@ -189,29 +186,39 @@ impl<R, W> Turn<R, W> {
     }
 
     fn await_turn(&self, mut state: MutexGuard<'_, State<R, W>>) -> R {
+        let mut lease = Lease::default();
+        let mut seen = state.turns;
         loop {
             let turns = state.turns;
             let unused = match state.reader {
-                None => {
+                // One user has the turn since the last look: it may be long until he is done.
+                None if turns == seen => {
                     state.rests = true;
                     self.back.wait(&mut state);
                     state.rests = false;
+                    lease.is_over();
+                    false
+                }
+                // They come and go, and need not call for that.
+                None => {
+                    self.pause(&mut state, &mut lease);
                     false
                 }
                 Some(_) if state.is_called() => false,
-                Some(_) => self.pause(&mut state) && state.turns == turns,
+                Some(_) => self.pause(&mut state, &mut lease) && state.turns == turns,
             };
             if (unused || state.is_called())
                 && let Some(reader) = state.reader.take()
             {
                 return reader;
             }
+            seen = turns;
         }
     }
 
     /// Sleeps for a while; false when called before.
-    fn pause(&self, state: &mut MutexGuard<'_, State<R, W>>) -> bool {
-        match Instant::now().checked_add(LEASE) {
+    fn pause(&self, state: &mut MutexGuard<'_, State<R, W>>, lease: &mut Lease) -> bool {
+        match lease.next_look(Instant::now()) {
             Some(until) => self.back.wait_until(state, until).timed_out(),
             None => true,
         }

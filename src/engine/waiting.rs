@@ -121,6 +121,9 @@ impl<'a> Wait<'a> {
     pub(super) fn go_on(&mut self) -> bool {
         match &mut self.place {
             None => {
+                if !self.is_to_leave() {
+                    self.core.outbox.hand_over();
+                }
                 self.place = Some(self.core.turn.enter(self.awaited));
                 true
             }

@@ -74,6 +74,23 @@ fn what_the_stream_did_not_take_is_written_by_who_waits_for_it() {
     assert_eq!(channel.write(Lane::Data, &[7; 100], soon()).unwrap(), 100);
 }
 
+#[test]
+fn what_was_left_by_who_goes_on_to_wait_for_the_peer_is_the_writers() {
+    let (still, channel) = channel(1 << 20);
+    let lent = || still.core.outbox.lanes.lock().lent;
+    still.fill_up(true);
+    written(&still, &channel, 250_000);
+    assert!(lent(), "he may write on");
+    let other = channel.clone();
+    let now = Some(Instant::now());
+    thread::spawn(move || other.read(Lane::Data, &mut [0; 10], now).unwrap_err()).join().unwrap();
+    assert!(lent(), "somebody else waited");
+    channel.flush(now).unwrap_err();
+    assert!(lent(), "he waited for it himself");
+    channel.read(Lane::Data, &mut [0; 10], now).unwrap_err();
+    assert!(!lent());
+}
+
 /// Waits until something has happened.
 fn until(happened: impl Fn() -> bool) {
     while !happened() {

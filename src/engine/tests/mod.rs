@@ -9,6 +9,8 @@ mod leaving;
 #[cfg(not(loom))]
 mod marking;
 mod model;
+#[cfg(not(loom))]
+mod napping;
 #[cfg(loom)]
 mod orders;
 #[cfg(loom)]

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::Random;
 use super::still::{Still, receive_payload};
-use crate::engine::flow::{MAX_PACKET, WINDOW};
+use crate::engine::flow::{MAX_PACKET, TOLD, WINDOW};
 use crate::engine::slot::SEND_BUFFER;
 use crate::engine::{ChannelLink, ExitStatus, Incoming, Lane, Link};
 use crate::error::{Error, Phase};
@@ -270,7 +270,7 @@ impl World {
             let credit = end.window + end.withheld + under_way;
             assert!(credit <= WINDOW as usize, "credit out of nothing");
             let owed = WINDOW as usize - credit;
-            let lost = settled && !peer.heard_eof && !peer.closed && owed >= WINDOW as usize / 8;
+            let lost = settled && !peer.heard_eof && !peer.closed && owed >= (WINDOW / TOLD) as usize;
             assert!(!lost, "{owed} bytes of credit lost");
         }
     }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::still::{Still, receive_payload};
+use crate::engine::flow::{MAX_PACKET, TOLD, WINDOW};
 use crate::engine::{ChannelLink, Core, ExitStatus, Incoming, Lane, Link, Reply, writer};
 use crate::error::{Error, Result};
 use crate::kex::{Kex, Role};
@@ -89,11 +90,11 @@ pub(super) fn read_to_end(channel: &ChannelLink) -> Vec<u8> {
     }
 }
 
-/// More than an eighth of the window lies on stderr and nobody reads it: whoever waits for something
+/// More than the share of the window that is told lies on stderr and nobody reads it: whoever waits for something
 /// else has credit to give back first.
 fn fill_stderr(core: &Arc<Core>, recipient: u32) {
-    for _ in 0..9 {
-        receive(core, &ChannelExtendedData { recipient, code: 1, data: &[0; 32 * 1024] }).unwrap();
+    for _ in 0..=WINDOW / TOLD / MAX_PACKET {
+        receive(core, &ChannelExtendedData { recipient, code: 1, data: &[0; MAX_PACKET as usize] }).unwrap();
     }
 }
 

@@ -12,6 +12,8 @@ use super::{setup, soon};
 #[cfg(loom)]
 use crate::engine::ReadHalf;
 use crate::engine::login::PeerExtensions;
+#[cfg(loom)]
+use crate::engine::naps::Naps;
 use crate::engine::outbox::Outbox;
 #[cfg(loom)]
 use crate::engine::reader::{Inbox, Reader};
@@ -91,6 +93,7 @@ impl Still {
                 opener: Opener::plain(),
                 inbox: Inbox::new(),
                 dialogue: false,
+                naps: Naps::default(),
                 wake: mux::Wake::default(),
                 needed: 0,
                 started: None,

@@ -33,12 +33,7 @@ pub(super) fn on_channel(channel: Channel, peer_version: &str) -> Result<SFTPCli
     channel.link().stop_reading(Lane::Stderr);
     let core = channel.link().link().core();
     let (round_trip, timeout) = (core.round_trip(), core.limits.request_timeout);
-    let link = channel.link().watch_window();
-    // An eighth may be consumed and not yet told to the server.
-    let capacity = Box::new(move || {
-        let window = link();
-        window.saturating_sub(window / 8)
-    });
+    let capacity = Box::new(channel.link().watch_capacity());
     let halves = Box::new(channel).split().map_err(|error| Error::io("preparing the channel", error))?;
     start(halves, capacity, target_first, round_trip, timeout)
 }
