@@ -180,6 +180,7 @@ impl ChannelLink {
                 state.out(lane).feed(taken);
                 let enqueue = state.enqueue();
                 drop(state);
+                self.core().outbox.speak();
                 if enqueue {
                     self.core().outbox.post_written(self.core(), slot);
                 }

@@ -26,8 +26,8 @@ impl Lease {
         now.checked_add((now.saturating_duration_since(since) / SHARE).clamp(FIRST, LAST))
     }
 
-    /// The thread has not looked for a while: it may have been quiet since.
-    pub(super) fn is_over(&mut self) {
+    /// The thread has not looked for a while: it may have been quiet since, and the next lease is a first one.
+    pub(super) fn end(&mut self) {
         self.since = None;
     }
 }
@@ -48,7 +48,7 @@ mod tests {
         assert_eq!(after(10), FIRST);
         assert_eq!(after(80), Duration::from_millis(10));
         assert_eq!(after(100_000), LAST);
-        lease.is_over();
+        lease.end();
         assert_eq!(lease.next_look(start + LAST).unwrap(), start + LAST + FIRST);
     }
 }

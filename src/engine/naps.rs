@@ -12,8 +12,9 @@ pub(super) const NAP: Duration = Duration::from_micros(200);
 const FLOW: usize = 1024 * 1024;
 /// Less than this between two waits is no flow that sleeping could gather.
 const PACKET: usize = 32 * 1024;
-/// What a nap has to gather, or the next ones are left out.
-const WORTH: usize = 2 * PACKET;
+/// What a nap has to gather, or the next ones are left out: more than a pipe holds, or a socket with a small buffer, for
+/// the peer stands still once that is full.
+const WORTH: usize = 3 * PACKET;
 /// How many at most are left out.
 const LEFT_OUT: u32 = 255;
 

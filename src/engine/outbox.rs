@@ -166,9 +166,13 @@ impl Outbox {
 
     /// Posts a channel on which a user has written: he sees to all of it that the stream takes at once.
     pub(super) fn post_written(&self, core: &Core, slot: &Arc<Slot>) {
-        self.spoken.store(true, Ordering::Relaxed);
         self.lanes.lock().data.push_back(Arc::clone(slot));
         self.kick(core, Some(slot));
+    }
+
+    /// A user has written something, whoever sends it.
+    pub(super) fn speak(&self) {
+        self.spoken.store(true, Ordering::Relaxed);
     }
 
     /// Whether a user has written something since the last call.
@@ -367,7 +371,7 @@ impl Outbox {
                 seen = lanes.left;
                 self.nap(&mut lanes, &mut lease);
             } else {
-                lease.is_over();
+                lease.end();
                 lanes.writer = Sleep::Sleeps;
                 match timer {
                     None => self.wake.wait(&mut lanes),

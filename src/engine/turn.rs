@@ -196,7 +196,7 @@ impl<R, W> Turn<R, W> {
                     state.rests = true;
                     self.back.wait(&mut state);
                     state.rests = false;
-                    lease.is_over();
+                    lease.end();
                     false
                 }
                 // They come and go, and need not call for that.

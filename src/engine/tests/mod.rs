@@ -9,7 +9,7 @@ mod leaving;
 #[cfg(not(loom))]
 mod marking;
 mod model;
-#[cfg(not(loom))]
+#[cfg(all(unix, not(loom)))]
 mod napping;
 #[cfg(loom)]
 mod orders;
