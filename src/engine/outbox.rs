@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -200,7 +201,9 @@ impl Outbox {
     /// Something was posted: does it at once if nobody is at it, up to a batch, or all of what was `written`.
     fn kick(&self, core: &Core, written: Option<&Slot>) {
         while let Some(mut outgoing) = self.token.try_lock() {
-            let left = self.drain_now(core, &mut outgoing);
+            // As on the writer's thread: the stream may be a user's own, and this thread anybody's.
+            let left = catch_unwind(AssertUnwindSafe(|| self.drain_now(core, &mut outgoing)))
+                .unwrap_or(Err(Error::Misuse("the stream that carries the transport panicked")));
             drop(outgoing);
             match left {
                 Err(error) => return core.die(error),

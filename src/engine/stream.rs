@@ -17,7 +17,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::sys::{socket, tcp, traffic};
 
-/// A connection that can carry a transport.
+/// A connection that can carry a transport. After the login a panic in one of its calls ends the transport, and no thread.
 pub trait Stream: Send + 'static {
     /// Cuts the stream into the halves that the engine's threads own.
     ///

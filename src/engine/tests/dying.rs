@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::{engines, soon, within};
 use crate::engine::{
     ChannelLink, Closer, Core, Halves, Incoming, Lane, Limits, Link, MemoryStream, ReadHalf, Stream,
+    WriteHalf,
 };
 use crate::error::{Error, Phase, Result};
 
@@ -217,5 +218,51 @@ fn a_channel_that_is_opened_after_the_death_is_dead() {
         if let Some(channel) = request.accept(&server) {
             channel.read(Lane::Data, &mut [0], soon()).unwrap_err();
         }
+    });
+}
+
+/// A stream of somebody's own with a bug: from some time on, who writes to it panics.
+struct Buggy(MemoryStream, Arc<AtomicBool>);
+
+struct BuggyWrite(Box<dyn WriteHalf>, Arc<AtomicBool>);
+
+impl Stream for Buggy {
+    fn split(self: Box<Self>) -> io::Result<Halves> {
+        let Self(inner, bug) = *self;
+        let mut halves = Box::new(inner).split()?;
+        halves.write = Box::new(BuggyWrite(halves.write, bug));
+        Ok(halves)
+    }
+}
+
+impl WriteHalf for BuggyWrite {
+    fn write_now(&mut self, buf: &[u8]) -> io::Result<usize> {
+        assert!(!self.1.load(Ordering::SeqCst), "the bug of a stream");
+        self.0.write_now(buf)
+    }
+
+    fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {
+        self.0.wait(deadline)
+    }
+}
+
+#[test]
+fn a_stream_that_panics_ends_its_transport_and_no_thread_of_a_user() {
+    within(60, || {
+        let bug = Arc::new(AtomicBool::new(false));
+        let (near, far) = MemoryStream::pair(1 << 16);
+        let (client, server) = engines((Buggy(near, Arc::clone(&bug)), far), &Limits::default());
+        let core = Arc::downgrade(client.core());
+        let serving = serve_silently(server);
+        let channel = client.open("session", b"", soon()).unwrap();
+        bug.store(true, Ordering::SeqCst);
+        // What is written leaves with this call, on this thread.
+        let written = channel.write(Lane::Data, b"words", soon());
+        let error = written.and_then(|_| channel.read(Lane::Data, &mut [0], soon())).unwrap_err();
+        let Error::Closed(Some(cause)) = &error else { panic!("{error:?}") };
+        assert!(matches!(**cause, Error::Misuse(text) if text.contains("stream")), "{cause}");
+        drop((channel, client));
+        serving.join().unwrap();
+        wait_until_gone(&core);
     });
 }
