@@ -69,7 +69,7 @@ def servers(machine, readings):
     """Servers driven by OpenSSH's client."""
     for suite in ("gcm", "chacha", "ctr"):
         size = (GIB if suite == "gcm" else GIB // 2) // (4 if machine.quick else 1)
-        for repetition in range(machine.repetitions):
+        for repetition in range(machine.often if suite == "gcm" else machine.repetitions):
             for name in rotate(machine.servers(), repetition):
                 with machine.serve(name, suite) as server:
                     for direction in ("down", "up"):
@@ -140,7 +140,7 @@ def connects(machine, readings):
                         **{"/s": read["count"] / read["secs"], "client CPU ms": read["cpu"] / read["count"] * 1e3},
                     )
     many = 100 if machine.quick else 300
-    for repetition in range(machine.repetitions):
+    for repetition in range(machine.often):
         for name in rotate(machine.servers(), repetition):
             some = count if name == "sshd" else many
             with machine.serve(name) as server:

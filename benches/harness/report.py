@@ -109,8 +109,9 @@ ABOUT = """\
 
 Made by `benches/run` on {date}: {machine}; {OpenSSH}. Do not edit: run it again.
 
-Medians of three repetitions with their range; the subjects take turns, and a ratio is the median of the
-ratios within each repetition, because the machine's speed drifts. Compare within a table only. "feramiko"
+Medians of three repetitions, of seven for servers with aes128-gcm, served connects and large files by SFTP, with
+their range; the subjects take turns, and a ratio is the median of the ratios within each repetition, because the
+machine's speed drifts. Compare within a table only. "feramiko"
 is linked with the system's OpenSSL, "feramiko 3.6" with the one that feature `vendored` builds. CPU
 seconds per GB are those of user and system in the named process; the server's include the remote
 command. What `ssh` needs to log in is taken off its figures: the others' clocks start when they are

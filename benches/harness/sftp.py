@@ -127,15 +127,18 @@ def sftp(machine, readings):
     ours = ["feramiko", *(["feramiko 3.6"] if machine.programs.vendored else [])]
     size = GIB // (4 if machine.quick else 1)
     with shelf() as folder:
-        for repetition in range(machine.repetitions):
+        for repetition in range(machine.often):
             with machine.serve("sshd") as server:
-                clients = rotate([*ours, "sftp"], repetition)
-                large(machine, readings, "sftp", clients, server, folder, size)
-                small(machine, readings, "small files", clients, server, folder)
-                stats(machine, readings, server, rotate([*ours, "libssh2"], repetition))
+                large(machine, readings, "sftp", rotate([*ours, "sftp"], repetition), server, folder, size)
             for name in ours:
                 with machine.serve(name) as server:
                     large(machine, readings, "sftp, own server", [name], server, folder, size)
+        for repetition in range(machine.repetitions):
+            with machine.serve("sshd") as server:
+                small(machine, readings, "small files", rotate([*ours, "sftp"], repetition), server, folder)
+                stats(machine, readings, server, rotate([*ours, "libssh2"], repetition))
+            for name in ours:
+                with machine.serve(name) as server:
                     small(machine, readings, "small files, own server", [name], server, folder)
 
 
