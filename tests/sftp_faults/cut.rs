@@ -53,7 +53,7 @@ fn attempt(way: (Whose, bool, bool), from: &Path, to: &Path, bytes: usize) -> bo
 
 #[test]
 fn a_file_cut_anywhere_is_gone_on_with() {
-    for way in WAYS {
+    for way in WAYS.iter().filter(|(whose, ..)| whose.is_here()) {
         within("file", move || {
             let (whose, get, atomic) = *way;
             let here = Folder::new();
@@ -105,7 +105,7 @@ fn tree(folder: &Path) {
 
 #[test]
 fn a_tree_cut_again_and_again_is_gone_on_with() {
-    for way in WAYS {
+    for way in WAYS.iter().filter(|(whose, ..)| whose.is_here()) {
         within("tree", move || {
             let here = Folder::new();
             let (from, to) = (here.file("from"), here.file("to"));
@@ -125,7 +125,7 @@ fn a_tree_cut_again_and_again_is_gone_on_with() {
 /// What is there is not the beginning of the file: it is neither gone on with nor touched.
 #[test]
 fn what_is_something_else_is_left_alone() {
-    for (whose, get, atomic) in WAYS {
+    for (whose, get, atomic) in WAYS.iter().filter(|(whose, ..)| whose.is_here()) {
         let here = Folder::new();
         let (from, to) = (here.file("from"), here.file("to"));
         fs::write(&from, noise(1, 200_000)).unwrap();

@@ -68,7 +68,7 @@ fn a_full_disk_here_is_said_and_gone_on_with() {
 
 #[test]
 fn a_full_disk_there_is_said_and_gone_on_with() {
-    for whose in [Whose::Ours, Whose::OpenSsh] {
+    for whose in Whose::all() {
         let (Some(small), here) = (Small::new(1024), Folder::new()) else { return };
         let (from, data) = (here.file("from"), noise(1, 3_000_000));
         fs::write(&from, &data).unwrap();

@@ -4,16 +4,34 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
 use feramiko::{LocalServer, Result, SFTPClient, SFTPServer};
+
+use super::peers::require;
+
+const OPENSSH_SERVER: &str = "/usr/lib/openssh/sftp-server";
 
 /// Whose server it is: ours has `check-file`, OpenSSH's has not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Whose {
     Ours,
     OpenSsh,
+}
+
+impl Whose {
+    /// Whether it is on this machine.
+    pub(crate) fn is_here(self) -> bool {
+        let found = self == Self::Ours || Path::new(OPENSSH_SERVER).exists();
+        require("sftp-server", found.then_some(())).is_some()
+    }
+
+    /// Those that are on this machine.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        [Self::Ours, Self::OpenSsh].into_iter().filter(|whose| whose.is_here())
+    }
 }
 
 /// Starts a server on its end of a stream. It ends with the stream.
@@ -28,7 +46,7 @@ fn start(whose: Whose, stream: UnixStream) {
             });
         }
         Whose::OpenSsh => {
-            let mut child = Command::new("/usr/lib/openssh/sftp-server")
+            let mut child = Command::new(OPENSSH_SERVER)
                 .stdin(Stdio::from(OwnedFd::from(stream.try_clone().unwrap())))
                 .stdout(Stdio::from(OwnedFd::from(stream)))
                 .spawn()
@@ -84,7 +102,7 @@ pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
 }
 
 /// Two trees hold the same.
-pub(crate) fn same(one: &std::path::Path, other: &std::path::Path) {
+pub(crate) fn same(one: &Path, other: &Path) {
     let found = Command::new("diff").args(["-r", "--no-dereference"]).arg(one).arg(other).output().unwrap();
     assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stdout));
 }
