@@ -94,7 +94,8 @@ fn flood(raw: &mut Raw, count: usize, payload: &[u8], answer: u8) {
     while answers < count {
         match raw.next(Instant::now() + AT_ONCE) {
             Ok(Some(payload)) if payload.starts_with(&message(1).u32(2)) => return,
-            Ok(None) => return,
+            // The sockets take in a good part before the limit is met: who hangs up sooner has another reason.
+            Ok(None) if answers > count / 10 => return,
             Ok(Some(payload)) => answers += usize::from(payload[0] == answer),
             end => panic!("{answers} answers to {count}: {end:?}"),
         }

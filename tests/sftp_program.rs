@@ -18,15 +18,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use peers::{Folder, Keys, example, our_sshd, program, require, sshd, user};
+use peers::{Folder, Keys, SFTP_SERVER, example, our_sshd, program, require, sftp_server, sshd, user};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
-const OPENSSH_SERVER: &str = "/usr/lib/openssh/sftp-server";
 
 fn openssh() -> Option<(PathBuf, PathBuf)> {
-    let server = PathBuf::from(OPENSSH_SERVER);
-    let server = require("sftp-server", server.exists().then_some(server))?;
+    let server = sftp_server()?;
     Some((require("sftp", program("sftp"))?, server))
 }
 
@@ -440,7 +438,7 @@ fn connections_of_our_own_and_by_ssh() {
         assert_eq!(status, Some(0), "{log}");
         assert!(said.ends_with(&format!("directory: {}\n", folder.path().display())), "{said}");
         assert!(folder.file("again").exists());
-        let server_program = ["-s", OPENSSH_SERVER, "-C", "-P", &port, "-4", "-c", "aes256-ctr", &host];
+        let server_program = ["-s", SFTP_SERVER, "-C", "-P", &port, "-4", "-c", "aes256-ctr", &host];
         let (status, said, log) = run(&server_program, b"version\n");
         assert_eq!((status, said.as_str()), (Some(0), "sftp> version\nSFTP protocol version 3\n"), "{log}");
         let (status, _, log) = run(&["-P", &port, &format!("{host}:/none"), "x"], b"");

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use feramiko::{ExitStatus, Session, SessionKind};
 #[allow(unused_imports, reason = "no test uses everything")]
-pub(crate) use programs::{Running, command, output, program, require};
+pub(crate) use programs::{Running, SFTP_SERVER, command, output, program, require, sftp_server};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 

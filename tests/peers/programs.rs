@@ -36,6 +36,15 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
     folders.map(|folder: PathBuf| folder.join(&file)).find(|path| path.is_file())
 }
 
+/// Where Debian has OpenSSH's SFTP server.
+pub(crate) const SFTP_SERVER: &str = "/usr/lib/openssh/sftp-server";
+
+/// The same, where it is installed.
+pub(crate) fn sftp_server() -> Option<PathBuf> {
+    let server = PathBuf::from(SFTP_SERVER);
+    require("sftp-server", server.is_file().then_some(server))
+}
+
 /// A command of a program that a test cannot do without.
 pub(crate) fn command(name: &str) -> Option<Command> {
     require(name, program(name)).map(Command::new)

@@ -4,14 +4,13 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use feramiko::{Limits, PKey, SFTPClient, SSHClient};
 use serde_json::json;
 
 use super::given;
-use super::peers::{Folder, Keys, Python, Server, our_sshd, require, sshd, user};
+use super::peers::{Folder, Keys, Python, Server, our_sshd, sftp_server, sshd, user};
 
 /// OpenSSH's server as a child, which ends with the client's stream.
 pub(crate) struct Local {
@@ -22,8 +21,7 @@ pub(crate) struct Local {
 
 impl Local {
     pub(crate) fn start() -> Option<Self> {
-        let program = PathBuf::from("/usr/lib/openssh/sftp-server");
-        let program = require("sftp-server", program.exists().then_some(program))?;
+        let program = sftp_server()?;
         let (ours, theirs) = UnixStream::pair().unwrap();
         let folder = Folder::new();
         let child = Command::new(program)

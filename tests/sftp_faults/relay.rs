@@ -10,9 +10,7 @@ use std::thread;
 
 use feramiko::{LocalServer, Result, SFTPClient, SFTPServer};
 
-use super::peers::require;
-
-const OPENSSH_SERVER: &str = "/usr/lib/openssh/sftp-server";
+use super::peers::{SFTP_SERVER, sftp_server};
 
 /// Whose server it is: ours has `check-file`, OpenSSH's has not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,8 +22,7 @@ pub(crate) enum Whose {
 impl Whose {
     /// Whether it is on this machine.
     pub(crate) fn is_here(self) -> bool {
-        let found = self == Self::Ours || Path::new(OPENSSH_SERVER).exists();
-        require("sftp-server", found.then_some(())).is_some()
+        self == Self::Ours || sftp_server().is_some()
     }
 
     /// Those that are on this machine.
@@ -46,7 +43,7 @@ fn start(whose: Whose, stream: UnixStream) {
             });
         }
         Whose::OpenSsh => {
-            let mut child = Command::new(OPENSSH_SERVER)
+            let mut child = Command::new(SFTP_SERVER)
                 .stdin(Stdio::from(OwnedFd::from(stream.try_clone().unwrap())))
                 .stdout(Stdio::from(OwnedFd::from(stream)))
                 .spawn()

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use crate::peers::Folder;
-use crate::{OPENSSH_SERVER, PATIENCE, given, openssh, ours, prepare};
+use crate::{PATIENCE, SFTP_SERVER, given, openssh, ours, prepare};
 
 /// A pseudo-terminal: the near side and the far side.
 fn terminal() -> (File, OwnedFd) {
@@ -40,7 +40,7 @@ impl Session {
         let (near, far) = terminal();
         let stream = || Stdio::from(far.try_clone().unwrap());
         let mut command = Command::new("setsid");
-        command.arg("--ctty").arg(ours()).args(more).arg("-D").arg(OPENSSH_SERVER);
+        command.arg("--ctty").arg(ours()).args(more).arg("-D").arg(SFTP_SERVER);
         command.current_dir(folder.path().join("here")).env("LC_ALL", "C.UTF-8").env("TERM", "xterm");
         let child = command.stdin(stream()).stdout(stream()).stderr(stream()).spawn().unwrap();
         let mut this = Self { near, child, folder };
