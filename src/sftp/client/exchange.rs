@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::incoming::{Incoming, Reply, Wait, broken};
+use super::incoming::{Incoming, Reply, Wait, broken, caught};
 use crate::engine::{Closer, WriteHalf};
 use crate::error::{Error, Phase, Result};
 use crate::sftp::packet::message::{self, Close};
@@ -212,7 +212,9 @@ impl Exchange {
                 let mut spare = state.spare.pop();
                 let look_up = state.outgoing.is_none().then(|| Instant::now().checked_add(LOOK_UP)).flatten();
                 let until = [deadline, look_up].into_iter().flatten().min();
-                let read = MutexGuard::unlocked(&mut state, || incoming.next(Wait::Until(until), &mut spare));
+                let read = MutexGuard::unlocked(&mut state, || {
+                    caught(|| incoming.next(Wait::Until(until), &mut spare))
+                });
                 state.incoming = Some(incoming);
                 state.spare.extend(spare);
                 match read {
@@ -242,7 +244,7 @@ impl Exchange {
             let (mut replies, mut bytes) = (Vec::new(), 0_usize);
             while replies.len() < AT_ONCE && bytes < BYTES_AT_ONCE {
                 let mut body = spare.pop();
-                let reply = incoming.next(Wait::No, &mut body);
+                let reply = caught(|| incoming.next(Wait::No, &mut body));
                 spare.extend(body);
                 match reply {
                     Ok(reply) => {
@@ -294,7 +296,7 @@ impl Exchange {
             let mut packets = std::mem::take(&mut state.queue);
             let mut done = Vec::new();
             let written = MutexGuard::unlocked(&mut state, || {
-                write_all(&mut *outgoing, &mut packets, &mut done, deadline)
+                caught(|| write_all(&mut *outgoing, &mut packets, &mut done, deadline))
             });
             state.outgoing = Some(outgoing);
             done.into_iter().for_each(|buffer| state.keep(buffer));

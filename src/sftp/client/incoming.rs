@@ -2,6 +2,7 @@
 //! deadline cuts a packet in two, the next one who reads goes on with it.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use super::exchange::SMALL_ANSWER;
@@ -92,6 +93,13 @@ fn fill(half: &mut dyn ReadHalf, buf: &mut [u8], filled: &mut usize, wait: Wait)
 /// The server has closed its side.
 pub(in crate::sftp) fn ended() -> Error {
     Error::io("reading from the SFTP server", io::Error::new(io::ErrorKind::UnexpectedEof, "it has ended"))
+}
+
+/// Uses a half of the stream, which may be a user's own with a bug: a panic there is the error of the connection, and
+/// no half is lost to the other threads that share it.
+pub(in crate::sftp) fn caught<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or(Err(Error::Misuse("the stream that carries the SFTP session panicked")))
 }
 
 /// What a stream says, as the error of the call that met it.

@@ -1,9 +1,13 @@
 //! What threads of one client owe each other.
 
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::SFTPClient;
-use crate::engine::{Halves, MemoryStream, Stream};
+use crate::engine::{Halves, MemoryStream, Stream, WriteHalf};
+use crate::error::Error;
 use crate::sftp::packet::SFTPAttributes;
 use crate::sftp::packet::message::{Attrs, Handle, Stat, Status, Version, framed};
 use crate::wire::{Encode, Reader, Rest, Writer};
@@ -46,7 +50,9 @@ fn serve(
                 framed(&Status { id, code: 0, text: Rest(&text) })
             }
         };
-        write.write_all(&answer, None).unwrap();
+        if write.write_all(&answer, None).is_err() {
+            return;
+        }
     }
 }
 
@@ -67,7 +73,7 @@ fn what_one_gives_up_writing_another_goes_on_with() {
             let asked = Instant::now();
             (sftp.stat("file"), asked.elapsed())
         });
-        assert!(matches!(writer.join().unwrap(), Err(crate::error::Error::Timeout(_))));
+        assert!(matches!(writer.join().unwrap(), Err(Error::Timeout(_))));
         go.send(()).unwrap();
         let (answer, took) = asker.join().unwrap();
         answer.unwrap();
@@ -75,5 +81,57 @@ fn what_one_gives_up_writing_another_goes_on_with() {
     });
     sftp.close();
     drop(file);
+    server.join().unwrap();
+}
+
+/// A stream of somebody's own with a bug: from some time on, who writes to it panics.
+struct Buggy(MemoryStream, Arc<AtomicBool>);
+
+struct BuggyWrite(Box<dyn WriteHalf>, Arc<AtomicBool>);
+
+impl Stream for Buggy {
+    fn split(self: Box<Self>) -> io::Result<Halves> {
+        let Self(inner, bug) = *self;
+        let mut halves = Box::new(inner).split()?;
+        halves.write = Box::new(BuggyWrite(halves.write, bug));
+        Ok(halves)
+    }
+}
+
+impl WriteHalf for BuggyWrite {
+    fn write_now(&mut self, buf: &[u8]) -> io::Result<usize> {
+        assert!(!self.1.load(Ordering::SeqCst), "the bug of a stream");
+        self.0.write_now(buf)
+    }
+
+    fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {
+        self.0.wait(deadline)
+    }
+}
+
+#[test]
+fn a_stream_that_panics_ends_the_session_for_all_who_share_it() {
+    let bug = Arc::new(AtomicBool::new(false));
+    let (ours, theirs) = MemoryStream::pair(4096);
+    let (stalled, is_stalled) = crossbeam_channel::bounded(1);
+    let (go, may_go) = crossbeam_channel::bounded(1);
+    let server = std::thread::spawn(move || serve(theirs, &stalled, &may_go));
+    let sftp = SFTPClient::over(Buggy(ours, Arc::clone(&bug))).unwrap();
+    sftp.set_timeout(PATIENCE);
+    let file = sftp.open("file", "w").unwrap();
+    std::thread::scope(|scope| {
+        // One waits for an answer that does not come, and reads.
+        let waiter = scope.spawn(|| file.write_at(b"data", 0));
+        is_stalled.recv_timeout(PATIENCE).unwrap();
+        bug.store(true, Ordering::SeqCst);
+        let began = Instant::now();
+        for outcome in [sftp.stat("file").map(drop), waiter.join().unwrap(), sftp.stat("file").map(drop)] {
+            let Err(Error::Closed(Some(cause))) = &outcome else { panic!("{outcome:?}") };
+            assert!(matches!(**cause, Error::Misuse(text) if text.contains("stream")), "{cause}");
+        }
+        assert!(began.elapsed() < PATIENCE / 2);
+        go.send(()).unwrap();
+    });
+    drop((file, sftp));
     server.join().unwrap();
 }
