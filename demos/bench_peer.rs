@@ -25,8 +25,8 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 const USAGE: &str =
     "usage: bench_peer --port P --key FILE [--host H] [--user U] [--cipher C] [--mac M] [--kex K] VERB ARGS
-verbs: down CMD BYTES, up BYTES, get REMOTE LOCAL, put REMOTE LOCAL, getdir REMOTE LOCAL, putdir LOCAL REMOTE,
-       stats N THREADS, connect N PAR, execs N, ping N, idle N, serve";
+verbs: down CMD BYTES, up BYTES, get REMOTE LOCAL, put REMOTE LOCAL, stripe REMOTE LOCAL (over two sessions),
+       getdir REMOTE LOCAL, putdir LOCAL REMOTE, stats N THREADS, connect N PAR, execs N, ping N, idle N, serve";
 
 struct Setup {
     destination: String,
@@ -135,9 +135,14 @@ fn peak() -> u64 {
 
 /// Files and trees by SFTP; the session is opened before the clock runs.
 fn sftp(setup: &Setup, verb: &str, from: &str, to: &str) -> Outcome<()> {
-    let sftp = setup.connect()?.open_sftp()?;
+    let client = setup.connect()?;
+    let sftp = client.open_sftp()?;
+    let second = if verb == "stripe" { Some(client.open_sftp()?) } else { None };
     let (started, before) = (Instant::now(), cpu());
-    let transfer = sftp.transfer().recursive(verb.ends_with("dir"));
+    let mut transfer = sftp.transfer().recursive(verb.ends_with("dir"));
+    if let Some(second) = &second {
+        transfer = transfer.atomic(true).stripe(second);
+    }
     let done = if verb.starts_with("get") { transfer.get(from, to)? } else { transfer.put(from, to)? };
     let fields = format!("\"bytes\":{},\"files\":{},\"peak_kib\":{}", done.bytes, done.files, peak());
     Ok(measured(&fields, started, before)?)
@@ -295,7 +300,7 @@ fn run() -> Outcome<()> {
         ["up", bytes] => up(&setup, "cat >/dev/null", bytes.parse()?),
         ["up", bytes, command] => up(&setup, command, bytes.parse()?),
         ["connect", count, parallel] => connect(&Arc::new(setup), count.parse()?, parallel.parse()?),
-        ["put", to, from] => sftp(&setup, "put", from, to),
+        [verb @ ("put" | "stripe"), to, from] => sftp(&setup, verb, from, to),
         [verb @ ("get" | "getdir" | "putdir"), from, to] => sftp(&setup, verb, from, to),
         ["stats", count, threads] => stats(&setup, count.parse()?, threads.parse()?),
         ["execs", count] => execs(&setup, count.parse()?),

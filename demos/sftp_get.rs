@@ -18,8 +18,8 @@ usage: sftp_get [-46Cpqrv] [--resume] [--verify] [--limit=BYTES] [-P port] [-c c
 fn run() -> Outcome<()> {
     let copying = Copying::from_env(USAGE)?;
     let (from, to) = (copying.words[0].clone(), copying.words[1].clone());
-    let (client, sftp, path) = copying.connect(&from)?;
-    copying.run(&sftp, |transfer| transfer.get(path, local(&to)))?;
+    let (client, sessions, path) = copying.connect(&from)?;
+    copying.run(&sessions, |transfer| transfer.get(path, local(&to)))?;
     client.close();
     Ok(())
 }

@@ -16,4 +16,6 @@ mod relay;
 mod servers;
 #[path = "sftp_faults/sizes.rs"]
 mod sizes;
+#[path = "sftp_faults/stripes.rs"]
+mod stripes;
 mod watch;

@@ -481,6 +481,17 @@ fn paramiko_s_demos_copy() {
     assert!(said.starts_with("1 files, 299000 bytes"), "{said}");
     let (status, said, _) = run("sftp_put", &["--resume", "here/h2", &remote("put/h2")]);
     assert_eq!((status, said.contains("1 left")), (Some(0), true), "{said}");
+    let large = folder.file("large");
+    fs::write(&large, vec![7; 9 << 20]).unwrap();
+    let (status, said, log) = run("sftp_put", &["--sessions=3", "large", &remote("striped")]);
+    assert_eq!((status, said.as_str()), (Some(0), "1 files, 9437184 bytes; 0 left as they were\n"), "{log}");
+    assert!(fs::read(folder.file("striped")).unwrap() == fs::read(&large).unwrap());
+    for sessions in ["0", "9", "x"] {
+        let (status, _, said) = run("sftp_put", &["--sessions", sessions, "large", &remote("none")]);
+        assert_eq!((status, said.contains("no number of sessions")), (Some(1), true), "{said}");
+    }
+    let (status, _, said) = run("sftp_get", &["--sessions=2", &remote("large"), "x"]);
+    assert_eq!((status, said.contains("what is got is not striped")), (Some(1), true), "{said}");
     let (status, _, said) = run("sftp_get", &[&remote("none"), "x"]);
     assert_eq!((status, said.contains("no such file")), (Some(1), true), "{said}");
     assert_eq!(ends(&mut Command::new(example("sftp_get")), b"").0, Some(1));

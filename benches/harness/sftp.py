@@ -80,14 +80,20 @@ def rotate(items, by):
     return items[by:] + items[:by]
 
 
+STRIPED = ", two sessions"
+
+
 def large(machine, readings, part, clients, server, folder, size):
-    """One file there and back."""
+    """One file there and back; there only for a client that does it over two sessions."""
     source = folder / f"large-{size}"
     if not source.exists():
         subprocess.run(f"head -c {size} /dev/urandom >{source}", shell=True, check=True)
     for name in clients:
+        striped = name.endswith(STRIPED)
         for verb, remote, local in (("get", source, folder / "got"), ("put", folder / "put", source)):
-            read = move(machine, name, server.port, verb, remote, local)
+            if striped and verb == "get":
+                continue
+            read = move(machine, name.removesuffix(STRIPED), server.port, "stripe" if striped else verb, remote, local)
             (folder / verb.replace("get", "got")).unlink()
             readings.add(
                 part,
@@ -125,11 +131,12 @@ def stats(machine, readings, server, clients):
 def sftp(machine, readings):
     """Files by SFTP."""
     ours = ["feramiko", *(["feramiko 3.6"] if machine.programs.vendored else [])]
+    striped = [name + STRIPED for name in ours]
     size = GIB // (4 if machine.quick else 1)
     with shelf() as folder:
         for repetition in range(machine.often):
             with machine.serve("sshd") as server:
-                large(machine, readings, "sftp", rotate([*ours, "sftp"], repetition), server, folder, size)
+                large(machine, readings, "sftp", rotate([*ours, *striped, "sftp"], repetition), server, folder, size)
             for name in ours:
                 with machine.serve(name) as server:
                     large(machine, readings, "sftp, own server", [name], server, folder, size)
@@ -146,10 +153,10 @@ def far_sftp(machine, readings):
     """The same at 50 ms of round trip."""
     size = (1 << 26) // (2 if machine.quick else 1)
     with shelf() as folder:
-        for name, clients in (("sshd", ["feramiko", "sftp"]), ("feramiko", ["feramiko"])):
+        for name, clients in (("sshd", ["feramiko", "feramiko" + STRIPED, "sftp"]), ("feramiko", ["feramiko"])):
             with machine.serve(name) as server, machine.relay(server.port, DELAY_MS) as relay:
                 for repetition in range(machine.repetitions):
                     for client in rotate(clients, repetition):
                         # Windows grow at first: the faster one is, the more it has to move to show it.
-                        amount = size * (4 if client == "feramiko" else 1)
+                        amount = size * (1 if client == "sftp" else 4)
                         large(machine, readings, f"sftp at 50 ms, {name}", [client], relay, folder, amount)

@@ -11,7 +11,7 @@ use super::destination::{Destination, letter};
 use super::progress::Progress as Bar;
 
 const OPTIONS: Options = Options {
-    letters: "46CF:J:P:X:c:i:o:hpqRrVv",
+    letters: "46CF:J:P:X:c:i:o:hn:pqRrVv",
     names: &[
         ("help", 'h'),
         ("port", 'P'),
@@ -21,8 +21,12 @@ const OPTIONS: Options = Options {
         ("resume", 'R'),
         ("verify", 'V'),
         ("limit", 'X'),
+        ("sessions", 'n'),
     ],
 };
+
+/// More sessions at once are not worth what they cost the server, and may be more than it takes.
+const MAX_SESSIONS: usize = 8;
 
 pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -37,6 +41,8 @@ pub(crate) struct Copying {
     quiet: bool,
     /// Bytes in a second.
     limit: Option<u64>,
+    /// Sessions besides the first.
+    stripes: usize,
     verbose: usize,
     pub(crate) words: Vec<OsString>,
 }
@@ -57,6 +63,7 @@ impl Copying {
                     'R' => this.resume = true,
                     'V' => this.verify = true,
                     'v' => this.verbose += 1,
+                    'n' => this.stripes = sessions(&value.to_string_lossy())? - 1,
                     'X' => this.limit = Some(super::given::size(&value.to_string_lossy())?),
                     _ => letter(&mut this.connect, option, &value)?,
                 }
@@ -73,26 +80,27 @@ impl Copying {
     }
 
     /// The server and the path that a word names: `[user@]host:path` or `sftp://[user@]host[:port]/path`.
-    pub(crate) fn connect(&self, word: &OsString) -> Outcome<(SSHClient, SFTPClient, Vec<u8>)> {
+    pub(crate) fn connect(&self, word: &OsString) -> Outcome<(SSHClient, Vec<SFTPClient>, Vec<u8>)> {
         let destination =
             Destination::from_uri("sftp", word).unwrap_or_else(|| Destination::from_word(word))?;
         let path = destination.path.clone();
         let path = path.ok_or_else(|| format!("{}: no host:path", word.display()))?;
         let client =
             self.connect.connect(&destination.host, destination.user.as_deref(), destination.port)?;
-        let sftp = client.open_sftp()?;
-        Ok((client, sftp, path))
+        let sessions = (0..=self.stripes).map(|_| client.open_sftp()).collect::<Result<_, _>>()?;
+        Ok((client, sessions, path))
     }
 
     /// Copies as was asked, with a bar for each file; what failed is told.
     pub(crate) fn run(
         &self,
-        sftp: &SFTPClient,
+        sessions: &[SFTPClient],
         copy: impl FnOnce(SFTPTransfer<'_>) -> feramiko::Result<TransferSummary>,
     ) -> Outcome<()> {
         let mut bar: Option<(RemoteName, Bar)> = None;
         let quiet = self.quiet;
-        let mut transfer = sftp
+        let (first, others) = sessions.split_first().ok_or("no session")?;
+        let mut transfer = first
             .transfer()
             .recursive(self.recursive)
             .resume(self.resume)
@@ -124,6 +132,9 @@ impl Copying {
         if let Some(limit) = self.limit {
             transfer = transfer.bandwidth(limit);
         }
+        for session in others {
+            transfer = transfer.atomic(true).stripe(session);
+        }
         let done = copy(transfer)?;
         if !quiet {
             let same = if self.verify { ", verified" } else { "" };
@@ -134,6 +145,12 @@ impl Copying {
             count => Err(format!("{count} files were not copied").into()),
         }
     }
+}
+
+/// How many sessions a word asks for.
+fn sessions(word: &str) -> Result<usize, String> {
+    let wrong = || format!("{word} is no number of sessions from 1 to {MAX_SESSIONS}");
+    word.parse().ok().filter(|count| (1..=MAX_SESSIONS).contains(count)).ok_or_else(wrong)
 }
 
 /// A path of this machine.

@@ -29,7 +29,7 @@ fn transfer(sftp: &SFTPClient, get: bool, atomic: bool, from: &Path, to: &Path) 
 }
 
 /// The error of a connection that was cut.
-fn was_cut(error: &Error) -> bool {
+pub(crate) fn was_cut(error: &Error) -> bool {
     match error {
         Error::Closed(Some(why)) => was_cut(why),
         Error::Io { .. } => true,

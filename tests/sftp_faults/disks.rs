@@ -11,10 +11,10 @@ use super::peers::{Folder, require, user};
 use super::relay::{Whose, client, noise};
 
 /// A file system of so many KiB in memory, which only root can mount.
-struct Small(Folder);
+pub(crate) struct Small(pub(crate) Folder);
 
 impl Small {
-    fn new(kilobytes: u32) -> Option<Self> {
+    pub(crate) fn new(kilobytes: u32) -> Option<Self> {
         let folder = Folder::new();
         let mut command = Command::new("mount");
         command.args(["-t", "tmpfs", "-o", &format!("size={kilobytes}k"), "tmpfs"]).arg(folder.path());
@@ -22,7 +22,7 @@ impl Small {
         require("a mount (as root)", mounted.then_some(Self(folder)))
     }
 
-    fn grow(&self) {
+    pub(crate) fn grow(&self) {
         let mut command = Command::new("mount");
         command.args(["-o", "remount,size=16m"]).arg(self.0.path());
         assert!(command.status().unwrap().success());

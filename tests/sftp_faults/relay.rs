@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use feramiko::{LocalServer, Result, SFTPClient, SFTPServer};
 
@@ -62,6 +63,15 @@ pub(crate) fn client(whose: Whose) -> SFTPClient {
 
 /// The same, whose connection ends when so many bytes have gone one way, of those behind the hello.
 pub(crate) fn cut(whose: Whose, down: usize, up: usize) -> Result<SFTPClient> {
+    relayed(whose, down, up, Duration::ZERO)
+}
+
+/// The same, that takes so many bytes, then nothing for so long, and ends.
+pub(crate) fn stalled(whose: Whose, up: usize, still: Duration) -> SFTPClient {
+    relayed(whose, usize::MAX, up, still).unwrap()
+}
+
+fn relayed(whose: Whose, down: usize, up: usize, still: Duration) -> Result<SFTPClient> {
     let ((near, client_end), (server_end, far)) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
     start(whose, far);
     for (from, to, most) in [(&client_end, &server_end, up), (&server_end, &client_end, down)] {
@@ -77,6 +87,7 @@ pub(crate) fn cut(whose: Whose, down: usize, up: usize) -> Result<SFTPClient> {
                     _ => break,
                 }
             }
+            thread::sleep(still);
             let _ = from.shutdown(Shutdown::Both);
             let _ = to.shutdown(Shutdown::Both);
         });

@@ -156,7 +156,7 @@ impl SFTPFile {
         &self.client
     }
 
-    pub(super) fn handle(&self) -> &[u8] {
+    pub(in crate::sftp) fn handle(&self) -> &[u8] {
         &self.handle
     }
 

@@ -118,7 +118,13 @@ struct Getting<'t, 'a> {
     hasher: RandomState,
 }
 
+/// Nothing that is got is striped: a client sets its windows itself.
+fn refuse_stripes(options: &Options) -> Result<()> {
+    if options.stripes.is_empty() { Ok(()) } else { Err(Error::Misuse("what is got is not striped")) }
+}
+
 pub(super) fn run(transfer: SFTPTransfer<'_>, remote: &[u8], local: &Path) -> Result<TransferSummary> {
+    refuse_stripes(&transfer.options)?;
     let client = transfer.client.clone();
     let remote = client.absolute(remote);
     let known = client.stat(&remote)?;
@@ -139,6 +145,7 @@ pub(super) fn run(transfer: SFTPTransfer<'_>, remote: &[u8], local: &Path) -> Re
 }
 
 pub(super) fn into_writer(transfer: SFTPTransfer<'_>, remote: &[u8], writer: &mut dyn Write) -> Result<u64> {
+    refuse_stripes(&transfer.options)?;
     let client = transfer.client.clone();
     let remote = client.absolute(remote);
     let known = client.stat(&remote)?;

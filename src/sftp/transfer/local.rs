@@ -23,6 +23,8 @@ const IN_A_PAGE: u64 = PAGE as u64 - 1;
 /// What follows the name of a file that is not whole yet: WinSCP's word for it, as `.part` is that of
 /// programs whose files one may well have in a tree beside the whole ones.
 pub(super) const PART: &str = ".filepart";
+/// The same for one that is put over several sessions, whose end may have holes: nobody else goes on with it.
+pub(super) const STRIPED_PART: &str = ".fileparts";
 /// Directories that are open here at once, if more would not be needed to go on.
 const MAX_DIRS: usize = 128;
 

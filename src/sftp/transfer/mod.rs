@@ -77,6 +77,9 @@ pub struct TransferSummary {
     pub failures: Vec<TransferFailure>,
 }
 
+/// Smaller files are not worth the requests that open them for a second session.
+const STRIPED: u64 = 8 * 1024 * 1024;
+
 /// What is asked of a transfer, for both directions.
 #[derive(Debug, Clone, Default)]
 struct Options {
@@ -95,6 +98,8 @@ struct Options {
     buffer: Option<u32>,
     /// Requests under way.
     requests: Option<usize>,
+    /// Sessions that large files are put over, too.
+    stripes: Vec<SFTPClient>,
 }
 
 impl Options {
@@ -118,6 +123,17 @@ impl Options {
             (false, false) => SFTPAttributes::new().with_mode(mode),
         };
         (made, Some(last))
+    }
+
+    /// Whether a file of that size is put over several sessions.
+    fn stripes(&self, size: Option<u64>) -> bool {
+        !self.stripes.is_empty() && size.is_some_and(|size| size >= STRIPED)
+    }
+
+    /// The same for one of so many sessions.
+    fn of_one_in(&self, sessions: usize) -> Self {
+        let share = |bytes: u64| bytes.checked_div(sessions as u64).unwrap_or(bytes).max(1);
+        Self { bandwidth: self.bandwidth.map(share), ..self.clone() }
     }
 
     /// Bytes under way, where `depth` would do.
@@ -256,6 +272,18 @@ impl<'a> SFTPTransfer<'a> {
     /// reach stays.
     pub fn remove_partial(mut self, remove: bool) -> Self {
         self.options.remove_partial = remove;
+        self
+    }
+
+    /// Puts files of 8 MiB and more over that session as well, of the same connection or another one: for a server
+    /// that grants a session less than the line could carry, as OpenSSH's does with 2 MiB in each round trip. Once for
+    /// each session beside this one.
+    ///
+    /// Only for [`atomic`](Self::atomic) puts. Such a file is written as `NAME.fileparts`: what a failure leaves of it
+    /// may have holes in its last 16 MiB, and those are sent again by a put that resumes it with stripes. Several
+    /// such files are put one after another.
+    pub fn stripe(mut self, session: &SFTPClient) -> Self {
+        self.options.stripes.push(session.clone());
         self
     }
 

@@ -3,6 +3,7 @@
 //! What is written of a file, its times and its CLOSE leave together, without waiting for answers between
 //! them: a server handles what is asked of one file in order.
 
+mod stripes;
 mod tree;
 
 use std::collections::{HashMap, VecDeque};
@@ -11,7 +12,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::flight::Flight;
-use super::local::{HeldDirs, PART, Place, attributes, failed, remote_name};
+use super::local::{HeldDirs, PART, Place, STRIPED_PART, attributes, failed, remote_name};
 use super::progress::Watch;
 use super::{Options, SFTPTransfer, TransferSummary, resume};
 use crate::error::{Error, Result};
@@ -96,6 +97,9 @@ struct Putting<'t, 'a> {
 }
 
 pub(super) fn run(transfer: SFTPTransfer<'_>, local: &Path, remote: &[u8]) -> Result<TransferSummary> {
+    if !transfer.options.stripes.is_empty() && !transfer.options.atomic {
+        return Err(Error::Misuse("what is striped has no name before it is whole: ask for atomic, too"));
+    }
     let client = transfer.client.clone();
     let mut remote = client.absolute(remote);
     let found = std::fs::metadata(local).map_err(|error| failed(local.display().to_string(), error))?;
@@ -119,6 +123,9 @@ pub(super) fn run(transfer: SFTPTransfer<'_>, local: &Path, remote: &[u8]) -> Re
 pub(super) fn from_reader(transfer: SFTPTransfer<'_>, reader: &mut dyn Read, remote: &[u8]) -> Result<u64> {
     if transfer.options.verify || transfer.options.resume {
         return Err(Error::Misuse("what comes from a reader is neither resumed nor verified"));
+    }
+    if !transfer.options.stripes.is_empty() {
+        return Err(Error::Misuse("what comes from a reader is not striped"));
     }
     let remote = transfer.client.absolute(remote);
     let mut putting = Putting::new(transfer, Some(reader));
@@ -190,14 +197,13 @@ impl<'t, 'a> Putting<'t, 'a> {
             if there(remote)? == Some(size) {
                 return Ok(resume::Begin::Complete);
             }
-            let part = part(remote);
-            let begin = resume::of_put(
-                self.client(),
-                &part,
-                &mut place.open()?,
-                size,
-                there(&part)?.unwrap_or_default(),
-            )?;
+            let striped = self.options.stripes(known.size);
+            let part = part(remote, striped);
+            let mut there = there(&part)?.unwrap_or_default();
+            if striped && there < size {
+                there = there.saturating_sub(stripes::SPREAD);
+            }
+            let begin = resume::of_put(self.client(), &part, &mut place.open()?, size, there)?;
             return Ok(if begin == resume::Begin::Complete { resume::Begin::At(size) } else { begin });
         }
         let there = there(remote)?;
@@ -217,8 +223,7 @@ impl<'t, 'a> Putting<'t, 'a> {
             }
             if self.options.remove_partial {
                 // Where the connection is gone it stays; the transfer's own error is the one to tell.
-                let name = if self.options.atomic { part(&job.task.remote) } else { job.task.remote };
-                let _ = self.flight.client.remove(name);
+                let _ = self.flight.client.remove(name_until_whole(&job.task, &self.options));
             }
         }
         outcome?;
@@ -307,7 +312,7 @@ impl<'t, 'a> Putting<'t, 'a> {
             }
             None => self.reader.take().map_or(Source::None, Source::Reader),
         };
-        let name = if self.options.atomic { part(&task.remote) } else { task.remote.clone() };
+        let name = name_until_whole(&task, &self.options);
         let flags = OpenFlags::WRITE | OpenFlags::CREATE;
         let flags = if task.begin == 0 { flags | OpenFlags::TRUNCATE } else { flags };
         // As OpenSSH, a new file gets the local one's permissions.
@@ -339,9 +344,14 @@ impl<'t, 'a> Putting<'t, 'a> {
         match self.flight.client.read_answer(reply, asked) {
             Ok(Answer::Handle(handle)) => {
                 job.handle = handle;
-                self.hungry.push_back(key);
                 let told = (&job.task.remote, job.written, job.task.known.size, job.task.begin);
                 self.watch.tell(told, false);
+                if self.options.stripes(job.task.known.size)
+                    && let Err(error) = self.put_striped(key)
+                {
+                    return self.give_up(key, error);
+                }
+                self.hungry.push_back(key);
                 Ok(())
             }
             Ok(other) => Err(self.flight.client.wrong(&other, asked)),
@@ -443,9 +453,9 @@ impl<'t, 'a> Putting<'t, 'a> {
 
     /// Gives a whole file its name, when it is made sure that it is.
     fn rename(&mut self, key: u64) -> Result<()> {
-        let task = self.jobs.get(&key).map(|job| &job.task);
-        let Some(FileTask { remote, place, .. }) = task else { return Ok(()) };
-        let sure = place.as_ref().map_or(Ok(()), |place| self.verify(&part(remote), place));
+        let Some(task) = self.jobs.get(&key).map(|job| &job.task) else { return Ok(()) };
+        let part = name_until_whole(task, &self.options);
+        let sure = task.place.as_ref().map_or(Ok(()), |place| self.verify(&part, place));
         if let Err(error) = sure {
             return self.fail(key, error);
         }
@@ -453,7 +463,7 @@ impl<'t, 'a> Putting<'t, 'a> {
         let (client, remote) = (self.flight.client.clone(), job.task.remote.clone());
         if client.has_extension(extension::POSIX_RENAME) {
             let mut fields = Vec::new();
-            fields.put(part(&remote).as_bytes()).put(remote.as_bytes());
+            fields.put(part.as_bytes()).put(remote.as_bytes());
             job.under_way = job.under_way.saturating_add(1);
             let packet = extension::request(0, extension::POSIX_RENAME, &fields);
             return self.flight.ask(Ask::Rename(key), packet, SMALL_ANSWER);
@@ -464,7 +474,7 @@ impl<'t, 'a> Putting<'t, 'a> {
             Err(Error::Sftp(_)) => Ok(()),
             outcome => outcome,
         };
-        match removed.and_then(|()| client.rename(part(&remote), &remote)) {
+        match removed.and_then(|()| client.rename(part, &remote)) {
             Ok(()) => self.whole(key),
             Err(error) => self.fail(key, error),
         }
@@ -500,9 +510,9 @@ impl<'t, 'a> Putting<'t, 'a> {
         if self.options.verify { resume::verify(self.client(), remote, &mut place.open()?) } else { Ok(()) }
     }
 
-    /// Something failed on this side: the file is closed first, then told of.
+    /// Something failed that concerns this file only: it is closed first, then told of.
     fn give_up(&mut self, key: u64, error: Error) -> Result<()> {
-        if !matches!(error, Error::Io { .. }) {
+        if !matches!(error, Error::Io { .. } | Error::Sftp(_)) {
             return Err(error);
         }
         let Some(job) = self.jobs.get_mut(&key) else { return Ok(()) };
@@ -513,18 +523,22 @@ impl<'t, 'a> Putting<'t, 'a> {
     fn fail(&mut self, key: u64, error: Error) -> Result<()> {
         let Some(job) = self.jobs.remove(&key) else { return Ok(()) };
         if self.options.remove_partial {
-            let name = if self.options.atomic { part(&job.task.remote) } else { job.task.remote.clone() };
             // The failure is what is told.
-            let _ = self.client().remove(name);
+            let _ = self.client().remove(name_until_whole(&job.task, &self.options));
         }
         self.watch.failed(&job.task.remote, error)
     }
 }
 
+/// What a file is called until it is whole.
+fn name_until_whole(task: &FileTask, options: &Options) -> RemoteName {
+    if options.atomic { part(&task.remote, options.stripes(task.known.size)) } else { task.remote.clone() }
+}
+
 /// The name of a file that is not whole yet.
-fn part(remote: &RemoteName) -> RemoteName {
+fn part(remote: &RemoteName, striped: bool) -> RemoteName {
     let mut name = remote.as_bytes().to_vec();
-    name.extend_from_slice(PART.as_bytes());
+    name.extend_from_slice(if striped { STRIPED_PART } else { PART }.as_bytes());
     name.into()
 }
 
