@@ -39,7 +39,7 @@ mod sync;
 mod table;
 mod taking;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod turn;
 mod waiting;
 mod writer;

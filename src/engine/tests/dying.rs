@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
+use super::buggy::Buggy;
 use super::{engines, soon, within};
 use crate::engine::{
     ChannelLink, Closer, Core, Halves, Incoming, Lane, Limits, Link, MemoryStream, ReadHalf, Stream,
-    WriteHalf,
 };
 use crate::error::{Error, Phase, Result};
 
@@ -219,31 +219,6 @@ fn a_channel_that_is_opened_after_the_death_is_dead() {
             channel.read(Lane::Data, &mut [0], soon()).unwrap_err();
         }
     });
-}
-
-/// A stream of somebody's own with a bug: from some time on, who writes to it panics.
-struct Buggy(MemoryStream, Arc<AtomicBool>);
-
-struct BuggyWrite(Box<dyn WriteHalf>, Arc<AtomicBool>);
-
-impl Stream for Buggy {
-    fn split(self: Box<Self>) -> io::Result<Halves> {
-        let Self(inner, bug) = *self;
-        let mut halves = Box::new(inner).split()?;
-        halves.write = Box::new(BuggyWrite(halves.write, bug));
-        Ok(halves)
-    }
-}
-
-impl WriteHalf for BuggyWrite {
-    fn write_now(&mut self, buf: &[u8]) -> io::Result<usize> {
-        assert!(!self.1.load(Ordering::SeqCst), "the bug of a stream");
-        self.0.write_now(buf)
-    }
-
-    fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {
-        self.0.wait(deadline)
-    }
 }
 
 #[test]

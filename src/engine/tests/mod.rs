@@ -1,6 +1,7 @@
 //! Two engines with each other over in-memory streams, in one process. Nobody authenticates: what
 //! fails here is the engine.
 
+pub(crate) mod buggy;
 mod closing;
 mod dying;
 mod ending;

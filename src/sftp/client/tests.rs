@@ -1,12 +1,12 @@
 //! What threads of one client owe each other.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::SFTPClient;
-use crate::engine::{Halves, MemoryStream, Stream, WriteHalf};
+use crate::engine::tests::buggy::Buggy;
+use crate::engine::{Halves, MemoryStream, Stream};
 use crate::error::Error;
 use crate::sftp::packet::SFTPAttributes;
 use crate::sftp::packet::message::{Attrs, Handle, Stat, Status, Version, framed};
@@ -82,31 +82,6 @@ fn what_one_gives_up_writing_another_goes_on_with() {
     sftp.close();
     drop(file);
     server.join().unwrap();
-}
-
-/// A stream of somebody's own with a bug: from some time on, who writes to it panics.
-struct Buggy(MemoryStream, Arc<AtomicBool>);
-
-struct BuggyWrite(Box<dyn WriteHalf>, Arc<AtomicBool>);
-
-impl Stream for Buggy {
-    fn split(self: Box<Self>) -> io::Result<Halves> {
-        let Self(inner, bug) = *self;
-        let mut halves = Box::new(inner).split()?;
-        halves.write = Box::new(BuggyWrite(halves.write, bug));
-        Ok(halves)
-    }
-}
-
-impl WriteHalf for BuggyWrite {
-    fn write_now(&mut self, buf: &[u8]) -> io::Result<usize> {
-        assert!(!self.1.load(Ordering::SeqCst), "the bug of a stream");
-        self.0.write_now(buf)
-    }
-
-    fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {
-        self.0.wait(deadline)
-    }
 }
 
 #[test]
