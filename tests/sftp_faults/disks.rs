@@ -2,10 +2,16 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
-use feramiko::{Error, Result};
+use feramiko::{
+    Error, OpenFlags, Result, SFTPAttributes, SFTPClient, SFTPHandle, SFTPResult, SFTPServer,
+    SFTPServerInterface, SFTPStatus,
+};
 
 use super::peers::{Folder, require, user};
 use super::relay::{Whose, client, noise};
@@ -96,6 +102,79 @@ fn a_full_disk_there_is_said_and_gone_on_with() {
         sftp.put(&from, name).unwrap();
         assert!(fs::read(&to).unwrap() == data);
     }
+}
+
+/// A server of one file, which has no room once and room again a moment later.
+#[derive(Default)]
+struct Tight {
+    data: Mutex<Option<Vec<u8>>>,
+    refused: AtomicBool,
+}
+
+/// Where the first write that is refused begins, at least.
+const NO_ROOM: u64 = 1_000_000;
+
+struct Shared(Arc<Tight>);
+
+impl SFTPServerInterface for Shared {
+    fn open(&self, _: &[u8], flags: OpenFlags, _: &SFTPAttributes) -> SFTPResult<Box<dyn SFTPHandle>> {
+        let mut data = self.0.data.lock().unwrap();
+        if flags.has(OpenFlags::TRUNCATE) || data.is_none() {
+            *data = Some(Vec::new());
+        }
+        Ok(Box::new(Self(Arc::clone(&self.0))))
+    }
+
+    fn stat(&self, _: &[u8]) -> SFTPResult<SFTPAttributes> {
+        let data = self.0.data.lock().unwrap();
+        let size = data.as_ref().ok_or(SFTPStatus::NO_SUCH_FILE)?.len();
+        Ok(SFTPAttributes::new().with_mode(0o100_644).with_size(size as u64))
+    }
+
+    fn chattr(&self, _: &[u8], attributes: &SFTPAttributes) -> SFTPResult<()> {
+        self.0.data.lock().unwrap().as_mut().unwrap().resize(attributes.size.unwrap() as usize, 0);
+        Ok(())
+    }
+}
+
+impl SFTPHandle for Shared {
+    fn read(&self, offset: u64, buf: &mut [u8]) -> SFTPResult<usize> {
+        let data = self.0.data.lock().unwrap();
+        let rest = &data.as_ref().unwrap()[offset as usize..];
+        let count = rest.len().min(buf.len());
+        buf[..count].copy_from_slice(&rest[..count]);
+        Ok(count)
+    }
+
+    fn write(&self, offset: u64, bytes: &[u8]) -> SFTPResult<()> {
+        if offset >= NO_ROOM && !self.0.refused.swap(true, Ordering::SeqCst) {
+            return Err(SFTPStatus::FAILURE.into());
+        }
+        let (mut data, begin) = (self.0.data.lock().unwrap(), offset as usize);
+        let data = data.as_mut().unwrap();
+        data.resize(data.len().max(begin + bytes.len()), 0);
+        data[begin..begin + bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    }
+}
+
+#[test]
+fn what_follows_refused_bytes_is_no_part_to_go_on_with() {
+    let here = Folder::new();
+    let (from, data) = (here.file("from"), noise(1, 3_000_000));
+    fs::write(&from, &data).unwrap();
+    let tight = Arc::new(Tight::default());
+    let (near, far) = UnixStream::pair().unwrap();
+    let there = Shared(Arc::clone(&tight));
+    std::thread::spawn(move || SFTPServer::new(there).serve(&far, far.try_clone().unwrap()));
+    let sftp = SFTPClient::over(near).unwrap();
+    let error = sftp.put(&from, "/to").unwrap_err();
+    assert!(matches!(error, Error::Sftp(_)), "{error}");
+    let kept = tight.data.lock().unwrap().clone().unwrap();
+    assert!(kept.len() as u64 >= NO_ROOM && data.starts_with(&kept), "{} bytes, with a hole", kept.len());
+    let done = sftp.transfer().resume(true).put(&from, "/to").unwrap();
+    assert_eq!(done.bytes as usize, data.len() - kept.len());
+    assert!(tight.data.lock().unwrap().as_deref() == Some(&data[..]));
 }
 
 #[test]

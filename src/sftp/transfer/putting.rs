@@ -36,8 +36,8 @@ enum Ask {
     /// Whether what MKDIR met is a directory.
     Looked(u64),
     Open(u64),
-    /// So many bytes of a file.
-    Write(u64, u32),
+    /// So many bytes of a file, from there on.
+    Write(u64, u64, u32),
     Setstat(u64),
     Close(u64),
     Rename(u64),
@@ -72,6 +72,8 @@ struct Job<'t> {
     /// Whether the last bytes were a hole, which only its size tells of.
     hole: bool,
     close_sent: bool,
+    /// Where the first bytes stand that the server refused.
+    refused: Option<u64>,
     failure: Option<Error>,
 }
 
@@ -294,9 +296,9 @@ impl<'t, 'a> Putting<'t, 'a> {
             Ask::Mkdir(key) => self.dir_made(key, reply),
             Ask::Looked(key) => self.dir_looked_at(key, reply),
             Ask::Open(key) => self.opened(key, reply),
-            Ask::Write(key, length) => self.wrote(key, length, reply),
-            Ask::Setstat(key) => self.done(key, reply, "fsetstat"),
-            Ask::Close(key) => self.done(key, reply, "close"),
+            Ask::Write(key, offset, length) => self.wrote(key, (offset, length), reply),
+            Ask::Setstat(key) => self.done(key, reply, "fsetstat", None),
+            Ask::Close(key) => self.done(key, reply, "close", None),
             Ask::Rename(key) => self.renamed(key, reply),
         }
     }
@@ -332,6 +334,7 @@ impl<'t, 'a> Putting<'t, 'a> {
             under_way: 0,
             hole: false,
             close_sent: false,
+            refused: None,
             failure: None,
         };
         self.jobs.insert(key, job);
@@ -382,7 +385,7 @@ impl<'t, 'a> Putting<'t, 'a> {
             job.under_way = job.under_way.saturating_add(1);
             self.held = self.held.saturating_add(count);
             self.flight.spend(count)?;
-            self.flight.ask(Ask::Write(key, length), packet, SMALL_ANSWER)?;
+            self.flight.ask(Ask::Write(key, offset, length), packet, SMALL_ANSWER)?;
         }
         if count < self.size { self.end(key) } else { Ok(()) }
     }
@@ -416,18 +419,19 @@ impl<'t, 'a> Putting<'t, 'a> {
         self.flight.ask(Ask::Close(key), packet, SMALL_ANSWER)
     }
 
-    fn wrote(&mut self, key: u64, length: u32, reply: Reply) -> Result<()> {
+    fn wrote(&mut self, key: u64, (offset, length): (u64, u32), reply: Reply) -> Result<()> {
         self.held = self.held.saturating_sub(length as usize);
         if let Some(job) = self.jobs.get_mut(&key) {
             job.written = job.written.saturating_add(length.into());
             let file = (&job.task.remote, job.written, job.task.known.size, job.task.begin);
             self.watch.moved(length as usize, file);
         }
-        self.done(key, reply, "write")
+        self.done(key, reply, "write", Some(offset))
     }
 
-    /// An answer that is success or not. The file ends with the last of them.
-    fn done(&mut self, key: u64, reply: Reply, operation: &'static str) -> Result<()> {
+    /// An answer that is success or not, to a WRITE from `offset` on or something else. The file ends with the last of
+    /// them.
+    fn done(&mut self, key: u64, reply: Reply, operation: &'static str, offset: Option<u64>) -> Result<()> {
         let Some(job) = self.jobs.get_mut(&key) else { return Ok(()) };
         job.under_way = job.under_way.saturating_sub(1);
         let asked = Asked { operation, path: job.task.remote.as_bytes() };
@@ -436,6 +440,7 @@ impl<'t, 'a> Putting<'t, 'a> {
             Ok(other) => return Err(self.flight.client.wrong(&other, asked)),
             Err(error @ Error::Sftp(_)) => {
                 job.failure.get_or_insert(error);
+                job.refused = [job.refused, offset].into_iter().flatten().min();
                 // Nothing more of it is sent.
                 self.close(key)?;
             }
@@ -520,12 +525,25 @@ impl<'t, 'a> Putting<'t, 'a> {
         self.close(key)
     }
 
+    /// Cuts off what the server took behind bytes that it refused: what is left shall have no hole.
+    fn cut(&self, name: &RemoteName, refused: u64) -> Result<()> {
+        match self.client().stat(name)?.size {
+            Some(size) if size > refused => {
+                self.client().setstat(name, &SFTPAttributes::new().with_size(refused))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn fail(&mut self, key: u64, error: Error) -> Result<()> {
         let Some(job) = self.jobs.remove(&key) else { return Ok(()) };
-        if self.options.remove_partial {
-            // The failure is what is told.
-            let _ = self.client().remove(name_until_whole(&job.task, &self.options));
-        }
+        let name = name_until_whole(&job.task, &self.options);
+        // The failure is what is told.
+        let _ = match job.refused {
+            _ if self.options.remove_partial => self.client().remove(name),
+            Some(refused) => self.cut(&name, refused),
+            None => Ok(()),
+        };
         self.watch.failed(&job.task.remote, error)
     }
 }
