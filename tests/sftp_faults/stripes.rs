@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use feramiko::{Error, LocalServer, Result, SFTPClient, SFTPServer, SFTPStatus, TransferSummary};
 
@@ -214,6 +214,20 @@ fn a_source_that_changes_is_never_half_of_each() {
             assert!(there[common..].iter().all(|byte| *byte == 0));
         });
     }
+}
+
+#[test]
+fn a_limit_holds_for_all_sessions_together() {
+    let here = Folder::new();
+    let (from, _) = source(&here, 12_000_000);
+    let to = here.file("to");
+    let sessions = [client(Whose::Ours), client(Whose::Ours), client(Whose::Ours)];
+    let transfer = sessions[0].transfer().atomic(true).stripe(&sessions[1]).stripe(&sessions[2]);
+    let began = Instant::now();
+    transfer.bandwidth(6_000_000).put(&from, to.to_str().unwrap()).unwrap();
+    let took = began.elapsed();
+    assert!(took > Duration::from_millis(1500), "{took:?}");
+    same(&from, &to);
 }
 
 #[test]

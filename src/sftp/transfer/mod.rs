@@ -126,14 +126,17 @@ impl Options {
     }
 
     /// Whether a file of that size is put over several sessions.
-    fn stripes(&self, size: Option<u64>) -> bool {
+    fn is_striped(&self, size: Option<u64>) -> bool {
         !self.stripes.is_empty() && size.is_some_and(|size| size >= STRIPED)
     }
 
-    /// The same for one of so many sessions.
+    /// The share of one of so many sessions.
     fn of_one_in(&self, sessions: usize) -> Self {
-        let share = |bytes: u64| bytes.checked_div(sessions as u64).unwrap_or(bytes).max(1);
-        Self { bandwidth: self.bandwidth.map(share), ..self.clone() }
+        let sessions = sessions.max(1);
+        let bandwidth =
+            self.bandwidth.and_then(|bytes| bytes.checked_div(sessions as u64)).map(|bytes| bytes.max(1));
+        let requests = self.requests.map(|requests| requests.div_ceil(sessions));
+        Self { bandwidth, requests, ..self.clone() }
     }
 
     /// Bytes under way, where `depth` would do.

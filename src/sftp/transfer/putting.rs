@@ -199,7 +199,7 @@ impl<'t, 'a> Putting<'t, 'a> {
             if there(remote)? == Some(size) {
                 return Ok(resume::Begin::Complete);
             }
-            let striped = self.options.stripes(known.size);
+            let striped = self.options.is_striped(known.size);
             let part = part(remote, striped);
             let mut there = there(&part)?.unwrap_or_default();
             if striped && there < size {
@@ -349,7 +349,7 @@ impl<'t, 'a> Putting<'t, 'a> {
                 job.handle = handle;
                 let told = (&job.task.remote, job.written, job.task.known.size, job.task.begin);
                 self.watch.tell(told, false);
-                if self.options.stripes(job.task.known.size)
+                if self.options.is_striped(job.task.known.size)
                     && let Err(error) = self.put_striped(key)
                 {
                     return self.give_up(key, error);
@@ -550,7 +550,7 @@ impl<'t, 'a> Putting<'t, 'a> {
 
 /// What a file is called until it is whole.
 fn name_until_whole(task: &FileTask, options: &Options) -> RemoteName {
-    if options.atomic { part(&task.remote, options.stripes(task.known.size)) } else { task.remote.clone() }
+    if options.atomic { part(&task.remote, options.is_striped(task.known.size)) } else { task.remote.clone() }
 }
 
 /// The name of a file that is not whole yet.
