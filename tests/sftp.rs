@@ -12,7 +12,7 @@ mod table;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::process::Command;
 
-use feramiko::{Error, SFTPStatus};
+use feramiko::{Error, Limits, SFTPStatus};
 use peers::Folder;
 use servers::Local;
 
@@ -166,6 +166,23 @@ fn files_are_got_and_put_whole() {
     assert_eq!(version, std::fs::read("/proc/version").unwrap());
     assert!(local.sftp.get("none", here.file("none")).is_err());
     assert!(!here.file("none").exists());
+}
+
+#[test]
+fn a_large_file_is_put_over_several_sessions_of_every_server() {
+    let here = Folder::new();
+    // More than sshd's window, AsyncSSH's and paramiko's, several times over.
+    let data = noise(20_000_123);
+    std::fs::write(here.file("large"), &data).unwrap();
+    for name in servers::NAMES {
+        let Some(served) = servers::serve(name, Limits::default()) else { continue };
+        let (Some(second), Some(third)) = (served.another(), served.another()) else { continue };
+        let transfer = served.sftp.transfer().atomic(true).preserve(true).stripe(&second).stripe(&third);
+        let done = transfer.put(here.file("large"), "large").unwrap();
+        assert_eq!((done.files, done.bytes), (1, data.len() as u64), "{name}");
+        assert!(std::fs::read(served.folder.file("large")).unwrap() == data, "{name}");
+        assert_eq!(served.sftp.listdir(".").unwrap().len(), 1, "{name}");
+    }
 }
 
 #[test]

@@ -51,7 +51,17 @@ pub(crate) enum Kept {
 pub(crate) struct Served {
     pub(crate) sftp: SFTPClient,
     pub(crate) folder: Folder,
-    _kept: Kept,
+    kept: Kept,
+}
+
+impl Served {
+    /// Another session of the same connection, where it has more than one; it stands where the server puts it.
+    pub(crate) fn another(&self) -> Option<SFTPClient> {
+        match &self.kept {
+            Kept::Child(_) => None,
+            Kept::Remote(client, _) => Some(client.open_sftp().unwrap()),
+        }
+    }
 }
 
 pub(crate) const NAMES: [&str; 5] = ["sftp-server", "internal-sftp", "asyncssh", "paramiko", "feramiko"];
@@ -83,5 +93,5 @@ pub(crate) fn serve(name: &'static str, limits: Limits) -> Option<Served> {
         (client.open_sftp().unwrap(), Kept::Remote(client, server))
     };
     sftp.chdir(folder.path().to_str().unwrap()).unwrap();
-    Some(Served { sftp, folder, _kept: kept })
+    Some(Served { sftp, folder, kept })
 }
