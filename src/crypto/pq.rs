@@ -42,7 +42,10 @@ impl Kem {
         }
     }
 
+    // As in `sntrup` below, neither this one nor its siblings are inlined: ML-KEM takes some 20 KiB of the stack.
+
     /// A fresh key and its public half.
+    #[inline(never)]
     pub(crate) fn generate(self) -> Result<(KemKey, Vec<u8>), CryptoError> {
         match self {
             Self::MlKem768 => {
@@ -64,6 +67,7 @@ impl Kem {
     }
 
     /// A secret for the owner of `public`: the ciphertext and the secret.
+    #[inline(never)]
     pub(crate) fn encapsulate(self, public: &[u8]) -> Result<(Vec<u8>, Zeroizing<Vec<u8>>), CryptoError> {
         let bad = || CryptoError("a post-quantum share that is no public key".to_owned());
         match self {
@@ -90,6 +94,7 @@ impl Kem {
 
 impl KemKey {
     /// The secret in `ciphertext`. A ciphertext that was tampered with gives another secret.
+    #[inline(never)]
     pub(crate) fn decapsulate(&self, ciphertext: &[u8]) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
         let bad = || CryptoError("a post-quantum share of the wrong length".to_owned());
         match self {
