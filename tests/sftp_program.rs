@@ -491,7 +491,7 @@ fn paramiko_s_demos_copy() {
         assert_eq!((status, said.contains("no number of sessions")), (Some(1), true), "{said}");
     }
     let (status, _, said) = run("sftp_get", &["--sessions=2", &remote("large"), "x"]);
-    assert_eq!((status, said.contains("what is got is not striped")), (Some(1), true), "{said}");
+    assert_eq!((status, said.contains("only a put is striped")), (Some(1), true), "{said}");
     let (status, _, said) = run("sftp_get", &[&remote("none"), "x"]);
     assert_eq!((status, said.contains("no such file")), (Some(1), true), "{said}");
     assert_eq!(ends(&mut Command::new(example("sftp_get")), b"").0, Some(1));

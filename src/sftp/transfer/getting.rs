@@ -120,7 +120,11 @@ struct Getting<'t, 'a> {
 
 /// Nothing that is got is striped: a client sets its windows itself.
 fn refuse_stripes(options: &Options) -> Result<()> {
-    if options.stripes.is_empty() { Ok(()) } else { Err(Error::Misuse("what is got is not striped")) }
+    if options.stripes.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Misuse("only a put is striped: leave out stripe"))
+    }
 }
 
 pub(super) fn run(transfer: SFTPTransfer<'_>, remote: &[u8], local: &Path) -> Result<TransferSummary> {

@@ -100,7 +100,9 @@ struct Putting<'t, 'a> {
 
 pub(super) fn run(transfer: SFTPTransfer<'_>, local: &Path, remote: &[u8]) -> Result<TransferSummary> {
     if !transfer.options.stripes.is_empty() && !transfer.options.atomic {
-        return Err(Error::Misuse("what is striped has no name before it is whole: ask for atomic, too"));
+        return Err(Error::Misuse(
+            "stripes put a file that has no name before it is whole: ask for atomic, too",
+        ));
     }
     let client = transfer.client.clone();
     let mut remote = client.absolute(remote);
@@ -127,7 +129,9 @@ pub(super) fn from_reader(transfer: SFTPTransfer<'_>, reader: &mut dyn Read, rem
         return Err(Error::Misuse("what comes from a reader is neither resumed nor verified"));
     }
     if !transfer.options.stripes.is_empty() {
-        return Err(Error::Misuse("what comes from a reader is not striped"));
+        return Err(Error::Misuse(
+            "what comes from a reader is not striped: put a file, or leave out stripe",
+        ));
     }
     let remote = transfer.client.absolute(remote);
     let mut putting = Putting::new(transfer, Some(reader));

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
+use std::thread;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -25,6 +26,7 @@ use crate::sftp::transfer::local::failed;
 /// How far apart parts under way may lie, in bytes: for four servers of OpenSSH's kind, each with its window of 2 MiB
 /// full and one of requests that wait for it.
 pub(super) const SPREAD: u64 = 16 * 1024 * 1024;
+
 /// A session's share: where it writes.
 struct Lane {
     client: SFTPClient,
@@ -56,12 +58,14 @@ struct Work {
     failure: Option<Error>,
 }
 
-/// No lane goes on when who asked for it has left, by an error or a panic of his own.
-struct End<'s>(&'s Shared);
+/// Where one lane panics, in the user's own callback or by a bug of ours, the others neither go on nor wait for it.
+struct Unwinding<'s>(&'s Shared);
 
-impl Drop for End<'_> {
+impl Drop for Unwinding<'_> {
     fn drop(&mut self) {
-        self.0.ended(Err(Error::Cancelled));
+        if thread::panicking() {
+            self.0.ended(Err(Error::Misuse("what put a part of the file panicked")));
+        }
     }
 }
 
@@ -105,11 +109,14 @@ impl Putting<'_, '_> {
         let options = self.options.of_one_in(others.len().saturating_add(1));
         let shared = Shared { work: Mutex::new(work), changed: Condvar::new(), size, options };
         let shared = Arc::new(shared);
-        let _end = End(&shared);
+        let _unwinding = Unwinding(&shared);
         let mut threads = Vec::new();
         for (client, file) in self.options.stripes.iter().zip(&others) {
             let (there, lane) = (Arc::clone(&shared), lane(client, file.handle()));
-            let run = move || there.ended(there.run(&lane, None));
+            let run = move || {
+                let _unwinding = Unwinding(&there);
+                there.ended(there.run(&lane, None));
+            };
             match spawn("feramiko stripe", run) {
                 Ok(thread) => threads.push(thread),
                 Err(error) => shared.ended(Err(error)),
@@ -126,15 +133,15 @@ impl Putting<'_, '_> {
             // What it met, it has left in `shared`.
             let _ = thread.join();
         }
-        let moved = std::mem::take(&mut shared.work.lock().moved);
+        let (moved, next, failure) = {
+            let mut work = shared.work.lock();
+            (work.moved, work.next, work.failure.take())
+        };
+        failure.map_or(Ok(()), Err)?;
         tell(moved)?;
-        let mut work = shared.work.lock();
-        if let Some(error) = work.failure.take() {
-            return Err(error);
-        }
         others.iter().try_for_each(SFTPFile::close)?;
-        (job.next, job.written) = (work.next, work.next);
-        source.seek(SeekFrom::Start(work.next)).map(drop).map_err(unreadable)
+        (job.next, job.written) = (next, next);
+        source.seek(SeekFrom::Start(next)).map(drop).map_err(unreadable)
     }
 }
 
@@ -157,10 +164,14 @@ impl Shared {
         let size = u32::try_from(self.size).unwrap_or(u32::MAX);
         let depth = self.options.depth(lane.client.depth(), size);
         let mut held = 0_usize;
+        let mut spare = flight.buffer();
         loop {
             let mut over = false;
             while held < depth {
-                match self.next(lane, || flight.buffer())? {
+                if spare.capacity() == 0 {
+                    spare = flight.buffer();
+                }
+                match self.next(lane, &mut spare)? {
                     Next::Send(offset, packet) => {
                         held = held.saturating_add(self.size);
                         flight.spend(self.size)?;
@@ -191,7 +202,8 @@ impl Shared {
         }
     }
 
-    /// Waits until one of them has got an answer, unless there is something to do.
+    /// Waits until one of them has got an answer, unless there is something to do. That ends: whose answers are
+    /// missing waits for them with a deadline, and what it meets is told here.
     fn wait_for_others(&self) {
         let mut work = self.work.lock();
         if !work.is_over() && work.is_too_far(self.size) {
@@ -199,8 +211,8 @@ impl Shared {
         }
     }
 
-    /// Reads the next part.
-    fn next(&self, lane: &Lane, buffer: impl Fn() -> Vec<u8>) -> Result<Next> {
+    /// Reads the next part, into the buffer if there is one.
+    fn next(&self, lane: &Lane, spare: &mut Vec<u8>) -> Result<Next> {
         let mut work = self.work.lock();
         loop {
             if work.is_over() {
@@ -210,7 +222,7 @@ impl Shared {
                 return Ok(Next::Wait);
             }
             let offset = work.next;
-            let mut packet = begin_write(buffer(), &lane.handle, offset, self.size);
+            let mut packet = begin_write(std::mem::take(spare), &lane.handle, offset, self.size);
             let front = packet.len();
             let read = (&work.source).take(self.size as u64).read_to_end(&mut packet);
             let count = read.map_err(unreadable)?;
@@ -227,6 +239,8 @@ impl Shared {
                 end_write(&mut packet, front);
                 return Ok(Next::Send(offset, packet));
             }
+            packet.clear();
+            *spare = packet;
         }
     }
 
