@@ -25,7 +25,7 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 const USAGE: &str =
     "usage: bench_peer --port P --key FILE [--host H] [--user U] [--cipher C] [--mac M] [--kex K] VERB ARGS
-verbs: down CMD BYTES, up BYTES, get REMOTE LOCAL, put REMOTE LOCAL, stripe REMOTE LOCAL (over two sessions),
+verbs: down CMD BYTES, up BYTES, get REMOTE LOCAL, put REMOTE LOCAL, sget, sput (the same over two connections),
        getdir REMOTE LOCAL, putdir LOCAL REMOTE, stats N THREADS, connect N PAR, execs N, ping N, idle N, serve";
 
 struct Setup {
@@ -137,7 +137,9 @@ fn peak() -> u64 {
 fn sftp(setup: &Setup, verb: &str, from: &str, to: &str) -> Outcome<()> {
     let client = setup.connect()?;
     let sftp = client.open_sftp()?;
-    let second = if verb == "stripe" { Some(client.open_sftp()?) } else { None };
+    let (verb, striped) = verb.strip_prefix('s').map_or((verb, false), |verb| (verb, true));
+    let other = striped.then(|| setup.connect()).transpose()?;
+    let second = other.as_ref().map(SSHClient::open_sftp).transpose()?;
     let (started, before) = (Instant::now(), cpu());
     let mut transfer = sftp.transfer().recursive(verb.ends_with("dir"));
     if let Some(second) = &second {
@@ -300,8 +302,8 @@ fn run() -> Outcome<()> {
         ["up", bytes] => up(&setup, "cat >/dev/null", bytes.parse()?),
         ["up", bytes, command] => up(&setup, command, bytes.parse()?),
         ["connect", count, parallel] => connect(&Arc::new(setup), count.parse()?, parallel.parse()?),
-        [verb @ ("put" | "stripe"), to, from] => sftp(&setup, verb, from, to),
-        [verb @ ("get" | "getdir" | "putdir"), from, to] => sftp(&setup, verb, from, to),
+        [verb @ ("put" | "sput"), to, from] => sftp(&setup, verb, from, to),
+        [verb @ ("get" | "sget" | "getdir" | "putdir"), from, to] => sftp(&setup, verb, from, to),
         ["stats", count, threads] => stats(&setup, count.parse()?, threads.parse()?),
         ["execs", count] => execs(&setup, count.parse()?),
         ["ping", count] => ping(&setup, count.parse()?),

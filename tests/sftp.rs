@@ -169,7 +169,7 @@ fn files_are_got_and_put_whole() {
 }
 
 #[test]
-fn a_large_file_is_put_over_several_sessions_of_every_server() {
+fn a_large_file_is_moved_over_several_sessions_of_every_server() {
     let here = Folder::new();
     // More than sshd's window, AsyncSSH's and paramiko's, several times over.
     let data = noise(20_000_123);
@@ -182,6 +182,11 @@ fn a_large_file_is_put_over_several_sessions_of_every_server() {
         assert_eq!((done.files, done.bytes), (1, data.len() as u64), "{name}");
         assert!(std::fs::read(served.folder.file("large")).unwrap() == data, "{name}");
         assert_eq!(served.sftp.listdir(".").unwrap().len(), 1, "{name}");
+        let back = here.file(&format!("back from {name}"));
+        let transfer = served.sftp.transfer().atomic(true).preserve(true).stripe(&second).stripe(&third);
+        let done = transfer.get("large", &back).unwrap();
+        assert_eq!((done.files, done.bytes), (1, data.len() as u64), "{name}");
+        assert!(std::fs::read(back).unwrap() == data, "{name}");
     }
 }
 

@@ -483,15 +483,16 @@ fn paramiko_s_demos_copy() {
     assert_eq!((status, said.contains("1 left")), (Some(0), true), "{said}");
     let large = folder.file("large");
     fs::write(&large, vec![7; 9 << 20]).unwrap();
-    let (status, said, log) = run("sftp_put", &["--sessions=3", "large", &remote("striped")]);
+    let (status, said, log) = run("sftp_put", &["--connections=3", "large", &remote("striped")]);
     assert_eq!((status, said.as_str()), (Some(0), "1 files, 9437184 bytes; 0 left as they were\n"), "{log}");
     assert!(fs::read(folder.file("striped")).unwrap() == fs::read(&large).unwrap());
-    for sessions in ["0", "9", "x"] {
-        let (status, _, said) = run("sftp_put", &["--sessions", sessions, "large", &remote("none")]);
-        assert_eq!((status, said.contains("no number of sessions")), (Some(1), true), "{said}");
+    for count in ["0", "9", "x"] {
+        let (status, _, said) = run("sftp_put", &["--connections", count, "large", &remote("none")]);
+        assert_eq!((status, said.contains("no number of connections")), (Some(1), true), "{said}");
     }
-    let (status, _, said) = run("sftp_get", &["--sessions=2", &remote("large"), "x"]);
-    assert_eq!((status, said.contains("only a put is striped")), (Some(1), true), "{said}");
+    let (status, said, log) = run("sftp_get", &["--connections=3", &remote("large"), "striped back"]);
+    assert_eq!((status, said.as_str()), (Some(0), "1 files, 9437184 bytes; 0 left as they were\n"), "{log}");
+    assert!(fs::read(folder.file("striped back")).unwrap() == fs::read(&large).unwrap());
     let (status, _, said) = run("sftp_get", &[&remote("none"), "x"]);
     assert_eq!((status, said.contains("no such file")), (Some(1), true), "{said}");
     assert_eq!(ends(&mut Command::new(example("sftp_get")), b"").0, Some(1));

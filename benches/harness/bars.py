@@ -80,12 +80,15 @@ def sftp_bars():
         yield Bar(f"ours to ours, {direction}, × the OpenSSH pair", "sftp, own server", "feramiko", f"{direction} MB/s", 2.0, "sftp", reference_part="sftp")
         yield Bar(f"2,000 files of 4 KiB, {direction}, × sftp -r", "small files", "feramiko", f"{direction} files/s", 2.0, "sftp", stretch=3.0)
         yield Bar(f"memory of a transfer of 1 GiB, {direction}, MiB", "sftp", "feramiko", f"{direction} MiB", 32, at_most=True)
-    yield Bar("sftp put to sshd over two sessions, × sftp", "sftp", "feramiko, two sessions", "put MB/s", 1.3, "sftp", stretch=1.5)
+        two = ", two connections"
+        yield Bar(f"sftp {direction} over two connections, × sftp", "sftp", "feramiko" + two, f"{direction} MB/s", 1.3, "sftp", stretch=1.5)
+        yield Bar(f"its client CPU per GB, two connections, {direction}", "sftp", "feramiko" + two, f"{direction} client s/GB", 0.65, "sftp", at_most=True)
+        yield Bar(f"the same with OpenSSL 3.6, two connections, {direction}", "sftp", "feramiko 3.6" + two, f"{direction} client s/GB", 0.5, "sftp", at_most=True)
     yield Bar("stat, one thread, × libssh2", "stat", "feramiko", "1 thread /s", 0.9, "libssh2")
     yield Bar("stat, 8 threads, × one thread", "stat", "feramiko", "8 threads /s", 3.0, "feramiko", reference_part="stat", reference_quantity="1 thread /s")
     yield Bar("50 ms: sftp get from sshd, × sftp", "sftp at 50 ms, sshd", "feramiko", "get MB/s", 5.0, "sftp", stretch=10.0)
     yield Bar("50 ms: sftp put to sshd, × sftp", "sftp at 50 ms, sshd", "feramiko", "put MB/s", 1.25, "sftp")
-    yield Bar("50 ms: the same over two sessions", "sftp at 50 ms, sshd", "feramiko, two sessions", "put MB/s", 1.25, "sftp")
+    yield Bar("50 ms: the same over two connections", "sftp at 50 ms, sshd", "feramiko, two connections", "put MB/s", 1.25, "sftp")
     yield Bar("50 ms: sftp put to our server, × sftp to sshd", "sftp at 50 ms, feramiko", "feramiko", "put MB/s", 3.0, "sftp", reference_part="sftp at 50 ms, sshd")
 
 

@@ -115,7 +115,7 @@ machine's speed drifts. Compare within a table only. "feramiko"
 is linked with the system's OpenSSL, "feramiko 3.6" with the one that feature `vendored` builds. CPU
 seconds per GB are those of user and system in the named process; the server's include the remote
 command. What `ssh` needs to log in is taken off its figures: the others' clocks start when they are
-connected. "Two sessions" are two on one connection (`SFTPTransfer::stripe`).
+connected. "Two connections" have a session each (`SFTPTransfer::stripe`).
 
 ![Bulk transfer, aes128-gcm](benchmarks.svg)
 

@@ -80,20 +80,18 @@ def rotate(items, by):
     return items[by:] + items[:by]
 
 
-STRIPED = ", two sessions"
+STRIPED = ", two connections"
 
 
 def large(machine, readings, part, clients, server, folder, size):
-    """One file there and back; there only for a client that does it over two sessions."""
+    """One file there and back."""
     source = folder / f"large-{size}"
     if not source.exists():
         subprocess.run(f"head -c {size} /dev/urandom >{source}", shell=True, check=True)
     for name in clients:
-        striped = name.endswith(STRIPED)
+        stripes = "s" if name.endswith(STRIPED) else ""
         for verb, remote, local in (("get", source, folder / "got"), ("put", folder / "put", source)):
-            if striped and verb == "get":
-                continue
-            read = move(machine, name.removesuffix(STRIPED), server.port, "stripe" if striped else verb, remote, local)
+            read = move(machine, name.removesuffix(STRIPED), server.port, stripes + verb, remote, local)
             (folder / verb.replace("get", "got")).unlink()
             readings.add(
                 part,

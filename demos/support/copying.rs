@@ -21,12 +21,12 @@ const OPTIONS: Options = Options {
         ("resume", 'R'),
         ("verify", 'V'),
         ("limit", 'X'),
-        ("sessions", 'n'),
+        ("connections", 'n'),
     ],
 };
 
-/// More sessions at once are not worth what they cost the server, and may be more than it takes.
-const MAX_SESSIONS: usize = 8;
+/// More connections at once are not worth what they cost the server, and may be more than it takes.
+const MAX_CONNECTIONS: usize = 8;
 
 pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -41,10 +41,24 @@ pub(crate) struct Copying {
     quiet: bool,
     /// Bytes in a second.
     limit: Option<u64>,
-    /// Sessions besides the first.
-    stripes: usize,
+    /// Connections besides the first.
+    others: usize,
     verbose: usize,
     pub(crate) words: Vec<OsString>,
+}
+
+/// Connections to one server, each with a session.
+pub(crate) struct Connected {
+    first: (SSHClient, SFTPClient),
+    others: Vec<(SSHClient, SFTPClient)>,
+}
+
+impl Connected {
+    fn close(self) {
+        for (client, _) in std::iter::once(self.first).chain(self.others) {
+            client.close();
+        }
+    }
 }
 
 impl Copying {
@@ -63,7 +77,7 @@ impl Copying {
                     'R' => this.resume = true,
                     'V' => this.verify = true,
                     'v' => this.verbose += 1,
-                    'n' => this.stripes = sessions(&value.to_string_lossy())? - 1,
+                    'n' => this.others = connections(&value.to_string_lossy())? - 1,
                     'X' => this.limit = Some(super::given::size(&value.to_string_lossy())?),
                     _ => letter(&mut this.connect, option, &value)?,
                 }
@@ -80,27 +94,33 @@ impl Copying {
     }
 
     /// The server and the path that a word names: `[user@]host:path` or `sftp://[user@]host[:port]/path`.
-    pub(crate) fn connect(&self, word: &OsString) -> Outcome<(SSHClient, Vec<SFTPClient>, Vec<u8>)> {
+    pub(crate) fn connect(&self, word: &OsString) -> Outcome<(Connected, Vec<u8>)> {
         let destination =
             Destination::from_uri("sftp", word).unwrap_or_else(|| Destination::from_word(word))?;
         let path = destination.path.clone();
         let path = path.ok_or_else(|| format!("{}: no host:path", word.display()))?;
-        let client =
-            self.connect.connect(&destination.host, destination.user.as_deref(), destination.port)?;
-        let sessions = (0..=self.stripes).map(|_| client.open_sftp()).collect::<Result<_, _>>()?;
-        Ok((client, sessions, path))
+        let connect = || -> Outcome<(SSHClient, SFTPClient)> {
+            let user = destination.user.as_deref();
+            let client = self.connect.connect(&destination.host, user, destination.port)?;
+            let session = client.open_sftp()?;
+            Ok((client, session))
+        };
+        let first = connect()?;
+        let others = (0..self.others).map(|_| connect()).collect::<Outcome<_>>()?;
+        Ok((Connected { first, others }, path))
     }
 
     /// Copies as was asked, with a bar for each file; what failed is told.
     pub(crate) fn run(
         &self,
-        sessions: &[SFTPClient],
+        connected: Connected,
         copy: impl FnOnce(SFTPTransfer<'_>) -> feramiko::Result<TransferSummary>,
     ) -> Outcome<()> {
         let mut bar: Option<(RemoteName, Bar)> = None;
         let quiet = self.quiet;
-        let (first, others) = sessions.split_first().ok_or("no session")?;
-        let mut transfer = first
+        let mut transfer = connected
+            .first
+            .1
             .transfer()
             .recursive(self.recursive)
             .resume(self.resume)
@@ -132,10 +152,11 @@ impl Copying {
         if let Some(limit) = self.limit {
             transfer = transfer.bandwidth(limit);
         }
-        for session in others {
+        for (_, session) in &connected.others {
             transfer = transfer.atomic(true).stripe(session);
         }
         let done = copy(transfer)?;
+        connected.close();
         if !quiet {
             let same = if self.verify { ", verified" } else { "" };
             println!("{} files, {} bytes{same}; {} left as they were", done.files, done.bytes, done.skipped);
@@ -147,10 +168,10 @@ impl Copying {
     }
 }
 
-/// How many sessions a word asks for.
-fn sessions(word: &str) -> Result<usize, String> {
-    let wrong = || format!("{word} is no number of sessions from 1 to {MAX_SESSIONS}");
-    word.parse().ok().filter(|count| (1..=MAX_SESSIONS).contains(count)).ok_or_else(wrong)
+/// How many connections a word asks for.
+fn connections(word: &str) -> Result<usize, String> {
+    let wrong = || format!("{word} is no number of connections from 1 to {MAX_CONNECTIONS}");
+    word.parse().ok().filter(|count| (1..=MAX_CONNECTIONS).contains(count)).ok_or_else(wrong)
 }
 
 /// A path of this machine.

@@ -70,27 +70,75 @@ fn read(way: usize, size: u64, on_read: OnRead) -> Result<usize> {
     )
 }
 
+const LIES: &[(&str, OnRead)] = &[
+    ("more than asked", |id, _, length| packet(DATA, id, &string(&vec![1; length + 1]))),
+    ("as much as fits", |id, _, _| packet(DATA, id, &string(&vec![1; 255 * 1024]))),
+    ("nothing", |id, _, _| packet(DATA, id, &string(b""))),
+    ("a lying length", |id, _, _| packet(DATA, id, &[0, 0, 1, 0, 1, 2])),
+    ("no length", |id, _, _| packet(DATA, id, b"")),
+    ("more behind", |id, _, _| packet(DATA, id, &[0, 0, 0, 1, 1, 2])),
+];
+
 #[test]
 fn data_that_nobody_asked_for_ends_the_connection() {
-    let lies: &[(&str, OnRead)] = &[
-        ("more than asked", |id, _, length| packet(DATA, id, &string(&vec![1; length + 1]))),
-        ("as much as fits", |id, _, _| packet(DATA, id, &string(&vec![1; 255 * 1024]))),
-        ("nothing", |id, _, _| packet(DATA, id, &string(b""))),
-        ("a lying length", |id, _, _| packet(DATA, id, &[0, 0, 1, 0, 1, 2])),
-        ("no length", |id, _, _| packet(DATA, id, b"")),
-        ("more behind", |id, _, _| packet(DATA, id, &[0, 0, 0, 1, 1, 2])),
-    ];
     for (way, (name, _)) in WAYS.iter().enumerate() {
-        for (what, lie) in lies {
+        for (what, lie) in LIES {
             let error = read(way, 20_000, *lie).expect_err(name);
             assert!(is_protocol(&error), "{name} {what}: {error}");
         }
     }
 }
 
+/// What comes of a file that is said to have so many bytes, over two stripes of one session.
+fn striped(size: u64, on_read: OnRead) -> Result<Vec<u8>> {
+    meets(
+        "striped",
+        &[],
+        move |peer| serve_file(peer, size, on_read),
+        |sftp| {
+            let here = Folder::new();
+            let to = here.path().join("x");
+            let outcome = sftp.transfer().atomic(true).stripe(&sftp).get("x", &to);
+            sftp.close();
+            assert_eq!(to.exists(), outcome.is_ok());
+            outcome.map(|_| std::fs::read(&to).unwrap())
+        },
+    )
+}
+
+#[test]
+fn stripes_take_no_lie_either() {
+    for (what, lie) in LIES {
+        let error = striped(20_000_000, *lie).expect_err(what);
+        assert!(is_protocol(&error), "{what}: {error}");
+    }
+}
+
+#[test]
+fn stripes_ask_on_and_find_the_end() {
+    const SIZE: u64 = 12_345_678;
+    let whole: Vec<u8> = (0..SIZE).map(|at| at as u8).collect();
+    let answers: [OnRead; 3] = [
+        |id, offset, length| some_of(SIZE, id, offset, length, length),
+        |id, offset, length| some_of(SIZE, id, offset, length, 21_000),
+        |id, offset, length| some_of(SIZE, id, offset, length, 8000 + offset as usize % 20_011),
+    ];
+    for said in [SIZE, SIZE - 1, SIZE + 1, 9_000_000, 40_000_000, 1 << 40, u64::MAX] {
+        for answer in answers {
+            assert!(striped(said, answer).unwrap() == whole, "{said}");
+        }
+    }
+    // Said to have much, and empty by now.
+    assert!(striped(20_000_000, |id, _, _| status(id, 1)).unwrap().is_empty());
+}
+
 /// So much of a file of 100,000 bytes, each of them the low byte of its place.
 fn some(id: u32, offset: u64, length: usize, most: usize) -> Vec<u8> {
-    let left = usize::try_from(100_000_u64.saturating_sub(offset)).unwrap();
+    some_of(100_000, id, offset, length, most)
+}
+
+fn some_of(size: u64, id: u32, offset: u64, length: usize, most: usize) -> Vec<u8> {
+    let left = usize::try_from(size.saturating_sub(offset)).unwrap();
     let data: Vec<u8> = (0..left.min(length).min(most)).map(|at| (offset as usize + at) as u8).collect();
     if data.is_empty() { status(id, 1) } else { packet(DATA, id, &string(&data)) }
 }

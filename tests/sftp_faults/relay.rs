@@ -66,9 +66,9 @@ pub(crate) fn cut(whose: Whose, down: usize, up: usize) -> Result<SFTPClient> {
     relayed(whose, down, up, Duration::ZERO)
 }
 
-/// The same, that takes so many bytes, then nothing for so long, and ends.
-pub(crate) fn stalled(whose: Whose, up: usize, still: Duration) -> SFTPClient {
-    relayed(whose, usize::MAX, up, still).unwrap()
+/// The same, that passes nothing for so long before it ends.
+pub(crate) fn stalled(whose: Whose, down: usize, up: usize, still: Duration) -> SFTPClient {
+    relayed(whose, down, up, still).unwrap()
 }
 
 fn relayed(whose: Whose, down: usize, up: usize, still: Duration) -> Result<SFTPClient> {

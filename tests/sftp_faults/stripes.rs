@@ -1,10 +1,14 @@
-//! Large files over several sessions at once: one that stands still or is cut off, and what is left then.
+//! Large files over several sessions at once, both ways: one that stands still or is cut off, and what is left then.
 
 use std::fs;
-use std::path::Path;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use feramiko::{Error, LocalServer, Result, SFTPClient, SFTPServer, SFTPStatus, TransferSummary};
+use feramiko::{
+    Error, LocalServer, Result, SFTPClient, SFTPServer, SFTPStatus, SFTPTransfer, TransferSummary,
+};
 
 use super::cut::was_cut;
 use super::disks::Small;
@@ -17,217 +21,348 @@ const SPREAD: usize = 16 * 1024 * 1024;
 /// More than twice that, and a piece.
 const LENGTH: usize = 40_012_345;
 
-fn put(sessions: &[SFTPClient], from: &Path, to: &Path, resume: bool) -> Result<TransferSummary> {
-    let (first, others) = sessions.split_first().unwrap();
-    let mut transfer = first.transfer().atomic(true).recursive(true).resume(resume);
-    for session in others {
-        transfer = transfer.stripe(session);
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Way {
+    Get,
+    Put,
+}
+
+impl Way {
+    fn run(self, transfer: SFTPTransfer<'_>, from: &Path, to: &Path) -> Result<TransferSummary> {
+        match self {
+            Self::Get => transfer.get(from.to_str().unwrap(), to),
+            Self::Put => transfer.put(from, to.to_str().unwrap()),
+        }
     }
-    transfer.put(from, to.to_str().unwrap())
+
+    /// Down and up, of so many bytes of data.
+    fn bytes(self, count: usize) -> (usize, usize) {
+        if self == Self::Get { (count, usize::MAX) } else { (usize::MAX, count) }
+    }
+}
+
+/// Runs with every server, both ways.
+fn ways(name: &str, run: fn(Whose, Way)) {
+    for whose in Whose::all() {
+        for way in [Way::Get, Way::Put] {
+            within(&format!("{name} {whose:?} {way:?}"), move || run(whose, way));
+        }
+    }
+}
+
+fn over(sessions: &[SFTPClient]) -> SFTPTransfer<'static> {
+    let (first, others) = sessions.split_first().unwrap();
+    others.iter().fold(first.transfer().atomic(true), SFTPTransfer::stripe)
+}
+
+fn two(whose: Whose) -> [SFTPClient; 2] {
+    [client(whose), client(whose)]
 }
 
 /// A file of so many bytes that are the same whoever makes it.
-fn source(here: &Folder, length: usize) -> (std::path::PathBuf, Vec<u8>) {
+fn source(here: &Folder, length: usize) -> (PathBuf, Vec<u8>) {
     let (path, data) = (here.file("from"), noise(7, length));
     fs::write(&path, &data).unwrap();
     (path, data)
 }
 
+/// How much of a part is certainly there.
+fn sure(part: &[u8], data: &[u8]) -> usize {
+    let sure = part.len().saturating_sub(SPREAD);
+    assert!(part.len() < data.len() && part[..sure] == data[..sure], "a hole before the last 16 MiB");
+    sure
+}
+
 #[test]
 fn a_file_over_two_and_over_four_sessions() {
-    for whose in Whose::all() {
+    ways("stripes", |whose, way| {
         for count in [2, 4] {
-            within("stripes", move || {
-                let here = Folder::new();
-                let (from, data) = source(&here, LENGTH);
-                let to = here.file("to");
-                let sessions: Vec<_> = (0..count).map(|_| client(whose)).collect();
-                let mut told = Vec::new();
-                let mut transfer = sessions[0].transfer().atomic(true).preserve(true);
-                for session in &sessions[1..] {
-                    transfer = transfer.stripe(session);
-                }
-                let transfer = transfer.progress(|at| told.push((at.done, at.finished)));
-                let done = transfer.put(&from, to.to_str().unwrap()).unwrap();
-                assert_eq!((done.bytes as usize, done.files), (LENGTH, 1));
-                assert!(fs::read(&to).unwrap() == data);
-                assert!(!here.file("to.fileparts").exists());
-                assert!(told.is_sorted() && told.last() == Some(&(LENGTH as u64, true)), "{told:?}");
-            });
+            let here = Folder::new();
+            let (from, data) = source(&here, LENGTH);
+            let to = here.file("to");
+            let sessions: Vec<_> = (0..count).map(|_| client(whose)).collect();
+            let mut told = Vec::new();
+            let transfer = over(&sessions).preserve(true).progress(|at| told.push((at.done, at.finished)));
+            let done = way.run(transfer, &from, &to).unwrap();
+            assert_eq!((done.bytes as usize, done.files), (LENGTH, 1));
+            assert!(fs::read(&to).unwrap() == data);
+            assert!(!here.file("to.fileparts").exists());
+            assert!(told.is_sorted() && told.last() == Some(&(LENGTH as u64, true)), "{told:?}");
         }
-    }
+    });
 }
 
 #[test]
 fn a_session_that_stands_still_holds_the_others_up_before_they_are_too_far() {
-    for whose in Whose::all() {
-        within("still", move || {
-            let here = Folder::new();
-            for (length, passed) in [(LENGTH, 5_000_000), (LENGTH, 400_000), (9_000_000, 100_000)] {
-                let (from, data) = source(&here, length);
-                let to = here.file(&format!("to{length}.{passed}"));
-                let sessions = [client(whose), stalled(whose, passed, Duration::from_secs(1))];
-                let error = put(&sessions, &from, &to, false).unwrap_err();
-                assert!(was_cut(&error), "{error}");
-                let part = fs::read(to.with_extension(format!("{passed}.fileparts"))).unwrap();
-                assert!(part.len() < length && !to.exists(), "{}", part.len());
-                let sure = part.len().saturating_sub(SPREAD);
-                assert!(part[..sure] == data[..sure], "a hole before the last 16 MiB");
-                let done = put(&[client(whose), client(whose)], &from, &to, true).unwrap();
-                assert_eq!(done.bytes as usize, length - sure);
-                assert!(fs::read(&to).unwrap() == data);
-                let again = put(&[client(whose), client(whose)], &from, &to, true).unwrap();
-                assert_eq!((again.bytes, again.skipped), (0, 1));
-            }
-        });
-    }
+    ways("still", |whose, way| {
+        let here = Folder::new();
+        for (length, passed) in [(LENGTH, 5_000_000), (LENGTH, 400_000), (9_000_000, 100_000)] {
+            let (from, data) = source(&here, length);
+            let to = here.file(&format!("to{length}.{passed}"));
+            let (down, up) = way.bytes(passed);
+            let sessions = [client(whose), stalled(whose, down, up, Duration::from_secs(1))];
+            let error = way.run(over(&sessions), &from, &to).unwrap_err();
+            assert!(was_cut(&error), "{error}");
+            let part = fs::read(to.with_extension(format!("{passed}.fileparts"))).unwrap();
+            assert!(!to.exists());
+            let sure = sure(&part, &data);
+            let done = way.run(over(&two(whose)).resume(true), &from, &to).unwrap();
+            assert_eq!(done.bytes as usize, length - sure);
+            assert!(fs::read(&to).unwrap() == data);
+            let again = way.run(over(&two(whose)).resume(true), &from, &to).unwrap();
+            assert_eq!((again.bytes, again.skipped), (0, 1));
+        }
+    });
 }
 
 #[test]
 fn sessions_cut_again_and_again() {
-    for whose in Whose::all() {
-        within("cut", move || {
-            let here = Folder::new();
-            let (from, data) = source(&here, LENGTH);
-            let to = here.file("to");
-            let mut attempts = 0;
-            // Which of the two goes, and when: beyond what is sent again there must be some way forward.
-            for (first, second) in
-                [(3, 90), (90, 2), (12, 13), (1, 90), (90, 11), (25, 90), (90, 24), (90, 90)]
-            {
-                attempts += 1;
-                let up = |megabytes: usize| cut(whose, usize::MAX, megabytes * 1_000_000).unwrap();
-                match put(&[up(first), up(second)], &from, &to, true) {
-                    Ok(_) => break,
-                    Err(error) => assert!(was_cut(&error), "{error}"),
-                }
-                let part = fs::read(here.file("to.fileparts")).unwrap();
-                let sure = part.len().saturating_sub(SPREAD);
-                assert!(part.len() < LENGTH && part[..sure] == data[..sure] && !to.exists());
+    ways("cut", |whose, way| {
+        let here = Folder::new();
+        let (from, data) = source(&here, LENGTH);
+        let to = here.file("to");
+        let mut attempts = 0;
+        // Which of the two goes, and when: beyond what is moved again there must be some way forward.
+        for (first, second) in [(3, 90), (90, 2), (12, 13), (1, 90), (90, 11), (25, 90), (90, 24), (90, 90)] {
+            attempts += 1;
+            let one = |megabytes: usize| {
+                let (down, up) = way.bytes(megabytes * 1_000_000);
+                cut(whose, down, up).unwrap()
+            };
+            match way.run(over(&[one(first), one(second)]).resume(true), &from, &to) {
+                Ok(_) => break,
+                Err(error) => assert!(was_cut(&error), "{error}"),
             }
-            assert!(attempts > 4, "{attempts}");
-            assert!(fs::read(&to).unwrap() == data);
-        });
-    }
+            sure(&fs::read(here.file("to.fileparts")).unwrap(), &data);
+            assert!(!to.exists());
+        }
+        assert!(attempts > 4, "{attempts}");
+        assert!(fs::read(&to).unwrap() == data);
+    });
 }
 
 #[test]
 fn trees_holes_and_files_that_are_too_small() {
-    for whose in Whose::all() {
-        within("tree", move || {
-            let here = Folder::new();
-            let (from, to) = (here.file("from"), here.file("to"));
-            fs::create_dir_all(from.join("below")).unwrap();
-            for (number, length) in [0, 100, 3_000_000, 8_388_607, 8_388_608, 12_000_000].iter().enumerate() {
-                fs::write(from.join(format!("below/{number}")), noise(number as u64, *length)).unwrap();
-            }
-            let mut holes = noise(9, 20_000_000);
-            holes[3_000_000..11_000_000].fill(0);
-            holes[15_000_000..].fill(0);
-            fs::write(from.join("holes"), &holes).unwrap();
-            let (first, second) = (client(whose), client(whose));
-            let transfer = first.transfer().atomic(true).recursive(true).sparse(true).stripe(&second);
-            assert_eq!(transfer.put(&from, to.to_str().unwrap()).unwrap().files, 7);
-            same(&from, &to);
-        });
-    }
+    ways("tree", |whose, way| {
+        let here = Folder::new();
+        let (from, to) = (here.file("from"), here.file("to"));
+        fs::create_dir_all(from.join("below")).unwrap();
+        for (number, length) in [0, 100, 3_000_000, 8_388_607, 8_388_608, 12_000_000].iter().enumerate() {
+            fs::write(from.join(format!("below/{number}")), noise(number as u64, *length)).unwrap();
+        }
+        let mut holes = noise(9, 20_000_000);
+        holes[3_000_000..11_000_000].fill(0);
+        holes[15_000_000..].fill(0);
+        fs::write(from.join("holes"), &holes).unwrap();
+        let transfer = over(&two(whose)).recursive(true).sparse(true).verify(whose == Whose::Ours);
+        assert_eq!(way.run(transfer, &from, &to).unwrap().files, 7);
+        same(&from, &to);
+        let blocks = std::os::unix::fs::MetadataExt::blocks(&fs::metadata(to.join("holes")).unwrap());
+        assert!(blocks * 512 < 15_000_000, "{blocks}");
+    });
+}
+
+/// What an attempt left was made of another file, whose bytes would show where the file has a hole now.
+#[test]
+fn what_lies_in_a_part_does_not_show_through_holes() {
+    ways("through", |whose, way| {
+        let here = Folder::new();
+        let mut data = noise(7, 30_000_000);
+        fs::write(here.file("to.fileparts"), &data[..26_000_000]).unwrap();
+        data[12_000_000..29_000_000].fill(0);
+        let (from, to) = (here.file("from"), here.file("to"));
+        fs::write(&from, &data).unwrap();
+        let done = way.run(over(&two(whose)).resume(true).sparse(true), &from, &to).unwrap();
+        assert!(done.bytes < 30_000_000, "{}", done.bytes);
+        assert!(fs::read(&to).unwrap() == data);
+    });
+}
+
+/// A part may have holes though it is as long as the file: when it was made, that was longer.
+#[test]
+fn a_part_as_long_as_the_file_is_not_taken_for_whole() {
+    ways("shrunk", |whose, way| {
+        let here = Folder::new();
+        let (from, data) = source(&here, 30_000_000);
+        let to = here.file("to");
+        let mut part = data.clone();
+        part[15_000_000..29_000_000].fill(0);
+        fs::write(here.file("to.fileparts"), part).unwrap();
+        way.run(over(&two(whose)).resume(true), &from, &to).unwrap();
+        assert!(fs::read(&to).unwrap() == data);
+    });
 }
 
 #[test]
 fn what_a_full_disk_refuses_is_gone_on_with() {
-    for whose in Whose::all() {
+    ways("full", |whose, way| {
         let (Some(small), here) = (Small::new(4096), Folder::new()) else { return };
         let (from, data) = source(&here, 12_000_000);
-        let (sessions, to) = ([client(whose), client(whose)], small.0.file("to"));
-        let error = put(&sessions, &from, &to, false).unwrap_err();
-        assert!(matches!(error, Error::Sftp(_)), "{error}");
+        let to = small.0.file("to");
+        let error = way.run(over(&two(whose)), &from, &to).unwrap_err();
+        assert!(matches!(error, Error::Sftp(_) | Error::Io { .. }), "{error}");
+        assert!(!to.exists());
         small.grow();
-        put(&sessions, &from, &to, true).unwrap();
+        way.run(over(&two(whose)).resume(true), &from, &to).unwrap();
         assert!(fs::read(&to).unwrap() == data);
-    }
+    });
+}
+
+/// A client of a server that has nothing but that folder, and the server's thread, which ends with the client.
+fn rooted(there: &Folder) -> (SFTPClient, JoinHandle<()>) {
+    let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+    let root = there.path().to_owned();
+    let server = thread::spawn(move || {
+        let write = far.try_clone().unwrap();
+        let _ = SFTPServer::new(LocalServer::rooted(root).unwrap()).serve(&far, write);
+    });
+    (SFTPClient::over(near).unwrap(), server)
 }
 
 #[test]
 fn a_session_with_another_server_is_refused() {
-    let (here, there) = (Folder::new(), Folder::new());
-    let (from, _) = source(&here, 9_000_000);
-    let elsewhere = {
-        let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
-        let root = there.path().to_owned();
-        std::thread::spawn(move || {
-            let write = far.try_clone().unwrap();
-            SFTPServer::new(LocalServer::rooted(root).unwrap()).serve(&far, write)
-        });
-        SFTPClient::over(near).unwrap()
-    };
-    let first = client(Whose::Ours);
-    let transfer = first.transfer().atomic(true).remove_partial(true).stripe(&elsewhere);
-    let error = transfer.put(&from, here.file("to").to_str().unwrap()).unwrap_err();
-    assert!(matches!(&error, Error::Sftp(error) if error.status == SFTPStatus::NO_SUCH_FILE), "{error}");
-    assert_eq!(fs::read_dir(there.path()).unwrap().count(), 0);
-    assert_eq!(fs::read_dir(here.path()).unwrap().count(), 1, "the source");
-    // Both go on.
-    assert!(first.exists(from.to_str().unwrap()).unwrap() && elsewhere.exists("/").unwrap());
+    for way in [Way::Get, Way::Put] {
+        let there = [Folder::new(), Folder::new()];
+        let sessions = [rooted(&there[0]).0, rooted(&there[1]).0];
+        let here = Folder::new();
+        let (from, to) = match way {
+            Way::Get => {
+                fs::write(there[0].file("from"), noise(1, 9_000_000)).unwrap();
+                ("/from".into(), here.file("to"))
+            }
+            Way::Put => (source(&here, 9_000_000).0, "/to".into()),
+        };
+        let other = if way == Way::Get { "from" } else { "to.fileparts" };
+        // It has no such file, and another one of that name.
+        for length in [None, Some(9_000_001), Some(8_999_999)] {
+            if let Some(length) = length {
+                fs::write(there[1].file(other), noise(2, length)).unwrap();
+            }
+            let transfer = over(&sessions).remove_partial(true);
+            let error = way.run(transfer, &from, &to).unwrap_err();
+            match (length, &error) {
+                (None, Error::Sftp(error)) => assert_eq!(error.status, SFTPStatus::NO_SUCH_FILE),
+                (Some(_), Error::Io { .. }) => assert!(error.to_string().contains("another file"), "{error}"),
+                _ => panic!("{error}"),
+            }
+            let left =
+                [&there[0], &there[1], &here].map(|folder| fs::read_dir(folder.path()).unwrap().count());
+            let wanted = if way == Way::Get { [1, 0, 0] } else { [0, 0, 1] };
+            assert_eq!(left, [wanted[0], usize::from(length.is_some()), wanted[2]], "{way:?}");
+            if let Some(length) = length {
+                assert!(fs::read(there[1].file(other)).unwrap() == noise(2, length));
+            }
+        }
+        // Both go on.
+        assert!(sessions.iter().all(|session| session.exists("/").unwrap()));
+    }
 }
 
 #[test]
-fn a_put_that_is_cancelled_ends_all_lanes() {
-    within("cancelled", || {
-        let here = Folder::new();
-        let (from, _) = source(&here, LENGTH);
-        let to = here.file("to");
-        let sessions = [client(Whose::Ours), client(Whose::Ours)];
-        let mut asked = 0;
-        let transfer = sessions[0].transfer().atomic(true).stripe(&sessions[1]).cancel_when(|| {
-            asked += 1;
-            asked > 5
-        });
-        let error = transfer.put(&from, to.to_str().unwrap()).unwrap_err();
-        assert!(matches!(error, Error::Cancelled), "{error}");
-        assert!(!to.exists() && fs::metadata(here.file("to.fileparts")).unwrap().len() < LENGTH as u64);
-        put(&sessions, &from, &to, true).unwrap();
-        same(&from, &to);
+fn a_transfer_that_is_cancelled_or_whose_user_panics_ends_all_lanes() {
+    ways("cancelled", |_, way| {
+        for panics in [false, true] {
+            let here = Folder::new();
+            let (from, data) = source(&here, LENGTH);
+            let to = here.file("to");
+            // As the server has it, whose root that folder is.
+            let there = |path: &Path| Path::new("/").join(path.file_name().unwrap());
+            let (name, goal) = match way {
+                Way::Get => (there(&from), to.clone()),
+                Way::Put => (from, there(&to)),
+            };
+            let run = |transfer| way.run(transfer, &name, &goal);
+            let ((first, one), (second, other)) = (rooted(&here), rooted(&here));
+            let sessions = [first, second];
+            let mut asked = 0;
+            let transfer = over(&sessions).cancel_when(|| {
+                asked += 1;
+                if asked == 1 {
+                    // The file is open.
+                    return false;
+                }
+                // The other session goes as far as it may, and waits.
+                thread::sleep(Duration::from_secs(1));
+                assert!(!panics, "as a user's callback may");
+                true
+            });
+            match catch_unwind(AssertUnwindSafe(|| run(transfer))) {
+                Ok(outcome) => assert!(!panics && matches!(outcome, Err(Error::Cancelled)), "{outcome:?}"),
+                Err(_) => assert!(panics),
+            }
+            assert!(!to.exists());
+            // Nobody holds a session any more.
+            drop(sessions);
+            for server in [one, other] {
+                server.join().unwrap();
+            }
+            run(over(&[rooted(&here).0, rooted(&here).0]).resume(true)).unwrap();
+            assert!(fs::read(&to).unwrap() == data);
+        }
     });
 }
 
 #[test]
 fn a_source_that_changes_is_never_half_of_each() {
-    for length in [0, 1, 9_000_000, 20_000_000, LENGTH as u64 + 3_000_000] {
-        within("changes", move || {
+    ways("changes", |whose, way| {
+        for length in [0, 1, 9_000_000, 20_000_000, LENGTH as u64 + 3_000_000] {
             let here = Folder::new();
-            let (from, _) = source(&here, LENGTH);
+            let (from, whole) = source(&here, LENGTH);
             let to = here.file("to");
             let file = fs::OpenOptions::new().write(true).open(&from).unwrap();
-            let sessions = [client(Whose::Ours), client(Whose::Ours)];
             let mut once = Some(());
-            let transfer = sessions[0].transfer().atomic(true).stripe(&sessions[1]).cancel_when(|| {
+            let sessions = two(whose);
+            let transfer = over(&sessions).cancel_when(|| {
                 if once.take().is_some() {
                     file.set_len(length).unwrap();
                 }
                 false
             });
-            transfer.put(&from, to.to_str().unwrap()).unwrap();
-            let (there, whole) = (fs::read(&to).unwrap(), noise(7, LENGTH));
-            // As a put of one session has it: what was sent by then, and the rest as it is now.
+            way.run(transfer, &from, &to).unwrap();
+            let there = fs::read(&to).unwrap();
+            // As over one session: what was moved by then, and the rest as it is now.
             let common = there.len().min(LENGTH);
             assert!(there.len() >= length as usize && there[..common] == whole[..common], "{}", there.len());
             assert!(there[common..].iter().all(|byte| *byte == 0));
+        }
+    });
+}
+
+/// It becomes shorter than what an attempt before has left, which was made of another file.
+#[test]
+fn what_lies_in_a_part_does_not_stand_behind_the_end() {
+    ways("behind", |whose, way| {
+        let here = Folder::new();
+        let (from, whole) = source(&here, LENGTH);
+        let to = here.file("to");
+        let mut part = whole[..38_000_000].to_vec();
+        part[22_000_000..].fill(0xff);
+        fs::write(here.file("to.fileparts"), part).unwrap();
+        let file = fs::OpenOptions::new().write(true).open(&from).unwrap();
+        let sessions = two(whose);
+        let transfer = over(&sessions).resume(true).cancel_when(|| {
+            file.set_len(28_000_000).unwrap();
+            false
         });
-    }
+        way.run(transfer, &from, &to).unwrap();
+        let there = fs::read(&to).unwrap();
+        assert!(there.len() < 38_000_000 && whole.starts_with(&there), "{}", there.len());
+    });
 }
 
 #[test]
 fn a_limit_holds_for_all_sessions_together() {
-    let here = Folder::new();
-    let (from, _) = source(&here, 12_000_000);
-    let to = here.file("to");
-    let sessions = [client(Whose::Ours), client(Whose::Ours), client(Whose::Ours)];
-    let transfer = sessions[0].transfer().atomic(true).stripe(&sessions[1]).stripe(&sessions[2]);
-    let began = Instant::now();
-    transfer.bandwidth(6_000_000).put(&from, to.to_str().unwrap()).unwrap();
-    let took = began.elapsed();
-    assert!(took > Duration::from_millis(1500), "{took:?}");
-    same(&from, &to);
+    for way in [Way::Get, Way::Put] {
+        let here = Folder::new();
+        let (from, _) = source(&here, 12_000_000);
+        let to = here.file("to");
+        let sessions = [client(Whose::Ours), client(Whose::Ours), client(Whose::Ours)];
+        let began = Instant::now();
+        way.run(over(&sessions).bandwidth(6_000_000), &from, &to).unwrap();
+        let took = began.elapsed();
+        assert!(took > Duration::from_millis(1500), "{took:?}");
+        same(&from, &to);
+    }
 }
 
 #[test]
@@ -240,7 +375,7 @@ fn stripes_where_there_are_none() {
     let striped = || sftp.transfer().stripe(&sftp);
     for outcome in [
         striped().put(&from, there).map(drop),
-        striped().atomic(true).get(name, &to).map(drop),
+        striped().get(name, &to).map(drop),
         striped().atomic(true).getfo(name, &mut Vec::new()).map(drop),
         striped().atomic(true).putfo(&mut &b"data"[..], there).map(drop),
     ] {

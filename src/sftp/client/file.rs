@@ -134,6 +134,12 @@ impl SFTPClient {
         u32::try_from(self.shared.server.limits.write).unwrap_or(u32::MAX)
     }
 
+    /// What the server says of an open file.
+    pub(in crate::sftp) fn stat_handle(&self, handle: &[u8], path: &RemoteName) -> Result<SFTPAttributes> {
+        let asked = Asked { operation: "fstat", path: path.as_bytes() };
+        self.attributes(framed(&Fstat { id: 0, handle }), asked)
+    }
+
     /// Closes a handle for somebody who does not wait; who drops something may not wait.
     pub(in crate::sftp) fn close_handle(&self, packet: &[u8]) {
         self.shared.exchange.tell(packet.to_vec());
@@ -188,7 +194,7 @@ impl SFTPFile {
     /// waited for.
     pub fn stat(&self) -> Result<SFTPAttributes> {
         self.finish_writes()?;
-        self.client.attributes(framed(&Fstat { id: 0, handle: &self.handle }), self.asked("fstat"))
+        self.client.stat_handle(&self.handle, &self.path)
     }
 
     /// Sets what `attributes` has.

@@ -4,6 +4,7 @@
 //! than the listing says and CLOSE together. If it is not what the listing said, it is opened again and read to
 //! its end.
 
+mod stripes;
 mod tree;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -118,17 +119,18 @@ struct Getting<'t, 'a> {
     hasher: RandomState,
 }
 
-/// Nothing that is got is striped: a client sets its windows itself.
-fn refuse_stripes(options: &Options) -> Result<()> {
-    if options.stripes.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::Misuse("only a put is striped: leave out stripe"))
+/// How many bytes an answer has brought of what was asked for.
+fn counted(client: &SFTPClient, bytes: &[u8], part: Part) -> Result<u32> {
+    let count = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    if (1..=part.length).contains(&count) {
+        return Ok(count);
     }
+    let text = format!("{count} bytes of SFTP data, where {} were asked for", part.length);
+    Err(client.broken_by_peer(Error::protocol(text)))
 }
 
 pub(super) fn run(transfer: SFTPTransfer<'_>, remote: &[u8], local: &Path) -> Result<TransferSummary> {
-    refuse_stripes(&transfer.options)?;
+    transfer.options.check_for_files()?;
     let client = transfer.client.clone();
     let remote = client.absolute(remote);
     let known = client.stat(&remote)?;
@@ -149,14 +151,10 @@ pub(super) fn run(transfer: SFTPTransfer<'_>, remote: &[u8], local: &Path) -> Re
 }
 
 pub(super) fn into_writer(transfer: SFTPTransfer<'_>, remote: &[u8], writer: &mut dyn Write) -> Result<u64> {
-    refuse_stripes(&transfer.options)?;
+    transfer.options.check_for_streams()?;
     let client = transfer.client.clone();
     let remote = client.absolute(remote);
     let known = client.stat(&remote)?;
-    let verify = transfer.options.verify;
-    if verify || transfer.options.resume {
-        return Err(Error::Misuse("what goes into a writer is neither resumed nor verified"));
-    }
     let mut getting = Getting::new(transfer, Some(writer));
     let path = Named::Whole(remote);
     getting.files.push_back(Waiting { path, place: None, known, begin: 0, to_its_end: false });
@@ -211,7 +209,7 @@ impl<'t, 'a> Getting<'t, 'a> {
         known: SFTPAttributes,
     ) -> Result<()> {
         let begin = match self.options.resume {
-            true => resume::of_get(self.client(), remote, &place, &known, self.options.atomic)?,
+            true => resume::of_get(self.client(), remote, &place, &known, &self.options)?,
             false => resume::Begin::At(0),
         };
         match begin {
@@ -370,6 +368,16 @@ impl<'t, 'a> Getting<'t, 'a> {
         }
         let told = (&job.task.remote, job.written, job.task.known.size, job.task.begin);
         self.watch.tell(told, false);
+        if self.options.is_striped(job.task.known.size)
+            && let Err(error) = self.get_striped(key)
+        {
+            return match error {
+                Error::Io { .. } | Error::Sftp(_) => self.fail(key, error),
+                // Where the connection is gone, say, or the transfer is cancelled.
+                _ => Err(error),
+            };
+        }
+        let Some(job) = self.jobs.get_mut(&key) else { return Ok(()) };
         match job.task.known.size {
             Some(size @ 1..) if !job.task.to_its_end && size < self.size.into() => {
                 let length = u32::try_from(size.saturating_add(1)).unwrap_or(u32::MAX);
@@ -392,11 +400,7 @@ impl<'t, 'a> Getting<'t, 'a> {
         let asked = Asked { operation: "read", path: job.task.remote.as_bytes() };
         match self.flight.client.read_answer(reply, asked) {
             Ok(Answer::Data(buffer)) => {
-                let count = u32::try_from(Fetched::bytes(&buffer).len()).unwrap_or(u32::MAX);
-                if count == 0 || count > part.length {
-                    let text = format!("{count} bytes of SFTP data, where {} were asked for", part.length);
-                    return Err(self.flight.client.broken_by_peer(Error::protocol(text)));
-                }
+                let count = counted(&self.flight.client, Fetched::bytes(&buffer), part)?;
                 self.held = self.held.saturating_add(count as usize);
                 job.early.insert(part.offset, buffer);
                 if count < part.length && !job.close_sent {
@@ -495,7 +499,8 @@ impl<'t, 'a> Getting<'t, 'a> {
             return self.verify(&task.remote, place);
         }
         let sure = target.settle().map_err(|error| place.error(error));
-        match sure.and_then(|()| self.verify(&task.remote, &place.part())) {
+        let part = place.part(self.options.is_striped(task.known.size));
+        match sure.and_then(|()| self.verify(&task.remote, &part)) {
             Ok(()) => target.finish(preserve),
             Err(error) => {
                 target.give_up(self.options.remove_partial);

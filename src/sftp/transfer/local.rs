@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::sftp::packet::{RemoteName, SFTPAttributes, SFTPTime};
 use crate::sys::dir::Dir;
 use crate::sys::entry::{FileOptions, Kind, Stat, Time};
+use crate::sys::file::write_all_at;
 
 /// Downloads are for whom the umask says.
 const MODE: u32 = 0o666;
@@ -23,8 +24,14 @@ const IN_A_PAGE: u64 = PAGE as u64 - 1;
 /// What follows the name of a file that is not whole yet: WinSCP's word for it, as `.part` is that of
 /// programs whose files one may well have in a tree beside the whole ones.
 pub(super) const PART: &str = ".filepart";
-/// The same for one that is put over several sessions, whose end may have holes: nobody else goes on with it.
+/// The same for one that is moved over several sessions, whose end may have holes: nobody else goes on with it.
 pub(super) const STRIPED_PART: &str = ".fileparts";
+
+/// What follows the name of a file that is not whole yet.
+pub(super) fn part(striped: bool) -> &'static str {
+    if striped { STRIPED_PART } else { PART }
+}
+
 /// Directories that are open here at once, if more would not be needed to go on.
 const MAX_DIRS: usize = 128;
 
@@ -94,9 +101,9 @@ impl Place {
     }
 
     /// Where a file is while it is not whole, if nobody shall see that.
-    pub(super) fn part(&self) -> Self {
+    pub(super) fn part(&self, striped: bool) -> Self {
         let mut name = self.name.clone();
-        name.push(PART);
+        name.push(part(striped));
         Self { name, ..self.clone() }
     }
 
@@ -149,7 +156,7 @@ impl Target {
         // What is being written can be written, whatever its permissions.
         let mode = known.mode.filter(|_| options.permissions).map_or(MODE, |mode| mode & 0o777 | 0o200);
         let (atomic, sparse) = (options.atomic, options.sparse);
-        let temporary = atomic.then(|| place.part().name);
+        let temporary = atomic.then(|| place.part(options.is_striped(known.size)).name);
         let name = temporary.as_ref().unwrap_or(&place.name);
         let options =
             FileOptions { write: true, create: true, truncate: begin == 0, mode, ..FileOptions::default() };
@@ -169,18 +176,35 @@ impl Target {
         Ok(())
     }
 
-    /// Pages are the file's, not the answer's: an answer may end within one.
     fn write_sparse(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let within = usize::try_from(self.written & IN_A_PAGE).unwrap_or_default();
-        let (first, rest) = bytes.split_at(bytes.len().min(PAGE.saturating_sub(within)));
-        for page in std::iter::once(first).chain(rest.chunks(PAGE)).filter(|page| !page.is_empty()) {
-            self.hole = page.iter().all(|byte| *byte == 0);
+        for page in pages(bytes, self.written) {
+            self.hole = is_hole(page);
             if self.hole {
                 self.file.seek(SeekFrom::Current(page.len() as i64))?;
             } else {
                 self.file.write_all(page)?;
             }
         }
+        Ok(())
+    }
+
+    /// The same file for parts that come in any order.
+    pub(super) fn pieces(&self) -> Result<Pieces> {
+        let file = self.file.try_clone().and_then(|file| {
+            if self.sparse {
+                // What lies there from an attempt before would show through the holes.
+                file.set_len(self.written)?;
+            }
+            Ok(file)
+        });
+        let file = file.map_err(|error| self.place.error(error))?;
+        Ok(Pieces { file, place: self.place.clone(), sparse: self.sparse })
+    }
+
+    /// Everything before `at` is there, and what follows is appended.
+    pub(super) fn go_on(&mut self, at: u64) -> Result<()> {
+        let there = self.file.set_len(at).and_then(|()| self.file.seek(SeekFrom::Start(at)));
+        self.written = there.map_err(|error| self.place.error(error))?;
         Ok(())
     }
 
@@ -213,6 +237,41 @@ impl Target {
         if remove && regular {
             let _ = self.place.dir.remove_file(name);
         }
+    }
+}
+
+/// Bytes of a file by its pages: the first and the last may be parts of one.
+fn pages(bytes: &[u8], offset: u64) -> impl Iterator<Item = &[u8]> {
+    let within = usize::try_from(offset & IN_A_PAGE).unwrap_or_default();
+    let (first, rest) = bytes.split_at(bytes.len().min(PAGE.saturating_sub(within)));
+    std::iter::once(first).chain(rest.chunks(PAGE)).filter(|page| !page.is_empty())
+}
+
+fn is_hole(page: &[u8]) -> bool {
+    page.iter().all(|byte| *byte == 0)
+}
+
+/// A file whose parts are written in any order, by several threads.
+#[derive(Debug)]
+pub(super) struct Pieces {
+    file: File,
+    place: Place,
+    sparse: bool,
+}
+
+impl Pieces {
+    pub(super) fn write(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        if !self.sparse {
+            return write_all_at(&self.file, bytes, offset).map_err(|error| self.place.error(error));
+        }
+        let mut at = offset;
+        for page in pages(bytes, offset) {
+            if !is_hole(page) {
+                write_all_at(&self.file, page, at).map_err(|error| self.place.error(error))?;
+            }
+            at = at.saturating_add(page.len() as u64);
+        }
+        Ok(())
     }
 }
 

@@ -19,6 +19,7 @@ mod local;
 mod progress;
 mod putting;
 mod resume;
+mod stripes;
 
 use std::fmt;
 use std::io;
@@ -98,7 +99,7 @@ struct Options {
     buffer: Option<u32>,
     /// Requests under way.
     requests: Option<usize>,
-    /// Sessions that large files are put over, too.
+    /// Sessions that large files are moved over, too.
     stripes: Vec<SFTPClient>,
 }
 
@@ -125,7 +126,28 @@ impl Options {
         (made, Some(last))
     }
 
-    /// Whether a file of that size is put over several sessions.
+    /// What is asked of files, not streams, must go together.
+    fn check_for_files(&self) -> Result<()> {
+        if self.stripes.is_empty() || self.atomic {
+            return Ok(());
+        }
+        Err(Error::Misuse("stripes write a file under another name until it is whole: ask for atomic, too"))
+    }
+
+    /// A reader or a writer has nothing that could be gone on with, or moved in any order.
+    fn check_for_streams(&self) -> Result<()> {
+        if self.verify || self.resume {
+            return Err(Error::Misuse(
+                "a transfer from a reader, or into a writer, is neither resumed nor verified",
+            ));
+        }
+        if !self.stripes.is_empty() {
+            return Err(Error::Misuse("a transfer from a reader, or into a writer, has no stripes"));
+        }
+        Ok(())
+    }
+
+    /// Whether a file of that size is moved over several sessions.
     fn is_striped(&self, size: Option<u64>) -> bool {
         !self.stripes.is_empty() && size.is_some_and(|size| size >= STRIPED)
     }
@@ -278,13 +300,14 @@ impl<'a> SFTPTransfer<'a> {
         self
     }
 
-    /// Puts files of 8 MiB and more over that session as well, of the same connection or another one: for a server
-    /// that grants a session less than the line could carry, as OpenSSH's does with 2 MiB in each round trip. Once for
-    /// each session beside this one.
+    /// Moves files of 8 MiB and more over that session as well. Of another connection it is faster where a
+    /// processor at either end is the limit, because each connection has its own there; of the same one, too, where a
+    /// server grants a session less than the line could carry, as OpenSSH's does for a put with 2 MiB in each round
+    /// trip. Once for each session beside this one.
     ///
-    /// Only for [`atomic`](Self::atomic) puts. Such a file is written as `NAME.fileparts`: what a failure leaves of it
-    /// may have holes in its last 16 MiB, and those are sent again by a put that resumes it with stripes. Several
-    /// such files are put one after another.
+    /// Only for [`atomic`](Self::atomic) transfers. Such a file is written as `NAME.fileparts`: what a failure leaves
+    /// of it may have holes in its last 16 MiB, and those are moved again by a transfer that resumes it with stripes.
+    /// Several such files are moved one after another.
     pub fn stripe(mut self, session: &SFTPClient) -> Self {
         self.options.stripes.push(session.clone());
         self

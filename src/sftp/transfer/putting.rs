@@ -12,8 +12,9 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::flight::Flight;
-use super::local::{HeldDirs, PART, Place, STRIPED_PART, attributes, failed, remote_name};
+use super::local::{self, HeldDirs, Place, attributes, failed, remote_name};
 use super::progress::Watch;
+use super::stripes::whole_of_part;
 use super::{Options, SFTPTransfer, TransferSummary, resume};
 use crate::error::{Error, Result};
 use crate::sftp::client::{Answer, Asked, Reply, SFTPClient, SMALL_ANSWER, begin_write, end_write};
@@ -71,6 +72,8 @@ struct Job<'t> {
     under_way: usize,
     /// Whether the last bytes were a hole, which only its size tells of.
     hole: bool,
+    /// Whether the server may have bytes behind the file's end.
+    stale: bool,
     close_sent: bool,
     /// Where the first bytes stand that the server refused.
     refused: Option<u64>,
@@ -99,11 +102,7 @@ struct Putting<'t, 'a> {
 }
 
 pub(super) fn run(transfer: SFTPTransfer<'_>, local: &Path, remote: &[u8]) -> Result<TransferSummary> {
-    if !transfer.options.stripes.is_empty() && !transfer.options.atomic {
-        return Err(Error::Misuse(
-            "stripes put a file that has no name before it is whole: ask for atomic, too",
-        ));
-    }
+    transfer.options.check_for_files()?;
     let client = transfer.client.clone();
     let mut remote = client.absolute(remote);
     let found = std::fs::metadata(local).map_err(|error| failed(local.display().to_string(), error))?;
@@ -125,14 +124,7 @@ pub(super) fn run(transfer: SFTPTransfer<'_>, local: &Path, remote: &[u8]) -> Re
 }
 
 pub(super) fn from_reader(transfer: SFTPTransfer<'_>, reader: &mut dyn Read, remote: &[u8]) -> Result<u64> {
-    if transfer.options.verify || transfer.options.resume {
-        return Err(Error::Misuse("what comes from a reader is neither resumed nor verified"));
-    }
-    if !transfer.options.stripes.is_empty() {
-        return Err(Error::Misuse(
-            "what comes from a reader is not striped: put a file, or leave out stripe",
-        ));
-    }
+    transfer.options.check_for_streams()?;
     let remote = transfer.client.absolute(remote);
     let mut putting = Putting::new(transfer, Some(reader));
     putting.files.push_back(FileTask { remote, place: None, known: SFTPAttributes::new(), begin: 0 });
@@ -205,10 +197,7 @@ impl<'t, 'a> Putting<'t, 'a> {
             }
             let striped = self.options.is_striped(known.size);
             let part = part(remote, striped);
-            let mut there = there(&part)?.unwrap_or_default();
-            if striped && there < size {
-                there = there.saturating_sub(stripes::SPREAD);
-            }
+            let there = whole_of_part(there(&part)?.unwrap_or_default(), size, striped);
             let begin = resume::of_put(self.client(), &part, &mut place.open()?, size, there)?;
             return Ok(if begin == resume::Begin::Complete { resume::Begin::At(size) } else { begin });
         }
@@ -337,6 +326,7 @@ impl<'t, 'a> Putting<'t, 'a> {
             written: next,
             under_way: 0,
             hole: false,
+            stale: false,
             close_sent: false,
             refused: None,
             failure: None,
@@ -400,7 +390,7 @@ impl<'t, 'a> Putting<'t, 'a> {
         let Some(job) = self.jobs.get_mut(&key) else { return Ok(()) };
         let mut last = SFTPAttributes::new();
         // A hole at the end, or one that is all there is, is told by the size alone.
-        if self.options.sparse {
+        if self.options.sparse || job.stale {
             last.size = Some(job.next);
         }
         if self.options.preserve {
@@ -560,7 +550,7 @@ fn name_until_whole(task: &FileTask, options: &Options) -> RemoteName {
 /// The name of a file that is not whole yet.
 fn part(remote: &RemoteName, striped: bool) -> RemoteName {
     let mut name = remote.as_bytes().to_vec();
-    name.extend_from_slice(if striped { STRIPED_PART } else { PART }.as_bytes());
+    name.extend_from_slice(local::part(striped).as_bytes());
     name.into()
 }
 

@@ -3,7 +3,9 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
+use super::Options;
 use super::local::{Place, failed};
+use super::stripes::whole_of_part;
 use crate::crypto::hash::{HashAlg, Running};
 use crate::error::{Error, Result};
 use crate::sftp::client::{HashAlgorithm, SFTPClient};
@@ -37,22 +39,26 @@ pub(super) fn of_get(
     remote: &RemoteName,
     place: &Place,
     known: &SFTPAttributes,
-    atomic: bool,
+    options: &Options,
 ) -> Result<Begin> {
     // What has its name is whole where it is given only to what is.
-    if atomic && place.stat()?.is_some_and(|there| Some(there.size) == known.size) {
+    if options.atomic && place.stat()?.is_some_and(|there| Some(there.size) == known.size) {
         return Ok(Begin::Complete);
     }
-    let place = if atomic { place.part() } else { place.clone() };
-    let Some(there) = place.stat()?.filter(|there| there.size > 0) else { return Ok(Begin::At(0)) };
+    let striped = options.is_striped(known.size);
+    let place = if options.atomic { place.part(striped) } else { place.clone() };
     // A server that does not say has as much as is read.
     let size = known.size.unwrap_or(u64::MAX);
-    if there.size > size {
+    let there = place.stat()?.map(|there| whole_of_part(there.size, size, striped)).unwrap_or_default();
+    if there == 0 {
+        return Ok(Begin::At(0));
+    }
+    if there > size {
         let text = "the file that is there is larger than the server's; remove it to begin anew";
         return Err(place.error(io::Error::new(io::ErrorKind::InvalidInput, text)));
     }
-    same(client, remote, &mut place.open()?, there.size)?;
-    Ok(if there.size == size && !atomic { Begin::Complete } else { Begin::At(there.size) })
+    same(client, remote, &mut place.open()?, there)?;
+    Ok(if there == size && !options.atomic { Begin::Complete } else { Begin::At(there) })
 }
 
 /// Where putting a file goes on; `there` is the size of what the server has of it.
