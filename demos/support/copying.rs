@@ -118,9 +118,8 @@ impl Copying {
     ) -> Outcome<()> {
         let mut bar: Option<(RemoteName, Bar)> = None;
         let quiet = self.quiet;
-        let mut transfer = connected
-            .first
-            .1
+        let (_, session) = &connected.first;
+        let mut transfer = session
             .transfer()
             .recursive(self.recursive)
             .resume(self.resume)

@@ -1,5 +1,5 @@
-//! Our SFTP client with a server that meddles with its answers, on one thread: a request is answered when
-//! the client reads.
+//! Our SFTP client with a server that meddles with its answers, on one thread but for stripes: a request is answered
+//! when the client reads.
 
 use std::collections::HashMap;
 use std::fs;
@@ -22,6 +22,8 @@ const OPERATIONS: usize = 6;
 const ANSWERS: usize = 400;
 /// The size that honest files have.
 const SIZE: u64 = 3000;
+/// The same of one that is got in stripes.
+const LARGE: u64 = 9 << 20;
 
 /// The server: requests that are not answered yet, and answers that are not read yet.
 struct Script {
@@ -129,8 +131,9 @@ fn honest(request: &[u8], choice: usize, listed: &mut HashMap<Vec<u8>, u8>) -> V
     let id = reader.get::<u32>().unwrap_or_default();
     let subject = reader.string().unwrap_or_default();
     let mode = if subject.ends_with(b"d") { 0o040_755 } else { 0o100_644 };
+    let size = if subject.starts_with(b"large") { LARGE } else { SIZE };
     let attributes = SFTPAttributes::new()
-        .with_size(SIZE)
+        .with_size(size)
         .with_mode(mode)
         .with_times(SFTPTime::from_seconds(0), SFTPTime::from_seconds(0));
     match kind {
@@ -138,7 +141,7 @@ fn honest(request: &[u8], choice: usize, listed: &mut HashMap<Vec<u8>, u8>) -> V
         5 => {
             let offset = reader.get::<u64>().unwrap_or_default();
             let length = reader.get::<u32>().unwrap_or_default();
-            let left = SIZE.saturating_sub(offset).min(length.into());
+            let left = size.saturating_sub(offset).min(length.into());
             if left == 0 {
                 return status(id, 1);
             }
@@ -196,9 +199,10 @@ impl Place {
         Ok(Self(path))
     }
 
-    fn check(&self) {
+    fn check(&self, names: &[&str]) {
         let mut inside = fs::read_dir(&self.0).into_iter().flatten().flatten();
-        assert!(inside.all(|entry| entry.file_name() == "in"), "something is beside the tree");
+        let known = |found: &std::ffi::OsStr| names.iter().any(|name| found == *name);
+        assert!(inside.all(|entry| known(&entry.file_name())), "something is beside what is got");
     }
 }
 
@@ -245,11 +249,17 @@ fn operate(sftp: &SFTPClient, operation: u8) {
             let _ = sftp.getfo("f", &mut found);
         }
         11 => drop(sftp.putfo(&mut &[7; 5000][..], "f")),
+        12 => {
+            let Ok(place) = Place::new() else { return };
+            let striped = sftp.transfer().atomic(true).sparse(operation & 0x40 != 0).stripe(sftp);
+            let _ = striped.resume(operation & 0x80 != 0).get("large", place.0.join("in"));
+            place.check(&["in", "in.fileparts"]);
+        }
         _ => {
             let Ok(place) = Place::new() else { return };
             let options = sftp.transfer().recursive(true).preserve(true).atomic(operation & 0x40 != 0);
             let _ = options.on_error(|_| operation & 0x80 != 0).get("d", place.0.join("in"));
-            place.check();
+            place.check(&["in"]);
         }
     }
 }

@@ -302,6 +302,39 @@ fn a_transfer_that_is_cancelled_or_whose_user_panics_ends_all_lanes() {
     });
 }
 
+/// A server that says nothing for a minute: nobody waits for it who is told to end, or has failed elsewhere.
+#[test]
+fn a_session_that_stands_still_keeps_nobody_from_ending() {
+    const MINUTE: Duration = Duration::from_secs(60);
+    ways("ends", |whose, way| {
+        let here = Folder::new();
+        let (from, _) = source(&here, LENGTH);
+        let (down, up) = way.bytes(100_000);
+        let still = || stalled(whose, down, up, MINUTE);
+        let (down, up) = way.bytes(1_000_000);
+        let failing = || cut(whose, down, up).unwrap();
+        let slow = |transfer: SFTPTransfer<'static>| transfer.bandwidth(5_000);
+        let cases: [(&str, SFTPTransfer<'_>, bool); 6] = [
+            ("one", over(&[still()]), true),
+            ("the first", over(&[still(), client(whose)]), true),
+            ("the other", over(&[client(whose), still()]), true),
+            ("one is slow", slow(over(&[client(whose)])), true),
+            ("both are slow", slow(over(&two(whose))), true),
+            ("one fails", over(&[still(), failing()]), false),
+        ];
+        for (name, transfer, cancelled) in cases {
+            let began = Instant::now();
+            let to = here.file(name);
+            let transfer = transfer.cancel_when(|| cancelled && began.elapsed() > Duration::from_millis(500));
+            let error = way.run(transfer, &from, &to).unwrap_err();
+            let took = began.elapsed();
+            assert!(took < MINUTE / 4, "{name}: {took:?}");
+            assert_eq!(matches!(error, Error::Cancelled), cancelled, "{name}: {error}");
+            assert!(!to.exists());
+        }
+    });
+}
+
 #[test]
 fn a_source_that_changes_is_never_half_of_each() {
     ways("changes", |whose, way| {

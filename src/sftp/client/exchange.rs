@@ -531,6 +531,12 @@ impl Mailbox {
         }
     }
 
+    /// Waits until one more request can be queued, where much is.
+    pub(in crate::sftp) fn make_room(&self, deadline: Option<Instant>) -> Result<()> {
+        let full = self.exchange.state.lock().queued >= MAX_QUEUED;
+        if full { self.flush(deadline) } else { Ok(()) }
+    }
+
     /// Writes what is queued.
     pub(in crate::sftp) fn flush(&self, deadline: Option<Instant>) -> Result<()> {
         self.exchange.write_queued(deadline)

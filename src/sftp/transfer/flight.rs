@@ -1,11 +1,17 @@
 //! Requests under way, each with what it is for; and how fast they may go.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::sftp::client::{Mailbox, Reply, SFTPClient};
 use crate::sys::pace::Pace;
+
+/// Whoever waits longer looks whether the transfer is to go on.
+pub(super) const LOOK_UP: Duration = Duration::from_millis(100);
+
+/// Whether a transfer is to go on; its error ends the wait.
+pub(super) type GoOn<'a> = &'a mut dyn FnMut() -> Result<()>;
 
 /// Requests of one transfer.
 #[derive(Debug)]
@@ -38,10 +44,11 @@ impl<K> Flight<K> {
     }
 
     /// Sends what is queued, waits for an answer and takes all there are.
-    pub(super) fn next_all(&mut self) -> Result<Vec<(K, Reply)>> {
-        let deadline = self.client.deadline();
-        self.mailbox.flush(deadline)?;
-        let replies = self.mailbox.next_all(deadline)?;
+    pub(super) fn next_all(&mut self, go_on: GoOn<'_>) -> Result<Vec<(K, Reply)>> {
+        let replies = self.wait(go_on, |mailbox, until| {
+            mailbox.flush(until)?;
+            mailbox.next_all(until)
+        })?;
         let known = |(tag, reply)| {
             let kind = self.asked.remove(&tag).ok_or(Error::Misuse("an answer that nobody asked for"))?;
             Ok((kind, reply))
@@ -66,16 +73,38 @@ impl<K> Flight<K> {
         self.mailbox.exchange().recycle(buffer);
     }
 
-    /// Counts bytes that go or are asked for; waits where they would be too many.
-    pub(super) fn spend(&mut self, bytes: usize) -> Result<()> {
-        let Some(pace) = &mut self.pace else { return Ok(()) };
-        match pace.spend(bytes, Instant::now()) {
-            Some(until) => {
-                // What is queued is within the limit still.
-                self.mailbox.flush(self.client.deadline())?;
-                self.mailbox.pause(until)
+    /// Waits for the server, as long as one request may take.
+    fn wait<T>(
+        &self,
+        go_on: GoOn<'_>,
+        mut attempt: impl FnMut(&Mailbox, Option<Instant>) -> Result<T>,
+    ) -> Result<T> {
+        let deadline = self.client.deadline();
+        loop {
+            let now = Instant::now();
+            let until = [deadline, now.checked_add(LOOK_UP)].into_iter().flatten().min();
+            match attempt(&self.mailbox, until) {
+                // The stream may have timeouts of its own.
+                Err(Error::Timeout(_)) if until != deadline && now.elapsed() >= LOOK_UP => go_on()?,
+                outcome => return outcome,
             }
-            None => Ok(()),
+        }
+    }
+
+    /// Counts bytes that go or are asked for; waits where they would be too many, or the server takes none.
+    pub(super) fn spend(&mut self, bytes: usize, go_on: GoOn<'_>) -> Result<()> {
+        self.wait(&mut *go_on, Mailbox::make_room)?;
+        let due = self.pace.as_mut().and_then(|pace| pace.spend(bytes, Instant::now()));
+        let Some(due) = due else { return Ok(()) };
+        // What is queued is within the limit still.
+        self.wait(&mut *go_on, Mailbox::flush)?;
+        loop {
+            let look_up = Instant::now().checked_add(LOOK_UP);
+            self.mailbox.pause(look_up.map_or(due, |look_up| look_up.min(due)))?;
+            if Instant::now() >= due {
+                return Ok(());
+            }
+            go_on()?;
         }
     }
 }

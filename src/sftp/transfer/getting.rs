@@ -250,7 +250,7 @@ impl<'t, 'a> Getting<'t, 'a> {
             if self.flight.is_empty() {
                 break;
             }
-            let mut replies = self.flight.next_all()?.into_iter();
+            let mut replies = self.flight.next_all(&mut || self.watch.go_on())?.into_iter();
             if let Err(error) = self.watch.go_on() {
                 self.flight.abandon(replies);
                 return Err(error);
@@ -332,7 +332,7 @@ impl<'t, 'a> Getting<'t, 'a> {
     }
 
     fn ask_part(&mut self, key: u64, part: Part) -> Result<()> {
-        self.flight.spend(part.length as usize)?;
+        self.flight.spend(part.length as usize, &mut || self.watch.go_on())?;
         let Some(job) = self.jobs.get_mut(&key) else { return Ok(()) };
         job.under_way = job.under_way.saturating_add(1);
         self.held = self.held.saturating_add(part.length as usize);

@@ -1,5 +1,5 @@
 //! The local side of a file that is got: where it goes, in order and without holes, so that what is there
-//! after a failure can be gone on with.
+//! after a failure can be gone on with; or, for stripes, in any order.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -23,9 +23,9 @@ const IN_A_PAGE: u64 = PAGE as u64 - 1;
 
 /// What follows the name of a file that is not whole yet: WinSCP's word for it, as `.part` is that of
 /// programs whose files one may well have in a tree beside the whole ones.
-pub(super) const PART: &str = ".filepart";
+const PART: &str = ".filepart";
 /// The same for one that is moved over several sessions, whose end may have holes: nobody else goes on with it.
-pub(super) const STRIPED_PART: &str = ".fileparts";
+const STRIPED_PART: &str = ".fileparts";
 
 /// What follows the name of a file that is not whole yet.
 pub(super) fn part(striped: bool) -> &'static str {

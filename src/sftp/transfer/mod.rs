@@ -357,8 +357,8 @@ impl<'a> SFTPTransfer<'a> {
         self
     }
 
-    /// Asked whenever the server has answered; true ends the transfer with [`Error::Cancelled`]. What is there
-    /// by then stays, as after a failure.
+    /// Asked whenever the server has answered, and ten times a second while it does not; true ends the transfer with
+    /// [`Error::Cancelled`]. What is there by then stays, as after a failure.
     pub fn cancel_when(mut self, cancel_when: impl FnMut() -> bool + 'a) -> Self {
         self.callbacks.cancel_when = Some(Box::new(cancel_when));
         self

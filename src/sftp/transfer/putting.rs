@@ -231,7 +231,7 @@ impl<'t, 'a> Putting<'t, 'a> {
             if self.flight.is_empty() {
                 break;
             }
-            let mut replies = self.flight.next_all()?.into_iter();
+            let mut replies = self.flight.next_all(&mut || self.watch.go_on())?.into_iter();
             if let Err(error) = self.watch.go_on() {
                 self.flight.abandon(replies);
                 return Err(error);
@@ -378,7 +378,7 @@ impl<'t, 'a> Putting<'t, 'a> {
             let length = end_write(&mut packet, front);
             job.under_way = job.under_way.saturating_add(1);
             self.held = self.held.saturating_add(count);
-            self.flight.spend(count)?;
+            self.flight.spend(count, &mut || self.watch.go_on())?;
             self.flight.ask(Ask::Write(key, offset, length), packet, SMALL_ANSWER)?;
         }
         if count < self.size { self.end(key) } else { Ok(()) }

@@ -14,7 +14,7 @@ use std::thread;
 use parking_lot::{Condvar, Mutex};
 
 use super::Options;
-use super::flight::Flight;
+use super::flight::{Flight, GoOn, LOOK_UP};
 use super::local::failed;
 use crate::engine::spawn;
 use crate::error::{Error, Result};
@@ -125,13 +125,16 @@ enum Next {
     End,
 }
 
+/// Called with the bytes that have been moved since the last time, now and then; its error ends the transfer.
+type Tell<'a> = &'a mut dyn FnMut(usize) -> Result<()>;
+
 /// Moves all but the last part of a file over all sessions, and waits until all of that is there; up to where it is.
-/// `tell` is called on this thread, with the bytes that have been moved since.
+/// `tell` is called on this thread.
 pub(super) fn move_parts<P: Parts>(
     parts: P,
     file: &Whole<'_>,
     options: &Options,
-    tell: &mut dyn FnMut(usize) -> Result<()>,
+    tell: Tell<'_>,
 ) -> Result<u64> {
     let others = open_everywhere(file, &options.stripes)?;
     let lane = |client: &SFTPClient, handle: &[u8]| Lane {
@@ -223,7 +226,7 @@ impl<P> Stripes<P> {
 
 impl<P: Parts> Stripes<P> {
     /// Asks and waits until nothing is left for this lane. One of them tells how many bytes all have moved meanwhile.
-    fn run(&self, lane: &Lane, mut tell: Option<&mut dyn FnMut(usize) -> Result<()>>) -> Result<()> {
+    fn run(&self, lane: &Lane, mut tell: Option<Tell<'_>>) -> Result<()> {
         let mut flight = Flight::new(&lane.client, self.options.bandwidth);
         let mut held = 0_usize;
         loop {
@@ -232,7 +235,7 @@ impl<P: Parts> Stripes<P> {
             while held == 0 || held.saturating_add(self.size as usize) <= depth {
                 match self.next() {
                     Next::Ask(part) => {
-                        let asked = self.ask(lane, part, &mut flight)?;
+                        let asked = self.ask(lane, part, &mut flight, &mut || self.go_on(&mut tell))?;
                         held = held.saturating_add(asked);
                     }
                     Next::Wait => break,
@@ -243,11 +246,11 @@ impl<P: Parts> Stripes<P> {
                 }
             }
             if !flight.is_empty() {
-                for (part, reply) in flight.next_all()? {
+                for (part, reply) in flight.next_all(&mut || self.go_on(&mut tell))? {
                     held = held.saturating_sub(part.length as usize);
                     let came = self.parts.answered(lane, part, reply, &flight)?;
                     if let Some(rest) = self.answered(part, &came) {
-                        let asked = self.ask(lane, rest, &mut flight)?;
+                        let asked = self.ask(lane, rest, &mut flight, &mut || self.go_on(&mut tell))?;
                         held = held.saturating_add(asked);
                     }
                 }
@@ -256,18 +259,30 @@ impl<P: Parts> Stripes<P> {
             } else {
                 self.wait_for_others();
             }
-            if let Some(tell) = &mut tell {
-                let moved = std::mem::take(&mut self.work.lock().moved);
-                tell(moved)?;
-            }
+            self.told(&mut tell)?;
         }
     }
 
+    /// Asked where a lane has nothing to do but wait: others may have failed meanwhile.
+    fn go_on(&self, tell: &mut Option<Tell<'_>>) -> Result<()> {
+        if self.work.lock().failure.is_some() {
+            // The first failure counts, which this is not.
+            return Err(Error::Cancelled);
+        }
+        self.told(tell)
+    }
+
+    fn told(&self, tell: &mut Option<Tell<'_>>) -> Result<()> {
+        let Some(tell) = tell else { return Ok(()) };
+        let moved = std::mem::take(&mut self.work.lock().moved);
+        tell(moved)
+    }
+
     /// Asks for a part, if there is anything to ask for; how many bytes.
-    fn ask(&self, lane: &Lane, part: Part, flight: &mut Flight<Part>) -> Result<usize> {
+    fn ask(&self, lane: &Lane, part: Part, flight: &mut Flight<Part>, go_on: GoOn<'_>) -> Result<usize> {
         match self.parts.request(lane, part, flight)? {
             Request::Packet(packet, expected) => {
-                flight.spend(part.length as usize)?;
+                flight.spend(part.length as usize, go_on)?;
                 flight.ask(part, packet, expected)?;
                 Ok(part.length as usize)
             }
@@ -297,12 +312,11 @@ impl<P: Parts> Stripes<P> {
         None
     }
 
-    /// Waits until one of them has got an answer, unless there is something to do. That ends: whose answers are
-    /// missing waits for them with a deadline, and what it meets is told here.
+    /// Waits a little for one of them to get an answer, unless there is something to do.
     fn wait_for_others(&self) {
         let mut work = self.work.lock();
         if !work.is_over() && work.is_too_far(self.size) {
-            self.changed.wait(&mut work);
+            let _ = self.changed.wait_for(&mut work, LOOK_UP);
         }
     }
 
