@@ -335,6 +335,25 @@ fn a_session_that_stands_still_keeps_nobody_from_ending() {
     });
 }
 
+/// It is read, and nothing of it sent.
+#[test]
+fn a_put_of_one_great_hole_can_be_cancelled() {
+    within("hole", || {
+        let here = Folder::new();
+        let from = here.file("from");
+        fs::File::create(&from).unwrap().set_len(200 << 30).unwrap();
+        for count in [1, 2] {
+            let sessions: Vec<_> = (0..count).map(|_| client(Whose::Ours)).collect();
+            let began = Instant::now();
+            let transfer = over(&sessions).sparse(true);
+            let transfer = transfer.cancel_when(|| began.elapsed() > Duration::from_millis(300));
+            let error = Way::Put.run(transfer, &from, &here.file("to")).unwrap_err();
+            assert!(matches!(error, Error::Cancelled), "{error}");
+            assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        }
+    });
+}
+
 #[test]
 fn a_source_that_changes_is_never_half_of_each() {
     ways("changes", |whose, way| {

@@ -374,7 +374,11 @@ impl<'t, 'a> Putting<'t, 'a> {
         let count = bytes.len();
         job.next = job.next.saturating_add(count as u64);
         job.hole = self.options.sparse && !bytes.is_empty() && bytes.iter().all(|byte| *byte == 0);
-        if count > 0 && !job.hole {
+        if job.hole {
+            self.flight.recycle(packet);
+            // Nobody waits for it, who would look up then.
+            self.watch.go_on()?;
+        } else if count > 0 {
             let length = end_write(&mut packet, front);
             job.under_way = job.under_way.saturating_add(1);
             self.held = self.held.saturating_add(count);

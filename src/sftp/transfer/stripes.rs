@@ -288,7 +288,7 @@ impl<P: Parts> Stripes<P> {
             }
             Request::Hole => {
                 self.settled(part.offset, 0);
-                Ok(0)
+                go_on().map(|()| 0)
             }
             Request::End => {
                 self.ends_at(part.offset);
