@@ -17,8 +17,8 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::sys::{socket, tcp, traffic};
 
-/// A connection that can carry a transport, or an SFTP session. After the login, or the session's first answer, a panic in
-/// one of its calls is the end of what it carries, not of the thread that made the call.
+/// A connection that can carry a transport, or an SFTP session. After the login, or the session's first answer, a panic
+/// in one of its calls is the end of what it carries, not of the thread that made the call.
 pub trait Stream: Send + 'static {
     /// Cuts the stream into the halves that the engine's threads own.
     ///

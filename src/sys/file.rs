@@ -270,6 +270,26 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn pieces_are_written_at_their_places_by_several_threads() {
+        let directory = Directory::new();
+        let path = directory.file("pieces");
+        let file = File::create(&path).unwrap();
+        std::thread::scope(|scope| {
+            for first in 0..2_u8 {
+                let file = file.try_clone().unwrap();
+                scope.spawn(move || {
+                    // The last ones first.
+                    for number in (first..100).step_by(2).rev() {
+                        write_all_at(&file, &[number; 1000], u64::from(number) * 1000).unwrap();
+                    }
+                });
+            }
+        });
+        let whole: Vec<u8> = (0..100).flat_map(|number| [number; 1000]).collect();
+        assert!(fs::read(path).unwrap() == whole);
+    }
+
+    #[test]
     fn a_file_is_replaced_whole_and_leaves_no_other() {
         let directory = Directory::new();
         let path = directory.file("hosts");

@@ -173,6 +173,36 @@ fn a_size_that_lies_changes_nothing() {
     }
 }
 
+/// Then nobody can tell whether another session has the same file.
+#[test]
+fn stripes_do_without_fstat() {
+    let found = meets(
+        "no fstat",
+        &[],
+        |peer| {
+            peer.serve(|request| {
+                Some(match request.kind {
+                    3 => packet(HANDLE, request.id, &string(b"handle")),
+                    5 => {
+                        let (offset, length) = request.place();
+                        some_of(9_000_000, request.id, offset, length, length)
+                    }
+                    8 => status(request.id, 8),
+                    17 => packet(ATTRS, request.id, &attributes(9_000_000, FILE)),
+                    _ => status(request.id, 0),
+                })
+            });
+        },
+        |sftp| {
+            let here = Folder::new();
+            let outcome = sftp.transfer().atomic(true).stripe(&sftp).get("x", here.path().join("x"));
+            sftp.close();
+            outcome
+        },
+    );
+    assert_eq!(found.unwrap().bytes, 9_000_000);
+}
+
 #[test]
 fn endless_small_pieces_take_no_memory() {
     alone("data::endless_small_pieces_take_no_memory", 32, || {

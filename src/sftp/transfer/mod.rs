@@ -138,11 +138,13 @@ impl Options {
     fn check_for_streams(&self) -> Result<()> {
         if self.verify || self.resume {
             return Err(Error::Misuse(
-                "a transfer from a reader, or into a writer, is neither resumed nor verified",
+                "what comes from a reader, or goes into a writer, is neither resumed nor verified: name a file instead",
             ));
         }
         if !self.stripes.is_empty() {
-            return Err(Error::Misuse("a transfer from a reader, or into a writer, has no stripes"));
+            return Err(Error::Misuse(
+                "what comes from a reader, or goes into a writer, has no stripes: name a file instead",
+            ));
         }
         Ok(())
     }

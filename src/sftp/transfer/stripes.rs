@@ -23,10 +23,10 @@ use crate::sftp::packet::{OpenFlags, RemoteName, SFTPAttributes, SFTPStatus, SFT
 
 /// How far apart parts under way may lie, in bytes: for four servers of OpenSSH's kind, each with its window of 2 MiB
 /// full and one of requests that wait for it.
-pub(super) const SPREAD: u64 = 16 * 1024 * 1024;
+const SPREAD: u64 = 16 * 1024 * 1024;
 
-/// How much is certainly there of a file of `size`, where a part of it has so many bytes. One that is as long as the file
-/// may have been made of a longer one.
+/// How much is certainly there of a file of `size`, where a part of it has so many bytes. One that is as long as the
+/// file may have been made of a longer one.
 pub(super) fn whole_of_part(there: u64, size: u64, striped: bool) -> u64 {
     if striped && there <= size { there.saturating_sub(SPREAD) } else { there }
 }
