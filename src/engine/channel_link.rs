@@ -178,9 +178,11 @@ impl ChannelLink {
             if room > 0 {
                 let taken = buf.get(..room).unwrap_or(buf);
                 state.out(lane).feed(taken);
-                let enqueue = state.enqueue();
+                let (enqueue, flows) = (state.enqueue(), state.asks_ahead || state.flow.keeps_busy());
                 drop(state);
-                self.core().outbox.speak();
+                if !flows {
+                    self.core().outbox.speak();
+                }
                 if enqueue {
                     self.core().outbox.post_written(self.core(), slot);
                 }
@@ -427,10 +429,9 @@ impl ChannelLink {
         (state.readable(Lane::Data), state.readable(Lane::Stderr), state.writable())
     }
 
-    /// Looks how many bytes come in with nobody reading, at least, without keeping the channel open.
-    pub(crate) fn watch_capacity(&self) -> impl Fn() -> usize + Send + Sync + use<> {
-        let slot = Arc::clone(&self.0.slot);
-        move || slot.state.lock().flow.capacity()
+    /// For somebody who asks for much at once.
+    pub(crate) fn intake(&self) -> Intake {
+        Intake(Arc::clone(&self.0.slot))
     }
 
     /// Waits until a read of either stream would return at once; false at the deadline.
@@ -453,6 +454,23 @@ impl ChannelLink {
         self.0.slot.state.lock().watchers.push(Arc::downgrade(signal));
         self.core().turn.keep();
         Watch(Arc::clone(self.core()))
+    }
+}
+
+/// What a channel takes in. Does not keep it open.
+#[derive(Debug)]
+pub(crate) struct Intake(Arc<Slot>);
+
+impl Intake {
+    /// How many bytes come in with nobody reading, at least.
+    pub(crate) fn capacity(&self) -> usize {
+        self.0.state.lock().flow.capacity()
+    }
+
+    /// Whether what is written from now on asks for one thing of many that are on their way. If so, what comes is a
+    /// flow, and not a dialogue.
+    pub(crate) fn asks_ahead(&self, ahead: bool) {
+        self.0.state.lock().asks_ahead = ahead;
     }
 }
 

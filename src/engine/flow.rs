@@ -36,6 +36,8 @@ pub(super) enum FlowError {
 pub(super) struct Flow {
     /// What we may still send.
     send_window: u32,
+    /// What we sent and the peer has not given credit for again.
+    uncredited: u32,
     /// The largest data packet the peer takes.
     send_packet: u32,
     /// What the peer may still send.
@@ -58,6 +60,7 @@ impl Flow {
     pub(super) fn new(window: u32) -> Self {
         Self {
             send_window: 0,
+            uncredited: 0,
             send_packet: 0,
             receive_window: window,
             target: window,
@@ -81,6 +84,7 @@ impl Flow {
     /// The peer's CHANNEL_WINDOW_ADJUST.
     pub(super) fn adjusted(&mut self, bytes: u32) -> Result<(), FlowError> {
         self.send_window = self.send_window.checked_add(bytes).ok_or(FlowError::WindowOverflow)?;
+        self.uncredited = self.uncredited.saturating_sub(bytes);
         Ok(())
     }
 
@@ -94,7 +98,15 @@ impl Flow {
 
     /// `bytes` leave.
     pub(super) fn sent(&mut self, bytes: usize) {
-        self.send_window = self.send_window.saturating_sub(u32::try_from(bytes).unwrap_or(u32::MAX));
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.send_window = self.send_window.saturating_sub(bytes);
+        self.uncredited = self.uncredited.saturating_add(bytes);
+    }
+
+    /// Whether the peer has so much that it is busy for a while: what is written meanwhile is a flow, and nobody waits
+    /// for its echo.
+    pub(super) fn keeps_busy(&self) -> bool {
+        self.uncredited >= WINDOW / 2
     }
 
     /// `bytes` arrived.
@@ -176,6 +188,22 @@ mod tests {
         flow.opened(u32::MAX, 1 << 20);
         assert_eq!(flow.send_packet(), 32 * 1024);
         assert_eq!(flow.adjusted(1), Err(FlowError::WindowOverflow));
+    }
+
+    #[test]
+    fn a_peer_is_busy_with_what_it_gave_no_credit_for() {
+        let mut flow = Flow::new(WINDOW);
+        flow.opened(2 * WINDOW, MAX_PACKET);
+        flow.sent(WINDOW as usize / 2 - 1);
+        assert!(!flow.keeps_busy());
+        flow.sent(1);
+        assert!(flow.keeps_busy());
+        flow.adjusted(1).unwrap();
+        assert!(!flow.keeps_busy());
+        // A window that grows gives credit for what was never sent.
+        flow.adjusted(WINDOW).unwrap();
+        flow.sent(WINDOW as usize / 2);
+        assert!(flow.keeps_busy());
     }
 
     #[test]

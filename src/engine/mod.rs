@@ -52,7 +52,7 @@ use std::time::{Duration, Instant};
 pub(crate) use self::core::{Core, RequestTaker, Start};
 #[cfg(any(test, fuzzing))]
 pub(crate) use bare::Bare;
-pub(crate) use channel_link::{ChannelLink, Watch};
+pub(crate) use channel_link::{ChannelLink, Intake, Watch};
 #[cfg(unix)]
 pub(crate) use child::{Program, Running};
 pub(crate) use clock::Clock;

@@ -31,6 +31,8 @@ pub(super) struct Wake {
     asleep: Asleep,
     /// Who was woken last.
     woken: Option<Woken>,
+    /// What we may send besides.
+    credit: usize,
 }
 
 /// Those on a channel who slept and were woken.
@@ -84,6 +86,11 @@ impl Wake {
         if asleep != Asleep::default() {
             self.woken = Some(Woken { channel, asleep });
         }
+    }
+
+    /// What credit has come since the last call.
+    pub(super) fn take_credit(&mut self) -> usize {
+        std::mem::take(&mut self.credit)
     }
 
     /// Who was woken last, if anybody was since the last call.
@@ -227,6 +234,7 @@ fn adjust(core: &Core, message: &ChannelWindowAdjust, wake: &mut Wake) -> Result
     let enqueue = state.enqueue();
     state.wake_watchers();
     wake.at_once(&slot, state, &[Side::Outgoing]);
+    wake.credit = wake.credit.saturating_add(usize::try_from(message.bytes).unwrap_or(usize::MAX));
     adjusted.map_err(|error| flow_error(&slot, error))?;
     if enqueue {
         core.post_slot(&slot);

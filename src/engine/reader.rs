@@ -10,7 +10,7 @@ use std::time::Instant;
 use super::core::Core;
 use super::lanes::KexItem;
 use super::mux::{self, Wake};
-use super::naps::{NAP, Naps};
+use super::naps::Naps;
 use super::pool::Pool;
 use super::stream::ReadHalf;
 use crate::error::{self, Error, Result};
@@ -183,6 +183,8 @@ impl Reader {
                 Opened::NeedMore(needed) => {
                     self.needed = needed;
                     self.wake.now();
+                    // Who sends much waits for credit, as others do for data.
+                    self.naps.took(self.wake.take_credit());
                     let usage = self.opener.usage();
                     core.after_seal(usage.bytes, self.opener.rekey_due());
                     return Ok(());
@@ -225,10 +227,10 @@ impl Reader {
                 self.naps.dialogue();
             }
             // On Windows a short sleep may take 15 ms.
-            if cfg!(windows) || !self.naps.due() {
-                return count;
+            match self.naps.due().filter(|_| !cfg!(windows)) {
+                Some(nap) => thread::sleep(nap),
+                None => return count,
             }
-            thread::sleep(NAP);
         }
     }
 

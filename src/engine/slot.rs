@@ -104,6 +104,8 @@ pub(super) struct State {
     pub(super) exit_out: Option<Vec<u8>>,
     /// Somebody sits at the session's terminal.
     pub(super) terminal: bool,
+    /// What is written here asks for one thing of many that are on their way: nobody waits for its answer alone.
+    pub(super) asks_ahead: bool,
     /// Whoever runs the session will say how it ended.
     pub(super) owes_exit: bool,
     pub(super) want_eof: bool,
@@ -367,6 +369,7 @@ impl Slot {
                 replies: VecDeque::new(),
                 exit_out: None,
                 terminal: false,
+                asks_ahead: false,
                 owes_exit: false,
                 want_eof: false,
                 want_close: false,

@@ -9,17 +9,13 @@ use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use super::{setup, soon};
-#[cfg(loom)]
-use crate::engine::ReadHalf;
 use crate::engine::login::PeerExtensions;
-#[cfg(loom)]
 use crate::engine::naps::Naps;
 use crate::engine::outbox::Outbox;
-#[cfg(loom)]
 use crate::engine::reader::{Inbox, Reader};
 #[cfg(loom)]
 use crate::engine::turn::Turn;
-use crate::engine::{ChannelLink, Closer, Core, Incoming, Limits, Link, Start, WriteHalf, mux};
+use crate::engine::{ChannelLink, Closer, Core, Incoming, Limits, Link, ReadHalf, Start, WriteHalf, mux};
 use crate::error::Result;
 use crate::kex::{Kex, Role};
 use crate::msg::connection::ChannelOpen;
@@ -88,16 +84,7 @@ impl Still {
     pub(super) fn read_from(role: Role, mut half: Box<dyn ReadHalf>) -> Self {
         Self::prepared(role, |core| {
             core.turn = Turn::new(half.interrupter());
-            core.turn.leave(Box::new(Reader {
-                stream: half,
-                opener: Opener::plain(),
-                inbox: Inbox::new(),
-                dialogue: false,
-                naps: Naps::default(),
-                wake: mux::Wake::default(),
-                needed: 0,
-                started: None,
-            }));
+            core.turn.leave(Box::new(reader(half)));
         })
     }
 
@@ -176,6 +163,20 @@ impl Still {
                 Some(packet)
             }
         }
+    }
+}
+
+/// What reads packets that are not encrypted.
+pub(super) fn reader(half: Box<dyn ReadHalf>) -> Reader {
+    Reader {
+        stream: half,
+        opener: Opener::plain(),
+        inbox: Inbox::new(),
+        dialogue: false,
+        naps: Naps::default(),
+        wake: mux::Wake::default(),
+        needed: 0,
+        started: None,
     }
 }
 

@@ -38,6 +38,8 @@ const LOOK_UP: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 64;
 /// Bytes of them.
 const BYTES_AT_ONCE: usize = 1024 * 1024;
+/// While answers may hold so much, what comes is a flow and not a dialogue: most of it was asked for long before.
+const AHEAD: usize = 1024 * 1024;
 /// Below this requests are joined, so that many small ones are written at once.
 const JOINED: usize = 32 * 1024;
 
@@ -81,14 +83,20 @@ struct State {
     dead: Option<Error>,
 }
 
-/// How much the answers under way may hold together, in bytes.
-pub(in crate::sftp) type Capacity = Box<dyn Fn() -> usize + Send + Sync>;
+/// What carries the session, as far as it concerns how much is asked for at once.
+pub(in crate::sftp) trait Carrier: Send + Sync {
+    /// How much the answers under way may hold together, in bytes.
+    fn capacity(&self) -> usize;
+
+    /// Whether the requests that follow ask for one answer of many that are on their way.
+    fn asks_ahead(&self, ahead: bool);
+}
 
 /// A connection's requests and answers.
 pub(in crate::sftp) struct Exchange {
     state: Mutex<State>,
     closer: Arc<dyn Closer>,
-    capacity: Capacity,
+    carrier: Box<dyn Carrier>,
 }
 
 impl fmt::Debug for Exchange {
@@ -108,7 +116,7 @@ impl Exchange {
         incoming: Incoming,
         outgoing: Box<dyn WriteHalf>,
         closer: Arc<dyn Closer>,
-        capacity: Capacity,
+        carrier: Box<dyn Carrier>,
     ) -> Arc<Self> {
         let state = State {
             pending: HashMap::new(),
@@ -125,7 +133,7 @@ impl Exchange {
             spare: Vec::new(),
             dead: None,
         };
-        Arc::new(Self { state: Mutex::new(state), closer, capacity })
+        Arc::new(Self { state: Mutex::new(state), closer, carrier })
     }
 
     /// Ends it; every waiter returns.
@@ -155,7 +163,7 @@ impl Exchange {
 
     /// How much the answers under way may hold together.
     pub(in crate::sftp) fn capacity(&self) -> usize {
-        (self.capacity)()
+        self.carrier.capacity()
     }
 
     /// Takes back the buffer of an answer.
@@ -295,7 +303,9 @@ impl Exchange {
             }
             let mut packets = std::mem::take(&mut state.queue);
             let mut done = Vec::new();
+            let ahead = state.expected >= AHEAD;
             let written = MutexGuard::unlocked(&mut state, || {
+                self.carrier.asks_ahead(ahead);
                 caught(|| write_all(&mut *outgoing, &mut packets, &mut done, deadline))
             });
             state.outgoing = Some(outgoing);

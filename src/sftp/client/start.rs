@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::exchange::{Capacity, Exchange, SMALL_ANSWER};
+use super::exchange::{Carrier, Exchange, SMALL_ANSWER};
 use super::incoming::{Incoming, Wait, broken};
 use super::{Answer, Asked, SFTPClient, Server, Shared};
 use crate::channel::Channel;
-use crate::engine::{Halves, Lane, Stream};
+use crate::engine::{Halves, Intake, Lane, Stream};
 use crate::error::{Error, Result};
 use crate::sftp::packet::message::{Init, Version, framed};
 use crate::sftp::packet::{MAX_DATA, MAX_PACKET, SAFE_DATA, SFTPLimits, SFTPVendor, VERSION, extension};
@@ -33,19 +33,40 @@ pub(super) fn on_channel(channel: Channel, peer_version: &str) -> Result<SFTPCli
     channel.link().stop_reading(Lane::Stderr);
     let core = channel.link().link().core();
     let (round_trip, timeout) = (core.round_trip(), core.limits.request_timeout);
-    let capacity = Box::new(channel.link().watch_capacity());
+    let carrier = Box::new(channel.link().intake());
     let halves = Box::new(channel).split().map_err(|error| Error::io("preparing the channel", error))?;
-    start(halves, capacity, target_first, round_trip, timeout)
+    start(halves, carrier, target_first, round_trip, timeout)
 }
 
 pub(super) fn on_stream(stream: Box<dyn Stream>) -> Result<SFTPClient> {
     let halves = stream.split().map_err(|error| Error::io("preparing the stream", error))?;
-    start(halves, Box::new(|| STREAM_CAPACITY), true, Duration::ZERO, TIMEOUT)
+    start(halves, Box::new(Plain), true, Duration::ZERO, TIMEOUT)
+}
+
+impl Carrier for Intake {
+    fn capacity(&self) -> usize {
+        Self::capacity(self)
+    }
+
+    fn asks_ahead(&self, ahead: bool) {
+        Self::asks_ahead(self, ahead);
+    }
+}
+
+/// A stream that nothing is known of.
+struct Plain;
+
+impl Carrier for Plain {
+    fn capacity(&self) -> usize {
+        STREAM_CAPACITY
+    }
+
+    fn asks_ahead(&self, _ahead: bool) {}
 }
 
 fn start(
     halves: Halves,
-    capacity: Capacity,
+    carrier: Box<dyn Carrier>,
     target_first: bool,
     round_trip: Duration,
     timeout: Duration,
@@ -60,7 +81,7 @@ fn start(
     let limits = SFTPLimits { read: SAFE_DATA.into(), write: SAFE_DATA.into(), ..SFTPLimits::default() };
     let server = Server { extensions, limits, vendor, target_first };
     let mut shared = Shared {
-        exchange: Exchange::new(incoming, write, closer, capacity),
+        exchange: Exchange::new(incoming, write, closer, carrier),
         server,
         directory: Mutex::new(None),
         timeout: Mutex::new(timeout),

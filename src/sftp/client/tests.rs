@@ -4,7 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
 use super::SFTPClient;
+use super::exchange::{Carrier, Exchange, Mailbox};
+use super::incoming::Incoming;
 use crate::engine::tests::buggy::Buggy;
 use crate::engine::{Halves, MemoryStream, Stream};
 use crate::error::Error;
@@ -109,4 +113,33 @@ fn a_stream_that_panics_ends_the_session_for_all_who_share_it() {
     });
     drop((file, sftp));
     server.join().unwrap();
+}
+
+/// Notes what it is told of the requests that follow.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<bool>>>);
+
+impl Carrier for Told {
+    fn capacity(&self) -> usize {
+        4 << 20
+    }
+
+    fn asks_ahead(&self, ahead: bool) {
+        self.0.lock().push(ahead);
+    }
+}
+
+#[test]
+fn requests_are_asked_ahead_while_a_mib_is_on_its_way() {
+    let (ours, _theirs) = MemoryStream::pair(4096);
+    let Halves { read, write, closer, .. } = Box::new(ours).split().unwrap();
+    let told = Told::default();
+    let exchange = Exchange::new(Incoming::new(read), write, closer, Box::new(told.clone()));
+    let mailbox = Mailbox::new(&exchange);
+    let deadline = Instant::now().checked_add(PATIENCE);
+    for expected in [1 << 19, (1 << 19) - 1, 1, 0] {
+        let packet = framed(&Stat { id: 0, path: b"file" });
+        mailbox.send(packet, expected, 0, deadline).unwrap();
+    }
+    assert_eq!(*told.0.lock(), [false, false, true, true]);
 }
