@@ -2,7 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use feramiko::{
+    OpenFlags, SFTPAttributes, SFTPClient, SFTPHandle, SFTPResult, SFTPServer, SFTPServerInterface,
+    SFTPStatus, SFTPTransfer,
+};
 
 use super::peers::Folder;
 use super::relay::{Whose, client, noise};
@@ -131,5 +138,45 @@ fn empty_files() {
         if whose == Whose::Ours {
             sftp.transfer().verify(true).get(name, here.file("verified")).unwrap();
         }
+    }
+}
+
+/// A server that keeps the length of every WRITE.
+#[derive(Clone, Default)]
+struct Lengths(Arc<Mutex<Vec<usize>>>);
+
+impl SFTPServerInterface for Lengths {
+    fn open(&self, _: &[u8], _: OpenFlags, _: &SFTPAttributes) -> SFTPResult<Box<dyn SFTPHandle>> {
+        Ok(Box::new(self.clone()))
+    }
+
+    fn stat(&self, _: &[u8]) -> SFTPResult<SFTPAttributes> {
+        Err(SFTPStatus::NO_SUCH_FILE.into())
+    }
+}
+
+impl SFTPHandle for Lengths {
+    fn write(&self, _: u64, bytes: &[u8]) -> SFTPResult<()> {
+        self.0.lock().unwrap().push(bytes.len());
+        Ok(())
+    }
+}
+
+#[test]
+fn one_write_is_as_long_as_is_asked_and_no_longer_than_the_server_takes() {
+    let here = Folder::new();
+    let from = here.file("from");
+    fs::write(&from, noise(1, 600_000)).unwrap();
+    let (near, far) = UnixStream::pair().unwrap();
+    let lengths = Lengths::default();
+    let server = SFTPServer::new(lengths.clone());
+    std::thread::spawn(move || server.serve(&far, far.try_clone().unwrap()));
+    let sftp = SFTPClient::over(near).unwrap();
+    for (asked, longest) in [(None, 124 * 1024), (Some(10_000), 10_000), (Some(1_000_000), 255 * 1024)] {
+        let transfer = asked.into_iter().fold(sftp.transfer(), SFTPTransfer::buffer);
+        transfer.put(&from, "/to").unwrap();
+        let lengths = std::mem::take(&mut *lengths.0.lock().unwrap());
+        assert_eq!(lengths.iter().max(), Some(&longest), "{asked:?}");
+        assert_eq!(lengths.iter().sum::<usize>(), 600_000, "{asked:?}");
     }
 }

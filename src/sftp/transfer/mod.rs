@@ -327,8 +327,8 @@ impl<'a> SFTPTransfer<'a> {
         self
     }
 
-    /// The most bytes that one request reads or writes; never more than the server takes, which is what is
-    /// used without it.
+    /// The most bytes that one request reads or writes; never more than the server takes. Without it that is
+    /// what is read at once, and 124 KiB what is written.
     pub fn buffer(mut self, bytes: u32) -> Self {
         self.options.buffer = Some(bytes);
         self

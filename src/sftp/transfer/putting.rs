@@ -24,6 +24,10 @@ use crate::wire::{Encode, Rest, Writer};
 
 use tree::DirTask;
 
+/// Bytes of one WRITE, where nobody asks for others: whole pages, and with its head no more than fills a pipe twice.
+/// OpenSSH's server does not read the pipe that its requests come through while it writes: of longer ones it has to
+/// wait for the rest each time.
+const PART: u32 = 124 * 1024;
 /// Files open at once, here and, if it allows as many, on the server.
 const MAX_OPEN: usize = 64;
 /// Directories that are being made at once.
@@ -133,7 +137,8 @@ pub(super) fn from_reader(transfer: SFTPTransfer<'_>, reader: &mut dyn Read, rem
 
 impl<'t, 'a> Putting<'t, 'a> {
     fn new(transfer: SFTPTransfer<'a>, reader: Option<&'t mut dyn Read>) -> Self {
-        let SFTPTransfer { client, options, callbacks } = transfer;
+        let SFTPTransfer { client, mut options, callbacks } = transfer;
+        options.buffer.get_or_insert(PART);
         let handles = usize::try_from(client.limits().handles).unwrap_or(usize::MAX);
         let size = options.size(client.write_size());
         Self {
