@@ -84,6 +84,7 @@ def sftp_bars():
         yield Bar(f"sftp {direction} over two connections, × sftp", "sftp", "feramiko" + two, f"{direction} MB/s", 1.3, "sftp", stretch=1.5)
         yield Bar(f"its client CPU per GB, two connections, {direction}", "sftp", "feramiko" + two, f"{direction} client s/GB", 0.65, "sftp", at_most=True)
         yield Bar(f"the same with OpenSSL 3.6, two connections, {direction}", "sftp", "feramiko 3.6" + two, f"{direction} client s/GB", 0.5, "sftp", at_most=True)
+        yield Bar(f"ours to ours over two connections, {direction}", "sftp, own server", "feramiko" + two, f"{direction} MB/s", 2.0, "sftp", reference_part="sftp")
     yield Bar("stat, one thread, × libssh2", "stat", "feramiko", "1 thread /s", 0.9, "libssh2")
     yield Bar("stat, 8 threads, × one thread", "stat", "feramiko", "8 threads /s", 3.0, "feramiko", reference_part="stat", reference_quantity="1 thread /s")
     yield Bar("50 ms: sftp get from sshd, × sftp", "sftp at 50 ms, sshd", "feramiko", "get MB/s", 5.0, "sftp", stretch=10.0)

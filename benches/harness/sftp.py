@@ -135,8 +135,8 @@ def sftp(machine, readings):
         for repetition in range(machine.often):
             with machine.serve("sshd") as server:
                 large(machine, readings, "sftp", rotate([*ours, *striped, "sftp"], repetition), server, folder, size)
-            for name in ours:
-                with machine.serve(name) as server:
+            for name in [*ours, *striped]:
+                with machine.serve(name.removesuffix(STRIPED)) as server:
                     large(machine, readings, "sftp, own server", [name], server, folder, size)
         for repetition in range(machine.repetitions):
             with machine.serve("sshd") as server:

@@ -270,6 +270,34 @@ fn failed_writes_are_told() {
 }
 
 #[test]
+fn half_a_mib_of_writes_is_under_way_on_a_short_line() {
+    meets(
+        "half a MiB",
+        &[],
+        |peer| {
+            let open = peer.expect(3);
+            peer.send(&answer(HANDLE, open.id));
+            peer.0.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+            let mut unanswered = Vec::new();
+            while let Some(request) = peer.next() {
+                unanswered.push(request);
+            }
+            assert_eq!(unanswered.iter().map(|request| request.place().1).sum::<usize>(), 512 * 1024);
+            peer.0.set_read_timeout(None).unwrap();
+            unanswered.iter().for_each(|request| assert!(peer.send(&status(request.id, 0))));
+            peer.serve(|request| Some(status(request.id, 0)));
+        },
+        |sftp| {
+            let mut file = sftp.open("x", "w").unwrap();
+            file.set_pipelined(true).unwrap();
+            file.write_all(&[7; 2_000_000]).unwrap();
+            file.close().unwrap();
+            sftp.close();
+        },
+    );
+}
+
+#[test]
 fn clones_and_files_come_and_go() {
     meets(
         "clones",

@@ -48,7 +48,7 @@ pub(super) use answer::{Answer, Asked};
 pub(super) use exchange::{Mailbox, SMALL_ANSWER};
 pub(super) use incoming::Reply;
 pub(super) use reading::{Fetched, Part};
-pub(super) use writing::{begin_write, end_write};
+pub(super) use writing::{WRITE_PART, begin_write, end_write};
 
 pub use extensions::HashAlgorithm;
 pub use file::SFTPFile;

@@ -9,6 +9,11 @@ use crate::sftp::packet::RemoteName;
 use crate::sftp::packet::message::{Write, frame};
 use crate::wire::Writer;
 
+/// Bytes of one WRITE, where nobody asks for more: whole pages, and with its head no more than fills a pipe twice.
+/// OpenSSH's server does not read the pipe that its requests come through while it writes: of longer ones it has to
+/// wait for the rest each time.
+pub(in crate::sftp) const WRITE_PART: u32 = 124 * 1024;
+
 /// A WRITE whose data are still to come: they are appended, then [`end_write`] makes it whole.
 /// `packet` is an empty buffer.
 pub(in crate::sftp) fn begin_write(mut packet: Vec<u8>, handle: &[u8], offset: u64, room: usize) -> Vec<u8> {
@@ -69,7 +74,7 @@ impl Writing {
     /// Sends all of `buf`; waits only while too much is under way.
     pub(in crate::sftp) fn write(&mut self, buf: &[u8], offset: u64) -> Result<()> {
         let mut offset = offset;
-        for piece in buf.chunks(self.client.write_size() as usize) {
+        for piece in buf.chunks(self.client.write_size().min(WRITE_PART) as usize) {
             let mut packet = begin_write(self.mailbox.exchange().buffer(), &self.handle, offset, piece.len());
             let front = packet.len();
             packet.put_raw(piece);
@@ -80,7 +85,7 @@ impl Writing {
     }
 
     fn make_room(&mut self, length: usize) -> Result<()> {
-        let depth = self.client.depth();
+        let depth = self.client.write_depth();
         while let Some((tag, reply)) = self.mailbox.try_next() {
             self.taken(tag, reply)?;
         }

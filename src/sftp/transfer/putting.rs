@@ -17,17 +17,15 @@ use super::progress::Watch;
 use super::stripes::whole_of_part;
 use super::{Options, SFTPTransfer, TransferSummary, resume};
 use crate::error::{Error, Result};
-use crate::sftp::client::{Answer, Asked, Reply, SFTPClient, SMALL_ANSWER, begin_write, end_write};
+use crate::sftp::client::{
+    Answer, Asked, Reply, SFTPClient, SMALL_ANSWER, WRITE_PART, begin_write, end_write,
+};
 use crate::sftp::packet::message::{Close, Fsetstat, Mkdir, Open, framed};
 use crate::sftp::packet::{OpenFlags, RemoteName, SFTPAttributes, SFTPStatus, extension};
 use crate::wire::{Encode, Rest, Writer};
 
 use tree::DirTask;
 
-/// Bytes of one WRITE, where nobody asks for others: whole pages, and with its head no more than fills a pipe twice.
-/// OpenSSH's server does not read the pipe that its requests come through while it writes: of longer ones it has to
-/// wait for the rest each time.
-const PART: u32 = 124 * 1024;
 /// Files open at once, here and, if it allows as many, on the server.
 const MAX_OPEN: usize = 64;
 /// Directories that are being made at once.
@@ -138,7 +136,7 @@ pub(super) fn from_reader(transfer: SFTPTransfer<'_>, reader: &mut dyn Read, rem
 impl<'t, 'a> Putting<'t, 'a> {
     fn new(transfer: SFTPTransfer<'a>, reader: Option<&'t mut dyn Read>) -> Self {
         let SFTPTransfer { client, mut options, callbacks } = transfer;
-        options.buffer.get_or_insert(PART);
+        options.buffer.get_or_insert(WRITE_PART);
         let handles = usize::try_from(client.limits().handles).unwrap_or(usize::MAX);
         let size = options.size(client.write_size());
         Self {
@@ -156,7 +154,7 @@ impl<'t, 'a> Putting<'t, 'a> {
             held: 0,
             // Others may have files open too.
             max_open: if handles == 0 { MAX_OPEN } else { (handles / 2).clamp(1, MAX_OPEN) },
-            depth: options.depth(client.depth(), size),
+            depth: options.depth(client.write_depth(), size),
             size: size as usize,
             options,
         }

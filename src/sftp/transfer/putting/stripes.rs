@@ -67,7 +67,7 @@ fn unreadable(error: io::Error) -> Error {
 impl Parts for Sending {
     /// One request that has begun waits in the server for the rest of it.
     fn depth(&self, client: &SFTPClient, size: u32) -> usize {
-        client.depth().saturating_add(size.saturating_sub(1) as usize)
+        client.write_depth().saturating_add(size.saturating_sub(1) as usize)
     }
 
     fn request(&self, lane: &Lane, part: Part, flight: &Flight<Part>) -> Result<Request> {
