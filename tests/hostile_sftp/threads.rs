@@ -277,12 +277,15 @@ fn half_a_mib_of_writes_is_under_way_on_a_short_line() {
         |peer| {
             let open = peer.expect(3);
             peer.send(&answer(HANDLE, open.id));
-            peer.0.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
-            let mut unanswered = Vec::new();
-            while let Some(request) = peer.next() {
-                unanswered.push(request);
+            let (mut unanswered, mut bytes) = (Vec::new(), 0);
+            while bytes < 512 * 1024 {
+                let write = peer.expect(6);
+                bytes += write.place().1;
+                unanswered.push(write);
             }
-            assert_eq!(unanswered.iter().map(|request| request.place().1).sum::<usize>(), 512 * 1024);
+            assert_eq!(bytes, 512 * 1024);
+            peer.0.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+            assert!(peer.next().is_none(), "more before any answer");
             peer.0.set_read_timeout(None).unwrap();
             unanswered.iter().for_each(|request| assert!(peer.send(&status(request.id, 0))));
             peer.serve(|request| Some(status(request.id, 0)));

@@ -11,13 +11,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::incoming::{Incoming, Reply, Wait, broken, caught};
+use super::incoming::{Incoming, Reply, Wait, caught};
+use super::outgoing::write_all;
 use crate::engine::{Closer, WriteHalf};
 use crate::error::{Error, Phase, Result};
 use crate::sftp::packet::message::{self, Close};
@@ -341,41 +341,6 @@ fn closed_by(cause: &Error) -> Error {
         Error::Closed(_) => cause.clone(),
         cause => Error::Closed(Some(Arc::new(cause.clone()))),
     }
-}
-
-/// Writes the packets from the front; what was not written stays, what was is `written`.
-fn write_all(
-    half: &mut dyn WriteHalf,
-    packets: &mut VecDeque<Vec<u8>>,
-    written: &mut Vec<Vec<u8>>,
-    deadline: Option<Instant>,
-) -> Result<()> {
-    while let Some(packet) = packets.front_mut() {
-        let mut done = 0;
-        let outcome = loop {
-            let rest = packet.get(done..).unwrap_or_default();
-            if rest.is_empty() {
-                break Ok(());
-            }
-            match half.write_now(rest) {
-                Ok(0) => break Err(broken(io::ErrorKind::WriteZero.into())),
-                Ok(count) => done = done.saturating_add(count),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if let Err(error) = half.wait(deadline) {
-                        break Err(broken(error));
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => break Err(broken(error)),
-            }
-        };
-        if let Err(error) = outcome {
-            packet.drain(..done);
-            return Err(error);
-        }
-        written.extend(packets.pop_front());
-    }
-    Ok(())
 }
 
 /// Waits without reading; false at the deadline.

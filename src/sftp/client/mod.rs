@@ -18,6 +18,7 @@ mod extensions;
 mod file;
 mod incoming;
 mod listing;
+mod outgoing;
 mod paths;
 mod prefetch;
 mod reading;
