@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
@@ -63,19 +64,47 @@ pub(crate) fn client(whose: Whose) -> SFTPClient {
 
 /// The same, whose connection ends when so many bytes have gone one way, of those behind the hello.
 pub(crate) fn cut(whose: Whose, down: usize, up: usize) -> Result<SFTPClient> {
-    relayed(whose, down, up, Duration::ZERO)
+    relayed(whose, down, up, || 0)
 }
 
 /// The same, that passes nothing for so long before it ends.
 pub(crate) fn stalled(whose: Whose, down: usize, up: usize, still: Duration) -> SFTPClient {
-    relayed(whose, down, up, still).unwrap()
+    let wait = move || {
+        thread::sleep(still);
+        0
+    };
+    relayed(whose, down, up, wait).unwrap()
 }
 
-fn relayed(whose: Whose, down: usize, up: usize, still: Duration) -> Result<SFTPClient> {
+/// A client, and another that is stalled: the first goes no further than so many bytes before the other stands, so
+/// that it can't have done the whole work by then.
+pub(crate) fn other_stalled(whose: Whose, down: usize, up: usize, still: Duration) -> [SFTPClient; 2] {
+    let stands = Arc::new(Barrier::new(2));
+    let other_stands = stands.clone();
+    let go_on = move || {
+        other_stands.wait();
+        usize::MAX
+    };
+    let stand = move || {
+        stands.wait();
+        thread::sleep(still);
+        0
+    };
+    [relayed(whose, down, up, go_on).unwrap(), relayed(whose, down, up, stand).unwrap()]
+}
+
+/// When so many bytes have passed, `then` says how many more may: with none the connection ends.
+fn relayed(
+    whose: Whose,
+    down: usize,
+    up: usize,
+    then: impl Fn() -> usize + Clone + Send + 'static,
+) -> Result<SFTPClient> {
     let ((near, client_end), (server_end, far)) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
     start(whose, far);
     for (from, to, most) in [(&client_end, &server_end, up), (&server_end, &client_end, down)] {
         let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+        let then = then.clone();
         thread::spawn(move || {
             // The hello and the limits are no part of it.
             let mut left = most.saturating_add(2048);
@@ -86,8 +115,10 @@ fn relayed(whose: Whose, down: usize, up: usize, still: Duration) -> Result<SFTP
                     Ok(count) if count > 0 && to.write_all(&piece[..count]).is_ok() => left -= count,
                     _ => break,
                 }
+                if left == 0 {
+                    left = then();
+                }
             }
-            thread::sleep(still);
             let _ = from.shutdown(Shutdown::Both);
             let _ = to.shutdown(Shutdown::Both);
         });
