@@ -17,7 +17,7 @@ usage: sftp [-46AaCfNpqrv] [-B buffer_size] [-b batchfile] [-c cipher]
 /// What is said after it of what is missing.
 pub(crate) const NOT_BUILT: &str = "\
 Without -S, -A is not built.
-Without -B, -R and -X requests are as large and as many as the server and the link take; they make them fewer.";
+Without -B, -R and -X requests are as large and as many as suits the server and the link.";
 
 /// As OpenSSH.
 const MAX_LIMIT: u64 = 100 * 1024 * 1024;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use feramiko::{Error, SFTPClient};
 
 use super::answers::answer;
+use super::names::Folder;
 use super::wire::{ATTRS, FILE, HANDLE, World, attributes, meets, packet, status, string};
 
 const SOON: Duration = Duration::from_millis(200);
@@ -109,7 +110,7 @@ fn handles_that_come_with_a_failure_are_closed() {
             send.send((opened, closed)).unwrap();
         },
         |sftp| {
-            let here = super::names::Folder::new();
+            let here = Folder::new();
             let outcome = sftp.transfer().recursive(true).get("/tree", here.file("in"));
             assert!(matches!(outcome, Err(Error::Sftp(_))), "{outcome:?}");
             for _ in 0..2 {
@@ -298,6 +299,44 @@ fn half_a_mib_of_writes_is_under_way_on_a_short_line() {
             sftp.close();
         },
     );
+}
+
+#[test]
+fn as_many_requests_are_under_way_as_are_asked_for() {
+    const PART: u32 = 32 * 1024;
+    const LENGTH: usize = 8_000_000;
+    // Of WRITE, where half a MiB would be 16 requests and 96 KiB are kept free for answers; and of READ.
+    for (kind, asked, under_way) in [(6, 0, 1), (6, 2, 2), (6, 50, 50), (6, 5000, 96), (5, 0, 1), (5, 2, 2)] {
+        let here = Folder::new();
+        let local = here.file("local");
+        std::fs::write(&local, vec![7; LENGTH]).unwrap();
+        let done = meets(
+            "requests",
+            &[],
+            move |peer| {
+                let mut world = World::default().file("x", &[7; LENGTH]);
+                let mut held = Vec::new();
+                while held.len() < under_way {
+                    let request = peer.next().expect("a request");
+                    if request.kind == kind {
+                        held.push(request);
+                    } else {
+                        assert!(peer.send(&world.answer(&request)));
+                    }
+                }
+                peer.0.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+                assert!(peer.next().is_none(), "more than {asked}");
+                peer.0.set_read_timeout(None).unwrap();
+                held.iter().for_each(|request| assert!(peer.send(&world.answer(request))));
+                peer.serve(|request| Some(world.answer(request)));
+            },
+            move |sftp| {
+                let transfer = sftp.transfer().buffer(PART).requests(asked);
+                if kind == 6 { transfer.put(&local, "x") } else { transfer.get("x", &local) }
+            },
+        );
+        assert_eq!(done.unwrap().bytes, LENGTH as u64);
+    }
 }
 
 #[test]

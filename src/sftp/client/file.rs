@@ -123,6 +123,11 @@ impl SFTPClient {
         self.depth(SHORT)
     }
 
+    /// Writes under way, at most: their answers must fit into what the stream takes in.
+    pub(in crate::sftp) fn most_writes(&self) -> usize {
+        (self.shared.exchange.capacity() / SMALL_ANSWER).max(1)
+    }
+
     /// What the round trip takes, and on a short one not so much that it only fills memory.
     fn depth(&self, short: usize) -> usize {
         /// Ten gigabits in a second, in bytes of a microsecond.

@@ -165,6 +165,7 @@ impl<'t, 'a> Getting<'t, 'a> {
     fn new(transfer: SFTPTransfer<'a>, writer: Option<&'t mut dyn Write>) -> Self {
         let SFTPTransfer { client, options, callbacks } = transfer;
         let handles = usize::try_from(client.limits().handles).unwrap_or(usize::MAX);
+        let size = options.size(client.read_size());
         Self {
             flight: Flight::new(&client, options.bandwidth),
             watch: Watch::new(callbacks),
@@ -182,8 +183,8 @@ impl<'t, 'a> Getting<'t, 'a> {
             held: 0,
             // Others may have files open too.
             max_open: if handles == 0 { MAX_OPEN } else { (handles / 2).clamp(1, MAX_OPEN) },
-            depth: client.read_depth(),
-            size: options.size(client.read_size()),
+            depth: options.read_depth(&client, size),
+            size,
             options,
             hasher: RandomState::new(),
         }
@@ -277,7 +278,7 @@ impl<'t, 'a> Getting<'t, 'a> {
 
     /// Keeps as much under way as may be.
     fn ask_more(&mut self) -> Result<()> {
-        self.depth = self.options.depth(self.client().read_depth(), self.size);
+        self.depth = self.options.read_depth(self.client(), self.size);
         while let Some(key) = self.hungry.front().copied() {
             if !self.ask_read(key)? {
                 break;

@@ -163,10 +163,16 @@ impl Options {
         Self { bandwidth, requests, ..self.clone() }
     }
 
-    /// Bytes under way, where `depth` would do.
-    fn depth(&self, depth: usize, size: u32) -> usize {
-        let asked = self.requests.map(|requests| requests.max(1).saturating_mul(size as usize));
-        asked.map_or(depth, |asked| asked.min(depth))
+    /// Bytes that are to be read at once, by requests of `size`.
+    fn read_depth(&self, client: &SFTPClient, size: u32) -> usize {
+        let (depth, requests) = (client.read_depth(), self.requests.unwrap_or(usize::MAX));
+        requests.max(1).saturating_mul(size as usize).min(depth)
+    }
+
+    /// Bytes that are to be written at once, by requests of `size`.
+    fn write_depth(&self, client: &SFTPClient, size: u32) -> usize {
+        let Some(requests) = self.requests else { return client.write_depth() };
+        requests.clamp(1, client.most_writes()).saturating_mul(size as usize)
     }
 }
 
@@ -334,7 +340,10 @@ impl<'a> SFTPTransfer<'a> {
         self
     }
 
-    /// The most requests for data under way at once; fewer where the connection takes in less.
+    /// How much is under way at once: as much as so many full requests carry, as long as the connection takes in the
+    /// answers. Without it that is what the round trip takes, and on a short one 2 MiB that are read, which more
+    /// requests don't make more, and half a MiB that is written: a server that takes long for each write, and does many
+    /// at once, is faster with more.
     pub fn requests(mut self, requests: usize) -> Self {
         self.options.requests = Some(requests);
         self

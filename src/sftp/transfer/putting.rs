@@ -154,7 +154,7 @@ impl<'t, 'a> Putting<'t, 'a> {
             held: 0,
             // Others may have files open too.
             max_open: if handles == 0 { MAX_OPEN } else { (handles / 2).clamp(1, MAX_OPEN) },
-            depth: options.depth(client.write_depth(), size),
+            depth: options.write_depth(&client, size),
             size: size as usize,
             options,
         }

@@ -34,7 +34,7 @@ pub(super) fn whole_of_part(there: u64, size: u64, striped: bool) -> u64 {
 /// What one direction does with a part.
 pub(super) trait Parts: Send + Sync + 'static {
     /// Bytes that a session may have under way, with parts of `size`.
-    fn depth(&self, client: &SFTPClient, size: u32) -> usize;
+    fn depth(&self, options: &Options, client: &SFTPClient, size: u32) -> usize;
 
     /// What is to be asked for a part. A buffer may be had from the flight.
     fn request(&self, lane: &Lane, part: Part, flight: &Flight<Part>) -> Result<Request>;
@@ -230,7 +230,7 @@ impl<P: Parts> Stripes<P> {
         let mut flight = Flight::new(&lane.client, self.options.bandwidth);
         let mut held = 0_usize;
         loop {
-            let depth = self.options.depth(self.parts.depth(&lane.client, self.size), self.size);
+            let depth = self.parts.depth(&self.options, &lane.client, self.size);
             let mut over = false;
             while held == 0 || held.saturating_add(self.size as usize) <= depth {
                 match self.next() {

@@ -1,6 +1,6 @@
 //! A large file that is got over several sessions.
 
-use super::{Getting, Sink, counted};
+use super::{Getting, Options, Sink, counted};
 use crate::error::{Error, Result};
 use crate::sftp::client::{Answer, Asked, Fetched, Part, Reply, SFTPClient, SMALL_ANSWER};
 use crate::sftp::packet::message::{Read, framed};
@@ -41,8 +41,8 @@ impl Getting<'_, '_> {
 
 impl Parts for Receiving {
     /// What comes must fit into what the stream takes in.
-    fn depth(&self, client: &SFTPClient, _: u32) -> usize {
-        client.read_depth()
+    fn depth(&self, options: &Options, client: &SFTPClient, size: u32) -> usize {
+        options.read_depth(client, size)
     }
 
     fn request(&self, lane: &Lane, part: Part, _: &Flight<Part>) -> Result<Request> {

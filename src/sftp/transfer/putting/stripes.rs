@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use parking_lot::Mutex;
 
-use super::{Putting, Source, name_until_whole};
+use super::{Options, Putting, Source, name_until_whole};
 use crate::error::{Error, Result};
 use crate::sftp::client::{Answer, Asked, Part, Reply, SFTPClient, SMALL_ANSWER, begin_write, end_write};
 use crate::sftp::packet::OpenFlags;
@@ -66,8 +66,8 @@ fn unreadable(error: io::Error) -> Error {
 
 impl Parts for Sending {
     /// One request that has begun waits in the server for the rest of it.
-    fn depth(&self, client: &SFTPClient, size: u32) -> usize {
-        client.write_depth().saturating_add(size.saturating_sub(1) as usize)
+    fn depth(&self, options: &Options, client: &SFTPClient, size: u32) -> usize {
+        options.write_depth(client, size).saturating_add(size.saturating_sub(1) as usize)
     }
 
     fn request(&self, lane: &Lane, part: Part, flight: &Flight<Part>) -> Result<Request> {
