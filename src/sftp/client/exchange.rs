@@ -453,24 +453,24 @@ impl Mailbox {
     /// under `tag`. Waits while too much is under way.
     pub(in crate::sftp) fn send(
         &self,
-        packet: Vec<u8>,
+        mut packet: Vec<u8>,
         expected: usize,
         tag: u64,
         deadline: Option<Instant>,
     ) -> Result<()> {
-        self.post(packet, expected, tag, deadline)?;
+        self.post(&mut packet, expected, tag, deadline)?;
         self.flush(deadline)
     }
 
-    /// Queues a request: it leaves with the next [`flush`](Self::flush), or with somebody's before.
+    /// Queues a request: it leaves with the next [`flush`](Self::flush), or with somebody's before. After a timeout it
+    /// is in `packet` still, else taken from it.
     pub(in crate::sftp) fn post(
         &self,
-        packet: Vec<u8>,
+        packet: &mut Vec<u8>,
         expected: usize,
         tag: u64,
         deadline: Option<Instant>,
     ) -> Result<()> {
-        let mut packet = Some(packet);
         let capacity = self.exchange.capacity();
         loop {
             let mut state = self.exchange.state.lock();
@@ -485,11 +485,9 @@ impl Mailbox {
                 fits && state.queued < MAX_QUEUED
             };
             if room(&state) {
-                if let Some(packet) = packet.take() {
-                    state.register(Some(self.key), tag, expected, packet);
-                    if let Some(inbox) = state.inboxes.get_mut(&self.key) {
-                        inbox.pending = inbox.pending.saturating_add(1);
-                    }
+                state.register(Some(self.key), tag, expected, std::mem::take(packet));
+                if let Some(inbox) = state.inboxes.get_mut(&self.key) {
+                    inbox.pending = inbox.pending.saturating_add(1);
                 }
                 return Ok(());
             }
@@ -504,12 +502,6 @@ impl Mailbox {
                 found
             })?;
         }
-    }
-
-    /// Waits until one more request can be queued, where much is.
-    pub(in crate::sftp) fn make_room(&self, deadline: Option<Instant>) -> Result<()> {
-        let full = self.exchange.state.lock().queued >= MAX_QUEUED;
-        if full { self.flush(deadline) } else { Ok(()) }
     }
 
     /// Writes what is queued.

@@ -75,9 +75,10 @@ impl Reading {
     pub(in crate::sftp) fn ask(&mut self, part: Part) -> Result<()> {
         let tag = self.next_tag;
         self.next_tag = tag.wrapping_add(1);
-        let packet = framed(&Read { id: 0, handle: &self.handle, offset: part.offset, length: part.length });
+        let mut packet =
+            framed(&Read { id: 0, handle: &self.handle, offset: part.offset, length: part.length });
         let expected = (part.length as usize).saturating_add(FRONT);
-        self.mailbox.post(packet, expected, tag, self.client.deadline())?;
+        self.mailbox.post(&mut packet, expected, tag, self.client.deadline())?;
         self.asked.insert(tag, part);
         Ok(())
     }

@@ -154,12 +154,8 @@ impl SFTPClient {
         loop {
             while waiting < AT_ONCE {
                 let Some((path, tag)) = left.next() else { break };
-                mailbox.post(
-                    framed(&Remove { id: 0, path: path.as_bytes() }),
-                    SMALL_ANSWER,
-                    tag,
-                    deadline,
-                )?;
+                let mut packet = framed(&Remove { id: 0, path: path.as_bytes() });
+                mailbox.post(&mut packet, SMALL_ANSWER, tag, deadline)?;
                 waiting = waiting.saturating_add(1);
             }
             if waiting == 0 {

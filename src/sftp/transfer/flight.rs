@@ -34,13 +34,13 @@ impl<K> Flight<K> {
         self.asked.is_empty()
     }
 
-    /// Queues a request whose answer may have `expected` bytes; it leaves with the next
-    /// [`next_all`](Self::next_all).
-    pub(super) fn ask(&mut self, kind: K, packet: Vec<u8>, expected: usize) -> Result<()> {
-        let tag = self.next_tag;
+    /// Queues a request whose answer may have `expected` bytes; it leaves with the next [`next_all`](Self::next_all).
+    /// Waits where too much is under way, of others too.
+    pub(super) fn ask(&mut self, kind: K, packet: Vec<u8>, expected: usize, go_on: GoOn<'_>) -> Result<()> {
+        let (mut packet, tag) = (packet, self.next_tag);
         self.next_tag = tag.wrapping_add(1);
         self.asked.insert(tag, kind);
-        self.mailbox.post(packet, expected, tag, self.client.deadline())
+        self.wait(go_on, |mailbox, until| mailbox.post(&mut packet, expected, tag, until))
     }
 
     /// Sends what is queued, waits for an answer and takes all there are.
@@ -91,9 +91,8 @@ impl<K> Flight<K> {
         }
     }
 
-    /// Counts bytes that go or are asked for; waits where they would be too many, or the server takes none.
+    /// Counts bytes that go or are asked for; waits where they would be too many.
     pub(super) fn spend(&mut self, bytes: usize, go_on: GoOn<'_>) -> Result<()> {
-        self.wait(&mut *go_on, Mailbox::make_room)?;
         let due = self.pace.as_mut().and_then(|pace| pace.spend(bytes, Instant::now()));
         let Some(due) = due else { return Ok(()) };
         // What is queued is within the limit still.

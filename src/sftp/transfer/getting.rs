@@ -199,6 +199,10 @@ impl<'t, 'a> Getting<'t, 'a> {
         self.next_key
     }
 
+    fn ask(&mut self, ask: Ask, packet: Vec<u8>, expected: usize) -> Result<()> {
+        self.flight.ask(ask, packet, expected, &mut || self.watch.go_on())
+    }
+
     // ---- what is to be got
 
     /// A file; one that is there whole is left as it is, one that is there in part gone on with.
@@ -292,7 +296,7 @@ impl<'t, 'a> Getting<'t, 'a> {
             let packet = framed(&Open { id: 0, path, flags, attributes: Rest(&attributes) });
             let key = self.key();
             self.jobs.insert(key, Job::new(task));
-            self.flight.ask(Ask::Open(key), packet, SMALL_ANSWER)?;
+            self.ask(Ask::Open(key), packet, SMALL_ANSWER)?;
         }
         while self.listed.len() < MAX_DIRS && self.files.len() < MAX_WAITING && self.may_hold_another() {
             let Some(task) = self.dirs.pop() else { break };
@@ -338,7 +342,7 @@ impl<'t, 'a> Getting<'t, 'a> {
         job.under_way = job.under_way.saturating_add(1);
         self.held = self.held.saturating_add(part.length as usize);
         let packet = framed(&Read { id: 0, handle: &job.handle, offset: part.offset, length: part.length });
-        self.flight.ask(Ask::Read(key, part), packet, (part.length as usize).saturating_add(SMALL_ANSWER))
+        self.ask(Ask::Read(key, part), packet, (part.length as usize).saturating_add(SMALL_ANSWER))
     }
 
     // ---- files
@@ -385,7 +389,7 @@ impl<'t, 'a> Getting<'t, 'a> {
                 job.close_sent = true;
                 let close = framed(&Close { id: 0, handle: &job.handle });
                 self.ask_part(key, Part { offset: 0, length })?;
-                self.flight.ask(Ask::Close, close, SMALL_ANSWER)
+                self.ask(Ask::Close, close, SMALL_ANSWER)
             }
             _ => {
                 self.hungry.push_back(key);
@@ -466,14 +470,14 @@ impl<'t, 'a> Getting<'t, 'a> {
         let attributes = SFTPAttributes::new().to_vec();
         let (path, flags) = (job.task.remote.as_bytes(), OpenFlags::READ.0);
         let packet = framed(&Open { id: 0, path, flags, attributes: Rest(&attributes) });
-        self.flight.ask(Ask::Open(key), packet, SMALL_ANSWER)
+        self.ask(Ask::Open(key), packet, SMALL_ANSWER)
     }
 
     fn whole(&mut self, key: u64) -> Result<()> {
         let Some(job) = self.jobs.remove(&key) else { return Ok(()) };
         if !job.close_sent {
             let close = framed(&Close { id: 0, handle: &job.handle });
-            self.flight.ask(Ask::Close, close, SMALL_ANSWER)?;
+            self.ask(Ask::Close, close, SMALL_ANSWER)?;
         }
         let Job { task, sink, written, .. } = job;
         let preserve = self.options.preserve.then_some(&task.known);
@@ -520,7 +524,7 @@ impl<'t, 'a> Getting<'t, 'a> {
             self.held.saturating_sub(job.early.values().map(|buffer| Fetched::bytes(buffer).len()).sum());
         if !job.handle.is_empty() && !job.close_sent {
             let close = framed(&Close { id: 0, handle: &job.handle });
-            self.flight.ask(Ask::Close, close, SMALL_ANSWER)?;
+            self.ask(Ask::Close, close, SMALL_ANSWER)?;
         }
         if let Sink::File(target) = job.sink {
             target.give_up(self.options.remove_partial);

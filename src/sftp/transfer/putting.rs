@@ -169,6 +169,10 @@ impl<'t, 'a> Putting<'t, 'a> {
         self.next_key
     }
 
+    fn ask(&mut self, ask: Ask, packet: Vec<u8>, expected: usize) -> Result<()> {
+        self.flight.ask(ask, packet, expected, &mut || self.watch.go_on())
+    }
+
     // ---- what is to be put
 
     fn add_file(&mut self, remote: RemoteName, place: Place, known: SFTPAttributes) -> Result<()> {
@@ -275,7 +279,7 @@ impl<'t, 'a> Putting<'t, 'a> {
                 framed(&Mkdir { id: 0, path: task.remote.as_bytes(), attributes: Rest(&attributes) });
             let key = self.key();
             self.making.insert(key, task);
-            self.flight.ask(Ask::Mkdir(key), packet, SMALL_ANSWER)?;
+            self.ask(Ask::Mkdir(key), packet, SMALL_ANSWER)?;
         }
         Ok(())
     }
@@ -335,7 +339,7 @@ impl<'t, 'a> Putting<'t, 'a> {
             failure: None,
         };
         self.jobs.insert(key, job);
-        self.flight.ask(Ask::Open(key), packet, SMALL_ANSWER)
+        self.ask(Ask::Open(key), packet, SMALL_ANSWER)
     }
 
     fn opened(&mut self, key: u64, reply: Reply) -> Result<()> {
@@ -386,7 +390,7 @@ impl<'t, 'a> Putting<'t, 'a> {
             job.under_way = job.under_way.saturating_add(1);
             self.held = self.held.saturating_add(count);
             self.flight.spend(count, &mut || self.watch.go_on())?;
-            self.flight.ask(Ask::Write(key, offset, length), packet, SMALL_ANSWER)?;
+            self.ask(Ask::Write(key, offset, length), packet, SMALL_ANSWER)?;
         }
         if count < self.size { self.end(key) } else { Ok(()) }
     }
@@ -407,7 +411,7 @@ impl<'t, 'a> Putting<'t, 'a> {
             job.under_way = job.under_way.saturating_add(1);
             let last = last.to_vec();
             let packet = framed(&Fsetstat { id: 0, handle: &job.handle, attributes: Rest(&last) });
-            self.flight.ask(Ask::Setstat(key), packet, SMALL_ANSWER)?;
+            self.ask(Ask::Setstat(key), packet, SMALL_ANSWER)?;
         }
         self.close(key)
     }
@@ -417,7 +421,7 @@ impl<'t, 'a> Putting<'t, 'a> {
         job.close_sent = true;
         job.under_way = job.under_way.saturating_add(1);
         let packet = framed(&Close { id: 0, handle: &job.handle });
-        self.flight.ask(Ask::Close(key), packet, SMALL_ANSWER)
+        self.ask(Ask::Close(key), packet, SMALL_ANSWER)
     }
 
     fn wrote(&mut self, key: u64, (offset, length): (u64, u32), reply: Reply) -> Result<()> {
@@ -472,7 +476,7 @@ impl<'t, 'a> Putting<'t, 'a> {
             fields.put(part.as_bytes()).put(remote.as_bytes());
             job.under_way = job.under_way.saturating_add(1);
             let packet = extension::request(0, extension::POSIX_RENAME, &fields);
-            return self.flight.ask(Ask::Rename(key), packet, SMALL_ANSWER);
+            return self.ask(Ask::Rename(key), packet, SMALL_ANSWER);
         }
         // Without it there is a moment without a file of that name.
         let removed = match client.remove(&remote) {

@@ -282,8 +282,8 @@ impl<P: Parts> Stripes<P> {
     fn ask(&self, lane: &Lane, part: Part, flight: &mut Flight<Part>, go_on: GoOn<'_>) -> Result<usize> {
         match self.parts.request(lane, part, flight)? {
             Request::Packet(packet, expected) => {
-                flight.spend(part.length as usize, go_on)?;
-                flight.ask(part, packet, expected)?;
+                flight.spend(part.length as usize, &mut *go_on)?;
+                flight.ask(part, packet, expected, go_on)?;
                 Ok(part.length as usize)
             }
             Request::Hole => {

@@ -235,7 +235,7 @@ impl Getting<'_, '_> {
         let key = self.key();
         let (handle, names) = (Vec::new(), HashSet::new());
         self.listed.insert(key, Listed { task, dir, handle, asked: 0, names, empty: 0, ended: false });
-        self.flight.ask(Ask::Opendir(key), packet, SMALL_ANSWER)
+        self.ask(Ask::Opendir(key), packet, SMALL_ANSWER)
     }
 
     pub(super) fn dir_opened(&mut self, key: u64, reply: Reply) -> Result<()> {
@@ -263,7 +263,7 @@ impl Getting<'_, '_> {
             while may && listed.asked < AHEAD {
                 listed.asked = listed.asked.saturating_add(1);
                 let packet = framed(&Readdir { id: 0, handle: &listed.handle });
-                self.flight.ask(Ask::Readdir(*key), packet, MAX_PACKET)?;
+                self.flight.ask(Ask::Readdir(*key), packet, MAX_PACKET, &mut || self.watch.go_on())?;
             }
         }
         Ok(())
@@ -304,7 +304,7 @@ impl Getting<'_, '_> {
         }
         let packet = framed(&Close { id: 0, handle: &listed.handle });
         self.listed.remove(&key);
-        self.flight.ask(Ask::Close, packet, SMALL_ANSWER)
+        self.ask(Ask::Close, packet, SMALL_ANSWER)
     }
 }
 

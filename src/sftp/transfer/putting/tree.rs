@@ -82,7 +82,7 @@ impl Putting<'_, '_> {
             // It may be there: version 3 has no word for that.
             Err(Error::Sftp(_)) => {
                 let packet = framed(&Stat { id: 0, path: asked.path });
-                self.flight.ask(Ask::Looked(key), packet, SMALL_ANSWER)
+                self.ask(Ask::Looked(key), packet, SMALL_ANSWER)
             }
             Err(error) => Err(error),
         }
