@@ -386,10 +386,8 @@ impl<'t, 'a> Getting<'t, 'a> {
         match job.task.known.size {
             Some(size @ 1..) if !job.task.to_its_end && size < self.size.into() => {
                 let length = u32::try_from(size.saturating_add(1)).unwrap_or(u32::MAX);
-                job.close_sent = true;
-                let close = framed(&Close { id: 0, handle: &job.handle });
                 self.ask_part(key, Part { offset: 0, length })?;
-                self.ask(Ask::Close, close, SMALL_ANSWER)
+                self.close(key)
             }
             _ => {
                 self.hungry.push_back(key);
@@ -461,6 +459,20 @@ impl<'t, 'a> Getting<'t, 'a> {
         }
     }
 
+    /// Closes what is open on the server. Whoever takes the file away does so after it: what is cancelled here is given
+    /// up with all others.
+    fn close(&mut self, key: u64) -> Result<()> {
+        let Some(job) = self.jobs.get(&key).filter(|job| !job.handle.is_empty() && !job.close_sent) else {
+            return Ok(());
+        };
+        let packet = framed(&Close { id: 0, handle: &job.handle });
+        self.ask(Ask::Close, packet, SMALL_ANSWER)?;
+        if let Some(job) = self.jobs.get_mut(&key) {
+            job.close_sent = true;
+        }
+        Ok(())
+    }
+
     /// Opens a file again that was not what the listing said, to read it to its end.
     fn again(&mut self, key: u64) -> Result<()> {
         let Some(job) = self.jobs.get_mut(&key) else { return Ok(()) };
@@ -474,11 +486,8 @@ impl<'t, 'a> Getting<'t, 'a> {
     }
 
     fn whole(&mut self, key: u64) -> Result<()> {
+        self.close(key)?;
         let Some(job) = self.jobs.remove(&key) else { return Ok(()) };
-        if !job.close_sent {
-            let close = framed(&Close { id: 0, handle: &job.handle });
-            self.ask(Ask::Close, close, SMALL_ANSWER)?;
-        }
         let Job { task, sink, written, .. } = job;
         let preserve = self.options.preserve.then_some(&task.known);
         let finished = match sink {
@@ -519,13 +528,10 @@ impl<'t, 'a> Getting<'t, 'a> {
     }
 
     fn fail(&mut self, key: u64, error: Error) -> Result<()> {
+        self.close(key)?;
         let Some(job) = self.jobs.remove(&key) else { return Ok(()) };
         self.held =
             self.held.saturating_sub(job.early.values().map(|buffer| Fetched::bytes(buffer).len()).sum());
-        if !job.handle.is_empty() && !job.close_sent {
-            let close = framed(&Close { id: 0, handle: &job.handle });
-            self.ask(Ask::Close, close, SMALL_ANSWER)?;
-        }
         if let Sink::File(target) = job.sink {
             target.give_up(self.options.remove_partial);
         }

@@ -417,11 +417,14 @@ impl<'t, 'a> Putting<'t, 'a> {
     }
 
     fn close(&mut self, key: u64) -> Result<()> {
-        let Some(job) = self.jobs.get_mut(&key).filter(|job| !job.close_sent) else { return Ok(()) };
-        job.close_sent = true;
-        job.under_way = job.under_way.saturating_add(1);
+        let Some(job) = self.jobs.get(&key).filter(|job| !job.close_sent) else { return Ok(()) };
         let packet = framed(&Close { id: 0, handle: &job.handle });
-        self.ask(Ask::Close(key), packet, SMALL_ANSWER)
+        self.ask(Ask::Close(key), packet, SMALL_ANSWER)?;
+        if let Some(job) = self.jobs.get_mut(&key) {
+            job.close_sent = true;
+            job.under_way = job.under_way.saturating_add(1);
+        }
+        Ok(())
     }
 
     fn wrote(&mut self, key: u64, (offset, length): (u64, u32), reply: Reply) -> Result<()> {

@@ -303,8 +303,9 @@ impl Getting<'_, '_> {
             return Ok(());
         }
         let packet = framed(&Close { id: 0, handle: &listed.handle });
+        self.ask(Ask::Close, packet, SMALL_ANSWER)?;
         self.listed.remove(&key);
-        self.ask(Ask::Close, packet, SMALL_ANSWER)
+        Ok(())
     }
 }
 
