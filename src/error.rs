@@ -96,7 +96,7 @@ pub enum Error {
     },
     /// A deadline passed.
     Timeout(Phase),
-    /// Another thread cancelled the call.
+    /// Another thread cancelled the call, or whoever was asked whether to go on.
     Cancelled,
     /// The peer broke a rule; the connection was ended with `code` (RFC 4253 §11.1).
     Protocol {
@@ -224,7 +224,8 @@ impl Error {
         match self {
             Self::Io { source, .. } => source.kind(),
             Self::Timeout(_) => io::ErrorKind::TimedOut,
-            Self::Cancelled => io::ErrorKind::Interrupted,
+            // Whoever reads or writes by std's ways would try anew what is Interrupted, for ever.
+            Self::Cancelled => io::ErrorKind::Other,
             Self::Protocol { .. } | Self::Limit { .. } => io::ErrorKind::InvalidData,
             Self::Disconnected { .. } => io::ErrorKind::ConnectionReset,
             Self::HostKey { .. } | Self::Auth { .. } => io::ErrorKind::PermissionDenied,
@@ -281,7 +282,7 @@ impl fmt::Display for Error {
         match self {
             Self::Io { doing, source } => write!(f, "{doing}: {source}"),
             Self::Timeout(phase) => write!(f, "timed out during {phase}"),
-            Self::Cancelled => f.write_str("cancelled from another thread"),
+            Self::Cancelled => f.write_str("cancelled"),
             Self::Protocol { text, .. } => write!(f, "the peer broke the protocol: {text}"),
             Self::Limit { which, limit } => write!(f, "limit {which} ({limit}) exceeded"),
             Self::Disconnected { code, text } => write!(f, "the peer disconnected (code {code}): {text}"),

@@ -4,6 +4,8 @@
 
 #[path = "hostile_sftp/answers.rs"]
 mod answers;
+#[path = "hostile_sftp/cancels.rs"]
+mod cancels;
 #[path = "hostile_sftp/cuts.rs"]
 mod cuts;
 #[path = "hostile_sftp/data.rs"]

@@ -11,6 +11,7 @@ mod table;
 
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use feramiko::{Error, Limits, SFTPStatus};
 use peers::Folder;
@@ -292,11 +293,8 @@ fn transfers_tell_of_directories_keep_permissions_and_are_cancelled() {
     }
 
     std::fs::write(here.file("big"), noise(20_000_000)).unwrap();
-    let mut answers = 0;
-    let few = || {
-        answers += 1;
-        answers > 5
-    };
+    let answers = AtomicUsize::new(0);
+    let few = move || answers.fetch_add(1, Ordering::Relaxed) >= 5;
     let outcome = local.sftp.transfer().cancel_when(few).put(here.file("big"), "big");
     assert!(matches!(outcome, Err(Error::Cancelled)), "{outcome:?}");
     assert!(local.sftp.stat("big").unwrap().size < Some(20_000_000));

@@ -7,7 +7,7 @@ use rustix::process::{Signal, getpid, kill_process};
 use crate::complete::Completion;
 use crate::listing::width;
 use crate::messages::shown;
-use crate::support::terminal::Mode;
+use crate::support::terminal::{Mode, with_signals};
 
 /// As OpenSSH: so many lines are remembered.
 const REMEMBERED: usize = 100;
@@ -130,7 +130,7 @@ impl Editor {
 
     fn complete(&self, draft: &mut Draft, completer: &mut Completer<'_>) -> io::Result<()> {
         let (before, after) = draft.line.split_at(draft.cursor);
-        let Completion { insert, show } = completer(before, after);
+        let Completion { insert, show } = with_signals(|| completer(before, after));
         if insert.is_empty() && show.is_empty() {
             return put(b"\x07");
         }

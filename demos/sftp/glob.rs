@@ -4,7 +4,7 @@
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 
-use feramiko::{SFTPAttributes, SFTPClient, SFTPEntry};
+use feramiko::{Error, SFTPAttributes, SFTPClient, SFTPEntry};
 
 use crate::interrupt::interrupted;
 use crate::messages::{complain, refused};
@@ -47,6 +47,7 @@ impl Tree for Remote<'_> {
             Ok(entries) => {
                 Some(entries.into_iter().map(|entry| (entry.name.into_bytes(), entry.attributes)).collect())
             }
+            Err(Error::Cancelled) => None,
             Err(error) => {
                 let why = refused(&error).map_or_else(|_| error.to_string(), str::to_owned);
                 complain(&[b"remote readdir(\"", directory, b"\"): ", why.as_bytes()]);

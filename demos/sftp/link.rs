@@ -6,12 +6,17 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use feramiko::{SFTPClient, SSHClient};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::settings::{Settings, Way, program};
 use crate::support::destination::Destination;
+
+/// What a program gets to end in.
+const TO_END: Duration = Duration::from_secs(2);
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -30,7 +35,16 @@ impl Drop for Link {
                 if let (Ok(None), Some(pid)) = (child.try_wait(), Pid::from_raw(child.id().cast_signed())) {
                     let _ = kill_process(pid, Signal::TERM);
                 }
-                let _ = child.wait();
+                let began = Instant::now();
+                while let Ok(None) = child.try_wait() {
+                    if began.elapsed() > TO_END {
+                        // It is stopped, or heeds nothing.
+                        let _ = child.kill();
+                        let _ = child.wait();
+                        return;
+                    }
+                    thread::sleep(Duration::from_millis(5));
+                }
             }
         }
     }

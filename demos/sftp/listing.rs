@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 
-use feramiko::{SFTPAttributes, SFTPClient, StatVfs};
+use feramiko::{Error, SFTPAttributes, SFTPClient, StatVfs};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
@@ -52,8 +52,12 @@ impl Owners {
             if users.is_empty() && groups.is_empty() {
                 return;
             }
-            // Numbers will do where the names cannot be had.
-            let (names, group_names) = client.users_groups_by_id(users, groups).unwrap_or_default();
+            let (names, group_names) = match client.users_groups_by_id(users, groups) {
+                // They may be had another time.
+                Err(Error::Cancelled) => return,
+                // Numbers will do where the names cannot be had.
+                found => found.unwrap_or_default(),
+            };
             let keep = |names: Vec<feramiko::RemoteName>| {
                 names.into_iter().map(|name| Some(name.into_bytes()).filter(|name| !name.is_empty()))
             };

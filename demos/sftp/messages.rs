@@ -61,12 +61,15 @@ pub(crate) fn fault(parts: &[&[u8]]) -> Fault {
     Fault::Told
 }
 
-/// What an error of the library means for a command: the words for a server's refusal, else the end of all.
+/// What an error of the library means for a command: the words for a server's refusal, else the fault: the
+/// end of all, but for what the user has given up.
 pub(crate) fn refused(error: &Error) -> Result<&'static str, Fault> {
     match error {
         Error::Sftp(refusal) => Ok(words(refusal.status)),
         Error::Unsupported(_) => Ok(words(SFTPStatus::OP_UNSUPPORTED)),
         Error::Closed(None) => Err(Fault::Fatal("Connection closed".to_owned())),
+        // The user knows.
+        Error::Cancelled => Err(Fault::Told),
         other => Err(Fault::Fatal(other.to_string())),
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::process::Command as Process;
 
-use feramiko::{SFTPAttributes, SFTPClient};
+use feramiko::{Error, SFTPAttributes, SFTPClient};
 use rustix::fs::Mode;
 
 use crate::commands::{Change, Command, HELP, Line, View};
@@ -27,6 +27,7 @@ pub(crate) enum Next {
 }
 
 pub(crate) struct Session {
+    /// Given up by an interrupt.
     pub(crate) client: SFTPClient,
     /// Where the user is on the server.
     pub(crate) directory: Vec<u8>,
@@ -46,6 +47,7 @@ fn check<T>(outcome: feramiko::Result<T>, parts: &[&[u8]]) -> Done<T> {
 
 impl Session {
     pub(crate) fn start(client: SFTPClient, manner: Manner) -> Done<Self> {
+        let client = client.cancel_when(interrupted);
         let home = client.normalize(".").map_err(|error| Fault::Fatal(format!("Need cwd: {error}")))?;
         let home = home.into_bytes();
         Ok(Self { client, directory: home.clone(), home, manner, owners: Owners::default() })
@@ -63,7 +65,9 @@ impl Session {
             Ok(()) => Ok(Next::GoOn),
             // What was told of one file may have been the end of all.
             Err(Fault::Told) => match self.client.normalize(".") {
-                Ok(_) | Err(feramiko::Error::Sftp(_)) => Ok(if stops { Next::Stop } else { Next::GoOn }),
+                Ok(_) | Err(Error::Sftp(_) | Error::Cancelled) => {
+                    Ok(if stops { Next::Stop } else { Next::GoOn })
+                }
                 Err(gone) => Err(gone.to_string()),
             },
             Err(Fault::Fatal(why)) => Err(why),
@@ -178,7 +182,7 @@ impl Session {
         let path = absolute(&path, &self.directory);
         let found = match self.client.normalize(&path) {
             Ok(found) => found.into_bytes(),
-            Err(feramiko::Error::Sftp(error)) if !error.text.as_bytes().is_empty() => {
+            Err(Error::Sftp(error)) if !error.text.as_bytes().is_empty() => {
                 return Err(fault(&[b"realpath ", &path, b": ", error.text.as_bytes()]));
             }
             other => check(other, &[b"realpath ", &path])?.into_bytes(),

@@ -88,7 +88,10 @@ fn interactive(mut session: Session) -> Result<i32, String> {
     let mut editor = Editor::new(PROMPT);
     loop {
         interrupt::clear();
-        let typed = editor.read(&mut |before: &[u8], after: &[u8]| complete(&session, before, after));
+        let typed = editor.read(&mut |before: &[u8], after: &[u8]| {
+            interrupt::clear();
+            complete(&session, before, after)
+        });
         match typed.map_err(|error| format!("reading the terminal: {}", system(&error)))? {
             Typed::Line(line) => {
                 interrupt::clear();

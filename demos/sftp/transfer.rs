@@ -213,8 +213,6 @@ fn sftp_failed(refusal: &SFTPError, error: &Error, remote: &[u8], side: &[u8]) -
 /// What ends a transfer, and perhaps all.
 fn ended(error: &Error) -> Fault {
     match error {
-        // The user knows.
-        Error::Cancelled => Fault::Told,
         Error::Misuse(_) | Error::Limit { .. } | Error::Protocol { .. } => {
             fault(&[error.to_string().as_bytes()])
         }
@@ -350,7 +348,6 @@ fn prepared<'a>(client: &SFTPClient, manner: Manner, shown: &'a mut Shown) -> SF
         .permissions(true)
         .preserve(manner.preserve)
         .resume(manner.resume)
-        .cancel_when(interrupted)
         .progress(|at| shown.update(at));
     if let Some(bandwidth) = manner.bandwidth {
         transfer = transfer.bandwidth(bandwidth);

@@ -129,6 +129,21 @@ pub(crate) fn as_it_was<T>(run: impl FnOnce() -> T) -> T {
     done
 }
 
+/// Runs something while Ctrl-C and its like send their signals, whatever the terminal is set to otherwise.
+pub(crate) fn with_signals<T>(run: impl FnOnce() -> T) -> T {
+    send_signals(true);
+    let done = run();
+    send_signals(false);
+    done
+}
+
+fn send_signals(on: bool) {
+    if let Some(changed) = &mut *changed() {
+        changed.now.local_modes.set(LocalModes::ISIG, on);
+    }
+    change_again();
+}
+
 /// What is done before a signal ends the program.
 type AtEnd = Box<dyn Fn() + Send>;
 static AT_END: Mutex<Vec<AtEnd>> = Mutex::new(Vec::new());

@@ -10,7 +10,7 @@ use feramiko::{Error, SFTPClient};
 
 use super::answers::answer;
 use super::names::Folder;
-use super::wire::{ATTRS, DATA, DIR, FILE, HANDLE, World, attributes, entry, meets, packet, status, string};
+use super::wire::{ATTRS, DATA, FILE, HANDLE, World, attributes, entry, meets, packet, status, string};
 
 const SOON: Duration = Duration::from_millis(200);
 
@@ -335,54 +335,6 @@ fn as_many_requests_are_under_way_as_are_asked_for() {
             },
         );
         assert_eq!(done.unwrap().bytes, LENGTH as u64);
-    }
-}
-
-/// Also where what is under way leaves no room to ask more.
-#[test]
-fn transfers_are_cancelled_that_wait_to_ask() {
-    // Of what each of these is about, nothing is told: what is in directories, and in files.
-    for (silent, gets) in [(12, vec!["/tree"]), (5, vec!["x", "x", "x"])] {
-        let began = Instant::now();
-        let count = gets.len();
-        meets(
-            "cancelled",
-            &[],
-            move |peer| {
-                let dirs: Vec<_> = (0..4).map(|n| entry(&[b'a' + n], &attributes(0, DIR))).collect();
-                let mut world = World::default().dir("/tree", &dirs).file("x", &[7; 8_000_000]);
-                for dir in ["a", "b", "c", "d"] {
-                    world = world.dir(&format!("/tree/{dir}"), &[]);
-                }
-                let mut opens = Vec::new();
-                while let Some(request) = peer.next() {
-                    if request.kind == 3 {
-                        // All have been told of the file before one of them takes all the room.
-                        opens.push(request);
-                        if opens.len() == count {
-                            opens.iter().for_each(|open| assert!(peer.send(&world.answer(open))));
-                        }
-                    } else if request.kind != silent || request.subject() == b"/tree" {
-                        peer.send(&world.answer(&request));
-                    }
-                }
-            },
-            move |sftp| {
-                let get = |from| {
-                    let sftp = sftp.clone();
-                    thread::spawn(move || {
-                        let (here, began) = (Folder::new(), Instant::now());
-                        let transfer = sftp.transfer().recursive(true);
-                        let transfer = transfer.cancel_when(|| began.elapsed() > 3 * SOON);
-                        let outcome = transfer.get(from, here.file("to"));
-                        assert!(matches!(outcome, Err(Error::Cancelled)), "{outcome:?}");
-                    })
-                };
-                let threads: Vec<_> = gets.into_iter().map(get).collect();
-                threads.into_iter().for_each(|thread| thread.join().unwrap());
-            },
-        );
-        assert!(began.elapsed() < 50 * SOON, "{:?}", began.elapsed());
     }
 }
 

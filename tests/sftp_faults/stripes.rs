@@ -3,6 +3,7 @@
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,8 @@ use super::watch::within;
 const SPREAD: usize = 16 * 1024 * 1024;
 /// More than twice that, and a piece.
 const LENGTH: usize = 40_012_345;
+/// A transfer asks whether it is cancelled before all else, and then when its file is open.
+const OPEN: usize = 2;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Way {
@@ -275,11 +278,9 @@ fn a_transfer_that_is_cancelled_or_whose_user_panics_ends_all_lanes() {
             let run = |transfer| way.run(transfer, &name, &goal);
             let ((first, one), (second, other)) = (rooted(&here), rooted(&here));
             let sessions = [first, second];
-            let mut asked = 0;
-            let transfer = over(&sessions).cancel_when(|| {
-                asked += 1;
-                if asked == 1 {
-                    // The file is open.
+            let asked = AtomicUsize::new(0);
+            let transfer = over(&sessions).cancel_when(move || {
+                if asked.fetch_add(1, Ordering::Relaxed) < OPEN {
                     return false;
                 }
                 // The other session goes as far as it may, and waits.
@@ -326,7 +327,8 @@ fn a_session_that_stands_still_keeps_nobody_from_ending() {
         for (name, transfer, cancelled) in cases {
             let began = Instant::now();
             let to = here.file(name);
-            let transfer = transfer.cancel_when(|| cancelled && began.elapsed() > Duration::from_millis(500));
+            let transfer =
+                transfer.cancel_when(move || cancelled && began.elapsed() > Duration::from_millis(500));
             let error = way.run(transfer, &from, &to).unwrap_err();
             let took = began.elapsed();
             assert!(took < MINUTE / 4, "{name}: {took:?}");
@@ -347,7 +349,7 @@ fn a_put_of_one_great_hole_can_be_cancelled() {
             let sessions: Vec<_> = (0..count).map(|_| client(Whose::Ours)).collect();
             let began = Instant::now();
             let transfer = over(&sessions).sparse(true);
-            let transfer = transfer.cancel_when(|| began.elapsed() > Duration::from_millis(300));
+            let transfer = transfer.cancel_when(move || began.elapsed() > Duration::from_millis(300));
             let error = Way::Put.run(transfer, &from, &here.file("to")).unwrap_err();
             assert!(matches!(error, Error::Cancelled), "{error}");
             assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
@@ -363,10 +365,10 @@ fn a_source_that_changes_is_never_half_of_each() {
             let (from, whole) = source(&here, LENGTH);
             let to = here.file("to");
             let file = fs::OpenOptions::new().write(true).open(&from).unwrap();
-            let mut once = Some(());
+            let asked = AtomicUsize::new(0);
             let sessions = two(whose);
-            let transfer = over(&sessions).cancel_when(|| {
-                if once.take().is_some() {
+            let transfer = over(&sessions).cancel_when(move || {
+                if asked.fetch_add(1, Ordering::Relaxed) + 1 == OPEN {
                     file.set_len(length).unwrap();
                 }
                 false
@@ -393,8 +395,11 @@ fn what_lies_in_a_part_does_not_stand_behind_the_end() {
         fs::write(here.file("to.fileparts"), part).unwrap();
         let file = fs::OpenOptions::new().write(true).open(&from).unwrap();
         let sessions = two(whose);
-        let transfer = over(&sessions).resume(true).cancel_when(|| {
-            file.set_len(28_000_000).unwrap();
+        let asked = AtomicUsize::new(0);
+        let transfer = over(&sessions).resume(true).cancel_when(move || {
+            if asked.fetch_add(1, Ordering::Relaxed) + 1 >= OPEN {
+                file.set_len(28_000_000).unwrap();
+            }
             false
         });
         way.run(transfer, &from, &to).unwrap();

@@ -3,8 +3,12 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::peers::Folder;
 use crate::{PATIENCE, SFTP_SERVER, given, openssh, ours, prepare};
@@ -39,8 +43,16 @@ impl Session {
         prepare(folder.path());
         let (near, far) = terminal();
         let stream = || Stdio::from(far.try_clone().unwrap());
+        // It tells who it is.
+        let server = folder.file("server");
+        fs::write(
+            &server,
+            format!("#!/bin/sh\necho $$ > '{}'\nexec {SFTP_SERVER}", folder.file("pid").display()),
+        )
+        .unwrap();
+        fs::set_permissions(&server, fs::Permissions::from_mode(0o700)).unwrap();
         let mut command = Command::new("setsid");
-        command.arg("--ctty").arg(ours()).args(more).arg("-D").arg(SFTP_SERVER);
+        command.arg("--ctty").arg(ours()).args(more).arg("-D").arg(server);
         command.current_dir(folder.path().join("here")).env("LC_ALL", "C.UTF-8").env("TERM", "xterm");
         let child = command.stdin(stream()).stdout(stream()).stderr(stream()).spawn().unwrap();
         let mut this = Self { near, child, folder };
@@ -54,15 +66,30 @@ impl Session {
 
     /// What is shown up to there.
     fn until(&mut self, wanted: &str) -> String {
+        let (found, shown) = self.within(PATIENCE, wanted);
+        assert!(found, "{wanted} did not come: {shown}");
+        shown
+    }
+
+    /// What is shown up to there, or until the time is over.
+    fn within(&mut self, time: Duration, wanted: &str) -> (bool, String) {
         let begun = Instant::now();
         let mut shown = String::new();
         while !shown.contains(wanted) {
-            assert!(begun.elapsed() < PATIENCE, "{wanted} did not come: {shown}");
+            let left = time.saturating_sub(begun.elapsed()).try_into().unwrap();
+            if poll(&mut [PollFd::new(&self.near, PollFlags::IN)], Some(&left)).unwrap() == 0 {
+                return (false, shown);
+            }
             let mut buffer = [0; 4096];
             let count = self.near.read(&mut buffer).unwrap_or_else(|error| panic!("{error} after {shown}"));
             shown += &String::from_utf8_lossy(&buffer[..count]);
         }
-        shown
+        (true, shown)
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = fs::read_to_string(self.folder.file("pid")).unwrap();
+        kill_process(Pid::from_raw(pid.trim().parse().unwrap()).unwrap(), signal).unwrap();
     }
 
     /// Runs a line and waits for what it says.
@@ -133,6 +160,52 @@ fn an_interrupt_ends_the_transfer_and_not_the_program() {
     let part = fs::metadata(session.folder.file("here/big")).unwrap().len();
     assert!(part < 50_000_000, "{part}");
     session.line("lpwd", "Local working directory: ");
+    session.keys("bye\r");
+    assert!(session.child.wait().unwrap().success());
+}
+
+#[test]
+fn an_interrupt_ends_whatever_waits_for_a_server_that_stands_still() {
+    let _watch = given::within(120);
+    if openssh().is_none() {
+        return;
+    }
+    let mut session = Session::start(&[]);
+    session.line("cd ../there", "sftp> ");
+    // Each with what is shown when it is over.
+    let lines = [
+        ("ls\r", PROMPT),
+        ("ls -l t*\r", PROMPT),
+        ("cd dir\r", PROMPT),
+        ("df\r", PROMPT),
+        ("mkdir new\r", PROMPT),
+        ("rename t1 other\r", PROMPT),
+        ("rm t*\r", PROMPT),
+        ("chmod 600 t*\r", PROMPT),
+        ("cp t1 other\r", PROMPT),
+        ("get t1\r", PROMPT),
+        ("get -r dir\r", PROMPT),
+        ("put h1 dir\r", PROMPT),
+        ("ls no\t", "\x07"),
+    ];
+    for (line, end) in lines {
+        session.signal(Signal::STOP);
+        session.keys(line);
+        let begun = Instant::now();
+        let mut patience = Duration::from_millis(200);
+        loop {
+            let (over, shown) = session.within(patience, end);
+            assert!(!shown.contains("cancelled") && begun.elapsed() < PATIENCE, "{line}: {shown}");
+            if over {
+                break;
+            }
+            session.keys("\x03");
+            patience = Duration::from_secs(3);
+        }
+        session.signal(Signal::CONT);
+        session.line("\x15pwd", "/there");
+    }
+    session.signal(Signal::STOP);
     session.keys("bye\r");
     assert!(session.child.wait().unwrap().success());
 }

@@ -449,21 +449,9 @@ impl Mailbox {
         &self.exchange
     }
 
-    /// Sends a framed request, whose number is put in here; the answer, of at most `expected` bytes, comes
-    /// under `tag`. Waits while too much is under way.
-    pub(in crate::sftp) fn send(
-        &self,
-        mut packet: Vec<u8>,
-        expected: usize,
-        tag: u64,
-        deadline: Option<Instant>,
-    ) -> Result<()> {
-        self.post(&mut packet, expected, tag, deadline)?;
-        self.flush(deadline)
-    }
-
-    /// Queues a request: it leaves with the next [`flush`](Self::flush), or with somebody's before. After a timeout it
-    /// is in `packet` still, else taken from it.
+    /// Queues a framed request, whose number is put in here; the answer, of at most `expected` bytes, comes under
+    /// `tag`. It leaves with the next [`flush`](Self::flush), or with somebody's before. Waits while too much is under
+    /// way; after a timeout it is in `packet` still, else taken from it.
     pub(in crate::sftp) fn post(
         &self,
         packet: &mut Vec<u8>,

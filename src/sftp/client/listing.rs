@@ -115,10 +115,11 @@ impl Listing {
         let deadline = self.client.deadline();
         while self.asked < AHEAD {
             let packet = framed(&Readdir { id: 0, handle: &self.handle });
-            self.mailbox.send(packet, MAX_PACKET, 0, deadline)?;
+            self.client.post(&self.mailbox, packet, (MAX_PACKET, 0), deadline)?;
             self.asked = self.asked.saturating_add(1);
         }
-        let (_, reply) = self.mailbox.next(deadline)?;
+        self.client.wait(deadline, |until| self.mailbox.flush(until))?;
+        let (_, reply) = self.client.wait(deadline, |until| self.mailbox.next(until))?;
         self.asked = self.asked.saturating_sub(1);
         let asked = Asked { operation: "readdir", path: self.path.as_bytes() };
         match self.client.read_answer(reply, asked) {

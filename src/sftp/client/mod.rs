@@ -27,6 +27,7 @@ mod start;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod waiting;
 mod writing;
 
 use std::fmt;
@@ -44,11 +45,13 @@ use crate::wire::Encode;
 
 use answer::Failed;
 use exchange::Exchange;
+use waiting::CancelWhen;
 
 pub(super) use answer::{Answer, Asked};
 pub(super) use exchange::{Mailbox, SMALL_ANSWER};
 pub(super) use incoming::Reply;
 pub(super) use reading::{Fetched, Part};
+pub(super) use waiting::{GoOn, LOOK_UP, wait_while};
 pub(super) use writing::{WRITE_PART, begin_write, end_write};
 
 pub use extensions::HashAlgorithm;
@@ -96,6 +99,7 @@ struct Shared {
 #[derive(Clone)]
 pub struct SFTPClient {
     shared: Arc<Shared>,
+    cancel_when: Option<CancelWhen>,
 }
 
 impl fmt::Debug for SFTPClient {
@@ -209,8 +213,9 @@ impl SFTPClient {
     fn ask(&self, packet: Vec<u8>, expected: usize, asked: Asked<'_>) -> Result<Answer> {
         let mailbox = self.mailbox();
         let deadline = self.deadline();
-        mailbox.send(packet, expected, 0, deadline)?;
-        let (_, reply) = mailbox.next(deadline)?;
+        self.post(&mailbox, packet, (expected, 0), deadline)?;
+        self.wait(deadline, |until| mailbox.flush(until))?;
+        let (_, reply) = self.wait(deadline, |until| mailbox.next(until))?;
         self.read_answer(reply, asked)
     }
 

@@ -75,22 +75,21 @@ impl Reading {
     pub(in crate::sftp) fn ask(&mut self, part: Part) -> Result<()> {
         let tag = self.next_tag;
         self.next_tag = tag.wrapping_add(1);
-        let mut packet =
-            framed(&Read { id: 0, handle: &self.handle, offset: part.offset, length: part.length });
+        let packet = framed(&Read { id: 0, handle: &self.handle, offset: part.offset, length: part.length });
         let expected = (part.length as usize).saturating_add(FRONT);
-        self.mailbox.post(&mut packet, expected, tag, self.client.deadline())?;
+        self.client.post(&self.mailbox, packet, (expected, tag), self.client.deadline())?;
         self.asked.insert(tag, part);
         Ok(())
     }
 
     /// Sends what was asked for.
     pub(in crate::sftp) fn flush(&self) -> Result<()> {
-        self.mailbox.flush(self.client.deadline())
+        self.client.wait(self.client.deadline(), |until| self.mailbox.flush(until))
     }
 
     /// The next answer, whichever part it is to.
     pub(in crate::sftp) fn next(&mut self) -> Result<Fetched> {
-        let (tag, reply) = self.mailbox.next(self.client.deadline())?;
+        let (tag, reply) = self.client.wait(self.client.deadline(), |until| self.mailbox.next(until))?;
         let asked = Asked { operation: "read", path: self.path.as_bytes() };
         let Some(part) = self.asked.remove(&tag) else {
             return Err(Error::Misuse("an answer to a read that nobody made"));

@@ -88,13 +88,13 @@ fn start(
         round_trip,
     };
     if announced(&shared.server, extension::LIMITS) {
-        let asking = SFTPClient { shared: Arc::new(shared) };
+        let asking = SFTPClient { shared: Arc::new(shared), cancel_when: None };
         let limits = asking.ask_limits()?;
         // Nobody else has it yet.
         shared = Arc::into_inner(asking.shared).ok_or(Error::Misuse("a client shared before it was made"))?;
         shared.server.limits = limits;
     }
-    Ok(SFTPClient { shared: Arc::new(shared) })
+    Ok(SFTPClient { shared: Arc::new(shared), cancel_when: None })
 }
 
 fn announced(server: &Server, name: &str) -> bool {

@@ -138,8 +138,9 @@ fn requests_are_asked_ahead_while_a_mib_is_on_its_way() {
     let mailbox = Mailbox::new(&exchange);
     let deadline = Instant::now().checked_add(PATIENCE);
     for expected in [1 << 19, (1 << 19) - 1, 1, 0] {
-        let packet = framed(&Stat { id: 0, path: b"file" });
-        mailbox.send(packet, expected, 0, deadline).unwrap();
+        let mut packet = framed(&Stat { id: 0, path: b"file" });
+        mailbox.post(&mut packet, expected, 0, deadline).unwrap();
+        mailbox.flush(deadline).unwrap();
     }
     assert_eq!(*told.0.lock(), [false, false, true, true]);
 }

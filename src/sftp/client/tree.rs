@@ -154,15 +154,15 @@ impl SFTPClient {
         loop {
             while waiting < AT_ONCE {
                 let Some((path, tag)) = left.next() else { break };
-                let mut packet = framed(&Remove { id: 0, path: path.as_bytes() });
-                mailbox.post(&mut packet, SMALL_ANSWER, tag, deadline)?;
+                let packet = framed(&Remove { id: 0, path: path.as_bytes() });
+                self.post(&mailbox, packet, (SMALL_ANSWER, tag), deadline)?;
                 waiting = waiting.saturating_add(1);
             }
             if waiting == 0 {
                 return Ok(());
             }
-            mailbox.flush(deadline)?;
-            for (tag, reply) in mailbox.next_all(deadline)? {
+            self.wait(deadline, |until| mailbox.flush(until))?;
+            for (tag, reply) in self.wait(deadline, |until| mailbox.next_all(until))? {
                 waiting = waiting.saturating_sub(1);
                 let path = usize::try_from(tag).ok().and_then(|at| paths.get(at));
                 let asked = Asked { operation: "remove", path: path.map_or(b"", RemoteName::as_bytes) };

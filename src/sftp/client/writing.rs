@@ -66,9 +66,11 @@ impl Writing {
         self.make_room(length as usize)?;
         let tag = self.next_tag;
         self.next_tag = tag.wrapping_add(1);
+        let deadline = self.client.deadline();
+        self.client.post(&self.mailbox, packet, (SMALL_ANSWER, tag), deadline)?;
         self.asked.insert(tag, length);
         self.under_way = self.under_way.saturating_add(length as usize);
-        self.mailbox.send(packet, SMALL_ANSWER, tag, self.client.deadline())
+        self.client.wait(deadline, |until| self.mailbox.flush(until))
     }
 
     /// Sends all of `buf`; waits only while too much is under way.
@@ -96,7 +98,7 @@ impl Writing {
     }
 
     fn next(&mut self) -> Result<()> {
-        let (tag, reply) = self.mailbox.next(self.client.deadline())?;
+        let (tag, reply) = self.client.wait(self.client.deadline(), |until| self.mailbox.next(until))?;
         self.taken(tag, reply)
     }
 

@@ -1,17 +1,11 @@
 //! Requests under way, each with what it is for; and how fast they may go.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::error::{Error, Result};
-use crate::sftp::client::{Mailbox, Reply, SFTPClient};
+use crate::sftp::client::{GoOn, LOOK_UP, Mailbox, Reply, SFTPClient, wait_while};
 use crate::sys::pace::Pace;
-
-/// Whoever waits longer looks whether the transfer is to go on.
-pub(super) const LOOK_UP: Duration = Duration::from_millis(100);
-
-/// Whether a transfer is to go on; its error ends the wait.
-pub(super) type GoOn<'a> = &'a mut dyn FnMut() -> Result<()>;
 
 /// Requests of one transfer.
 #[derive(Debug)]
@@ -79,16 +73,7 @@ impl<K> Flight<K> {
         go_on: GoOn<'_>,
         mut attempt: impl FnMut(&Mailbox, Option<Instant>) -> Result<T>,
     ) -> Result<T> {
-        let deadline = self.client.deadline();
-        loop {
-            let now = Instant::now();
-            let until = [deadline, now.checked_add(LOOK_UP)].into_iter().flatten().min();
-            match attempt(&self.mailbox, until) {
-                // The stream may have timeouts of its own.
-                Err(Error::Timeout(_)) if until != deadline && now.elapsed() >= LOOK_UP => go_on()?,
-                outcome => return outcome,
-            }
-        }
+        wait_while(self.client.deadline(), go_on, |until| attempt(&self.mailbox, until))
     }
 
     /// Counts bytes that go or are asked for; waits where they would be too many.

@@ -168,7 +168,7 @@ impl<'t, 'a> Getting<'t, 'a> {
         let size = options.size(client.read_size());
         Self {
             flight: Flight::new(&client, options.bandwidth),
-            watch: Watch::new(callbacks),
+            watch: Watch::new(&client, callbacks),
             writer,
             dirs: Vec::new(),
             dirs_bytes: 0,
@@ -250,6 +250,8 @@ impl<'t, 'a> Getting<'t, 'a> {
     }
 
     fn work_to_the_end(&mut self) -> Result<()> {
+        // Who has had enough by now wants nothing opened, and no file emptied for what will not come.
+        self.watch.go_on()?;
         loop {
             self.ask_more()?;
             if self.flight.is_empty() {

@@ -179,7 +179,6 @@ impl Options {
 type OnProgress<'a> = Box<dyn FnMut(&Progress<'_>) + 'a>;
 type OnError<'a> = Box<dyn FnMut(&TransferFailure) -> bool + 'a>;
 type OnDirectory<'a> = Box<dyn FnMut(&RemoteName) + 'a>;
-type CancelWhen<'a> = Box<dyn FnMut() -> bool + 'a>;
 
 /// Whom a transfer calls while it runs.
 #[derive(Default)]
@@ -187,7 +186,6 @@ struct Callbacks<'a> {
     progress: Option<OnProgress<'a>>,
     on_error: Option<OnError<'a>>,
     on_directory: Option<OnDirectory<'a>>,
-    cancel_when: Option<CancelWhen<'a>>,
 }
 
 /// A transfer to be configured and started.
@@ -369,9 +367,10 @@ impl<'a> SFTPTransfer<'a> {
     }
 
     /// Asked whenever the server has answered, and ten times a second while it does not; true ends the transfer with
-    /// [`Error::Cancelled`]. What is there by then stays, as after a failure.
-    pub fn cancel_when(mut self, cancel_when: impl FnMut() -> bool + 'a) -> Self {
-        self.callbacks.cancel_when = Some(Box::new(cancel_when));
+    /// [`Error::Cancelled`]. What is there by then stays, as after a failure. As
+    /// [`SFTPClient::cancel_when`], which a transfer of such a client needs not.
+    pub fn cancel_when(mut self, cancel_when: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.client = self.client.cancel_when(cancel_when);
         self
     }
 

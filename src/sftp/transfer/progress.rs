@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Callbacks, TransferFailure, TransferSummary};
 use crate::error::{Error, Result};
+use crate::sftp::client::SFTPClient;
 use crate::sftp::packet::RemoteName;
 
 /// Often enough for a bar.
@@ -29,6 +30,7 @@ pub struct Progress<'a> {
 
 /// Tells of the transfer and keeps its summary.
 pub(super) struct Watch<'a> {
+    client: SFTPClient,
     callbacks: Callbacks<'a>,
     pub(super) summary: TransferSummary,
     began: Instant,
@@ -36,9 +38,9 @@ pub(super) struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    pub(super) fn new(callbacks: Callbacks<'a>) -> Self {
+    pub(super) fn new(client: &SFTPClient, callbacks: Callbacks<'a>) -> Self {
         let now = Instant::now();
-        Self { callbacks, summary: TransferSummary::default(), began: now, told: now }
+        Self { client: client.clone(), callbacks, summary: TransferSummary::default(), began: now, told: now }
     }
 
     /// `bytes` more have come of a file.
@@ -71,9 +73,8 @@ impl<'a> Watch<'a> {
     }
 
     /// Whether the transfer is to go on.
-    pub(super) fn go_on(&mut self) -> Result<()> {
-        let cancelled = self.callbacks.cancel_when.as_mut().is_some_and(|cancel_when| cancel_when());
-        if cancelled { Err(Error::Cancelled) } else { Ok(()) }
+    pub(super) fn go_on(&self) -> Result<()> {
+        self.client.go_on()
     }
 
     /// A file could not be copied: an error where that ends the transfer.

@@ -141,7 +141,7 @@ impl<'t, 'a> Putting<'t, 'a> {
         let size = options.size(client.write_size());
         Self {
             flight: Flight::new(&client, options.bandwidth),
-            watch: Watch::new(callbacks),
+            watch: Watch::new(&client, callbacks),
             reader,
             dirs: Vec::new(),
             making: HashMap::new(),
@@ -233,6 +233,8 @@ impl<'t, 'a> Putting<'t, 'a> {
     }
 
     fn work_to_the_end(&mut self) -> Result<()> {
+        // Who has had enough by now wants nothing opened, and no file emptied for what will not come.
+        self.watch.go_on()?;
         loop {
             self.ask_more()?;
             if self.flight.is_empty() {
@@ -481,7 +483,8 @@ impl<'t, 'a> Putting<'t, 'a> {
             let packet = extension::request(0, extension::POSIX_RENAME, &fields);
             return self.ask(Ask::Rename(key), packet, SMALL_ANSWER);
         }
-        // Without it there is a moment without a file of that name.
+        // Without it there is a moment without a file of that name: what is begun is brought to its end.
+        let client = client.cancelled_as(None);
         let removed = match client.remove(&remote) {
             Err(Error::Sftp(error)) if error.status != SFTPStatus::NO_SUCH_FILE => Err(error.into()),
             Err(Error::Sftp(_)) => Ok(()),

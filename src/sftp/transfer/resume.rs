@@ -133,6 +133,7 @@ fn hashed_alike(
             0 => break,
             count => running.update(piece.get(..count).unwrap_or_default())?,
         }
+        client.go_on()?;
     }
     Ok(Some(matches!(hashes.as_slice(), [one] if **one == *running.finish()?)))
 }

@@ -14,11 +14,11 @@ use std::thread;
 use parking_lot::{Condvar, Mutex};
 
 use super::Options;
-use super::flight::{Flight, GoOn, LOOK_UP};
+use super::flight::Flight;
 use super::local::failed;
 use crate::engine::spawn;
 use crate::error::{Error, Result};
-use crate::sftp::client::{Part, Reply, SFTPClient, SFTPFile};
+use crate::sftp::client::{GoOn, LOOK_UP, Part, Reply, SFTPClient, SFTPFile};
 use crate::sftp::packet::{OpenFlags, RemoteName, SFTPAttributes, SFTPStatus, SFTPTime};
 
 /// How far apart parts under way may lie, in bytes: for four servers of OpenSSH's kind, each with its window of 2 MiB
@@ -197,6 +197,7 @@ fn looks(found: Result<SFTPAttributes>) -> Result<Looks> {
 fn open_everywhere(file: &Whole<'_>, sessions: &[SFTPClient]) -> Result<Vec<SFTPFile>> {
     let before = looks(file.client.stat_handle(file.handle, file.path))?;
     let open = |client: &SFTPClient| {
+        let client = client.cancelled_as(Some(file.client));
         let other = client.open_with(file.path, file.flags, &SFTPAttributes::new())?;
         let theirs = looks(other.stat())?;
         Ok((other, theirs))
